@@ -1,0 +1,45 @@
+//! Atomics that hold a value. They know nothing of names or of text.
+//!
+//! A cell is updated by one atomic operation (two for a histogram) and read by
+//! a scrape as a row of numbers: [`Cell::read`] writes the bits of each value
+//! into a slice that the scrape owns.
+
+mod counter;
+mod gauge;
+
+pub use counter::Counter;
+pub use gauge::{FloatGauge, Gauge};
+
+/// What the 64 bits of a value mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Number {
+    /// An unsigned integer.
+    U64,
+    /// A signed integer in two's complement.
+    I64,
+    /// An IEEE 754 double.
+    F64,
+}
+
+/// A value that many threads may update while a scrape reads it.
+///
+/// A reading is a row of [`width`](Cell::width) numbers. The width depends on
+/// the options alone, never on the values, so that a scrape can lay its lines
+/// out once.
+pub trait Cell: Send + Sync + 'static {
+    /// What a cell is made with: bucket bounds, window length; `()` for most.
+    type Options: Clone + Send + Sync + 'static;
+
+    /// Makes the cell, at its initial value.
+    fn new(options: &Self::Options) -> Self;
+
+    /// How many numbers one reading has.
+    fn width(options: &Self::Options) -> usize;
+
+    /// Writes the bits of each number of one reading. Takes no lock and
+    /// allocates nothing.
+    ///
+    /// `into.len()` is the [`width`](Cell::width) of the options the cell was
+    /// made with.
+    fn read(&self, into: &mut [u64]);
+}

@@ -1,0 +1,3 @@
+//! `stethoscope`: check an exposition, measure a scrape.
+
+fn main() {}
