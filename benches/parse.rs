@@ -1,0 +1,60 @@
+//! What reading a page costs, and the numbers on it in both directions.
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use std::hint::black_box;
+use stethoscope::exposition::number::{SCRATCH, parse_f64, print_f64, print_f64_into};
+
+/// A thousand values of one kind each: the way through the printer is chosen
+/// by the kind, and a single repeated value would flatter its branches.
+fn kinds() -> [(&'static str, Vec<f64>); 4] {
+    let spread =
+        |at: u64| (at.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 11) as f64 / (1u64 << 53) as f64;
+    let values =
+        |value: &dyn Fn(f64) -> f64| (0..1000).map(|at| value(spread(at))).collect::<Vec<_>>();
+    [
+        ("small integers", values(&|x| (x * 1000.0).floor())),
+        ("large integers", values(&|x| (x * 1e12).floor())),
+        ("three decimals", values(&|x| (x * 1e7).floor() / 1000.0)),
+        ("many digits", values(&|x| x * 1000.0)),
+    ]
+}
+
+fn numbers(c: &mut Criterion) {
+    for (kind, values) in kinds() {
+        let texts: Vec<_> = values.iter().map(|&value| print_f64(value)).collect();
+        for (text, value) in texts.iter().zip(&values) {
+            assert_eq!(parse_f64(text.as_bytes()), Some(*value));
+        }
+        let mut group = c.benchmark_group(format!("number/{kind}"));
+        group.throughput(Throughput::Elements(values.len() as u64));
+        group.bench_function("print", |b| {
+            let mut into = [0; SCRATCH];
+            b.iter(|| {
+                values
+                    .iter()
+                    .map(|&value| print_f64_into(black_box(value), black_box(&mut into)))
+                    .sum::<usize>()
+            });
+        });
+        group.bench_function("parse", |b| {
+            b.iter(|| {
+                texts
+                    .iter()
+                    .map(|text| parse_f64(black_box(text.as_bytes())).unwrap())
+                    .sum::<f64>()
+            });
+        });
+        group.bench_function("ryu", |b| {
+            let mut into = ryu::Buffer::new();
+            b.iter(|| {
+                values
+                    .iter()
+                    .map(|&value| into.format_finite(black_box(value)).len())
+                    .sum::<usize>()
+            });
+        });
+    }
+}
+
+criterion_group!(benches, numbers);
+criterion_main!(benches);

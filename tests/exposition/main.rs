@@ -1,0 +1,6 @@
+//! The exposition's text, as its readers and writers rely on it.
+
+#[path = "../properties/mod.rs"]
+mod properties;
+
+mod numbers;
