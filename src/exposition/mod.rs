@@ -3,6 +3,7 @@
 
 pub mod escape;
 pub mod format;
+pub mod name_scheme;
 pub mod number;
 
 pub use format::{ContentType, Escaping, Format};

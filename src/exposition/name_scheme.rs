@@ -1,0 +1,265 @@
+//! How a name that needs more than `[a-zA-Z_:][a-zA-Z0-9_:]*` is told to a
+//! reader that knows only that alphabet, and how such a reader's answer is
+//! turned back.
+//!
+//! A page is written for one [`Escaping`]; every name on it goes through
+//! [`escape_name`] or [`escape_label_name`] once, when its line is laid out.
+//! [`unescape_name`] is the way back: exact for [`Escaping::Values`], as good
+//! as the scheme allows for [`Escaping::Dots`], nothing for the others.
+//!
+//! Two different names may become the same one (`a.b` and `a_b` under
+//! [`Escaping::Underscores`]): whoever lays out a page must expect it.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use super::format::Escaping;
+
+/// What an escaped name of [`Escaping::Values`] begins with.
+const VALUES_PREFIX: &str = "U__";
+/// The longest code point in hexadecimal, `10ffff`.
+const MAX_HEX_DIGITS: usize = 6;
+
+/// Writes a metric name in the given scheme.
+///
+/// The answer is in the classic alphabet `[a-zA-Z_:][a-zA-Z0-9_:]*` for every
+/// scheme but [`Escaping::AllowUtf8`], which leaves names as they are. A name
+/// that needs no change is borrowed.
+///
+/// ```
+/// use stethoscope::exposition::{Escaping, name_scheme::escape_name};
+/// assert_eq!(escape_name("http.status", Escaping::Underscores), "http_status");
+/// assert_eq!(escape_name("http.status", Escaping::Dots), "http_dot_status");
+/// assert_eq!(escape_name("http.status", Escaping::Values), "U__http_2e_status");
+/// assert_eq!(escape_name("http.status", Escaping::AllowUtf8), "http.status");
+/// ```
+pub fn escape_name(name: &str, escaping: Escaping) -> Cow<'_, str> {
+    escape(name, escaping, classic_in_metric_name)
+}
+
+/// Writes a label name in the given scheme: as [`escape_name`], but a label
+/// name's classic alphabet has no colon.
+///
+/// ```
+/// use stethoscope::exposition::{Escaping, name_scheme::escape_label_name};
+/// assert_eq!(escape_label_name("zone:a", Escaping::Underscores), "zone_a");
+/// ```
+pub fn escape_label_name(name: &str, escaping: Escaping) -> Cow<'_, str> {
+    escape(name, escaping, classic_in_label_name)
+}
+
+/// Turns an escaped name back.
+///
+/// [`Escaping::Values`] comes back exactly; a name that is not of that scheme,
+/// or breaks its rules anywhere, is returned as it is. [`Escaping::Dots`]
+/// knows underscores and dots again, other characters stay the underscore they
+/// became. The other schemes have nothing to turn back.
+///
+/// ```
+/// use stethoscope::exposition::{Escaping, name_scheme::unescape_name};
+/// assert_eq!(unescape_name("U__a_2e_b", Escaping::Values), "a.b");
+/// assert_eq!(unescape_name("U__a_2e", Escaping::Values), "U__a_2e");
+/// assert_eq!(unescape_name("a_dot_b__total", Escaping::Dots), "a.b_total");
+/// ```
+pub fn unescape_name(name: &str, escaping: Escaping) -> Cow<'_, str> {
+    match escaping {
+        Escaping::Underscores | Escaping::AllowUtf8 => Cow::Borrowed(name),
+        Escaping::Dots if name.contains('_') => Cow::Owned(unescape_dots(name)),
+        Escaping::Dots => Cow::Borrowed(name),
+        Escaping::Values => match name.strip_prefix(VALUES_PREFIX).and_then(unescape_values) {
+            Some(plain) => Cow::Owned(plain),
+            None => Cow::Borrowed(name),
+        },
+    }
+}
+
+/// `[a-zA-Z_:]`, and `[0-9]` but for the first place.
+fn classic_in_metric_name(character: char, first: bool) -> bool {
+    character == ':' || classic_in_label_name(character, first)
+}
+
+/// `[a-zA-Z_]`, and `[0-9]` but for the first place.
+fn classic_in_label_name(character: char, first: bool) -> bool {
+    character.is_ascii_alphabetic() || character == '_' || (character.is_ascii_digit() && !first)
+}
+
+fn escape(name: &str, escaping: Escaping, classic: fn(char, bool) -> bool) -> Cow<'_, str> {
+    let as_it_is = match escaping {
+        Escaping::AllowUtf8 => true,
+        // A doubled underscore is how this scheme tells `_` from the rest.
+        Escaping::Dots => name.is_empty(),
+        Escaping::Underscores | Escaping::Values => name
+            .char_indices()
+            .all(|(at, character)| classic(character, at == 0)),
+    };
+    if as_it_is {
+        return Cow::Borrowed(name);
+    }
+
+    let mut escaped = String::with_capacity(name.len() * 2 + VALUES_PREFIX.len());
+    if escaping == Escaping::Values {
+        escaped.push_str(VALUES_PREFIX);
+    }
+    for (at, character) in name.char_indices() {
+        match (escaping, character) {
+            (Escaping::Dots | Escaping::Values, '_') => escaped.push_str("__"),
+            (Escaping::Dots, '.') => escaped.push_str("_dot_"),
+            (_, character) if classic(character, at == 0) => escaped.push(character),
+            (Escaping::Dots, _) => escaped.push_str("__"),
+            (Escaping::Values, character) => {
+                write!(escaped, "_{:x}_", u32::from(character)).expect("a String takes all");
+            }
+            (_, _) => escaped.push('_'),
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+/// From left to right: replacing every `_dot_` first would find one in the
+/// middle of `a__dot__b`, which is `a_dot_b`.
+fn unescape_dots(escaped: &str) -> String {
+    let mut plain = String::with_capacity(escaped.len());
+    let mut rest = escaped;
+    while let Some(at) = rest.find('_') {
+        plain.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let (character, len) = match rest {
+            _ if rest.starts_with("__") => ('_', "__".len()),
+            _ if rest.starts_with("_dot_") => ('.', "_dot_".len()),
+            _ => ('_', "_".len()),
+        };
+        plain.push(character);
+        rest = &rest[len..];
+    }
+    plain.push_str(rest);
+    plain
+}
+
+/// The plain name behind what follows `U__`, or `None` where the rules break:
+/// outside the classic alphabet, `_` not closed, no code point, too many digits.
+fn unescape_values(escaped: &str) -> Option<String> {
+    let mut plain = String::with_capacity(escaped.len());
+    let mut rest = escaped;
+    while let Some(character) = rest.chars().next() {
+        if character != '_' {
+            if !classic_in_metric_name(character, false) {
+                return None;
+            }
+            plain.push(character);
+            rest = &rest[1..];
+            continue;
+        }
+        let (digits, after) = rest[1..].split_once('_')?;
+        if digits.is_empty() {
+            plain.push('_');
+        } else if digits.len() <= MAX_HEX_DIGITS && digits.bytes().all(|d| d.is_ascii_hexdigit()) {
+            plain.push(char::from_u32(u32::from_str_radix(digits, 16).ok()?)?);
+        } else {
+            return None;
+        }
+        rest = after;
+    }
+    Some(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const CLASSIC_SCHEMES: [Escaping; 3] =
+        [Escaping::Underscores, Escaping::Dots, Escaping::Values];
+
+    fn is_classic(name: &str) -> bool {
+        name.char_indices()
+            .all(|(at, character)| classic_in_metric_name(character, at == 0))
+    }
+
+    #[test]
+    fn a_classic_name_needs_no_escaping_but_for_the_underscores_of_dots() {
+        for name in ["a", "_a9", "node:cpu:rate5m", "http_requests_total"] {
+            assert_eq!(escape_name(name, Escaping::Underscores), name);
+            assert_eq!(escape_name(name, Escaping::Values), name);
+        }
+        assert_eq!(escape_name("a_total", Escaping::Dots), "a__total");
+    }
+
+    #[test]
+    fn each_scheme_writes_what_the_classic_alphabet_lacks_in_its_own_way() {
+        let cases = [
+            (
+                "queue.depth_max",
+                "queue_depth_max",
+                "queue_dot_depth__max",
+                "U__queue_2e_depth__max",
+            ),
+            ("3rd", "_rd", "__rd", "U___33_rd"),
+            ("größe", "gr__e", "gr____e", "U__gr_f6__df_e"),
+            ("a b", "a_b", "a__b", "U__a_20_b"),
+            ("🩺", "_", "__", "U___1fa7a_"),
+        ];
+        for (name, underscores, dots, values) in cases {
+            assert_eq!(escape_name(name, Escaping::Underscores), underscores);
+            assert_eq!(escape_name(name, Escaping::Dots), dots);
+            assert_eq!(escape_name(name, Escaping::Values), values);
+            assert_eq!(escape_name(name, Escaping::AllowUtf8), name);
+        }
+    }
+
+    #[test]
+    fn a_colon_is_classic_in_a_metric_name_only() {
+        assert_eq!(escape_name("a:b", Escaping::Values), "a:b");
+        assert_eq!(escape_label_name("a:b", Escaping::Values), "U__a_3a_b");
+        assert_eq!(escape_label_name("a:b", Escaping::Dots), "a__b");
+        assert_eq!(escape_label_name("a_b", Escaping::Underscores), "a_b");
+    }
+
+    #[test]
+    fn a_name_that_breaks_the_rules_of_values_stays_as_it_is() {
+        for name in [
+            "plain_name",
+            "U_a_2e_b",
+            "U__open_2e",
+            "U__lone_",
+            "U__not hex_20_",
+            "U__surrogate_d800_",
+            "U__too_large_110000_",
+            "U__leading_zeros_000002e_",
+            "U__sign_+2e_",
+            "U__é",
+        ] {
+            assert_eq!(unescape_name(name, Escaping::Values), name);
+        }
+        assert_eq!(
+            unescape_name("U__UPPER_2E_case", Escaping::Values),
+            "UPPER.case"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn an_escaped_name_is_classic_and_values_come_back(name in "\\PC{1,12}") {
+            for escaping in CLASSIC_SCHEMES {
+                prop_assert!(is_classic(&escape_name(&name, escaping)));
+            }
+            // A classic name that looks escaped is not marked as plain by the scheme.
+            prop_assume!(!(is_classic(&name) && name.starts_with(VALUES_PREFIX)));
+            let escaped = escape_name(&name, Escaping::Values);
+            let back = unescape_name(&escaped, Escaping::Values);
+            prop_assert_eq!(back.as_ref(), name.as_str());
+        }
+
+        #[test]
+        fn dots_come_back_where_there_are_but_dots_and_classic_characters(name in "[a-zA-Z]{1,4}([._]{1,3}(dot|[a-z0-9:]{0,3})){0,4}") {
+            let escaped = escape_name(&name, Escaping::Dots);
+            let back = unescape_name(&escaped, Escaping::Dots);
+            prop_assert_eq!(back.as_ref(), name.as_str());
+        }
+
+        #[test]
+        fn unescaping_never_panics(name in "\\PC{0,24}") {
+            unescape_name(&name, Escaping::Values);
+            unescape_name(&name, Escaping::Dots);
+        }
+    }
+}
