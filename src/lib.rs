@@ -5,3 +5,11 @@ mod sync;
 
 pub mod cell;
 pub mod exposition;
+pub mod family;
+mod label;
+pub mod name;
+pub mod registry;
+
+pub use exposition::Scraper;
+pub use family::{Family, Handle, SeriesError};
+pub use registry::{RegisterError, Registry};

@@ -6,9 +6,11 @@
 
 mod counter;
 mod gauge;
+mod info;
 
 pub use counter::Counter;
 pub use gauge::{FloatGauge, Gauge};
+pub use info::Info;
 
 /// What the 64 bits of a value mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -3,7 +3,11 @@
 
 pub mod escape;
 pub mod format;
+mod layout;
 pub mod name_scheme;
 pub mod number;
+mod scraper;
+mod writer;
 
 pub use format::{ContentType, Escaping, Format};
+pub use scraper::Scraper;

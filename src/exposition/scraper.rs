@@ -1,0 +1,196 @@
+//! Who scrapes: owns the layout, the value cache and the page.
+
+use super::format::{ContentType, Escaping, Format};
+use super::layout::FamilyLines;
+use super::writer;
+use crate::family::{Kind, Source};
+use crate::name;
+use crate::registry::{Core, Hook, Registry};
+use crate::sync::Ordering;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// Turns a registry into pages, again and again.
+///
+/// Owned by whoever serves; several scrapers of one registry do not disturb
+/// each other. A scrape whose registry has the same series as at the scrape
+/// before takes no lock and, once the buffers have grown, allocates nothing.
+///
+/// ```
+/// # use stethoscope::{Registry, exposition::Format};
+/// let registry = Registry::new();
+/// let requests = registry.counter("requests_total", "Requests answered.")?;
+/// requests.inc();
+///
+/// let mut scraper = registry.scraper();
+/// let page = scraper.scrape(Format::OpenMetrics);
+/// assert_eq!(
+///     std::str::from_utf8(page).unwrap(),
+///     "# TYPE requests counter\n# HELP requests Requests answered.\nrequests_total 1\n# EOF\n"
+/// );
+/// # Ok::<(), stethoscope::RegisterError>(())
+/// ```
+pub struct Scraper {
+    core: Arc<Core>,
+    /// Of the registry, when `families` and `hooks` were taken over.
+    generation: u64,
+    sources: Vec<Arc<dyn Source>>,
+    hooks: Vec<Hook>,
+    /// By `Escaping as usize`. A registry without UTF-8 names needs but one.
+    layouts: [Option<Layout>; 4],
+    utf8_names: bool,
+    rows: Vec<u64>,
+    page: Vec<u8>,
+}
+
+#[derive(Default)]
+struct Layout {
+    /// Of the registry, when the layout was brought up to date.
+    generation: u64,
+    families: Vec<FamilyLines>,
+}
+
+impl Registry {
+    /// A scraper of this registry.
+    pub fn scraper(&self) -> Scraper {
+        Scraper {
+            core: Arc::clone(self.core()),
+            // One that no registry has: the first scrape takes everything over.
+            generation: u64::MAX,
+            sources: Vec::new(),
+            hooks: Vec::new(),
+            layouts: [const { None }; 4],
+            utf8_names: false,
+            rows: Vec::new(),
+            page: Vec::new(),
+        }
+    }
+}
+
+impl Scraper {
+    /// Runs the hooks and writes a page of all families. The page is valid until
+    /// the next scrape.
+    pub fn scrape(&mut self, content_type: impl Into<ContentType>) -> &[u8] {
+        let mut page = std::mem::take(&mut self.page);
+        page.clear();
+        self.scrape_into(content_type, &mut page);
+        self.page = page;
+        &self.page
+    }
+
+    /// Like [`scrape`](Self::scrape), but appends to a buffer of the caller's,
+    /// which need not be empty.
+    pub fn scrape_into(&mut self, content_type: impl Into<ContentType>, page: &mut Vec<u8>) {
+        self.scrape_only(content_type, |_| true, page);
+    }
+
+    /// Like [`scrape_into`](Self::scrape_into), but of the families for which
+    /// `wanted` is true, asked with the full name in the text format.
+    pub fn scrape_only(
+        &mut self,
+        content_type: impl Into<ContentType>,
+        mut wanted: impl FnMut(&str) -> bool,
+        page: &mut Vec<u8>,
+    ) {
+        let ContentType { format, escaping } = content_type.into();
+        self.refresh();
+        for hook in &self.hooks {
+            hook();
+        }
+        // A hook may have registered something.
+        self.refresh();
+
+        // Text 0.0.4 has no quotes around names.
+        let escaping = match (self.utf8_names, format, escaping) {
+            (false, _, _) | (_, Format::Text, Escaping::AllowUtf8) => Escaping::Underscores,
+            (true, _, escaping) => escaping,
+        };
+        let layout = self.layouts[escaping as usize].get_or_insert_default();
+        if layout.generation != self.generation {
+            layout.update(&self.sources, escaping);
+            layout.generation = self.generation;
+        }
+        for family in &mut layout.families {
+            if wanted(&family.full_name) {
+                writer::write_family(family, format, &mut self.rows, page);
+            }
+        }
+        if format == Format::OpenMetrics {
+            page.extend_from_slice(b"# EOF\n");
+        }
+    }
+
+    /// Takes over the registry's families and hooks, if anything has moved.
+    fn refresh(&mut self) {
+        // Acquire: pairs with the Release of whoever moved it, so that the
+        // families' own generations are seen at least as new.
+        let generation = self.core.shared.generation.load(Ordering::Acquire);
+        if generation == self.generation {
+            return;
+        }
+        (self.sources, self.hooks) = self.core.contents();
+        self.utf8_names = self
+            .sources
+            .iter()
+            .any(|source| !is_classic(source.as_ref()));
+        self.generation = generation;
+    }
+}
+
+/// Whether every name of the family is one that each reader takes.
+fn is_classic(source: &dyn Source) -> bool {
+    let descriptor = source.descriptor();
+    let consts = descriptor.const_labels.iter().map(|(label, _)| label);
+    name::is_classic_metric_name(&descriptor.name)
+        && consts
+            .chain(&descriptor.label_names)
+            .all(|label| name::is_classic_label_name(label))
+}
+
+impl Layout {
+    /// Lays out what is new, drops what is gone, keeps the rest as it is.
+    fn update(&mut self, sources: &[Arc<dyn Source>], escaping: Escaping) {
+        let same = self.families.len() == sources.len()
+            && self
+                .families
+                .iter()
+                .zip(sources)
+                .all(|(old, new)| Arc::ptr_eq(&old.source, new));
+        if !same {
+            let mut old = std::mem::take(&mut self.families);
+            let bare = bare_names(sources);
+            for (source, bare) in sources.iter().zip(bare) {
+                let kept = old
+                    .iter()
+                    .position(|family| Arc::ptr_eq(&family.source, source));
+                let mut family = match kept {
+                    Some(index) => old.swap_remove(index),
+                    None => FamilyLines::new(Arc::clone(source), escaping, bare),
+                };
+                family.set_heads(bare);
+                self.families.push(family);
+            }
+        }
+        for family in &mut self.families {
+            family.refresh();
+        }
+    }
+}
+
+/// For each family: whether OpenMetrics may call it by its name without
+/// `_total` or `_info`. It may not where another family has that name.
+fn bare_names(sources: &[Arc<dyn Source>]) -> Vec<bool> {
+    let mut taken: HashSet<&str> = sources
+        .iter()
+        .map(|source| source.descriptor())
+        .filter(|descriptor| !matches!(descriptor.kind, Kind::Counter | Kind::Info))
+        .map(|descriptor| &*descriptor.name)
+        .collect();
+    sources
+        .iter()
+        .map(|source| source.descriptor())
+        .map(|descriptor| {
+            !matches!(descriptor.kind, Kind::Counter | Kind::Info) || taken.insert(&descriptor.name)
+        })
+        .collect()
+}

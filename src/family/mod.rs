@@ -1,0 +1,601 @@
+//! Families: label values to cells.
+//!
+//! ```text
+//! family.with(["GET", "200"])          look-up: no lock, no allocation
+//!     └── Table ── Arc<Series> ── cell     when the series is there
+//!     └── Mutex<Members>                   when it must be made, or goes
+//!             └── Column                   what a scrape holds of it
+//! ```
+//!
+//! A [`Handle`] keeps its series alive whatever happens to the family. A series
+//! that was removed is off the page; made again, it is a new one, and old
+//! handles go on counting where nobody looks.
+
+mod descriptor;
+mod table;
+
+pub use descriptor::{Descriptor, Kind, Metric, Shape};
+pub(crate) use table::Readers;
+
+use crate::label::{self, LabelValues};
+use crate::sync::{Arc as SyncArc, AtomicU64, Mutex, Ordering};
+use std::fmt;
+use std::ops::{Deref, Range};
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use table::{Entry, Table, Upkeep};
+
+/// One series: label values and the cell that holds its value.
+pub(crate) struct Series<C> {
+    hash: u64,
+    /// Grows with each series of a family; a series made again has a new one.
+    ordinal: u64,
+    /// Seconds since the epoch.
+    created: f64,
+    labels: LabelValues,
+    cell: C,
+}
+
+impl<C> Entry for Series<C> {
+    #[inline]
+    fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    #[inline]
+    fn is(&self, key: &[&str]) -> bool {
+        self.labels.are(key)
+    }
+}
+
+/// A series' cell, to be updated. A clone costs one atomic increment; an
+/// update costs what the cell says.
+///
+/// ```
+/// # let registry = stethoscope::Registry::new();
+/// let requests = registry.counter("requests_total", "Requests answered.")?;
+/// let in_a_thread = requests.clone();
+/// std::thread::spawn(move || in_a_thread.inc()).join().unwrap();
+/// assert_eq!(requests.get(), 1);
+/// # Ok::<(), stethoscope::RegisterError>(())
+/// ```
+pub struct Handle<C>(Arc<Series<C>>);
+
+impl<C> Clone for Handle<C> {
+    #[inline]
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<C> Deref for Handle<C> {
+    type Target = C;
+
+    #[inline]
+    fn deref(&self) -> &C {
+        &self.0.cell
+    }
+}
+
+impl<C: fmt::Debug> fmt::Debug for Handle<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let labels: Vec<&str> = self.0.labels.iter().collect();
+        f.debug_struct("Handle")
+            .field("labels", &labels)
+            .field("cell", &self.0.cell)
+            .finish()
+    }
+}
+
+/// Why a series could not be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SeriesError {
+    /// Not as many values as the family has labels.
+    LabelCount {
+        /// Labels of the family.
+        expected: usize,
+        /// Values given.
+        found: usize,
+    },
+    /// The family has as many series as it may have. What was refused is
+    /// counted in `stethoscope_series_refused_total{family="…"}`.
+    Full {
+        /// The most series it may have.
+        max_series: usize,
+    },
+    /// The label values are longer than 4 GiB together.
+    TooLong,
+}
+
+impl fmt::Display for SeriesError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LabelCount { expected, found } => {
+                write!(
+                    f,
+                    "the family has {expected} labels, but {found} values were given"
+                )
+            }
+            Self::Full { max_series } => write!(
+                f,
+                "the family has reached its {max_series} series: remove some, or allow more with max_series"
+            ),
+            Self::TooLong => f.write_str("the label values are longer than 4 GiB"),
+        }
+    }
+}
+
+impl std::error::Error for SeriesError {}
+
+/// The label values of one series, with their names.
+#[derive(Clone, Copy)]
+pub struct Labels<'a> {
+    names: &'a [String],
+    values: &'a LabelValues,
+}
+
+impl<'a> Labels<'a> {
+    /// Names and values, in the order of the family's labels.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&'a str, &'a str)> + use<'a> {
+        self.names
+            .iter()
+            .map(String::as_str)
+            .zip(self.values.iter())
+    }
+
+    /// The value of the label `name`.
+    pub fn get(&self, name: &str) -> Option<&'a str> {
+        self.iter()
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| value)
+    }
+}
+
+impl fmt::Debug for Labels<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+/// What the families of a registry share.
+pub(crate) struct Shared {
+    /// Moves whenever a page could have other lines than before.
+    pub(crate) generation: AtomicU64,
+    pub(crate) readers: Readers,
+}
+
+/// Everything behind a family; the registry holds one reference, each
+/// [`Family`] another.
+struct Inner<C: Metric> {
+    descriptor: Descriptor,
+    options: C::Options,
+    /// Of the hashes; another one in each family.
+    seed: u64,
+    table: Table<Series<C>>,
+    members: Mutex<Members<C>>,
+    /// Moves with each change of `members`.
+    generation: AtomicU64,
+    max_series: usize,
+    /// Counts what `max_series` refused.
+    refused: Option<Handle<crate::cell::Counter>>,
+    shared: SyncArc<Shared>,
+}
+
+struct Members<C> {
+    /// In the order of their making, so sorted by ordinal.
+    series: Vec<Arc<Series<C>>>,
+    next_ordinal: u64,
+    /// How often series were removed: a scrape that has seen this many need
+    /// only append.
+    removals: u64,
+    upkeep: Upkeep<Series<C>>,
+    /// For `remove_unchanged`: readings at the last sweep.
+    sweep: Vec<Swept>,
+}
+
+/// What a sweep remembers of a series.
+struct Swept {
+    ordinal: u64,
+    digest: u64,
+    since: Instant,
+}
+
+/// A named metric with labels: one series for each set of label values that was
+/// asked for.
+///
+/// Cheap to clone; clones are the same family.
+///
+/// ```
+/// # use stethoscope::Registry;
+/// let registry = Registry::new();
+/// let requests = registry.counter_family("requests_total", "Requests.", ["method", "code"])?;
+/// requests.with(["GET", "200"])?.inc();
+/// // Resolve once, keep the handle: an update is then one atomic operation.
+/// let failed = requests.with(["GET", "500"])?;
+/// failed.inc_by(2);
+/// assert_eq!(requests.len(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Family<C: Metric>(Arc<Inner<C>>);
+
+impl<C: Metric> Clone for Family<C> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<C: Metric> fmt::Debug for Family<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Family")
+            .field("name", &self.0.descriptor.full_name())
+            .field("kind", &C::KIND)
+            .field("labels", &self.0.descriptor.label_names)
+            .field("series", &self.len())
+            .finish()
+    }
+}
+
+impl<C: Metric> Family<C> {
+    pub(crate) fn new(
+        descriptor: Descriptor,
+        options: C::Options,
+        max_series: usize,
+        refused: Option<Handle<crate::cell::Counter>>,
+        shared: SyncArc<Shared>,
+    ) -> Self {
+        use std::hash::{BuildHasher, RandomState};
+        let (table, upkeep) = Table::new();
+        let members = Members {
+            series: Vec::new(),
+            next_ordinal: 0,
+            removals: 0,
+            upkeep,
+            sweep: Vec::new(),
+        };
+        Self(Arc::new(Inner {
+            descriptor,
+            options,
+            seed: RandomState::new().hash_one(0),
+            table,
+            members: Mutex::new(members),
+            generation: AtomicU64::new(0),
+            max_series,
+            refused,
+            shared,
+        }))
+    }
+
+    /// The series with these label values; made at its initial value if it is
+    /// not there.
+    ///
+    /// Finding takes no lock and allocates nothing; making does both. Fails
+    /// only when the number of values is not the number of labels, or the
+    /// family is full.
+    #[inline]
+    pub fn with<'v>(&self, values: impl AsRef<[&'v str]>) -> Result<Handle<C>, SeriesError> {
+        let values = values.as_ref();
+        let hash = label::hash(self.0.seed, values);
+        match self.0.table.find(&self.0.shared.readers, hash, values) {
+            Some(series) => Ok(Handle(series)),
+            None => self.0.make(hash, values),
+        }
+    }
+
+    /// The series with these label values, if it is there.
+    #[inline]
+    pub fn get<'v>(&self, values: impl AsRef<[&'v str]>) -> Option<Handle<C>> {
+        let values = values.as_ref();
+        let hash = label::hash(self.0.seed, values);
+        self.0
+            .table
+            .find(&self.0.shared.readers, hash, values)
+            .map(Handle)
+    }
+
+    /// Removes a series; whether it was there. Handles to it stay usable, but
+    /// nothing shows what they count.
+    pub fn remove<'v>(&self, values: impl AsRef<[&'v str]>) -> bool {
+        let values = values.as_ref();
+        let hash = label::hash(self.0.seed, values);
+        let mut members = self.0.lock();
+        // Under the mutex, so that of two removers one finds it.
+        let Some(series) = self.0.table.find(&self.0.shared.readers, hash, values) else {
+            return false;
+        };
+        self.0.table.remove(&mut members.upkeep, &series);
+        if let Ok(index) = members
+            .series
+            .binary_search_by_key(&series.ordinal, |s| s.ordinal)
+        {
+            members.series.remove(index);
+        }
+        self.0.removed(&mut members);
+        true
+    }
+
+    /// Removes the series whose labels have all of these values; how many.
+    /// A label that the family does not have matches nothing.
+    ///
+    /// ```
+    /// # let registry = stethoscope::Registry::new();
+    /// let rows = registry.counter_family("rows_total", "Rows.", ["worker", "table"])?;
+    /// rows.with(["a", "x"])?;
+    /// rows.with(["a", "y"])?;
+    /// rows.with(["b", "x"])?;
+    /// assert_eq!(rows.remove_matching([("worker", "a")]), 2);
+    /// assert_eq!(rows.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn remove_matching<'v>(&self, labels: impl AsRef<[(&'v str, &'v str)]>) -> usize {
+        let wanted = labels.as_ref();
+        self.retain(|labels| {
+            wanted
+                .iter()
+                .any(|(name, value)| labels.get(name) != Some(value))
+        })
+    }
+
+    /// Keeps the series for which `keep` is true; how many were removed.
+    ///
+    /// `keep` runs under the lock that making and removing series takes: it
+    /// must not make or remove series of this family itself.
+    pub fn retain(&self, mut keep: impl FnMut(Labels<'_>) -> bool) -> usize {
+        let names = &self.0.descriptor.label_names;
+        self.0.retain(&mut self.0.lock(), |s| {
+            keep(Labels {
+                names,
+                values: &s.labels,
+            })
+        })
+    }
+
+    /// Removes the series whose reading has not changed for `age` or longer, as
+    /// far as earlier calls of this function have seen; how many.
+    ///
+    /// Updates pay nothing for it: each call compares readings with those of
+    /// the call before, so call it every so often, a few times within `age`. A
+    /// gauge that is set to the value it has counts as unchanged.
+    pub fn remove_unchanged(&self, age: Duration) -> usize {
+        self.0.remove_unchanged(age, Instant::now())
+    }
+
+    /// How many series there are.
+    pub fn len(&self) -> usize {
+        self.0.lock().series.len()
+    }
+
+    /// Whether there is no series.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Name, help, kind, unit and labels.
+    pub fn descriptor(&self) -> &Descriptor {
+        &self.0.descriptor
+    }
+
+    pub(crate) fn source(&self) -> Arc<dyn Source> {
+        Arc::clone(&self.0) as Arc<dyn Source>
+    }
+}
+
+impl<C: Metric> Inner<C> {
+    fn lock(&self) -> MutexGuard<'_, Members<C>> {
+        // A panic under the lock (in `retain`'s closure) leaves the members as
+        // they were before or after one removal: there is nothing to repair.
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cold]
+    fn make(&self, hash: u64, values: &[&str]) -> Result<Handle<C>, SeriesError> {
+        let expected = self.descriptor.label_names.len();
+        if values.len() != expected {
+            return Err(SeriesError::LabelCount {
+                expected,
+                found: values.len(),
+            });
+        }
+        let labels = LabelValues::new(values).ok_or(SeriesError::TooLong)?;
+        let created = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let mut members = self.lock();
+        // Again, now that nobody else can make it.
+        if let Some(series) = self.table.find(&self.shared.readers, hash, values) {
+            return Ok(Handle(series));
+        }
+        if members.series.len() >= self.max_series {
+            if let Some(refused) = &self.refused {
+                refused.inc();
+            }
+            return Err(SeriesError::Full {
+                max_series: self.max_series,
+            });
+        }
+        let series = Arc::new(Series {
+            hash,
+            ordinal: members.next_ordinal,
+            created: created.as_secs_f64(),
+            labels,
+            cell: C::new(&self.options),
+        });
+        members.next_ordinal += 1;
+        self.table.insert(&mut members.upkeep, Arc::clone(&series));
+        members.series.push(Arc::clone(&series));
+        self.changed(&mut members);
+        Ok(Handle(series))
+    }
+
+    fn retain(&self, members: &mut Members<C>, mut keep: impl FnMut(&Series<C>) -> bool) -> usize {
+        let before = members.series.len();
+        let Members { series, upkeep, .. } = members;
+        series.retain(|series| {
+            let keep = keep(series);
+            if !keep {
+                self.table.remove(upkeep, series);
+            }
+            keep
+        });
+        let removed = before - members.series.len();
+        if removed > 0 {
+            self.removed(members);
+        }
+        removed
+    }
+
+    fn remove_unchanged(&self, age: Duration, now: Instant) -> usize {
+        let mut members = self.lock();
+        let mut row = vec![0; C::width(&self.options)];
+        let mut swept = std::mem::take(&mut members.sweep).into_iter().peekable();
+        let mut sweep = Vec::with_capacity(members.series.len());
+        let removed = self.retain(&mut members, |series| {
+            series.cell.read(&mut row);
+            let digest = row.iter().fold(0, |digest: u64, &bits| {
+                (digest ^ bits)
+                    .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                    .rotate_left(29)
+            });
+            // Both are sorted by ordinal; those in between were removed.
+            while swept.next_if(|old| old.ordinal < series.ordinal).is_some() {}
+            let since = match swept.next_if(|old| old.ordinal == series.ordinal) {
+                Some(old) if old.digest == digest => old.since,
+                _ => now,
+            };
+            let keep = now.saturating_duration_since(since) < age || since == now;
+            if keep {
+                sweep.push(Swept {
+                    ordinal: series.ordinal,
+                    digest,
+                    since,
+                });
+            }
+            keep
+        });
+        members.sweep = sweep;
+        removed
+    }
+
+    fn removed(&self, members: &mut Members<C>) {
+        members.removals += 1;
+        self.changed(members);
+    }
+
+    /// Tells scrapes that the members are others, and frees what can be freed.
+    fn changed(&self, members: &mut Members<C>) {
+        // Release, both, the family's first: a scrape that acquires the
+        // registry's new generation also sees the family's.
+        self.generation.fetch_add(1, Ordering::Release);
+        self.shared.generation.fetch_add(1, Ordering::Release);
+        self.table
+            .reclaim(&mut members.upkeep, &self.shared.readers);
+    }
+}
+
+/// A family, whatever its cells are.
+pub(crate) trait Source: Send + Sync {
+    fn descriptor(&self) -> &Descriptor;
+    /// How many numbers a series' row has.
+    fn width(&self) -> usize;
+    /// An empty column of this family.
+    fn column(self: Arc<Self>) -> Box<dyn Column>;
+}
+
+impl<C: Metric> Source for Inner<C> {
+    fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
+    }
+
+    fn width(&self) -> usize {
+        C::width(&self.options)
+    }
+
+    fn column(self: Arc<Self>) -> Box<dyn Column> {
+        // A generation that the family cannot have: the first refresh fills it.
+        Box::new(SeriesColumn {
+            family: self,
+            series: Vec::new(),
+            generation: u64::MAX,
+            removals: 0,
+        })
+    }
+}
+
+/// What has happened to a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// Nothing.
+    None,
+    /// There are more series, behind those that were there.
+    Appended,
+    /// Series went: everything is to be laid out again.
+    Rebuilt,
+}
+
+/// The series of a family in scrape order, as one scrape holds them.
+pub(crate) trait Column: Send {
+    fn len(&self) -> usize;
+    /// Takes over what has changed in the family: the only thing here that
+    /// may take a lock, and only when something has.
+    fn refresh(&mut self) -> Change;
+    /// Reads the rows of some series, one behind the other.
+    fn read(&self, series: Range<usize>, into: &mut [u64]);
+    fn labels(&self, series: usize) -> &LabelValues;
+    /// When the series was made, in seconds since the epoch.
+    fn created(&self, series: usize) -> f64;
+}
+
+struct SeriesColumn<C: Metric> {
+    family: Arc<Inner<C>>,
+    series: Vec<Arc<Series<C>>>,
+    generation: u64,
+    removals: u64,
+}
+
+impl<C: Metric> Column for SeriesColumn<C> {
+    fn len(&self) -> usize {
+        self.series.len()
+    }
+
+    fn refresh(&mut self) -> Change {
+        // Acquire: pairs with the Release in `changed`.
+        if self.family.generation.load(Ordering::Acquire) == self.generation {
+            return Change::None;
+        }
+        let mut gone = Vec::new();
+        let mut members = self.family.lock();
+        let change = if members.removals == self.removals {
+            let known = self.series.len();
+            self.series.extend_from_slice(&members.series[known..]);
+            Change::Appended
+        } else {
+            // What was held till now is dropped below, after the lock.
+            gone = std::mem::replace(&mut self.series, members.series.clone());
+            Change::Rebuilt
+        };
+        self.removals = members.removals;
+        // Relaxed: it moves only under the mutex.
+        self.generation = self.family.generation.load(Ordering::Relaxed);
+        self.family
+            .table
+            .reclaim(&mut members.upkeep, &self.family.shared.readers);
+        drop(members);
+        drop(gone);
+        change
+    }
+
+    fn read(&self, series: Range<usize>, into: &mut [u64]) {
+        let width = C::width(&self.family.options);
+        for (series, row) in self.series[series].iter().zip(into.chunks_exact_mut(width)) {
+            series.cell.read(row);
+        }
+    }
+
+    fn labels(&self, series: usize) -> &LabelValues {
+        &self.series[series].labels
+    }
+
+    fn created(&self, series: usize) -> f64 {
+        self.series[series].created
+    }
+}

@@ -1,0 +1,313 @@
+//! The table behind a family's look-ups: found without a lock, changed under
+//! one.
+//!
+//! Open addressing over pointers to entries. A reader announces itself in a
+//! [`Readers`] stripe, probes, takes its own count on the entry's `Arc`, and
+//! leaves: no guard survives the look-up, so no code can deadlock on one.
+//! Writers (serialised by the family's mutex) unlink an entry first and free it
+//! only when every stripe has been seen empty since: whoever could still hold
+//! the bare pointer had announced itself before, and is gone.
+
+#![allow(unsafe_code)]
+
+use crate::sync::{AtomicPtr, AtomicUsize, Ordering, dekker_fence, thread_stripe};
+use std::ptr;
+use std::sync::Arc;
+
+/// What a table holds: anything that knows its hash and its key.
+pub(crate) trait Entry {
+    fn hash(&self) -> u64;
+    fn is(&self, key: &[&str]) -> bool;
+}
+
+/// How many look-ups are under way, in stripes so that threads do not meet on
+/// a cache line. One for all families of a registry.
+pub(crate) struct Readers {
+    stripes: Box<[Stripe]>,
+}
+
+/// 64 bytes: a cache line of its own.
+#[repr(align(64))]
+struct Stripe(AtomicUsize);
+
+impl Readers {
+    /// `stripes` is rounded up to a power of two, at most 64 (the bits of a
+    /// [`Grace`]).
+    pub(crate) fn new(stripes: usize) -> Self {
+        let stripes = stripes.next_power_of_two().min(64);
+        Self {
+            stripes: (0..stripes).map(|_| Stripe(AtomicUsize::new(0))).collect(),
+        }
+    }
+
+    /// Runs `look` while entries that it can reach are kept from being freed.
+    #[inline]
+    fn during<R>(&self, look: impl FnOnce() -> R) -> R {
+        struct Leave<'a>(&'a AtomicUsize);
+        impl Drop for Leave<'_> {
+            fn drop(&mut self) {
+                // Release: pairs with the Acquire in `Grace::is_over`; all that
+                // was read through the table happens before the free.
+                self.0.fetch_sub(1, Ordering::Release);
+            }
+        }
+        let stripe = &self.stripes[thread_stripe() & (self.stripes.len() - 1)].0;
+        // SeqCst, and the fence: one half of a Dekker pair with `Grace`. Either
+        // the writer that unlinks sees this reader, or this reader sees the
+        // entry unlinked.
+        stripe.fetch_add(1, Ordering::SeqCst);
+        dekker_fence();
+        let _leave = Leave(stripe);
+        look()
+    }
+
+    /// A grace period that begins now, after what was unlinked so far.
+    fn grace(&self) -> Grace {
+        // The other half of the pair in `during`: the unlinking stores come
+        // before the loads in `Grace::is_over`.
+        crate::sync::fence(Ordering::SeqCst);
+        Grace {
+            not_seen_empty: u64::MAX >> (64 - self.stripes.len()),
+        }
+    }
+}
+
+/// The stripes that have not been seen empty since a grace period began.
+struct Grace {
+    not_seen_empty: u64,
+}
+
+impl Grace {
+    fn is_over(&mut self, readers: &Readers) -> bool {
+        for (index, stripe) in readers.stripes.iter().enumerate() {
+            let bit = 1 << index;
+            // SeqCst: the load of the Dekker pair; it also acquires what the
+            // readers that left have released.
+            if self.not_seen_empty & bit != 0 && stripe.0.load(Ordering::SeqCst) == 0 {
+                self.not_seen_empty &= !bit;
+            }
+        }
+        self.not_seen_empty == 0
+    }
+}
+
+/// The part that readers see.
+pub(crate) struct Table<T> {
+    /// Never null. Replaced as a whole when it grows or is cleaned.
+    slots: AtomicPtr<Slots<T>>,
+}
+
+struct Slots<T> {
+    /// A power of two of them; at least a quarter are null, so probing ends.
+    entries: Box<[AtomicPtr<T>]>,
+}
+
+/// The part that only writers see; lives in the family's mutex.
+pub(crate) struct Upkeep<T> {
+    /// Entries in the table.
+    len: usize,
+    /// Entries and tombstones.
+    used: usize,
+    /// Unlinked, waiting for the grace period beside them.
+    closed: Vec<Retired<T>>,
+    grace: Grace,
+    /// Unlinked since that grace period began.
+    open: Vec<Retired<T>>,
+}
+
+/// Something that a reader may still be looking at.
+#[expect(dead_code, reason = "held only to be dropped, when no reader is left")]
+enum Retired<T> {
+    Entry(Arc<T>),
+    Slots(Box<Slots<T>>),
+}
+
+/// Where an entry was: probing goes on behind it.
+fn tombstone<T>() -> *mut T {
+    ptr::without_provenance_mut(1)
+}
+
+fn is_entry<T>(pointer: *mut T) -> bool {
+    !pointer.is_null() && pointer != tombstone()
+}
+
+impl<T> Slots<T> {
+    fn boxed(capacity: usize) -> Box<Self> {
+        let entries = (0..capacity)
+            .map(|_| AtomicPtr::new(ptr::null_mut()))
+            .collect();
+        Box::new(Self { entries })
+    }
+
+    /// The slots in the order in which `hash` tries them.
+    #[inline]
+    fn probe(&self, hash: u64) -> impl Iterator<Item = &AtomicPtr<T>> {
+        let mask = self.entries.len() - 1;
+        let start = hash as usize;
+        (0..self.entries.len()).map(move |step| &self.entries[start.wrapping_add(step) & mask])
+    }
+}
+
+impl<T: Entry> Table<T> {
+    pub(crate) fn new() -> (Self, Upkeep<T>) {
+        let slots = AtomicPtr::new(Box::into_raw(Slots::boxed(8)));
+        let grace = Grace { not_seen_empty: 0 };
+        (
+            Self { slots },
+            Upkeep {
+                len: 0,
+                used: 0,
+                closed: Vec::new(),
+                grace,
+                open: Vec::new(),
+            },
+        )
+    }
+
+    /// The entry of `key`, if there is one. Takes no lock, allocates nothing.
+    #[inline]
+    pub(crate) fn find(&self, readers: &Readers, hash: u64, key: &[&str]) -> Option<Arc<T>> {
+        readers.during(|| {
+            // Acquire: pairs with the Release in `rebuild`; the slots are seen
+            // as they were filled.
+            let slots = self.slots.load(Ordering::Acquire);
+            // SAFETY: `slots` came from `Box::into_raw` and is freed only after
+            // a grace period, which this reader holds open, or by `drop`, which
+            // has `&mut self`.
+            let slots = unsafe { &*slots };
+            for slot in slots.probe(hash) {
+                // Acquire: pairs with the Release in `insert`; the entry is
+                // seen as it was made.
+                let entry = slot.load(Ordering::Acquire);
+                if entry.is_null() {
+                    return None;
+                }
+                if entry == tombstone() {
+                    continue;
+                }
+                // SAFETY: a pointer in a slot came from `Arc::into_raw`; the
+                // count that the table owns is dropped only after a grace
+                // period, which this reader holds open.
+                let found = unsafe { &*entry };
+                if found.hash() == hash && found.is(key) {
+                    // SAFETY: as above; the table's own count keeps the entry
+                    // alive until the new count is taken.
+                    return Some(unsafe {
+                        Arc::increment_strong_count(entry);
+                        Arc::from_raw(entry)
+                    });
+                }
+            }
+            None
+        })
+    }
+
+    /// Links `entry`, whose key must not be in the table.
+    pub(crate) fn insert(&self, upkeep: &mut Upkeep<T>, entry: Arc<T>) {
+        // SAFETY: writers are serialised by the mutex that `upkeep` lives in,
+        // and only writers replace the slots.
+        let mut slots = unsafe { &*self.slots.load(Ordering::Relaxed) };
+        if (upkeep.used + 1) * 4 > slots.entries.len() * 3 {
+            self.rebuild(upkeep, (upkeep.len + 1) * 2);
+            // SAFETY: as above.
+            slots = unsafe { &*self.slots.load(Ordering::Relaxed) };
+        }
+        for slot in slots.probe(entry.hash()) {
+            // Relaxed: only writers change slots, and they are serialised.
+            let old = slot.load(Ordering::Relaxed);
+            if !is_entry(old) {
+                // Release: pairs with the Acquire in `find`.
+                slot.store(Arc::into_raw(entry).cast_mut(), Ordering::Release);
+                upkeep.len += 1;
+                upkeep.used += usize::from(old.is_null());
+                return;
+            }
+        }
+        unreachable!("a quarter of the slots is always free");
+    }
+
+    /// Unlinks `entry`; a look-up that found it goes on undisturbed.
+    pub(crate) fn remove(&self, upkeep: &mut Upkeep<T>, entry: &Arc<T>) {
+        // SAFETY: as in `insert`.
+        let slots = unsafe { &*self.slots.load(Ordering::Relaxed) };
+        let pointer = Arc::as_ptr(entry).cast_mut();
+        for slot in slots.probe(entry.hash()) {
+            let found = slot.load(Ordering::Relaxed);
+            if found.is_null() {
+                return;
+            }
+            if found == pointer {
+                slot.store(tombstone(), Ordering::Release);
+                upkeep.len -= 1;
+                // SAFETY: the pointer came from `Arc::into_raw` in `insert`, and
+                // the slot that held its count no longer does.
+                upkeep
+                    .open
+                    .push(Retired::Entry(unsafe { Arc::from_raw(pointer) }));
+                return;
+            }
+        }
+    }
+
+    /// Moves the entries into new slots, without the tombstones.
+    #[cold]
+    fn rebuild(&self, upkeep: &mut Upkeep<T>, room: usize) {
+        let old = self.slots.load(Ordering::Relaxed);
+        let slots = Slots::<T>::boxed(room.next_power_of_two().max(8));
+        // SAFETY: as in `insert`.
+        for slot in &unsafe { &*old }.entries {
+            let entry = slot.load(Ordering::Relaxed);
+            if is_entry(entry) {
+                // SAFETY: an entry in a slot is alive: the slot owns a count.
+                let hash = unsafe { &*entry }.hash();
+                let free = slots
+                    .probe(hash)
+                    .find(|slot| slot.load(Ordering::Relaxed).is_null());
+                // The count moves with the pointer.
+                free.expect("the new slots have room")
+                    .store(entry, Ordering::Relaxed);
+            }
+        }
+        upkeep.used = upkeep.len;
+        // Release: pairs with the Acquire in `find`.
+        self.slots.store(Box::into_raw(slots), Ordering::Release);
+        // SAFETY: `old` came from `Box::into_raw`; nobody else frees it.
+        upkeep
+            .open
+            .push(Retired::Slots(unsafe { Box::from_raw(old) }));
+    }
+
+    /// Frees what no look-up can see any more. Never waits: what is still in
+    /// sight is tried again at the next call.
+    pub(crate) fn reclaim(&self, upkeep: &mut Upkeep<T>, readers: &Readers) {
+        // Twice: what has just been unlinked is mostly out of sight at once.
+        for _ in 0..2 {
+            if upkeep.closed.is_empty() {
+                if upkeep.open.is_empty() {
+                    return;
+                }
+                std::mem::swap(&mut upkeep.closed, &mut upkeep.open);
+                upkeep.grace = readers.grace();
+            }
+            if !upkeep.grace.is_over(readers) {
+                return;
+            }
+            upkeep.closed.clear();
+        }
+    }
+}
+
+impl<T> Drop for Table<T> {
+    fn drop(&mut self) {
+        // Relaxed: `&mut self` means that every other user is gone.
+        // SAFETY: the pointer came from `Box::into_raw` and is not used again.
+        let slots = unsafe { Box::from_raw(self.slots.load(Ordering::Relaxed)) };
+        for slot in &slots.entries {
+            let entry = slot.load(Ordering::Relaxed);
+            if is_entry(entry) {
+                // SAFETY: the slot owns a count from `Arc::into_raw`.
+                drop(unsafe { Arc::from_raw(entry) });
+            }
+        }
+    }
+}
