@@ -1,0 +1,155 @@
+//! "Allocates nothing once warm", by counting.
+
+#![allow(unsafe_code)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use stethoscope::Registry;
+use stethoscope::cell::{Counter, FloatGauge};
+use stethoscope::exposition::{ContentType, Escaping, Format};
+
+/// Counts what the current thread asks for; other tests run on other threads.
+struct Counting;
+
+thread_local! {
+    static ASKED: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count() {
+    // A thread that is ending has no counter any more.
+    let _ = ASKED.try_with(|asked| asked.set(asked.get() + 1));
+}
+
+// SAFETY: everything is passed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: as above.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn allocations(work: impl FnOnce()) -> u64 {
+    let before = ASKED.get();
+    work();
+    ASKED.get() - before
+}
+
+const CONTENT_TYPES: [ContentType; 5] = [
+    ContentType {
+        format: Format::Text,
+        escaping: Escaping::Underscores,
+    },
+    ContentType {
+        format: Format::Text1,
+        escaping: Escaping::AllowUtf8,
+    },
+    ContentType {
+        format: Format::OpenMetrics,
+        escaping: Escaping::Underscores,
+    },
+    ContentType {
+        format: Format::OpenMetrics,
+        escaping: Escaping::Values,
+    },
+    ContentType {
+        format: Format::OpenMetrics,
+        escaping: Escaping::Dots,
+    },
+];
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(allocations(|| drop(std::hint::black_box(Box::new(1)))), 1);
+}
+
+#[test]
+fn a_warm_scrape_allocates_nothing() {
+    let registry = Registry::new().with_utf8_names();
+    let counters = registry
+        .counter_family("requests_total", "Requests.", ["method", "code"])
+        .unwrap();
+    let gauges = registry
+        .family::<FloatGauge>("temp.celsius", "Temperature.")
+        .labels(["zone.name"])
+        .register()
+        .unwrap();
+    let created = registry
+        .family::<Counter>("made_total", "")
+        .labels(["x"])
+        .created_timestamps()
+        .register()
+        .unwrap();
+    for n in 0..300 {
+        let n = n.to_string();
+        counters.with(["GET", &n]).unwrap();
+        gauges.with([&*n]).unwrap();
+        created.with([&*n]).unwrap();
+    }
+    let refreshed = registry.gauge("refreshed", "").unwrap();
+    registry.on_scrape(move || refreshed.set(refreshed.get() + 1));
+    let mut scraper = registry.scraper();
+    let handles: Vec<_> = (0..300)
+        .map(|n| gauges.with([&*n.to_string()]).unwrap())
+        .collect();
+    let set = |value: f64| handles.iter().for_each(|gauge| gauge.set(value));
+
+    // Adds and removes settle with one scrape of each kind, at the longest
+    // values that there will be.
+    counters.remove(["GET", "7"]);
+    set(-1.234_567_890_123_456_7e-300);
+    for content_type in CONTENT_TYPES {
+        scraper.scrape(content_type);
+    }
+    for value in [0.0, 0.1, -1.234_567_890_123_456_7e-300, 1e15, f64::NAN] {
+        set(value);
+        counters.with(["GET", "3"]).unwrap().inc_by(1_000_000_007);
+        for content_type in CONTENT_TYPES {
+            assert_eq!(
+                allocations(|| assert!(!scraper.scrape(content_type).is_empty())),
+                0,
+                "{content_type:?}"
+            );
+        }
+    }
+    let mut page = Vec::with_capacity(1 << 20);
+    assert_eq!(
+        allocations(|| scraper.scrape_into(Format::Text, &mut page)),
+        0
+    );
+    assert_eq!(
+        allocations(|| scraper.scrape_only(Format::Text, |_| true, &mut page)),
+        0
+    );
+}
+
+#[test]
+fn a_look_up_and_an_update_allocate_nothing() {
+    let registry = Registry::new();
+    let family = registry
+        .counter_family("requests_total", "Requests.", ["method", "code"])
+        .unwrap();
+    family.with(["GET", "200"]).unwrap();
+    let asked = allocations(|| {
+        for _ in 0..100 {
+            family.with(["GET", "200"]).unwrap().inc();
+            assert!(family.get(["GET", "404"]).is_none());
+        }
+    });
+    assert_eq!(asked, 0);
+    assert_eq!(family.with(["GET", "200"]).unwrap().get(), 100);
+}
