@@ -1,7 +1,10 @@
 //! What a family is, beside its values: name, help, unit, labels, and the
 //! shape of a series.
 
-use crate::cell::{Cell, Counter, FloatGauge, Gauge, Info, Number};
+use crate::cell::{
+    Buckets, Cell, Counter, FloatCounter, FloatGauge, Gauge, Histogram, Info, Number, Quantile,
+    QuantileOptions, Window, WindowMax,
+};
 use crate::name;
 
 /// The type of a family, in the terms of the data model.
@@ -64,6 +67,14 @@ impl Metric for Counter {
     }
 }
 
+impl Metric for FloatCounter {
+    const KIND: Kind = Kind::Counter;
+
+    fn shape((): &()) -> Shape {
+        Shape::Single(Number::F64)
+    }
+}
+
 impl Metric for Gauge {
     const KIND: Kind = Kind::Gauge;
 
@@ -77,6 +88,34 @@ impl Metric for FloatGauge {
 
     fn shape((): &()) -> Shape {
         Shape::Single(Number::F64)
+    }
+}
+
+impl Metric for WindowMax {
+    const KIND: Kind = Kind::Gauge;
+
+    fn shape(_: &Window) -> Shape {
+        Shape::Single(Number::F64)
+    }
+}
+
+impl Metric for Histogram {
+    const KIND: Kind = Kind::Histogram;
+
+    fn shape(buckets: &Buckets) -> Shape {
+        Shape::Histogram {
+            bounds: buckets.bounds().to_vec(),
+        }
+    }
+}
+
+impl Metric for Quantile {
+    const KIND: Kind = Kind::Summary;
+
+    fn shape(options: &QuantileOptions) -> Shape {
+        Shape::Summary {
+            quantiles: options.quantiles().to_vec(),
+        }
     }
 }
 
