@@ -7,10 +7,10 @@
 use crate::cell::{Counter, FloatGauge, Gauge, Info};
 use crate::family::{Descriptor, Family, Handle, Kind, Metric, Readers, Shape, Shared, Source};
 use crate::name::{self, NameError, NameRules};
-use crate::sync::{Arc as SyncArc, AtomicU64, Mutex, Ordering};
+use crate::sync::{Arc as SyncArc, AtomicU64, Mutex, MutexGuard, Ordering};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// The families of one page, in the order of their registration.
 ///
