@@ -1,10 +1,7 @@
 //! What a family is, beside its values: name, help, unit, labels, and the
 //! shape of a series.
 
-use crate::cell::{
-    Buckets, Cell, Counter, FloatCounter, FloatGauge, Gauge, Histogram, Info, Number, Quantile,
-    QuantileOptions, Window, WindowMax,
-};
+use crate::cell::Number;
 use crate::name;
 
 /// The type of a family, in the terms of the data model.
@@ -48,83 +45,6 @@ pub enum Shape {
         /// The names of the states.
         states: Vec<String>,
     },
-}
-
-/// A cell that can be a family's: it says what its numbers mean.
-pub trait Metric: Cell {
-    /// The type of a family of these.
-    const KIND: Kind;
-
-    /// The meaning of a reading.
-    fn shape(options: &Self::Options) -> Shape;
-}
-
-impl Metric for Counter {
-    const KIND: Kind = Kind::Counter;
-
-    fn shape((): &()) -> Shape {
-        Shape::Single(Number::U64)
-    }
-}
-
-impl Metric for FloatCounter {
-    const KIND: Kind = Kind::Counter;
-
-    fn shape((): &()) -> Shape {
-        Shape::Single(Number::F64)
-    }
-}
-
-impl Metric for Gauge {
-    const KIND: Kind = Kind::Gauge;
-
-    fn shape((): &()) -> Shape {
-        Shape::Single(Number::I64)
-    }
-}
-
-impl Metric for FloatGauge {
-    const KIND: Kind = Kind::Gauge;
-
-    fn shape((): &()) -> Shape {
-        Shape::Single(Number::F64)
-    }
-}
-
-impl Metric for WindowMax {
-    const KIND: Kind = Kind::Gauge;
-
-    fn shape(_: &Window) -> Shape {
-        Shape::Single(Number::F64)
-    }
-}
-
-impl Metric for Histogram {
-    const KIND: Kind = Kind::Histogram;
-
-    fn shape(buckets: &Buckets) -> Shape {
-        Shape::Histogram {
-            bounds: buckets.bounds().to_vec(),
-        }
-    }
-}
-
-impl Metric for Quantile {
-    const KIND: Kind = Kind::Summary;
-
-    fn shape(options: &QuantileOptions) -> Shape {
-        Shape::Summary {
-            quantiles: options.quantiles().to_vec(),
-        }
-    }
-}
-
-impl Metric for Info {
-    const KIND: Kind = Kind::Info;
-
-    fn shape((): &()) -> Shape {
-        Shape::Single(Number::U64)
-    }
 }
 
 /// A family's name, help, unit, labels and shape. Fixed at registration.

@@ -12,11 +12,13 @@
 //! handles go on counting where nobody looks.
 
 mod descriptor;
+mod metric;
 #[cfg(all(loom, test))]
 mod models;
 mod table;
 
-pub use descriptor::{Descriptor, Kind, Metric, Shape};
+pub use descriptor::{Descriptor, Kind, Shape};
+pub use metric::Metric;
 pub(crate) use table::Readers;
 
 use crate::label::{self, LabelValues};
