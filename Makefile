@@ -8,4 +8,4 @@ lint:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --all-features
 
 test:
-	$(CARGO) test
+	$(CARGO) test --features http

@@ -109,9 +109,13 @@ impl ContentType {
     /// assert_eq!(ContentType::acceptable("image/png"), Some(ContentType::default()));
     /// ```
     pub fn acceptable(accept: &str) -> Option<Self> {
+        Self::acceptable_in([accept])
+    }
+
+    /// As [`acceptable`](Self::acceptable), for headers that came one by one.
+    pub(crate) fn acceptable_in<'a>(headers: impl IntoIterator<Item = &'a str>) -> Option<Self> {
         let mut offers = Format::OFFERED.map(Offer::new);
-        for (place, entry) in split_unquoted(accept, ',').enumerate() {
-            let range = MediaRange::parse(entry);
+        for (place, range) in media_ranges(headers).enumerate() {
             for offer in &mut offers {
                 offer.consider(&range, place);
             }
@@ -141,9 +145,14 @@ impl ContentType {
     /// );
     /// ```
     pub const fn header(self) -> &'static str {
+        // Text 0.0.4 has no quotes that such a name could stand in.
+        let escaping = match (self.format, self.escaping) {
+            (Format::Text, Escaping::AllowUtf8) => Escaping::Underscores,
+            (_, escaping) => escaping,
+        };
         macro_rules! headers {
             ($media_type:literal) => {
-                match self.escaping {
+                match escaping {
                     Escaping::Underscores => {
                         concat!($media_type, "; charset=utf-8; escaping=underscores")
                     }
@@ -212,6 +221,15 @@ impl Offer {
             self.content_type.escaping = range.escaping;
         }
     }
+}
+
+fn media_ranges<'a>(
+    headers: impl IntoIterator<Item = &'a str>,
+) -> impl Iterator<Item = MediaRange<'a>> {
+    let entries = headers
+        .into_iter()
+        .flat_map(|header| split_unquoted(header, ','));
+    entries.map(MediaRange::parse)
 }
 
 /// One entry of an `Accept` header, as far as it matters here.
@@ -467,6 +485,12 @@ mod tests {
     }
 
     #[test]
+    fn text_0_0_4_never_says_that_its_names_are_quoted() {
+        let asked = ContentType::negotiate("text/plain;version=0.0.4;escaping=allow-utf-8");
+        assert_eq!(asked.header(), ContentType::from(Format::Text).header());
+    }
+
+    #[test]
     fn a_separator_in_quotes_separates_nothing() {
         let accept = "text/plain;x=\"a,b;version=9\\\",\";escaping=values, image/png";
         assert_eq!(negotiated(accept), (Format::Text, Escaping::Values));
@@ -478,7 +502,9 @@ mod tests {
             for escaping in ["underscores", "allow-utf-8", "dots", "values"] {
                 let escaping = Escaping::from_parameter(escaping).unwrap();
                 let content_type = ContentType { format, escaping };
-                assert_eq!(ContentType::negotiate(content_type.header()), content_type);
+                let asked = ContentType::negotiate(content_type.header());
+                assert_eq!(asked.header(), content_type.header());
+                assert_eq!(asked.format, format);
             }
         }
     }

@@ -1,0 +1,549 @@
+//! The loop: who has something to say, one turn after another.
+//!
+//! A turn waits for readiness, looks at every connection that has some, takes
+//! their requests, and then makes the pages that are wanted (`scrapes.rs`): a
+//! page is always made after the last request that it answers. What could go
+//! on for longer, like a client that sends many requests at once, is broken
+//! off and taken up in the next turn, so that nobody waits for it.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+
+use super::connection::{Connection, Phase, Sent};
+use super::hand_off::HandOff;
+use super::handle::Shared;
+use super::limits::Limits;
+use super::listener::Listener;
+use super::meters::{Dropped, Meters};
+use super::request::{self, HeaderSpace, Request, Whose};
+use super::response::{self, After, Date, Refusal};
+use super::scrapes::Scrapes;
+use super::slots::{Key, Slots};
+use super::wanted::Wanted;
+use crate::sync::Ordering;
+
+pub(super) const WAKER: Token = Token(0);
+const FIRST_LISTENER: usize = 1;
+
+/// Events taken from the kernel in one turn.
+const EVENTS: usize = 256;
+/// Connections accepted from one listener, and times that one connection is
+/// written to, before others have their turn.
+const ACCEPTS_IN_A_TURN: usize = 64;
+const WRITES_IN_A_TURN: usize = 16;
+/// How long a listener rests when the process has no file descriptor left. The
+/// kernel keeps the connections for us meanwhile.
+const DESCRIPTOR_REST: Duration = Duration::from_millis(100);
+/// How long a refused client may go on sending, and how much.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_READS_IN_A_TURN: usize = 16;
+/// How long a client that is reading may go on after a shutdown.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
+/// How long a client has to have read nothing to lose its place to another.
+const STALLED: Duration = Duration::from_secs(1);
+
+pub(super) struct EventLoop {
+    pub(super) poll: Poll,
+    pub(super) shared: Arc<Shared>,
+    pub(super) limits: Limits,
+    pub(super) meters: Meters,
+    pub(super) slots: Slots,
+    pub(super) scrapes: Scrapes,
+    pub(super) date: Date,
+    listeners: Vec<Listener>,
+    hand_off: Option<Box<dyn HandOff>>,
+    /// What came in, looked at and forgotten.
+    scratch: Vec<u8>,
+    /// What is to be taken up again in the next turn.
+    again: Vec<Key>,
+    accept_again: Vec<usize>,
+    /// Whose time is up, while they are ended.
+    late: Vec<(Key, Phase)>,
+    /// When listeners that rest are looked at again.
+    rested: Option<Instant>,
+    /// No deadline of a connection is before this.
+    next_deadline: Option<Instant>,
+    closing: bool,
+}
+
+impl EventLoop {
+    pub(super) fn new(
+        poll: Poll,
+        shared: Arc<Shared>,
+        listeners: Vec<Listener>,
+        limits: Limits,
+        meters: Meters,
+        scrapes: Scrapes,
+        hand_off: Option<Box<dyn HandOff>>,
+    ) -> io::Result<Self> {
+        for (at, listener) in listeners.iter().enumerate() {
+            let fd = listener.as_fd().as_raw_fd();
+            let token = Token(FIRST_LISTENER + at);
+            poll.registry()
+                .register(&mut SourceFd(&fd), token, Interest::READABLE)?;
+        }
+        Ok(Self {
+            poll,
+            shared,
+            scratch: vec![0; limits.header_bytes],
+            limits,
+            meters,
+            slots: Slots::default(),
+            scrapes,
+            date: Date::new(),
+            // A listener that was taken over may have connections waiting.
+            accept_again: (0..listeners.len()).collect(),
+            listeners,
+            hand_off,
+            again: Vec::new(),
+            late: Vec::new(),
+            rested: None,
+            next_deadline: None,
+            closing: false,
+        })
+    }
+
+    /// Runs until it is told to end, and the last connection has ended.
+    pub(super) fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS);
+        let mut turn_again = Vec::new();
+        let mut turn_accept = Vec::new();
+        loop {
+            match self.poll.poll(&mut events, self.timeout(Instant::now())) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                polled => polled?,
+            }
+            let now = Instant::now();
+            std::mem::swap(&mut self.again, &mut turn_again);
+            std::mem::swap(&mut self.accept_again, &mut turn_accept);
+            for event in &events {
+                match Key::of(event.token()) {
+                    Some(key) => {
+                        if let Some(connection) = self.slots.get_mut(key) {
+                            connection.input_pending |= event.is_readable();
+                            connection.peer_finished |= event.is_read_closed();
+                            self.advance(key, now);
+                        }
+                    }
+                    None if event.token() == WAKER => {}
+                    None => turn_accept.push(event.token().0 - FIRST_LISTENER),
+                }
+            }
+            for key in turn_again.drain(..) {
+                self.advance(key, now);
+            }
+            for listener in turn_accept.drain(..) {
+                self.accept(listener, now);
+            }
+            // Acquire: pairs with the Release of Endpoint::shutdown.
+            if !self.closing && self.shared.closing.load(Ordering::Acquire) {
+                self.close_down(now);
+            }
+            self.serve(now);
+            self.expire(now);
+            if self.closing && self.slots.len() == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// How long the kernel may let us sleep.
+    fn timeout(&self, now: Instant) -> Option<Duration> {
+        if !self.again.is_empty() || !self.accept_again.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        [
+            self.next_deadline,
+            self.rested,
+            self.scrapes.waiting_until(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .map(|until| until.saturating_duration_since(now))
+    }
+
+    fn accept(&mut self, at: usize, now: Instant) {
+        for _ in 0..ACCEPTS_IN_A_TURN {
+            let Some(listener) = self.listeners.get(at) else {
+                return;
+            };
+            let error = match listener.accept() {
+                Ok(socket) => {
+                    self.admit(socket, now);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            match error.kind() {
+                io::ErrorKind::WouldBlock => return,
+                // Its client gave up meanwhile; the next may be there.
+                io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
+                // No descriptor, or no memory, for one more. If no connection
+                // can be spared, wait for the process to be better off: to try
+                // again at once would take all of the processor for nothing.
+                _ => {
+                    if !self.evict(Dropped::Descriptors, now) {
+                        self.rested = Some(now + DESCRIPTOR_REST);
+                        return;
+                    }
+                }
+            }
+        }
+        self.accept_again.push(at);
+    }
+
+    fn admit(&mut self, socket: OwnedFd, now: Instant) {
+        self.meters.accepted.inc();
+        let full = self.slots.len() >= self.limits.connections;
+        let full = full && !self.evict(Dropped::Connections, now);
+        let deadline = now + self.limits.header_time;
+        let key = self
+            .slots
+            .insert(|buffer| Connection::new(socket, buffer, now, deadline));
+        self.meters.connections.set(self.slots.len() as i64);
+        self.note_deadline(deadline);
+        let connection = self.slots.get_mut(key).expect("it was just put in");
+        if connection
+            .register(self.poll.registry(), key.token())
+            .is_err()
+        {
+            self.meters.dropped(Dropped::Descriptors);
+            self.close(key);
+        } else if full {
+            self.meters.dropped(Dropped::Connections);
+            self.refuse(key, Refusal::Busy, now);
+        }
+    }
+
+    /// Ends the connection that is least missed, to make room.
+    fn evict(&mut self, why: Dropped, now: Instant) -> bool {
+        let rank = |connection: &Connection| match connection.phase() {
+            Phase::Lingering => Some(0),
+            Phase::Idle if connection.answered => Some(1),
+            Phase::Idle | Phase::Reading => Some(2),
+            Phase::Writing if connection.since() + STALLED < now => Some(3),
+            Phase::Writing | Phase::Waiting => None,
+        };
+        let least_missed = self
+            .slots
+            .iter()
+            .filter_map(|(key, connection)| Some((rank(connection)?, connection.since(), key)))
+            .min_by_key(|(rank, since, _)| (*rank, *since));
+        let Some((_, _, key)) = least_missed else {
+            return false;
+        };
+        self.meters.dropped(why);
+        self.cut(key);
+        true
+    }
+
+    /// Takes a connection as far as it goes now.
+    fn advance(&mut self, key: Key, now: Instant) {
+        let Some(connection) = self.slots.get_mut(key) else {
+            return;
+        };
+        match connection.phase() {
+            Phase::Idle | Phase::Reading => self.read(key, now),
+            Phase::Writing => self.write(key, now),
+            Phase::Lingering => self.linger(key),
+            // What it sends meanwhile stays where it is until it is answered.
+            Phase::Waiting => {}
+        }
+    }
+
+    /// Looks at what has come, and takes a request that is whole and ours.
+    fn read(&mut self, key: Key, now: Instant) {
+        let Some(connection) = self.slots.get_mut(key) else {
+            return;
+        };
+        connection.input_pending = false;
+        let peeked = match connection.peek(&mut self.scratch) {
+            Ok(0) => return self.close(key),
+            Ok(peeked) => peeked,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                return self.again.push(key);
+            }
+            Err(_) => return self.close(key),
+        };
+        let bytes = &self.scratch[..peeked];
+        match (request::whose(bytes), &self.hand_off) {
+            (Whose::NotHttp, _) => return self.refuse(key, Refusal::NotHttp, now),
+            (Whose::Theirs, Some(_)) => return self.hand_over(key),
+            _ => {}
+        }
+        let end = match request::head_end(bytes, connection.looked_at) {
+            Ok(Some(end)) => end,
+            Ok(None) if peeked == self.scratch.len() => {
+                let one_line = !bytes.trim_ascii_start().contains(&b'\n');
+                let refusal = if one_line {
+                    Refusal::TargetTooLong
+                } else {
+                    Refusal::HeadTooLong
+                };
+                return self.refuse(key, refusal, now);
+            }
+            Ok(None) if connection.peer_finished => {
+                return self.refuse(key, Refusal::Truncated, now);
+            }
+            Ok(None) => {
+                connection.looked_at = peeked;
+                if connection.phase() == Phase::Idle {
+                    // The first request's time runs from the connection on.
+                    let begun = if connection.answered {
+                        now
+                    } else {
+                        connection.since()
+                    };
+                    let deadline = begun + self.limits.header_time;
+                    connection.enter(Phase::Reading, begun, Some(deadline));
+                    self.note_deadline(deadline);
+                }
+                return;
+            }
+            Err(refusal) => return self.refuse(key, refusal, now),
+        };
+
+        let mut space = HeaderSpace::new();
+        let request = match Request::parse(&bytes[..end], &mut space) {
+            Ok(request) => request,
+            Err(refusal) => return self.refuse(key, refusal, now),
+        };
+        connection.after = match request.keep_alive && !self.closing {
+            true => After::KeepAlive {
+                is_http_1_0: request.is_http_1_0,
+            },
+            false => After::Close,
+        };
+        let head_only = request.method == request::Method::Head;
+        let wanted = Wanted::of(&request);
+        // There is more behind it, or there may be.
+        connection.input_pending = peeked > end;
+        match connection.receive(&mut self.scratch[..end]) {
+            Ok(taken) if taken == end => {}
+            _ => return self.close(key),
+        }
+        match wanted {
+            Ok(wanted) => {
+                connection.wanted = Some(wanted);
+                connection.enter(Phase::Waiting, now, None);
+                self.scrapes.want(key);
+            }
+            Err(refusal) => self.answer_no(key, refusal, !head_only, now),
+        }
+    }
+
+    /// Gives the connection to the host, as it is.
+    fn hand_over(&mut self, key: Key) {
+        let Some((socket, Some(hand_off))) = self.take(key).zip(Some(self.hand_off.as_mut()))
+        else {
+            return;
+        };
+        match hand_off.hand_off(socket) {
+            Ok(()) => self.meters.handed_over.inc(),
+            Err(socket) => {
+                self.meters.dropped(Dropped::HandOff);
+                self.meters.responded(Refusal::HandOff.status());
+                let mut answer = Vec::new();
+                self.date.refresh();
+                let after = After::Close;
+                response::write_refusal(&mut answer, Refusal::HandOff, &self.date, after, true);
+                // An empty send buffer has room for it, or the client goes without.
+                let flags = rustix::net::SendFlags::NOSIGNAL;
+                let _ = rustix::net::send(&socket, &answer, flags);
+            }
+        }
+    }
+
+    /// Refuses what can't be understood: the connection ends with it.
+    fn refuse(&mut self, key: Key, refusal: Refusal, now: Instant) {
+        if let Some(connection) = self.slots.get_mut(key) {
+            connection.after = After::Close;
+            self.answer_no(key, refusal, true, now);
+        }
+    }
+
+    /// Answers with a refusal, which is all that is wrong with the request.
+    pub(super) fn answer_no(&mut self, key: Key, refusal: Refusal, body: bool, now: Instant) {
+        let Some(connection) = self.slots.get_mut(key) else {
+            return;
+        };
+        self.date.refresh();
+        self.meters.responded(refusal.status());
+        connection.head.clear();
+        let after = connection.after;
+        response::write_refusal(&mut connection.head, refusal, &self.date, after, body);
+        connection.send(None, now, self.limits.write_time);
+        self.note_deadline(now + self.limits.write_time);
+        self.write(key, now);
+    }
+
+    /// Sends what there is room for.
+    pub(super) fn write(&mut self, key: Key, now: Instant) {
+        for _ in 0..WRITES_IN_A_TURN {
+            let Some(connection) = self.slots.get_mut(key) else {
+                return;
+            };
+            match connection.flush(self.scrapes.pool(), now) {
+                Ok(Sent::All) => return self.finish(key, now),
+                Ok(Sent::Some) => {}
+                Ok(Sent::Blocked) => return,
+                Err(_) => return self.close(key),
+            }
+        }
+        self.again.push(key);
+    }
+
+    /// An answer is on its way as a whole.
+    fn finish(&mut self, key: Key, now: Instant) {
+        let Some(connection) = self.slots.get_mut(key) else {
+            return;
+        };
+        if let Some(page) = connection.finish(now, self.limits.idle_time) {
+            self.scrapes.release(page);
+        }
+        match connection.after {
+            After::KeepAlive { .. } if !self.closing => {
+                if connection.input_pending || connection.peer_finished {
+                    self.again.push(key);
+                }
+                self.note_deadline(now + self.limits.idle_time);
+            }
+            _ => {
+                connection.finish_sending();
+                connection.enter(Phase::Lingering, now, Some(now + LINGER));
+                self.note_deadline(now + LINGER);
+                self.linger(key);
+            }
+        }
+    }
+
+    /// Throws away what still comes, until the client has heard of the end.
+    fn linger(&mut self, key: Key) {
+        for _ in 0..LINGER_READS_IN_A_TURN {
+            let Some(connection) = self.slots.get_mut(key) else {
+                return;
+            };
+            match connection.receive(&mut self.scratch) {
+                Ok(0) => return self.close(key),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return self.close(key),
+            }
+        }
+        self.again.push(key);
+    }
+
+    /// Ends what has had its time.
+    fn expire(&mut self, now: Instant) {
+        if self.rested.is_some_and(|until| until <= now) {
+            self.rested = None;
+            self.accept_again.extend(0..self.listeners.len());
+        }
+        if self.next_deadline.is_none_or(|next| next > now) {
+            return;
+        }
+        self.next_deadline = None;
+        let mut late = std::mem::take(&mut self.late);
+        for (key, connection) in self.slots.iter() {
+            match connection.deadline() {
+                Some(deadline) if deadline <= now => late.push((key, connection.phase())),
+                Some(deadline) => self.next_deadline = earlier(self.next_deadline, deadline),
+                None => {}
+            }
+        }
+        for (key, phase) in late.drain(..) {
+            self.end_late(key, phase, now);
+        }
+        self.late = late;
+    }
+
+    fn end_late(&mut self, key: Key, phase: Phase, now: Instant) {
+        match phase {
+            Phase::Lingering => self.close(key),
+            Phase::Reading => {
+                self.meters.dropped(Dropped::HeaderTime);
+                self.refuse(key, Refusal::TooSlow, now);
+            }
+            Phase::Idle => {
+                let answered = self.slots.get_mut(key).is_some_and(|c| c.answered);
+                let why = if answered {
+                    Dropped::IdleTime
+                } else {
+                    Dropped::HeaderTime
+                };
+                self.meters.dropped(why);
+                self.close(key);
+            }
+            Phase::Writing | Phase::Waiting => {
+                self.meters.dropped(Dropped::WriteTime);
+                self.cut(key);
+            }
+        }
+    }
+
+    /// Stops listening, ends what is idle, and lets answers be read.
+    fn close_down(&mut self, now: Instant) {
+        self.closing = true;
+        for listener in self.listeners.drain(..) {
+            // Whoever lent it, or a forked child, may have it open: closing
+            // alone would leave it registered.
+            let fd = listener.as_fd().as_raw_fd();
+            let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
+        }
+        self.scrapes.stop_waiting();
+        let open: Vec<(Key, Phase)> = self.slots.iter().map(|(key, c)| (key, c.phase())).collect();
+        for (key, phase) in open {
+            match phase {
+                Phase::Idle | Phase::Reading | Phase::Lingering => self.close(key),
+                Phase::Waiting | Phase::Writing => {
+                    if let Some(connection) = self.slots.get_mut(key) {
+                        connection.hurry(now + SHUTDOWN_GRACE);
+                    }
+                    self.note_deadline(now + SHUTDOWN_GRACE);
+                }
+            }
+        }
+    }
+
+    pub(super) fn note_deadline(&mut self, deadline: Instant) {
+        self.next_deadline = earlier(self.next_deadline, deadline);
+    }
+
+    /// Ends a connection whose client is not to get the rest, if it is getting
+    /// any: what is unsent is thrown away.
+    pub(super) fn cut(&mut self, key: Key) {
+        if let Some(connection) = self.slots.get_mut(key) {
+            connection.cut();
+            self.close(key);
+        }
+    }
+
+    fn close(&mut self, key: Key) {
+        // Dropping the socket closes it.
+        self.take(key);
+    }
+
+    /// Takes a connection out, and all that it holds but its socket.
+    fn take(&mut self, key: Key) -> Option<OwnedFd> {
+        let connection = self.slots.remove(key)?;
+        if let Some(page) = connection.page() {
+            self.scrapes.release(page);
+        }
+        let (socket, buffer) = connection.deregister(self.poll.registry());
+        self.slots.recycle(key, buffer);
+        self.meters.connections.set(self.slots.len() as i64);
+        Some(socket)
+    }
+}
+
+fn earlier(next: Option<Instant>, deadline: Instant) -> Option<Instant> {
+    Some(next.map_or(deadline, |next| next.min(deadline)))
+}

@@ -1,0 +1,56 @@
+//! What the endpoint holds at most, and how long it waits.
+
+use std::time::Duration;
+
+/// The bounds of an endpoint: whatever clients do, it holds no more than this.
+///
+/// What is refused or cut short by a bound is counted, see
+/// [`Builder::metrics`](super::Builder::metrics).
+///
+/// ```
+/// use std::time::Duration;
+/// use stethoscope::endpoint::Limits;
+/// let limits = Limits { idle_time: Duration::from_secs(30), ..Limits::default() };
+/// assert_eq!(limits.connections, 512);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at once, 512 unless set. One more takes the place of the
+    /// connection that is least missed: one whose answer is given and whose
+    /// client is only to hear of it, then the one idle for longest, then the
+    /// one that has kept us waiting for a request for longest, then one whose
+    /// client has read nothing for a second. If there is none of these, the
+    /// newcomer is told `503` and closed. So neither idle nor silent clients
+    /// can keep a scraper out.
+    pub connections: usize,
+    /// Bytes of a request's head, 16 KiB unless set. A longer one is refused
+    /// with `414` or `431`.
+    pub header_bytes: usize,
+    /// Time for a request's head to arrive, from the connection or, on one
+    /// that is kept alive, from its first byte on; 5 s unless set. After it, a
+    /// client that has begun is told `408`.
+    pub header_time: Duration,
+    /// Time for a client to read a response, 30 s unless set. After it, the
+    /// connection is cut.
+    pub write_time: Duration,
+    /// Time between two requests of one connection, 300 s unless set.
+    pub idle_time: Duration,
+    /// Pages held for clients that are behind in reading, 8 unless set.
+    /// Clients that ask at the same moment share a page. Where all are held
+    /// and one more is needed, the clients of the page whose reading has made
+    /// no progress for longest are cut.
+    pub pages: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 512,
+            header_bytes: 16 * 1024,
+            header_time: Duration::from_secs(5),
+            write_time: Duration::from_secs(30),
+            idle_time: Duration::from_secs(300),
+            pages: 8,
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! The listener: one thread, one poll loop, and the hand-off of what is not ours.
+
+mod connection;
+mod event_loop;
+mod hand_off;
+mod handle;
+mod limits;
+mod listener;
+mod meters;
+mod page_pool;
+mod request;
+mod response;
+mod scrapes;
+mod selection;
+mod slots;
+mod wanted;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub use hand_off::{Freshness, HandOff, Notifier};
+pub use handle::Endpoint;
+pub use limits::Limits;
+pub use listener::Address;
+
+use crate::Registry;
+use crate::sync::{AtomicBool, AtomicU64};
+use event_loop::EventLoop;
+use handle::Shared;
+use listener::Listener;
+use meters::Meters;
+use scrapes::Scrapes;
+
+/// Serves a registry's metrics at `/metrics` of an address, on a thread of its own.
+pub fn serve(registry: &Registry, address: impl ToSocketAddrs) -> io::Result<Endpoint> {
+    Builder::new(registry).listen(address)?.spawn()
+}
+
+/// What an endpoint listens at, and how it behaves.
+pub struct Builder {
+    registry: Registry,
+    addresses: Vec<Vec<SocketAddr>>,
+    unix: Vec<PathBuf>,
+    adopted: Vec<OwnedFd>,
+    limits: Limits,
+    metrics: bool,
+    freshness: Option<Arc<dyn Freshness>>,
+    hand_off: Option<Box<dyn HandOff>>,
+}
+
+impl Builder {
+    /// An endpoint that listens nowhere yet.
+    pub fn new(registry: &Registry) -> Self {
+        Self {
+            registry: registry.clone(),
+            addresses: Vec::new(),
+            unix: Vec::new(),
+            adopted: Vec::new(),
+            limits: Limits::default(),
+            metrics: false,
+            freshness: None,
+            hand_off: None,
+        }
+    }
+
+    /// Listens at an address, beside the others: at all that a name stands for.
+    /// `[::]` takes IPv4 as well, unless `0.0.0.0` is listened at with the same
+    /// port; port 0 finds a free one.
+    ///
+    /// # Errors
+    /// Where the name can't be resolved.
+    pub fn listen(mut self, address: impl ToSocketAddrs) -> io::Result<Self> {
+        self.addresses.push(address.to_socket_addrs()?.collect());
+        Ok(self)
+    }
+
+    /// Listens at a Unix socket, beside the others. A socket file that nobody
+    /// listens at any more is replaced, and the file is removed at the end.
+    pub fn listen_unix(mut self, path: impl Into<PathBuf>) -> Self {
+        self.unix.push(path.into());
+        self
+    }
+
+    /// Takes over a listening TCP socket, beside the others.
+    pub fn listener(self, listener: TcpListener) -> Self {
+        self.listener_fd(listener.into())
+    }
+
+    /// Takes over a listening socket, TCP or Unix.
+    pub fn listener_fd(mut self, listener: OwnedFd) -> Self {
+        self.adopted.push(listener);
+        self
+    }
+
+    /// Accepts from a listening socket that stays with its owner, through a
+    /// duplicate of the descriptor. Its owner should not accept meanwhile, and
+    /// finds it non-blocking; when the endpoint has ended, it can go on.
+    ///
+    /// # Errors
+    /// Where the process has no descriptor left for the duplicate.
+    pub fn lent_listener(mut self, listener: impl AsFd) -> io::Result<Self> {
+        self.adopted.push(listener.as_fd().try_clone_to_owned()?);
+        Ok(self)
+    }
+
+    /// Sets the bounds.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Puts what the endpoint counts of itself on the page, as families whose
+    /// names begin with `stethoscope_http_`. A registry can have those of one
+    /// endpoint.
+    pub fn metrics(mut self, on_the_page: bool) -> Self {
+        self.metrics = on_the_page;
+        self
+    }
+
+    /// Asks for fresh values before each page.
+    pub fn freshness(mut self, freshness: Arc<dyn Freshness>) -> Self {
+        self.freshness = Some(freshness);
+        self
+    }
+
+    /// Gives every connection away whose request is not for the metrics.
+    pub fn hand_off(mut self, hand_off: Box<dyn HandOff>) -> Self {
+        self.hand_off = Some(hand_off);
+        self
+    }
+
+    /// Listens, and starts the thread.
+    ///
+    /// # Errors
+    /// Where it can't listen, or can't make a thread; where it is told to listen
+    /// nowhere; where the registry has the metrics of an endpoint already.
+    pub fn spawn(self) -> io::Result<Endpoint> {
+        let mut listeners = listener::bind_all(&self.addresses)?;
+        for path in &self.unix {
+            listeners.push(Listener::bind_unix(path).map_err(|error| {
+                let path = path.display();
+                io::Error::new(error.kind(), format!("can't listen at {path}: {error}"))
+            })?);
+        }
+        for socket in self.adopted {
+            listeners.push(Listener::adopt(socket)?);
+        }
+        if listeners.is_empty() {
+            let words = "the endpoint is told to listen nowhere: give it an address or a listener";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, words));
+        }
+        let addresses = listeners
+            .iter()
+            .map(|listener| listener.address().clone())
+            .collect();
+
+        let poll = mio::Poll::new()?;
+        let shared = Arc::new(Shared {
+            waker: mio::Waker::new(poll.registry(), event_loop::WAKER)?,
+            closing: AtomicBool::new(false),
+            fresh: AtomicU64::new(0),
+        });
+        // What is not to be on the page is counted on a page of nobody's.
+        let counted_in = if self.metrics {
+            self.registry.clone()
+        } else {
+            Registry::new()
+        };
+        let meters = Meters::new(&counted_in).map_err(io::Error::other)?;
+        let scrapes = Scrapes::new(self.registry.scraper(), self.freshness, self.limits.pages);
+        let event_loop = EventLoop::new(
+            poll,
+            Arc::clone(&shared),
+            listeners,
+            self.limits,
+            meters,
+            scrapes,
+            self.hand_off,
+        )?;
+        let thread = std::thread::Builder::new()
+            .name("stethoscope".to_owned())
+            .spawn(move || event_loop.run())?;
+        Ok(Endpoint::new(shared, addresses, thread))
+    }
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder")
+            .field("addresses", &self.addresses)
+            .field("unix", &self.unix)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}

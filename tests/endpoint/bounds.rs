@@ -1,0 +1,131 @@
+//! Whatever clients do, the endpoint holds no more than its bounds, and a
+//! well-behaved scraper is answered.
+
+use std::io::Read;
+use std::time::Duration;
+
+use crate::client::{Client, eventually, registry, sample, wide_registry};
+use stethoscope::Registry;
+use stethoscope::endpoint::{Builder, Endpoint, Limits};
+
+fn bounded(registry: &Registry, limits: Limits) -> Endpoint {
+    let builder = Builder::new(registry).listen("127.0.0.1:0").unwrap();
+    builder.limits(limits).metrics(true).spawn().unwrap()
+}
+
+fn dropped(endpoint: &Endpoint, reason: &str) -> f64 {
+    let page = Client::of(endpoint).get("/metrics").body;
+    sample(
+        &page,
+        &format!("stethoscope_http_connections_dropped_total{{reason=\"{reason}\"}}"),
+    )
+}
+
+#[test]
+fn neither_idle_nor_silent_nor_slow_clients_keep_a_scraper_out() {
+    let endpoint = bounded(
+        &registry(),
+        Limits {
+            connections: 20,
+            ..Limits::default()
+        },
+    );
+    let mut crowd = Vec::new();
+    for n in 0..200 {
+        let mut client = Client::of(&endpoint);
+        match n % 3 {
+            0 => {}
+            1 => {
+                client.send("GET /met");
+            }
+            _ => {
+                assert_eq!(client.get("/metrics").code, 200);
+            }
+        }
+        crowd.push(client);
+    }
+    let page = Client::of(&endpoint).get("/metrics").body;
+    assert!(sample(&page, "stethoscope_http_connections") <= 20.0);
+    assert!(dropped(&endpoint, "connections") >= 180.0);
+}
+
+#[test]
+fn an_idle_connection_goes_before_one_that_was_just_opened() {
+    let endpoint = bounded(
+        &registry(),
+        Limits {
+            connections: 2,
+            ..Limits::default()
+        },
+    );
+    let mut idle = Client::of(&endpoint);
+    assert_eq!(idle.get("/metrics").code, 200);
+    let mut fresh = Client::of(&endpoint);
+    assert_eq!(Client::of(&endpoint).get("/metrics").code, 200);
+    idle.expect_end();
+    assert_eq!(fresh.get("/metrics").code, 200);
+}
+
+#[test]
+fn an_idle_connection_ends_after_its_time() {
+    let endpoint = bounded(
+        &registry(),
+        Limits {
+            idle_time: Duration::from_millis(30),
+            ..Limits::default()
+        },
+    );
+    let mut client = Client::of(&endpoint);
+    assert_eq!(client.get("/metrics").code, 200);
+    client.expect_end();
+    assert_eq!(dropped(&endpoint, "idle_time"), 1.0);
+}
+
+#[test]
+fn a_client_that_does_not_read_is_cut_and_delays_nobody() {
+    let registry = wide_registry();
+    let limits = Limits {
+        write_time: Duration::from_millis(200),
+        ..Limits::default()
+    };
+    let endpoint = bounded(&registry, limits);
+    let mut stuck = Client::of(&endpoint);
+    stuck.send("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
+    stuck.head();
+    let small = "HEAD /metrics HTTP/1.1\r\nHost: a\r\n\r\n";
+    for _ in 0..5 {
+        assert_eq!(Client::of(&endpoint).send(small).head().code, 200);
+    }
+    eventually("the cut", || dropped(&endpoint, "write_time") >= 1.0);
+    let mut rest = Vec::new();
+    let cut = stuck.stream.read_to_end(&mut rest);
+    assert!(
+        cut.is_err() || rest.len() < 16_000_000,
+        "{} bytes came",
+        rest.len()
+    );
+}
+
+#[test]
+fn pages_held_for_slow_readers_are_bounded_and_the_slowest_loses_its_own() {
+    let registry = wide_registry();
+    let endpoint = bounded(
+        &registry,
+        Limits {
+            pages: 3,
+            ..Limits::default()
+        },
+    );
+    let mut stuck = Vec::new();
+    for _ in 0..10 {
+        let mut client = Client::of(&endpoint);
+        client.send("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(client.head().code, 200);
+        stuck.push(client);
+    }
+    let dropped = dropped(&endpoint, "pages");
+    assert!(
+        (6.0..=8.0).contains(&dropped),
+        "{dropped} of 11 pages were given up for 3 to be held"
+    );
+}

@@ -1,0 +1,218 @@
+//! HTTP as a careful server speaks it.
+
+use crate::client::{Client, PAGE, registry, serve, wide_registry};
+
+#[test]
+fn a_scrape_gets_the_page_and_what_it_is() {
+    let endpoint = serve(&registry());
+    let mut client = Client::of(&endpoint);
+    let answer = client.get("/metrics");
+    assert_eq!((answer.code, answer.body.as_str()), (200, PAGE));
+    assert_eq!(
+        answer.header("Content-Type"),
+        Some("text/plain; version=0.0.4; charset=utf-8; escaping=underscores")
+    );
+    assert_eq!(
+        answer.header("Connection"),
+        None,
+        "HTTP/1.1 stays open unless it is said"
+    );
+    let date = answer.header("Date").unwrap();
+    assert!(date.ends_with(" GMT") && date.len() == 29, "{date}");
+}
+
+#[test]
+fn the_page_is_there_with_a_slash_a_query_or_an_origin() {
+    let endpoint = serve(&registry());
+    let mut client = Client::of(&endpoint);
+    for target in [
+        "/metrics",
+        "/metrics/",
+        "/metrics?",
+        "/metrics?x=1&y",
+        "/metrics/?x",
+        "http://test/metrics",
+        "HTTPS://test:80/metrics?x",
+    ] {
+        let answer = client.get(target);
+        assert_eq!((answer.code, answer.body.as_str()), (200, PAGE), "{target}");
+    }
+}
+
+#[test]
+fn a_scraper_gets_the_format_that_it_accepts() {
+    let endpoint = serve(&registry());
+    let mut client = Client::of(&endpoint);
+    let answer = client.ask(
+        "/metrics",
+        "Accept: application/openmetrics-text;version=1.0.0;escaping=values;q=0.5,*/*;q=0.1",
+    );
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=values")
+    );
+    assert!(answer.body.ends_with("# EOF\n"));
+    let answer = client.ask(
+        "/metrics",
+        "Accept: image/png\r\naccept: text/plain;version=1.0.0",
+    );
+    assert_eq!(
+        answer.header("Content-Type"),
+        Some("text/plain; version=1.0.0; charset=utf-8; escaping=underscores"),
+        "two headers are one"
+    );
+}
+
+#[test]
+fn head_tells_the_length_of_the_page_without_the_page() {
+    let endpoint = serve(&registry());
+    let mut client = Client::of(&endpoint);
+    for (target, code) in [("/metrics", 200), ("/nothing", 404)] {
+        client.send(format!("HEAD {target} HTTP/1.1\r\nHost: test\r\n\r\n"));
+        let head = client.head();
+        let whole = client.get(target);
+        assert_eq!((head.code, whole.code), (code, code));
+        assert_eq!(
+            head.header("Content-Length"),
+            whole.header("Content-Length")
+        );
+        assert_eq!(head.header("Content-Type"), whole.header("Content-Type"));
+    }
+}
+
+#[test]
+fn a_connection_stays_open_as_long_as_its_client_wants() {
+    let endpoint = serve(&registry());
+
+    let mut client = Client::of(&endpoint);
+    for _ in 0..3 {
+        assert_eq!(client.get("/metrics").code, 200);
+    }
+    let answer = client.ask("/metrics", "Connection: x, Close");
+    assert_eq!(answer.header("Connection"), Some("close"));
+    client.expect_end();
+
+    let mut old = Client::of(&endpoint);
+    old.send("GET /metrics HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    assert_eq!(old.answer().header("Connection"), Some("keep-alive"));
+    old.send("GET /metrics HTTP/1.0\r\n\r\n");
+    let answer = old.answer();
+    assert_eq!(
+        (answer.header("Connection"), answer.body.as_str()),
+        (Some("close"), PAGE)
+    );
+    old.expect_end();
+}
+
+#[test]
+fn requests_sent_at_once_are_answered_one_after_another() {
+    let registry = registry();
+    let endpoint = serve(&registry);
+    let mut client = Client::of(&endpoint);
+    let mut requests = String::from("\r\n");
+    for n in 0..100 {
+        let target = if n % 3 == 0 { "/nothing" } else { "/metrics" };
+        requests += &format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n");
+    }
+    client.send(requests + "GET /metrics HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    for n in 0..100 {
+        assert_eq!(
+            client.answer().code,
+            if n % 3 == 0 { 404 } else { 200 },
+            "answer {n}"
+        );
+    }
+    assert_eq!(client.answer().code, 200);
+    client.expect_end();
+}
+
+#[test]
+fn a_request_may_come_in_pieces() {
+    let endpoint = serve(&registry());
+    let mut client = Client::of(&endpoint);
+    let request = "\r\nGET /metrics HTTP/1.1\r\nHost: test\r\nAccept: */*\r\n\r\n";
+    for byte in request.bytes() {
+        client.send([byte]);
+        // Each byte a readiness of its own.
+        std::thread::yield_now();
+    }
+    assert_eq!(client.answer().body, PAGE);
+    assert_eq!(client.get("/metrics").code, 200);
+}
+
+#[test]
+fn a_client_that_will_say_no_more_still_gets_its_answer() {
+    let endpoint = serve(&registry());
+    let mut client = Client::of(&endpoint);
+    client.send("GET /metrics HTTP/1.1\r\nHost: test\r\n\r\n".repeat(2));
+    client.stream.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(client.answer().body, PAGE);
+    assert_eq!(client.answer().body, PAGE);
+    client.expect_end();
+}
+
+#[test]
+fn a_page_shows_what_was_so_when_it_was_asked_for() {
+    let registry = registry();
+    let counter = registry.counter("turns_total", "Turns.").unwrap();
+    let endpoint = serve(&registry);
+    let mut clients = [Client::of(&endpoint), Client::of(&endpoint)];
+    for turn in 1..=200u64 {
+        counter.inc();
+        for client in &mut clients {
+            let page = client.get("/metrics").body;
+            assert_eq!(crate::client::sample(&page, "turns_total"), turn as f64);
+        }
+    }
+}
+
+#[test]
+fn an_expectation_that_needs_no_body_is_met_by_the_answer() {
+    let endpoint = serve(&registry());
+    let mut client = Client::of(&endpoint);
+    let answer = client.ask("/metrics", "Expect: 100-Continue\r\nContent-Length: 0");
+    assert_eq!((answer.code, answer.body.as_str()), (200, PAGE));
+    assert_eq!(client.get("/metrics").code, 200);
+}
+
+#[test]
+fn a_page_larger_than_any_buffer_arrives_whole() {
+    let registry = wide_registry();
+    let whole = registry
+        .scraper()
+        .scrape(stethoscope::exposition::Format::Text)
+        .to_vec();
+    let endpoint = serve(&registry);
+    let mut client = Client::of(&endpoint);
+    for _ in 0..2 {
+        assert!(
+            client.get("/metrics").body.as_bytes() == whole,
+            "the page is not the registry's"
+        );
+    }
+}
+
+#[test]
+fn a_scrape_may_be_of_chosen_families() {
+    let registry = registry();
+    registry
+        .counter("requests_total", "Requests.")
+        .unwrap()
+        .inc();
+    registry.gauge("other", "Not asked for.").unwrap();
+    let endpoint = serve(&registry);
+    let mut client = Client::of(&endpoint);
+    assert_eq!(client.get("/metrics?name[]=answer").body, PAGE);
+    let both = client
+        .get("/metrics?name%5B%5D=requests&name[]=answer&x=other")
+        .body;
+    assert!(
+        both.starts_with(PAGE) && both.contains("requests_total 1\n"),
+        "{both}"
+    );
+    assert!(!both.contains("other"), "{both}");
+    let answer = client.get("/metrics?name[]=unheard_of");
+    assert_eq!((answer.code, answer.body.as_str()), (200, ""));
+    let all = client.get("/metrics?name=answer").body;
+    assert!(all.contains("other"), "{all}");
+}

@@ -1,0 +1,290 @@
+//! Requests that get no page, and what they get instead.
+
+use std::time::Duration;
+
+use crate::client::{Client, PAGE, registry, serve};
+use stethoscope::endpoint::{Builder, Limits};
+
+#[test]
+fn a_request_for_something_else_is_told_where_the_metrics_are() {
+    let endpoint = serve(&registry());
+    let mut client = Client::of(&endpoint);
+    for target in [
+        "/metric",
+        "/metricsx",
+        "/metrics//",
+        "//metrics",
+        "/%6detrics",
+        "/..",
+        "http://test",
+        "http://test?x",
+        "*",
+    ] {
+        let answer = client.get(target);
+        assert_eq!(answer.code, 404, "{target}");
+        assert!(answer.body.contains("/metrics"), "{}", answer.body);
+    }
+    assert_eq!(
+        client.get("/metrics").code,
+        200,
+        "the connection is as good as before"
+    );
+}
+
+#[test]
+fn metrics_are_only_read() {
+    let endpoint = serve(&registry());
+    let mut client = Client::of(&endpoint);
+    for request in [
+        "POST /metrics",
+        "DELETE /metrics/",
+        "get /metrics",
+        "OPTIONS *",
+        "BREW /metrics?x",
+    ] {
+        client.send(format!("{request} HTTP/1.1\r\nHost: test\r\n\r\n"));
+        let answer = client.answer();
+        assert_eq!(
+            (answer.code, answer.header("Allow")),
+            (405, Some("GET, HEAD")),
+            "{request}"
+        );
+        assert!(answer.body.contains("GET"), "{}", answer.body);
+    }
+    assert_eq!(
+        client.get("/metrics").code,
+        200,
+        "the connection is as good as before"
+    );
+}
+
+#[test]
+fn who_refuses_every_format_is_told_which_there_are() {
+    let endpoint = serve(&registry());
+    let mut client = Client::of(&endpoint);
+    let answer = client.ask("/metrics", "Accept: */*;q=0");
+    assert_eq!(answer.code, 406);
+    assert!(
+        answer.body.contains("application/openmetrics-text"),
+        "{}",
+        answer.body
+    );
+    assert_eq!(
+        client.get("/metrics").code,
+        200,
+        "the connection is as good as before"
+    );
+}
+
+/// Each of these could be read as one request by us and as another by a proxy
+/// before us. Behind each stands a request that must not be answered.
+#[test]
+fn what_two_readers_could_take_for_different_requests_is_refused_and_the_connection_closed() {
+    let endpoint = serve(&registry());
+    let behind = "GET /metrics HTTP/1.1\r\nHost: smuggled\r\n\r\n";
+    for (request, code) in [
+        // Bodies, and lengths that say two things.
+        (
+            "GET /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 43\r\n\r\n",
+            400,
+        ),
+        (
+            "GET /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nContent-Length: 43\r\n\r\n",
+            400,
+        ),
+        (
+            "GET /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n",
+            400,
+        ),
+        (
+            "GET /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 0, 0\r\n\r\n",
+            400,
+        ),
+        (
+            "GET /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: +0\r\n\r\n",
+            400,
+        ),
+        (
+            "GET /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: -0\r\n\r\n",
+            400,
+        ),
+        (
+            "GET /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 0x0\r\n\r\n",
+            400,
+        ),
+        (
+            "GET /metrics HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\n",
+            400,
+        ),
+        (
+            "GET /metrics HTTP/1.1\r\nHost: a\r\nContent-Length : 0\r\n\r\n",
+            400,
+        ),
+        (
+            "GET /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 43\r\nTransfer-Encoding: chunked\r\n\r\n",
+            400,
+        ),
+        (
+            "GET /metrics HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            400,
+        ),
+        (
+            "GET /metrics HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n",
+            400,
+        ),
+        (
+            "GET /metrics HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\x0bchunked\r\n\r\n",
+            400,
+        ),
+        (
+            "GET /metrics HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n",
+            400,
+        ),
+        (
+            "GET /metrics HTTP/1.0\r\nTransfer-Encoding: identity\r\n\r\n",
+            400,
+        ),
+        (
+            "POST /nothing HTTP/1.1\r\nHost: a\r\nContent-Length: 43\r\n\r\n",
+            400,
+        ),
+        (
+            "GET /metrics HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 43\r\n\r\n",
+            400,
+        ),
+        // Lines that end in another way.
+        ("GET /metrics HTTP/1.1\nHost: a\n\n", 400),
+        ("GET /metrics HTTP/1.1\r\nHost: a\n\r\n", 400),
+        (
+            "GET /metrics HTTP/1.1\r\nHost: a\r\nX: y\n\nZ: a\r\n\r\n",
+            400,
+        ),
+        ("GET /metrics HTTP/1.1\r\nHost: a\rX: y\r\n\r\n", 400),
+        (
+            "GET /metrics HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n",
+            400,
+        ),
+        ("GET /metrics HTTP/1.1\r\n Host: a\r\n\r\n", 400),
+        ("\nGET /metrics HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        // Bytes that end or hide something elsewhere.
+        ("GET /metrics HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n", 400),
+        ("GET /metrics\0 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("GET /metrics HTTP/1.1\r\nHost: a\r\nX\0: y\r\n\r\n", 400),
+        ("GET /metrics HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n", 400),
+        ("GET /metrics HTTP/1.1\r\nHost: a\r\n: no name\r\n\r\n", 400),
+        // Whom it is for.
+        ("GET /metrics HTTP/1.1\r\n\r\n", 400),
+        ("GET /metrics HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
+        ("GET /metrics HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
+        ("GET /metrics HTTP/1.1\r\nHost: a@b/c\r\n\r\n", 400),
+        // Request lines that are none.
+        ("GET  /metrics HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("GET /metrics  HTTP/1.1\r\nHost: a\r\n\r\n", 505),
+        ("GET\t/metrics\tHTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("GET /metrics\r\n\r\n", 400),
+        ("GET /metrics#x HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("GET http:///metrics HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (" GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("G@T /metrics HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("\x16\x03\x01\x02\0\x01", 400),
+        // Other versions.
+        ("GET /metrics HTTP/2.0\r\nHost: a\r\n\r\n", 505),
+        ("GET /metrics HTTP/0.9\r\nHost: a\r\n\r\n", 505),
+        ("GET /metrics http/1.1\r\nHost: a\r\n\r\n", 505),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+        // What can't be promised.
+        (
+            "GET /metrics HTTP/1.1\r\nHost: a\r\nExpect: a-miracle\r\n\r\n",
+            417,
+        ),
+    ] {
+        let mut client = Client::of(&endpoint);
+        client.send(format!("{request}{behind}"));
+        let answer = client.answer();
+        assert_eq!(answer.code, code, "{request:?} was told {}", answer.body);
+        assert_eq!(answer.header("Connection"), Some("close"), "{request:?}");
+        assert!(
+            answer.body.ends_with(".\n"),
+            "{:?} is no sentence",
+            answer.body
+        );
+        client.expect_end();
+    }
+}
+
+#[test]
+fn a_head_longer_than_the_bound_is_refused_before_it_is_whole() {
+    let limits = Limits {
+        header_bytes: 2000,
+        ..Limits::default()
+    };
+    let endpoint = Builder::new(&registry())
+        .listen("127.0.0.1:0")
+        .unwrap()
+        .limits(limits)
+        .spawn()
+        .unwrap();
+    let line = "GET /metrics HTTP/1.1\r\nHost: test\r\n";
+
+    let mut client = Client::of(&endpoint);
+    let room = 2000 - line.len() - "X: \r\n\r\n".len();
+    client.send(format!("{line}X: {}\r\n\r\n", "y".repeat(room)));
+    assert_eq!(client.answer().body, PAGE, "the bound itself is allowed");
+
+    for (request, code) in [
+        (format!("{line}X: {}\r\n\r\n", "y".repeat(room + 1)), 431),
+        (format!("{line}X: {}", "y".repeat(1 << 20)), 431),
+        (format!("{line}{}", "X: y\r\n".repeat(1 << 18)), 431),
+        (format!("{line}{}\r\n", "X: y\r\n".repeat(100)), 431),
+        (format!("GET /metrics?{}", "x".repeat(1 << 20)), 414),
+        (format!("GET /{}", "x".repeat(1 << 20)), 414),
+        ("x".repeat(1 << 20), 414),
+        ("\r\n".repeat(1 << 20), 414),
+    ] {
+        let mut client = Client::of(&endpoint);
+        // The endpoint may close before all of it is sent.
+        let _ = std::io::Write::write_all(&mut client.stream, request.as_bytes());
+        let answer = client.read_to_end();
+        assert!(
+            answer.is_empty() || answer.starts_with(&format!("HTTP/1.1 {code} ")),
+            "{answer}"
+        );
+    }
+}
+
+#[test]
+fn a_head_that_does_not_come_is_timed_out() {
+    let limits = Limits {
+        header_time: Duration::from_millis(50),
+        ..Limits::default()
+    };
+    let endpoint = Builder::new(&registry())
+        .listen("127.0.0.1:0")
+        .unwrap()
+        .limits(limits)
+        .spawn()
+        .unwrap();
+
+    let mut silent = Client::of(&endpoint);
+    let mut begun = Client::of(&endpoint);
+    begun.send("GET /metrics HT");
+    assert_eq!(begun.answer().code, 408);
+    begun.expect_end();
+    silent.expect_end();
+
+    let mut later = Client::of(&endpoint);
+    assert_eq!(later.get("/metrics").code, 200);
+    later.send("GET /metrics");
+    assert_eq!(later.answer().code, 408, "each request has its time");
+    later.expect_end();
+}
+
+#[test]
+fn a_request_cut_short_is_refused_at_once() {
+    let endpoint = serve(&registry());
+    let mut client = Client::of(&endpoint);
+    client.send("GET /metrics HTTP/1.1\r\nHost: te");
+    client.stream.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(client.answer().code, 400);
+    client.expect_end();
+}
