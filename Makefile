@@ -1,6 +1,11 @@
 # Two commands for a stranger: `make run` and `make test`. The rest is for us.
-.PHONY: lint test
+.PHONY: bench lint test
 CARGO ?= cargo
+
+# Every benchmark: ours, then those beside the rivals, which compile only here.
+bench:
+	$(CARGO) bench
+	cd benches/rivals && $(CARGO) bench
 
 lint:
 	$(CARGO) fmt --all --check

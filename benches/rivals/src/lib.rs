@@ -1,0 +1,20 @@
+//! Stethoscope beside other Prometheus crates.
+//!
+//! ```text
+//! workload      which series there are and what they count: the same for all
+//! contestants   each crate behind one trait, in the fastest form it documents
+//! round_robin   times them in turn, many rounds, and takes medians
+//! counting      an allocator that counts
+//! ```
+//!
+//! The questions are asked in `benches/`, one file each. What is unfair stands
+//! beside the figures that each of them prints.
+
+pub mod contestants;
+pub mod counting;
+pub mod page;
+pub mod round_robin;
+pub mod workload;
+
+pub use contestants::Contestant;
+pub use workload::{Changes, Rate, Shape, Workload};
