@@ -4,13 +4,15 @@
 //! A registry is a value, never a global: a process that serves two pages has
 //! two of them.
 
-use crate::cell::{Counter, FloatGauge, Gauge, Info};
+use crate::cell::{
+    Buckets, Counter, FloatCounter, FloatGauge, Gauge, Histogram, Info, Number, Quantile,
+};
 use crate::family::{Descriptor, Family, Handle, Kind, Metric, Readers, Shape, Shared, Source};
 use crate::name::{self, NameError, NameRules};
-use crate::sync::{Arc as SyncArc, AtomicU64, Mutex, Ordering};
+use crate::sync::{Arc as SyncArc, AtomicU64, Mutex, MutexGuard, Ordering};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// The families of one page, in the order of their registration.
 ///
@@ -273,6 +275,34 @@ impl Registry {
         self.family(name, help).register_single()
     }
 
+    /// A counter of floats without labels.
+    pub fn float_counter(
+        &self,
+        name: &str,
+        help: &str,
+    ) -> Result<Handle<FloatCounter>, RegisterError> {
+        self.family(name, help).register_single()
+    }
+
+    /// A histogram without labels.
+    ///
+    /// ```
+    /// # use stethoscope::{Registry, cell::Buckets};
+    /// # let registry = Registry::new();
+    /// let buckets = Buckets::exponential(0.001, 2.0, 12)?;
+    /// let latency = registry.histogram("latency_seconds", "Time to answer.", buckets)?;
+    /// latency.observe(0.03);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn histogram(
+        &self,
+        name: &str,
+        help: &str,
+        buckets: Buckets,
+    ) -> Result<Handle<Histogram>, RegisterError> {
+        self.family(name, help).options(buckets).register_single()
+    }
+
     /// Counters that labels tell apart.
     pub fn counter_family<'l>(
         &self,
@@ -301,6 +331,20 @@ impl Registry {
         labels: impl IntoIterator<Item = &'l str>,
     ) -> Result<Family<FloatGauge>, RegisterError> {
         self.family(name, help).labels(labels).register()
+    }
+
+    /// Histograms with the same buckets that labels tell apart.
+    pub fn histogram_family<'l>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: impl IntoIterator<Item = &'l str>,
+        buckets: Buckets,
+    ) -> Result<Family<Histogram>, RegisterError> {
+        self.family(name, help)
+            .options(buckets)
+            .labels(labels)
+            .register()
     }
 
     /// Text that does not change, as the labels of a 1.
@@ -619,6 +663,28 @@ impl<C: Metric> FamilyBuilder<'_, C> {
         }
         descriptor.name = name;
         Ok((descriptor, self.options))
+    }
+}
+
+impl FamilyBuilder<'_, Quantile> {
+    /// Shows the first of the quantiles as a gauge, not all of them as a
+    /// summary.
+    ///
+    /// ```
+    /// # use stethoscope::{Registry, cell::{Quantile, QuantileOptions}};
+    /// # let registry = Registry::new();
+    /// let median = registry
+    ///     .family::<Quantile>("task_duration_median_seconds", "Median task duration.")
+    ///     .options(QuantileOptions::new([0.5])?)
+    ///     .as_gauge()
+    ///     .register_single()?;
+    /// median.observe(0.02);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn as_gauge(mut self) -> Self {
+        self.kind = Kind::Gauge;
+        self.shape = Some(Shape::Single(Number::F64));
+        self
     }
 }
 

@@ -4,17 +4,17 @@
 
 #[cfg(not(loom))]
 pub(crate) use std::sync::atomic::{
-    AtomicBool, AtomicI64, AtomicPtr, AtomicU64, AtomicUsize, fence,
+    AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, fence,
 };
 #[cfg(not(loom))]
-pub(crate) use std::sync::{Arc, Mutex};
+pub(crate) use std::sync::{Arc, Mutex, MutexGuard};
 
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{
-    AtomicBool, AtomicI64, AtomicPtr, AtomicU64, AtomicUsize, fence,
+    AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, fence,
 };
 #[cfg(loom)]
-pub(crate) use loom::sync::{Arc, Mutex};
+pub(crate) use loom::sync::{Arc, Mutex, MutexGuard};
 
 pub(crate) use std::sync::atomic::Ordering;
 
@@ -48,4 +48,34 @@ pub(crate) fn thread_stripe() -> usize {
             mine => mine,
         })
         .unwrap_or(0)
+}
+
+/// So many words of 0. Taken from the allocator as zeroed memory: a page that
+/// is never written to is never resident.
+#[cfg(not(loom))]
+#[allow(unsafe_code)]
+pub(crate) fn zeroed(words: usize) -> Box<[AtomicU32]> {
+    let words = Box::into_raw(vec![0u32; words].into_boxed_slice());
+    // SAFETY: the pointer comes from a box that is given up here, and an
+    // `AtomicU32` has the size, alignment and bit validity of a `u32`.
+    unsafe { Box::from_raw(words as *mut [AtomicU32]) }
+}
+
+#[cfg(loom)]
+pub(crate) fn zeroed(words: usize) -> Box<[AtomicU32]> {
+    (0..words).map(|_| AtomicU32::new(0)).collect()
+}
+
+/// A value on a cache line of its own, so that a writer of one does not slow
+/// the writers and readers of its neighbours.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(crate) struct Padded<T>(pub(crate) T);
+
+impl<T> std::ops::Deref for Padded<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
 }

@@ -1,6 +1,6 @@
 //! What stands on a page: names, labels, metadata, order, in every format.
 
-use stethoscope::cell::{Counter, FloatGauge};
+use stethoscope::cell::{Buckets, Counter, FloatGauge, Quantile, QuantileOptions};
 use stethoscope::exposition::{ContentType, Escaping, Format};
 use stethoscope::registry::RegisterErrorKind;
 use stethoscope::{Registry, SeriesError};
@@ -374,5 +374,100 @@ fn hooks_run_before_the_cells_are_read() -> Result {
         scraper.scrape(Format::Text),
         first.replace("g 1", "g 2").as_bytes()
     );
+    Ok(())
+}
+
+#[test]
+fn a_histogram_shows_canonical_bounds_its_sum_and_its_count() -> Result {
+    let registry = Registry::new();
+    let buckets = Buckets::new([0.00001, 0.5, 1.0, 1e6])?;
+    let family = registry.histogram_family("h_seconds", "", ["x"], buckets)?;
+    let histogram = family.with(["a"])?;
+    for value in [0.25, 0.5, 2.0, 1e9] {
+        histogram.observe(value);
+    }
+    let samples = "h_seconds_bucket{x=\"a\",le=\"1e-05\"} 0\nh_seconds_bucket{x=\"a\",le=\"0.5\"} 2\n\
+                   h_seconds_bucket{x=\"a\",le=\"1.0\"} 2\nh_seconds_bucket{x=\"a\",le=\"1e+06\"} 3\n\
+                   h_seconds_bucket{x=\"a\",le=\"+Inf\"} 4\nh_seconds_sum{x=\"a\"} 1000000002.75\n\
+                   h_seconds_count{x=\"a\"} 4\n";
+    assert_eq!(
+        page(&registry, Format::Text),
+        format!("# TYPE h_seconds histogram\n{samples}")
+    );
+    assert_eq!(
+        page(&registry, Format::OpenMetrics),
+        format!("# TYPE h_seconds histogram\n{samples}# EOF\n")
+    );
+    let error = registry
+        .histogram_family("i", "", ["le"], Buckets::default())
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("\"le\": this name is reserved"),
+        "{error}"
+    );
+    assert!(
+        registry.counter("h_seconds_sum", "").is_ok(),
+        "its name is h_seconds_sum_total"
+    );
+    assert!(registry.gauge("h_seconds_sum", "").is_err());
+    Ok(())
+}
+
+#[test]
+fn quantiles_are_a_summary_or_a_gauge() -> Result {
+    let registry = Registry::new();
+    let options = QuantileOptions::new([0.5, 1.0])?;
+    let summary = registry
+        .family::<Quantile>("s", "")
+        .options(options)
+        .register_single()?;
+    let empty =
+        "# TYPE s summary\ns{quantile=\"0.5\"} NaN\ns{quantile=\"1.0\"} NaN\ns_sum 0\ns_count 0\n";
+    assert_eq!(page(&registry, Format::Text), empty);
+    summary.observe(2.0);
+    let page_now = page(&registry, Format::Text);
+    assert!(page_now.ends_with("s_sum 2\ns_count 1\n"), "{page_now}");
+
+    let registry = Registry::new();
+    let options = QuantileOptions::new([0.5])?;
+    registry
+        .family::<Quantile>("median", "")
+        .options(options)
+        .as_gauge()
+        .register_single()?;
+    assert_eq!(
+        page(&registry, Format::Text),
+        "# TYPE median gauge\nmedian NaN\n"
+    );
+    Ok(())
+}
+
+#[test]
+fn open_metrics_alone_shows_when_a_series_was_made() -> Result {
+    let registry = Registry::new();
+    let family = registry
+        .family::<Counter>("c", "")
+        .labels(["x"])
+        .created_timestamps()
+        .register()?;
+    family.with(["a"])?;
+    family.with(["b"])?;
+    assert!(!page(&registry, Format::Text).contains("_created"));
+    let open_metrics = page(&registry, Format::OpenMetrics);
+    let lines: Vec<&str> = open_metrics.lines().collect();
+    let [_, a, a_created, b, b_created, _] = lines[..] else {
+        panic!("{open_metrics}")
+    };
+    assert_eq!((a, b), ("c_total{x=\"a\"} 0", "c_total{x=\"b\"} 0"));
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)?
+        .as_secs_f64();
+    for (line, series) in [
+        (a_created, "c_created{x=\"a\"} "),
+        (b_created, "c_created{x=\"b\"} "),
+    ] {
+        let created: f64 = line.strip_prefix(series).expect(line).parse()?;
+        assert!((now - 60.0..=now).contains(&created), "{line}");
+    }
     Ok(())
 }

@@ -1,17 +1,59 @@
 //! Gauges: values that go up and down.
 
-use super::Cell;
-use crate::sync::{AtomicI64, AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::{AtomicF64, Cell};
+use crate::sync::{AtomicI64, Ordering, Padded};
 
 /// An `i64` that goes up and down, shared by any number of writers.
+///
+/// ```
+/// use stethoscope::cell::{Cell, Gauge};
+///
+/// let open = Gauge::new(&());
+/// open.inc();
+/// open.add(4);
+/// open.dec();
+/// assert_eq!(open.get(), 4);
+/// ```
 #[derive(Debug, Default)]
-pub struct Gauge(AtomicI64);
+pub struct Gauge(Padded<AtomicI64>);
 
 impl Gauge {
     /// Sets the value.
     pub fn set(&self, value: i64) {
-        // Relaxed: the value publishes nothing but itself.
+        // Relaxed, here and below: the value publishes nothing but itself.
         self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// Adds one.
+    pub fn inc(&self) {
+        self.add(1);
+    }
+
+    /// Subtracts one.
+    pub fn dec(&self) {
+        self.sub(1);
+    }
+
+    /// Adds `n`, wrapping at the ends of `i64`.
+    pub fn add(&self, n: i64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Subtracts `n`, wrapping at the ends of `i64`.
+    pub fn sub(&self, n: i64) {
+        self.0.fetch_sub(n, Ordering::Relaxed);
+    }
+
+    /// Raises the value to `value` if it is less.
+    pub fn set_to_at_least(&self, value: i64) {
+        self.0.fetch_max(value, Ordering::Relaxed);
+    }
+
+    /// Sets the value to the time of day, in whole seconds since 1970 (UTC).
+    pub fn set_to_current_time(&self) {
+        self.set(seconds_since_1970() as i64);
     }
 
     /// The value now.
@@ -37,19 +79,62 @@ impl Cell for Gauge {
 }
 
 /// An `f64` that goes up and down, shared by any number of writers.
-#[derive(Debug)]
-pub struct FloatGauge(AtomicU64);
+///
+/// Any number may be set, NaN and the infinities among them; adding follows
+/// IEEE 754.
+///
+/// ```
+/// use stethoscope::cell::{Cell, FloatGauge};
+///
+/// let load = FloatGauge::new(&());
+/// load.set(0.5);
+/// load.sub(0.125);
+/// assert_eq!(load.get(), 0.375);
+/// ```
+#[derive(Debug, Default)]
+pub struct FloatGauge(Padded<AtomicF64>);
 
 impl FloatGauge {
     /// Sets the value.
     pub fn set(&self, value: f64) {
-        // Relaxed: the value publishes nothing but itself.
-        self.0.store(value.to_bits(), Ordering::Relaxed);
+        // Relaxed, here and below: the value publishes nothing but itself.
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// Adds one.
+    pub fn inc(&self) {
+        self.add(1.0);
+    }
+
+    /// Subtracts one.
+    pub fn dec(&self) {
+        self.sub(1.0);
+    }
+
+    /// Adds `amount`.
+    pub fn add(&self, amount: f64) {
+        self.0.add(amount);
+    }
+
+    /// Subtracts `amount`.
+    pub fn sub(&self, amount: f64) {
+        self.0.add(-amount);
+    }
+
+    /// Raises the value to `value` if it is less; NaN on either side changes
+    /// nothing.
+    pub fn set_to_at_least(&self, value: f64) {
+        self.0.raise(value);
+    }
+
+    /// Sets the value to the time of day, in seconds since 1970 (UTC).
+    pub fn set_to_current_time(&self) {
+        self.set(seconds_since_1970());
     }
 
     /// The value now.
     pub fn get(&self) -> f64 {
-        f64::from_bits(self.0.load(Ordering::Relaxed))
+        self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -57,7 +142,7 @@ impl Cell for FloatGauge {
     type Options = ();
 
     fn new((): &()) -> Self {
-        Self(AtomicU64::new(0f64.to_bits()))
+        Self::default()
     }
 
     fn width((): &()) -> usize {
@@ -66,5 +151,13 @@ impl Cell for FloatGauge {
 
     fn read(&self, into: &mut [u64]) {
         into[0] = self.get().to_bits();
+    }
+}
+
+/// The time of day; negative on a clock that stands before 1970.
+fn seconds_since_1970() -> f64 {
+    match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(since) => since.as_secs_f64(),
+        Err(before) => -before.duration().as_secs_f64(),
     }
 }

@@ -4,13 +4,28 @@
 //! a scrape as a row of numbers: [`Cell::read`] writes the bits of each value
 //! into a slice that the scrape owns.
 
+mod buckets;
 mod counter;
+mod error;
+mod float;
 mod gauge;
+mod histogram;
 mod info;
+mod quantile;
+mod ring;
+mod window_max;
 
-pub use counter::Counter;
+pub use buckets::Buckets;
+pub use counter::{Counter, FloatCounter};
+pub use error::OptionsError;
 pub use gauge::{FloatGauge, Gauge};
+pub use histogram::Histogram;
 pub use info::Info;
+pub use quantile::{Quantile, QuantileOptions};
+pub use ring::Window;
+pub use window_max::WindowMax;
+
+use float::AtomicF64;
 
 /// What the 64 bits of a value mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,7 +1,7 @@
 //! What a family is, beside its values: name, help, unit, labels, and the
 //! shape of a series.
 
-use crate::cell::{Cell, Counter, FloatGauge, Gauge, Info, Number};
+use crate::cell::Number;
 use crate::name;
 
 /// The type of a family, in the terms of the data model.
@@ -45,47 +45,6 @@ pub enum Shape {
         /// The names of the states.
         states: Vec<String>,
     },
-}
-
-/// A cell that can be a family's: it says what its numbers mean.
-pub trait Metric: Cell {
-    /// The type of a family of these.
-    const KIND: Kind;
-
-    /// The meaning of a reading.
-    fn shape(options: &Self::Options) -> Shape;
-}
-
-impl Metric for Counter {
-    const KIND: Kind = Kind::Counter;
-
-    fn shape((): &()) -> Shape {
-        Shape::Single(Number::U64)
-    }
-}
-
-impl Metric for Gauge {
-    const KIND: Kind = Kind::Gauge;
-
-    fn shape((): &()) -> Shape {
-        Shape::Single(Number::I64)
-    }
-}
-
-impl Metric for FloatGauge {
-    const KIND: Kind = Kind::Gauge;
-
-    fn shape((): &()) -> Shape {
-        Shape::Single(Number::F64)
-    }
-}
-
-impl Metric for Info {
-    const KIND: Kind = Kind::Info;
-
-    fn shape((): &()) -> Shape {
-        Shape::Single(Number::U64)
-    }
 }
 
 /// A family's name, help, unit, labels and shape. Fixed at registration.

@@ -12,16 +12,20 @@
 //! handles go on counting where nobody looks.
 
 mod descriptor;
+mod metric;
+#[cfg(all(loom, test))]
+mod models;
 mod table;
 
-pub use descriptor::{Descriptor, Kind, Metric, Shape};
+pub use descriptor::{Descriptor, Kind, Shape};
+pub use metric::Metric;
 pub(crate) use table::Readers;
 
 use crate::label::{self, LabelValues};
-use crate::sync::{Arc as SyncArc, AtomicU64, Mutex, Ordering};
+use crate::sync::{Arc as SyncArc, AtomicU64, Mutex, MutexGuard, Ordering};
 use std::fmt;
 use std::ops::{Deref, Range};
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use table::{Entry, Table, Upkeep};
 
@@ -59,12 +63,12 @@ impl<C> Entry for Series<C> {
 /// assert_eq!(requests.get(), 1);
 /// # Ok::<(), stethoscope::RegisterError>(())
 /// ```
-pub struct Handle<C>(Arc<Series<C>>);
+pub struct Handle<C>(SyncArc<Series<C>>);
 
 impl<C> Clone for Handle<C> {
     #[inline]
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self(SyncArc::clone(&self.0))
     }
 }
 
@@ -184,7 +188,7 @@ struct Inner<C: Metric> {
 
 struct Members<C> {
     /// In the order of their making, so sorted by ordinal.
-    series: Vec<Arc<Series<C>>>,
+    series: Vec<SyncArc<Series<C>>>,
     next_ordinal: u64,
     /// How often series were removed: a scrape that has seen this many need
     /// only append.
@@ -413,7 +417,7 @@ impl<C: Metric> Inner<C> {
                 max_series: self.max_series,
             });
         }
-        let series = Arc::new(Series {
+        let series = SyncArc::new(Series {
             hash,
             ordinal: members.next_ordinal,
             created: created.as_secs_f64(),
@@ -421,8 +425,9 @@ impl<C: Metric> Inner<C> {
             cell: C::new(&self.options),
         });
         members.next_ordinal += 1;
-        self.table.insert(&mut members.upkeep, Arc::clone(&series));
-        members.series.push(Arc::clone(&series));
+        self.table
+            .insert(&mut members.upkeep, SyncArc::clone(&series));
+        members.series.push(SyncArc::clone(&series));
         self.changed(&mut members);
         Ok(Handle(series))
     }
@@ -547,7 +552,7 @@ pub(crate) trait Column: Send {
 
 struct SeriesColumn<C: Metric> {
     family: Arc<Inner<C>>,
-    series: Vec<Arc<Series<C>>>,
+    series: Vec<SyncArc<Series<C>>>,
     generation: u64,
     removals: u64,
 }

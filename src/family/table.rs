@@ -10,9 +10,8 @@
 
 #![allow(unsafe_code)]
 
-use crate::sync::{AtomicPtr, AtomicUsize, Ordering, dekker_fence, thread_stripe};
+use crate::sync::{Arc, AtomicPtr, AtomicUsize, Ordering, dekker_fence, thread_stripe};
 use std::ptr;
-use std::sync::Arc;
 
 /// What a table holds: anything that knows its hash and its key.
 pub(crate) trait Entry {

@@ -1,0 +1,122 @@
+//! Histograms: how often values fell at or below fixed bounds.
+//!
+//! An observation is two steps: its value is added to the sum, then its bucket
+//! is counted up (`Release`). A reading goes the other way: first every bucket
+//! (`Acquire`), then the sum. Whatever a reading has counted is therefore in
+//! the sum it shows, and the count, being the total of the buckets it read,
+//! cannot differ from the `+Inf` bucket.
+
+use super::{AtomicF64, Buckets, Cell};
+use crate::sync::{AtomicU64, Ordering, Padded};
+
+/// Counts observations by bucket, shared by any number of writers.
+///
+/// NaN is not a measurement and is ignored: one would turn the sum into NaN
+/// for as long as the process lives. The infinities are counted, and the sum
+/// becomes what IEEE 754 makes of them.
+///
+/// A reading is one cumulative count for each finite bound, one for `+Inf`
+/// (all `u64`), and the sum (`f64`). The sum is never behind the counts beside
+/// it; it may be ahead by observations that were on their way.
+///
+/// ```
+/// use stethoscope::cell::{Buckets, Cell, Histogram};
+///
+/// let buckets = Buckets::new([0.1, 1.0])?;
+/// let seconds = Histogram::new(&buckets);
+/// seconds.observe(0.1);
+/// seconds.observe(0.5);
+/// seconds.observe(30.0);
+/// let mut reading = [0; 4];
+/// seconds.read(&mut reading);
+/// assert_eq!(reading[..3], [1, 2, 3]);
+/// assert_eq!(f64::from_bits(reading[3]), 30.6);
+/// # Ok::<(), stethoscope::cell::OptionsError>(())
+/// ```
+#[derive(Debug)]
+pub struct Histogram {
+    buckets: Buckets,
+    tally: Tally,
+}
+
+impl Histogram {
+    /// Counts `value` in its bucket and adds it to the sum. NaN is ignored.
+    pub fn observe(&self, value: f64) {
+        if !value.is_nan() {
+            self.tally.add(self.buckets.index(value), value);
+        }
+    }
+}
+
+impl Cell for Histogram {
+    type Options = Buckets;
+
+    fn new(buckets: &Buckets) -> Self {
+        Self {
+            buckets: buckets.clone(),
+            tally: Tally::new(buckets),
+        }
+    }
+
+    fn width(buckets: &Buckets) -> usize {
+        buckets.bounds().len() + 2
+    }
+
+    fn read(&self, into: &mut [u64]) {
+        read([&self.tally].into_iter(), into);
+    }
+}
+
+/// Writes the cumulative counts and the sum of all `tallies`.
+fn read<'a>(tallies: impl Iterator<Item = &'a Tally> + Clone, into: &mut [u64]) {
+    let [counts @ .., sum] = into else {
+        unreachable!("a histogram is at least two numbers wide");
+    };
+    let mut total = 0;
+    for (bucket, cumulative) in counts.iter_mut().enumerate() {
+        for tally in tallies.clone() {
+            // Acquire: pairs with the Release in `Tally::add`. The sum read
+            // below holds every observation that is counted here.
+            total += tally.count(bucket).load(Ordering::Acquire);
+        }
+        *cumulative = total;
+    }
+    // Relaxed: ordered behind the loads above, which are Acquire.
+    *sum = tallies
+        .map(|tally| tally.sum.load(Ordering::Relaxed))
+        .sum::<f64>()
+        .to_bits();
+}
+
+/// Counts that share a cache line.
+const LINE: usize = 8;
+
+/// A sum, and a count for each bucket, on cache lines of their own.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Tally {
+    sum: AtomicF64,
+    counts: Box<[Padded<[AtomicU64; LINE]>]>,
+}
+
+impl Tally {
+    fn new(buckets: &Buckets) -> Self {
+        let counts = buckets.bounds().len() + 1;
+        Self {
+            sum: AtomicF64::default(),
+            counts: (0..counts.div_ceil(LINE))
+                .map(|_| Padded::default())
+                .collect(),
+        }
+    }
+
+    fn count(&self, bucket: usize) -> &AtomicU64 {
+        &self.counts[bucket / LINE][bucket % LINE]
+    }
+
+    fn add(&self, bucket: usize, value: f64) {
+        self.sum.add(value);
+        // Release: pairs with the Acquire in `read`; see the top of the file.
+        self.count(bucket).fetch_add(1, Ordering::Release);
+    }
+}

@@ -1,0 +1,59 @@
+//! What the numbers of each kind of cell mean.
+
+use super::descriptor::{Kind, Shape};
+use crate::cell::{
+    Cell, Counter, FloatCounter, FloatGauge, Gauge, Histogram, Info, Number, Quantile, WindowMax,
+};
+
+/// A cell that can be a family's: it says what its numbers mean.
+///
+/// The cells of this crate are; a cell of one's own may be, too.
+pub trait Metric: Cell {
+    /// The type of a family of these.
+    const KIND: Kind;
+
+    /// The meaning of a reading.
+    fn shape(options: &Self::Options) -> Shape;
+}
+
+/// Cells that are one number.
+macro_rules! single {
+    ($($cell:ty: $kind:ident of $number:ident,)*) => {$(
+        impl Metric for $cell {
+            const KIND: Kind = Kind::$kind;
+
+            fn shape(_: &Self::Options) -> Shape {
+                Shape::Single(Number::$number)
+            }
+        }
+    )*};
+}
+
+single! {
+    Counter: Counter of U64,
+    FloatCounter: Counter of F64,
+    Gauge: Gauge of I64,
+    FloatGauge: Gauge of F64,
+    WindowMax: Gauge of F64,
+    Info: Info of U64,
+}
+
+impl Metric for Histogram {
+    const KIND: Kind = Kind::Histogram;
+
+    fn shape(buckets: &Self::Options) -> Shape {
+        Shape::Histogram {
+            bounds: buckets.bounds().to_vec(),
+        }
+    }
+}
+
+impl Metric for Quantile {
+    const KIND: Kind = Kind::Summary;
+
+    fn shape(options: &Self::Options) -> Shape {
+        Shape::Summary {
+            quantiles: options.quantiles().to_vec(),
+        }
+    }
+}

@@ -1,0 +1,489 @@
+//! What a user of the cells relies on, seen from outside.
+
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use stethoscope::cell::*;
+
+/// One reading of a cell.
+fn reading<C: Cell>(cell: &C, options: &C::Options) -> Vec<u64> {
+    let mut row = vec![u64::MAX; C::width(options)];
+    cell.read(&mut row);
+    row
+}
+
+fn seconds(seconds: f64) -> Duration {
+    Duration::from_secs_f64(seconds)
+}
+
+#[test]
+fn a_counter_counts_and_never_goes_back() {
+    let counter = Counter::default();
+    counter.inc();
+    counter.inc_by(41);
+    counter.set_to_at_least(40);
+    assert_eq!(counter.get(), 42);
+    counter.set_to_at_least(100);
+    assert_eq!(reading(&counter, &()), [100]);
+}
+
+#[test]
+fn a_float_counter_ignores_what_would_break_its_promise() {
+    let counter = FloatCounter::default();
+    counter.inc();
+    counter.inc_by(0.5);
+    for refused in [-1.0, -0.0, 0.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        counter.inc_by(refused);
+        counter.set_to_at_least(refused);
+    }
+    assert_eq!(counter.get(), 1.5);
+    counter.set_to_at_least(2.25);
+    counter.set_to_at_least(1.0);
+    assert_eq!(reading(&counter, &()), [2.25f64.to_bits()]);
+}
+
+#[test]
+fn a_float_counter_stays_finite() {
+    let counter = FloatCounter::default();
+    counter.inc_by(f64::MAX);
+    counter.inc_by(f64::MAX);
+    assert_eq!(counter.get(), f64::MAX);
+}
+
+#[test]
+fn gauges_go_up_and_down() {
+    let gauge = Gauge::default();
+    gauge.set(10);
+    gauge.inc();
+    gauge.add(5);
+    gauge.dec();
+    gauge.sub(25);
+    assert_eq!(gauge.get(), -10);
+    assert_eq!(reading(&gauge, &()), [-10i64 as u64]);
+    gauge.set_to_at_least(-20);
+    assert_eq!(gauge.get(), -10);
+    gauge.set_to_at_least(3);
+    assert_eq!(gauge.get(), 3);
+
+    let gauge = FloatGauge::default();
+    gauge.set(0.5);
+    gauge.inc();
+    gauge.add(0.25);
+    gauge.dec();
+    gauge.sub(1.0);
+    assert_eq!(gauge.get(), -0.25);
+    gauge.set_to_at_least(f64::NAN);
+    gauge.set_to_at_least(-1.0);
+    assert_eq!(reading(&gauge, &()), [(-0.25f64).to_bits()]);
+    gauge.set(f64::NAN);
+    assert!(gauge.get().is_nan());
+}
+
+#[test]
+fn gauges_know_the_time_of_day() {
+    let now = || {
+        std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap()
+            .as_secs_f64()
+    };
+    let (whole, exact) = (Gauge::default(), FloatGauge::default());
+    let before = now();
+    whole.set_to_current_time();
+    exact.set_to_current_time();
+    let after = now();
+    assert!((before..=after).contains(&exact.get()));
+    assert!((before.floor()..=after).contains(&(whole.get() as f64)));
+}
+
+#[test]
+fn a_bucket_includes_its_bound() {
+    let buckets = Buckets::new([-1.0, 0.0, 1.0]).unwrap();
+    let histogram = Histogram::new(&buckets);
+    for value in [-1.0, -0.0, 0.0, 1.0, 1.0f64.next_up(), f64::INFINITY] {
+        histogram.observe(value);
+    }
+    let row = reading(&histogram, &buckets);
+    assert_eq!(row[..4], [1, 3, 4, 6]);
+    assert_eq!(f64::from_bits(row[4]), f64::INFINITY);
+}
+
+#[test]
+fn a_histogram_ignores_nan() {
+    let buckets = Buckets::default();
+    let histogram = Histogram::new(&buckets);
+    histogram.observe(0.5);
+    histogram.observe(f64::NAN);
+    let row = reading(&histogram, &buckets);
+    assert_eq!(row[buckets.bounds().len()], 1);
+    assert_eq!(f64::from_bits(row[buckets.bounds().len() + 1]), 0.5);
+}
+
+#[test]
+fn a_histogram_without_bounds_counts_and_sums() {
+    let buckets = Buckets::new([]).unwrap();
+    let histogram = Histogram::new(&buckets);
+    histogram.observe(2.0);
+    histogram.observe(3.0);
+    assert_eq!(reading(&histogram, &buckets), [2, 5f64.to_bits()]);
+}
+
+#[test]
+fn bounds_are_refused_with_their_place() {
+    let refused = |bounds: &[f64]| Buckets::new(bounds.iter().copied()).unwrap_err();
+    assert_eq!(
+        refused(&[1.0, f64::NAN]),
+        OptionsError::BoundNotFinite { index: 1 }
+    );
+    assert_eq!(
+        refused(&[1.0, 2.0, f64::INFINITY]),
+        OptionsError::BoundNotFinite { index: 2 }
+    );
+    assert_eq!(
+        refused(&[1.0, 2.0, 2.0]),
+        OptionsError::BoundNotAscending { index: 2 }
+    );
+    assert_eq!(
+        refused(&[-0.0, 0.0]),
+        OptionsError::BoundNotAscending { index: 1 }
+    );
+    for (start, width) in [
+        (0.0, 0.0),
+        (0.0, -1.0),
+        (0.0, f64::NAN),
+        (0.0, f64::INFINITY),
+    ] {
+        assert_eq!(
+            Buckets::linear(start, width, 3),
+            Err(OptionsError::BoundsNotGrowing)
+        );
+    }
+    for (start, factor) in [(0.0, 2.0), (-1.0, 2.0), (1.0, 1.0), (1.0, f64::NAN)] {
+        assert_eq!(
+            Buckets::exponential(start, factor, 3),
+            Err(OptionsError::BoundsNotGrowing)
+        );
+    }
+    // Too fine, or too far, for an f64.
+    assert!(Buckets::linear(1e300, 1.0, 2).is_err());
+    assert!(Buckets::exponential(1.0, 1e100, 5).is_err());
+}
+
+#[test]
+fn bounds_are_linear_or_exponential() {
+    let linear = Buckets::linear(-1.0, 0.5, 4).unwrap();
+    assert_eq!(linear.bounds(), [-1.0, -0.5, 0.0, 0.5]);
+    let exponential = Buckets::exponential(0.25, 4.0, 4).unwrap();
+    assert_eq!(exponential.bounds(), [0.25, 1.0, 4.0, 16.0]);
+}
+
+proptest! {
+    #[test]
+    fn every_value_is_counted_in_the_first_bucket_that_holds_it(
+        bounds in proptest::collection::btree_set(-1000i32..1000, 0..80),
+        values in proptest::collection::vec(-1100.0..1100.0f64, 0..100),
+    ) {
+        let bounds: Vec<f64> = bounds.into_iter().map(f64::from).collect();
+        let buckets = Buckets::new(bounds.iter().copied()).unwrap();
+        let histogram = Histogram::new(&buckets);
+        for &value in &values {
+            histogram.observe(value);
+        }
+        let row = reading(&histogram, &buckets);
+        for (bound, count) in bounds.iter().chain([&f64::INFINITY]).zip(&row) {
+            let below = values.iter().filter(|&value| value <= bound).count();
+            prop_assert_eq!(*count, below as u64, "le {}", bound);
+        }
+        let sum: f64 = values.iter().sum();
+        prop_assert_eq!(f64::from_bits(row[row.len() - 1]), sum);
+    }
+}
+
+/// The quantile that a summary promises: the ceil(q n)-th least value.
+fn exact(sorted: &[f64], q: f64) -> f64 {
+    let rank = (q * sorted.len() as f64).ceil() as usize;
+    sorted[rank.clamp(1, sorted.len()) - 1]
+}
+
+fn quantiles_at(cell: &Quantile, options: &QuantileOptions, at: Instant) -> Vec<f64> {
+    let mut row = vec![0; Quantile::width(options)];
+    cell.read_at(at, &mut row);
+    row[..options.quantiles().len()]
+        .iter()
+        .map(|&bits| f64::from_bits(bits))
+        .collect()
+}
+
+fn assert_close(shown: f64, exact: f64) {
+    assert!(
+        (shown - exact).abs() <= 0.01 * exact.abs(),
+        "{shown} is more than 1 % from {exact}"
+    );
+}
+
+#[test]
+fn a_median_is_a_median_and_not_a_maximum() {
+    let options = QuantileOptions::new([0.5]).unwrap();
+    let cell = Quantile::new(&options);
+    let now = Instant::now();
+    for _ in 0..100 {
+        cell.observe_at(0.02, now);
+    }
+    cell.observe_at(3.0, now);
+    assert_close(quantiles_at(&cell, &options, now)[0], 0.02);
+}
+
+#[test]
+fn a_quantile_is_nan_only_while_nothing_was_observed() {
+    let options = QuantileOptions::default();
+    let cell = Quantile::new(&options);
+    let now = Instant::now();
+    assert!(
+        quantiles_at(&cell, &options, now)
+            .iter()
+            .all(|q| q.is_nan())
+    );
+    cell.observe_at(f64::NAN, now);
+    assert!(
+        quantiles_at(&cell, &options, now)
+            .iter()
+            .all(|q| q.is_nan())
+    );
+
+    cell.observe_at(7.0, now);
+    // Long after the window: the last value seen is shown on.
+    for later in [0.0, 59.0, 61.0, 3600.0, 1e6] {
+        for shown in quantiles_at(&cell, &options, now + seconds(later)) {
+            assert_close(shown, 7.0);
+        }
+    }
+}
+
+#[test]
+fn the_window_moves_on() {
+    let options = QuantileOptions::new([0.0, 1.0]).unwrap();
+    let cell = Quantile::new(&options);
+    let start = Instant::now();
+    // One value a second, the second's number.
+    for second in 0..600 {
+        let now = start + seconds(f64::from(second) + 0.5);
+        cell.observe_at(f64::from(second + 1), now);
+        let shown = quantiles_at(&cell, &options, now);
+        assert_close(shown[1], f64::from(second + 1));
+        // All of the last minute, and at most one slice more.
+        assert!(
+            shown[0] <= f64::from(second + 1 - 60).max(1.0) * 1.01,
+            "{shown:?} at {second}"
+        );
+        assert!(
+            shown[0] >= f64::from(second + 1 - 70).max(1.0) * 0.99,
+            "{shown:?} at {second}"
+        );
+    }
+}
+
+#[test]
+fn sum_and_count_of_a_summary_are_of_all_time() {
+    let options = QuantileOptions::new([0.5]).unwrap();
+    let cell = Quantile::new(&options);
+    let start = Instant::now();
+    for minute in 0..100 {
+        cell.observe_at(0.5, start + seconds(60.0 * f64::from(minute)));
+    }
+    let row = reading(&cell, &options);
+    assert_eq!(f64::from_bits(row[1]), 50.0);
+    assert_eq!(row[2], 100);
+}
+
+#[test]
+fn values_out_of_range_are_counted_at_its_ends() {
+    let options = QuantileOptions::new([0.0, 0.5, 1.0])
+        .unwrap()
+        .range(0.001, 1000.0)
+        .unwrap();
+    let now = Instant::now();
+    let shown = |values: &[f64]| {
+        let cell = Quantile::new(&options);
+        for &value in values {
+            cell.observe_at(value, now);
+        }
+        quantiles_at(&cell, &options, now)
+    };
+    assert_eq!(shown(&[0.0, -5.0, 1e-9]), [0.0, 0.0, 0.0]);
+    assert_eq!(
+        shown(&[f64::MIN_POSITIVE, -0.0, f64::NEG_INFINITY]),
+        [0.0; 3]
+    );
+    for high in [1e9, f64::MAX, f64::INFINITY] {
+        let top = shown(&[high])[0];
+        assert!((1000.0..=1024.0).contains(&top), "{top}");
+    }
+    assert_close(shown(&[0.001])[0], 0.001);
+    assert_close(shown(&[1000.0])[0], 1000.0);
+}
+
+#[test]
+fn negative_values_are_told_apart_on_request() {
+    let options = QuantileOptions::new([0.0, 0.5, 1.0])
+        .unwrap()
+        .range(0.1, 1e6)
+        .unwrap()
+        .negative_values()
+        .unwrap();
+    let cell = Quantile::new(&options);
+    let now = Instant::now();
+    for value in [-40.0, -12.5, 0.0, 3.0, 250_000.0] {
+        cell.observe_at(value, now);
+    }
+    let shown = quantiles_at(&cell, &options, now);
+    assert_close(shown[0], -40.0);
+    assert_eq!(shown[1], 0.0);
+    assert_close(shown[2], 250_000.0);
+}
+
+#[test]
+fn quantile_options_are_refused_with_their_place() {
+    let refused = |quantiles: &[f64]| QuantileOptions::new(quantiles.iter().copied()).unwrap_err();
+    assert_eq!(refused(&[]), OptionsError::NoQuantile);
+    assert_eq!(
+        refused(&[0.5, 1.5]),
+        OptionsError::QuantileOutOfRange { index: 1 }
+    );
+    assert_eq!(
+        refused(&[f64::NAN]),
+        OptionsError::QuantileOutOfRange { index: 0 }
+    );
+    assert_eq!(
+        refused(&[0.5, 0.9, 0.5]),
+        OptionsError::QuantileTwice { quantile: 0.5 }
+    );
+    let options = QuantileOptions::new([0.99, 0.5]).unwrap();
+    assert_eq!(options.quantiles(), [0.5, 0.99]);
+    for (low, high) in [
+        (0.0, 1.0),
+        (-1.0, 1.0),
+        (2.0, 1.0),
+        (1.0, f64::INFINITY),
+        (f64::NAN, 1.0),
+    ] {
+        assert_eq!(
+            options.clone().range(low, high),
+            Err(OptionsError::RangeNotPositive)
+        );
+    }
+    assert!(matches!(
+        options.clone().range(1e-300, 1e300),
+        Err(OptionsError::RangeTooWide { .. })
+    ));
+    assert!(options.clone().range(1e-38, 1e38).is_ok());
+    assert!(
+        options
+            .range(1e-38, 1e38)
+            .unwrap()
+            .negative_values()
+            .is_err()
+    );
+}
+
+#[test]
+fn a_window_is_refused_where_it_cannot_be() {
+    let minute = Duration::from_secs(60);
+    assert!(Window::new(minute, 0).is_err());
+    assert!(Window::new(minute, 241).is_err());
+    assert!(Window::new(Duration::from_millis(5), 6).is_err());
+    assert!(Window::new(Duration::MAX, 6).is_err());
+    assert_eq!(Window::new(minute, 6), Ok(Window::default()));
+}
+
+#[test]
+fn reading_a_window_maximum_does_not_reset_it() {
+    let window = Window::new(Duration::from_secs(60), 6).unwrap();
+    let cell = WindowMax::new(&window);
+    assert!(cell.get().is_nan());
+    let start = Instant::now();
+    cell.observe_at(1.5, start);
+    for second in 1..60 {
+        let now = start + seconds(f64::from(second));
+        cell.observe_at(0.02, now);
+        assert_eq!(cell.get_at(now), 1.5);
+        assert_eq!(cell.get_at(now), 1.5);
+    }
+    for second in 60..200 {
+        cell.observe_at(0.02, start + seconds(f64::from(second)));
+    }
+    assert_eq!(cell.get_at(start + seconds(200.0)), 0.02);
+}
+
+#[test]
+fn a_window_maximum_of_negative_values_is_negative() {
+    let cell = WindowMax::new(&Window::default());
+    let now = Instant::now();
+    cell.observe_at(f64::NAN, now);
+    assert!(cell.get_at(now).is_nan());
+    cell.observe_at(-3.0, now);
+    cell.observe_at(-2.0, now);
+    assert_eq!(cell.get_at(now), -2.0);
+    // A quiet day later the last thing seen is still shown.
+    assert_eq!(cell.get_at(now + seconds(86_400.0)), -2.0);
+}
+
+/// Values of every size in the default range, and 0.
+fn value() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        1 => Just(0.0),
+        8 => (-29.0..43.9f64).prop_map(f64::exp2),
+        8 => 0.001..10.0f64,
+    ]
+}
+
+proptest! {
+    /// The oracle keeps every observation, and sorts those of the window: all
+    /// that were made since the beginning of the sixth slice before this one.
+    #[test]
+    fn quantiles_are_within_one_percent_of_the_exact_window(
+        steps in proptest::collection::vec((0.0..8.0f64, value()), 1..200),
+        pause in 0.0..200.0f64,
+    ) {
+        let options = QuantileOptions::new([0.0, 0.01, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0]).unwrap();
+        let before = Instant::now();
+        let cell = Quantile::new(&options);
+        let maximum = WindowMax::new(&Window::default());
+        // The slices are counted from when the cells were made, so this much at
+        // most before here: what is so close to the next slice is left out.
+        let start = Instant::now();
+        let unknown = (start - before).as_secs_f64();
+        let slice = |after: f64| (after / 10.0).floor();
+        let near_a_boundary = |after: f64| after.rem_euclid(10.0) + unknown >= 10.0;
+
+        let mut seen: Vec<(f64, f64)> = Vec::new();
+        let mut after = 0.0;
+        for (index, (step, value)) in steps.iter().enumerate() {
+            after += step;
+            if index == steps.len() / 2 {
+                after += pause;
+            }
+            if near_a_boundary(after) {
+                continue;
+            }
+            let now = start + seconds(after);
+            cell.observe_at(*value, now);
+            maximum.observe_at(*value, now);
+            seen.push((after, *value));
+
+            let mut window: Vec<f64> = seen
+                .iter()
+                .filter(|(at, _)| slice(*at) >= slice(after) - 6.0)
+                .map(|(_, value)| *value)
+                .collect();
+            window.sort_by(f64::total_cmp);
+            for (q, shown) in options.quantiles().iter().zip(quantiles_at(&cell, &options, now)) {
+                let exact = exact(&window, *q);
+                prop_assert!(
+                    (shown - exact).abs() <= 0.01 * exact,
+                    "quantile {} is {}, shown as {}", q, exact, shown
+                );
+            }
+            prop_assert_eq!(maximum.get_at(now), exact(&window, 1.0));
+        }
+    }
+}
