@@ -5,7 +5,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use stethoscope::Registry;
-use stethoscope::cell::{Counter, FloatGauge};
+use stethoscope::cell::{Buckets, Counter, FloatGauge, Quantile, WindowMax};
 use stethoscope::exposition::{ContentType, Escaping, Format};
 
 /// Counts what the current thread asks for; other tests run on other threads.
@@ -100,6 +100,16 @@ fn a_warm_scrape_allocates_nothing() {
         gauges.with([&*n]).unwrap();
         created.with([&*n]).unwrap();
     }
+    let buckets = Buckets::exponential(0.001, 2.0, 12).unwrap();
+    let histogram = registry.histogram("latency_seconds", "", buckets).unwrap();
+    let summary = registry
+        .family::<Quantile>("size_bytes", "")
+        .register_single()
+        .unwrap();
+    let maximum = registry
+        .family::<WindowMax>("tick_max_seconds", "")
+        .register_single()
+        .unwrap();
     let refreshed = registry.gauge("refreshed", "").unwrap();
     registry.on_scrape(move || refreshed.set(refreshed.get() + 1));
     let mut scraper = registry.scraper();
@@ -118,6 +128,9 @@ fn a_warm_scrape_allocates_nothing() {
     for value in [0.0, 0.1, -1.234_567_890_123_456_7e-300, 1e15, f64::NAN] {
         set(value);
         counters.with(["GET", "3"]).unwrap().inc_by(1_000_000_007);
+        histogram.observe(value);
+        summary.observe(value);
+        maximum.observe(value);
         for content_type in CONTENT_TYPES {
             assert_eq!(
                 allocations(|| assert!(!scraper.scrape(content_type).is_empty())),
