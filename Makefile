@@ -13,4 +13,4 @@ lint:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --all-features
 
 test:
-	$(CARGO) test --features http
+	$(CARGO) test --features gzip

@@ -1,52 +1,17 @@
 //! "Allocates nothing once warm", by counting.
 
-#![allow(unsafe_code)]
+mod counting;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+use counting::counted;
 use stethoscope::Registry;
 use stethoscope::cell::{Buckets, Counter, FloatGauge, Quantile, WindowMax};
 use stethoscope::exposition::{ContentType, Escaping, Format};
 
-/// Counts what the current thread asks for; other tests run on other threads.
-struct Counting;
-
-thread_local! {
-    static ASKED: Cell<u64> = const { Cell::new(0) };
-}
-
-fn count() {
-    // A thread that is ending has no counter any more.
-    let _ = ASKED.try_with(|asked| asked.set(asked.get() + 1));
-}
-
-// SAFETY: everything is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: as above.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
+/// What this thread asks for; other tests run on other threads.
 fn allocations(work: impl FnOnce()) -> u64 {
-    let before = ASKED.get();
+    let before = counted().by_this_thread;
     work();
-    ASKED.get() - before
+    counted().by_this_thread - before
 }
 
 const CONTENT_TYPES: [ContentType; 5] = [

@@ -322,7 +322,13 @@ impl EventLoop {
             false => After::Close,
         };
         let head_only = request.method == request::Method::Head;
-        let wanted = Wanted::of(&request);
+        let wanted = Wanted::of(
+            request.method,
+            request.path,
+            request.query,
+            request.values("Accept"),
+            request.values("Accept-Encoding"),
+        );
         // There is more behind it, or there may be.
         connection.input_pending = peeked > end;
         match connection.receive(&mut self.scratch[..end]) {
@@ -420,6 +426,9 @@ impl EventLoop {
                 connection.enter(Phase::Lingering, now, Some(now + LINGER));
                 self.note_deadline(now + LINGER);
                 self.linger(key);
+                if self.closing {
+                    self.close(key);
+                }
             }
         }
     }

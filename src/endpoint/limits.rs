@@ -36,9 +36,9 @@ pub struct Limits {
     /// Time between two requests of one connection, 300 s unless set.
     pub idle_time: Duration,
     /// Pages held for clients that are behind in reading, 8 unless set.
-    /// Clients that ask at the same moment share a page. Where all are held
-    /// and one more is needed, the clients of the page whose reading has made
-    /// no progress for longest are cut.
+    /// Clients that ask at the same moment share a page. Where one more would
+    /// be held, the clients of the page whose reading has made no progress for
+    /// longest are cut.
     pub pages: usize,
 }
 

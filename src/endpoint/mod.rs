@@ -2,13 +2,16 @@
 
 mod connection;
 mod event_loop;
+mod gzip;
 mod hand_off;
 mod handle;
+mod html;
 mod limits;
 mod listener;
 mod meters;
 mod page_pool;
 mod request;
+mod responder;
 mod response;
 mod scrapes;
 mod selection;
@@ -25,10 +28,12 @@ pub use hand_off::{Freshness, HandOff, Notifier};
 pub use handle::Endpoint;
 pub use limits::Limits;
 pub use listener::Address;
+pub use responder::{Responder, ScrapeRequest, ScrapeResponse};
 
 use crate::Registry;
 use crate::sync::{AtomicBool, AtomicU64};
 use event_loop::EventLoop;
+use gzip::Compressor;
 use handle::Shared;
 use listener::Listener;
 use meters::Meters;
@@ -47,6 +52,7 @@ pub struct Builder {
     adopted: Vec<OwnedFd>,
     limits: Limits,
     metrics: bool,
+    gzip: bool,
     freshness: Option<Arc<dyn Freshness>>,
     hand_off: Option<Box<dyn HandOff>>,
 }
@@ -61,6 +67,7 @@ impl Builder {
             adopted: Vec::new(),
             limits: Limits::default(),
             metrics: false,
+            gzip: true,
             freshness: None,
             hand_off: None,
         }
@@ -120,6 +127,14 @@ impl Builder {
         self
     }
 
+    /// Whether pages are compressed for clients that ask for it. They are unless
+    /// set, where the crate's `gzip` feature is on. Pages that fit in a packet
+    /// never are, and one that is the same as before is not compressed again.
+    pub fn gzip(mut self, compress: bool) -> Self {
+        self.gzip = compress;
+        self
+    }
+
     /// Asks for fresh values before each page.
     pub fn freshness(mut self, freshness: Arc<dyn Freshness>) -> Self {
         self.freshness = Some(freshness);
@@ -170,7 +185,8 @@ impl Builder {
             Registry::new()
         };
         let meters = Meters::new(&counted_in).map_err(io::Error::other)?;
-        let scrapes = Scrapes::new(self.registry.scraper(), self.freshness, self.limits.pages);
+        let compressor = if self.gzip { Compressor::new() } else { None };
+        let scrapes = Scrapes::new(self.registry.scraper(), self.freshness, compressor);
         let event_loop = EventLoop::new(
             poll,
             Arc::clone(&shared),

@@ -115,6 +115,16 @@ pub(super) enum Method {
     Other,
 }
 
+impl Method {
+    pub(super) fn of(name: &str) -> Self {
+        match name {
+            "GET" => Method::Get,
+            "HEAD" => Method::Head,
+            _ => Method::Other,
+        }
+    }
+}
+
 /// A request whose head is whole and sound.
 #[derive(Debug)]
 pub(super) struct Request<'h, 'b> {
@@ -152,11 +162,7 @@ impl<'h, 'b> Request<'h, 'b> {
         let (path, query) = split_target(target).ok_or(Refusal::BadTarget)?;
         let is_http_1_0 = parsed.version == Some(0);
         let request = Self {
-            method: match method {
-                "GET" => Method::Get,
-                "HEAD" => Method::Head,
-                _ => Method::Other,
-            },
+            method: Method::of(method),
             path,
             query,
             keep_alive: false,
@@ -175,7 +181,7 @@ impl<'h, 'b> Request<'h, 'b> {
 
     /// The values of a header, in the order they came. A value that is no
     /// UTF-8 is passed over: no header that is asked for here may have one.
-    pub(super) fn values(&self, name: &'h str) -> impl Iterator<Item = &'b str> + 'h {
+    pub(super) fn values(&self, name: &'h str) -> impl Iterator<Item = &'b str> + Clone + 'h {
         self.headers
             .iter()
             .filter(move |header| header.name.eq_ignore_ascii_case(name))

@@ -59,6 +59,14 @@ impl Refusal {
         }
     }
 
+    /// The headers of the answer, `Content-Length` apart.
+    pub(super) fn headers(self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let allow = (self == Refusal::Method).then_some(("Allow", "GET, HEAD"));
+        [("Content-Type", "text/plain; charset=utf-8")]
+            .into_iter()
+            .chain(allow)
+    }
+
     /// What a person who reads the answer should know.
     pub(super) fn words(self) -> &'static str {
         match self {
@@ -170,9 +178,8 @@ pub(super) fn write_refusal(
     body: bool,
 ) {
     let mut head = HeadWriter::begin(into, refusal.status(), date, after);
-    head.field("Content-Type", "text/plain; charset=utf-8");
-    if refusal == Refusal::Method {
-        head.field("Allow", "GET, HEAD");
+    for (name, value) in refusal.headers() {
+        head.field(name, value);
     }
     head.end(refusal.words().len() + 1);
     if body {

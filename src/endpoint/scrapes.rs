@@ -5,14 +5,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::connection::Phase;
 use super::event_loop::EventLoop;
+use super::gzip::{Compressor, Kept};
 use super::hand_off::{Freshness, Notifier};
 use super::meters::Dropped;
 use super::page_pool::{PageId, PagePool};
 use super::response::{HeadWriter, Refusal, Status};
 use super::slots::Key;
-use super::wanted::Wanted;
+use super::wanted::{Shown, Wanted};
 use crate::Scraper;
 use crate::sync::Ordering;
 
@@ -20,13 +20,13 @@ use crate::sync::Ordering;
 /// scrape that is late is lost, and its page is not.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// Pages that are held for a moment while answers are made, beside those held
-/// for clients that are behind.
-const WORKING_PAGES: usize = 1;
-
 pub(super) struct Scrapes {
     scraper: Scraper,
     pool: PagePool,
+    compressor: Option<Compressor>,
+    kept: Kept,
+    /// What HTML is made of.
+    scratch: Vec<u8>,
     freshness: Option<Arc<dyn Freshness>>,
     /// Who waits for a page, in the order in which they asked.
     wanting: Vec<Key>,
@@ -45,11 +45,14 @@ impl Scrapes {
     pub(super) fn new(
         scraper: Scraper,
         freshness: Option<Arc<dyn Freshness>>,
-        pages: usize,
+        compressor: Option<Compressor>,
     ) -> Self {
         Self {
             scraper,
-            pool: PagePool::new(pages.max(1) + WORKING_PAGES),
+            pool: PagePool::default(),
+            compressor,
+            kept: Kept::default(),
+            scratch: Vec::new(),
             freshness,
             wanting: Vec::new(),
             wait: None,
@@ -61,8 +64,9 @@ impl Scrapes {
         &self.pool
     }
 
+    /// One reader of the page less.
     pub(super) fn release(&mut self, page: PageId) {
-        self.pool.release(page);
+        self.pool.release_by_reader(page);
     }
 
     pub(super) fn want(&mut self, key: Key) {
@@ -99,12 +103,7 @@ impl EventLoop {
                 continue;
             };
             match self.make_page(&wanted) {
-                Ok(page) => {
-                    for &key in &wanting[at..] {
-                        self.send_page(key, &wanted, page);
-                    }
-                    self.scrapes.release(page);
-                }
+                Ok(plain) => self.send_all(&wanting[at..], &wanted, plain),
                 Err(refusal) => {
                     if let Some(connection) = self.slots.get_mut(wanting[at]) {
                         connection.wanted = None;
@@ -145,82 +144,130 @@ impl EventLoop {
         false
     }
 
-    /// A page, of which we are a holder.
+    /// A page as it is wanted, of which we are a holder.
     fn make_page(&mut self, wanted: &Wanted) -> Result<PageId, Refusal> {
-        let page = match self.scrapes.pool.take() {
-            Some(page) => page,
-            None => self.free_page().ok_or(Refusal::Busy)?,
-        };
-        let Scrapes { scraper, pool, .. } = &mut self.scrapes;
+        let Scrapes {
+            scraper,
+            pool,
+            scratch,
+            ..
+        } = &mut self.scrapes;
+        let page = pool.take();
         let into = pool.bytes_mut(page);
         // A hook of the host's may panic; that is no reason to go silent for
         // good. Half a page is thrown away, and a hook runs anew each time.
-        let scraped = catch_unwind(AssertUnwindSafe(|| {
-            scraper.scrape_only(
-                wanted.content_type,
-                |family| wanted.selection.has(family),
-                into,
-            );
-        }));
-        if scraped.is_err() {
+        let made = catch_unwind(AssertUnwindSafe(|| wanted.write(scraper, scratch, into)));
+        if made.is_err() {
             pool.release(page);
             return Err(Refusal::Panicked);
         }
         Ok(page)
     }
 
-    /// Takes the page whose readers are behind for longest from them.
-    fn free_page(&mut self) -> Option<PageId> {
-        let readers = |slots: &super::slots::Slots| {
-            slots
-                .iter()
-                .filter(|(_, connection)| connection.phase() == Phase::Writing)
-                .filter_map(|(key, connection)| Some((connection.page()?, connection.since(), key)))
-                .collect::<Vec<_>>()
+    /// The page compressed, of which we are a holder. `None` where pages are not
+    /// compressed.
+    fn make_gzip(&mut self, wanted: &Wanted, plain: PageId) -> Option<PageId> {
+        let Scrapes {
+            pool,
+            compressor,
+            kept,
+            ..
+        } = &mut self.scrapes;
+        let compressor = compressor.as_mut()?;
+        let kept_for = match wanted.shown {
+            Shown::Metrics(content_type) if wanted.selection.is_all() => Some(content_type),
+            _ => None,
         };
-        let readers = readers(&self.slots);
-        let last_progress = |page: PageId| {
-            let its_readers = readers.iter().filter(|(other, ..)| *other == page);
-            its_readers.map(|(_, since, _)| *since).max()
-        };
-        let (slowest, ..) = readers
-            .iter()
-            .min_by_key(|(page, ..)| last_progress(*page))?;
-        for (page, _, key) in &readers {
-            if page == slowest {
-                self.meters.dropped(Dropped::Pages);
-                self.cut(*key);
-            }
+        let unchanged = kept_for.and_then(|content_type| kept.find(content_type, plain, pool));
+        if let Some(gzip) = unchanged {
+            pool.hold(gzip);
+            return Some(gzip);
         }
-        self.scrapes.pool.take()
+        let gzip = pool.take();
+        let (from, into) = pool.read_and_write(plain, gzip);
+        compressor.compress(from, into);
+        if let Some(content_type) = kept_for {
+            kept.keep(content_type, plain, gzip, pool);
+        }
+        Some(gzip)
     }
 
-    /// Sends the page to a connection that wants just this one.
-    fn send_page(&mut self, key: Key, made_for: &Wanted, page: PageId) {
+    /// Sends a page to each connection that wants just this one. We are its
+    /// holder no more.
+    fn send_all(&mut self, wanting: &[Key], made_for: &Wanted, plain: PageId) {
+        let mut gzip = None;
+        for &key in wanting {
+            let connection = self.slots.get_mut(key);
+            let Some(wanted) = connection.and_then(|c| c.wanted.take_if(|w| w.same_page(made_for)))
+            else {
+                continue;
+            };
+            let compress = self.scrapes.compressor.is_some()
+                && wanted.is_worth_gzip(self.scrapes.pool.bytes(plain));
+            if compress && gzip.is_none() {
+                gzip = self.make_gzip(&wanted, plain);
+            }
+            let compressed = if compress { gzip } else { None };
+            self.send_page(
+                key,
+                &wanted,
+                compressed.unwrap_or(plain),
+                compressed.is_some(),
+            );
+        }
+        self.scrapes.pool.release(plain);
+        if let Some(gzip) = gzip {
+            self.scrapes.pool.release(gzip);
+        }
+    }
+
+    fn send_page(&mut self, key: Key, wanted: &Wanted, page: PageId, gzipped: bool) {
         let Some(connection) = self.slots.get_mut(key) else {
             return;
         };
-        let head_only = match &connection.wanted {
-            Some(wanted) if wanted.same_page(made_for) => wanted.head_only,
-            _ => return,
-        };
-        connection.wanted = None;
         connection.head.clear();
         let after = connection.after;
         let mut head = HeadWriter::begin(&mut connection.head, Status::OK, &self.date, after);
-        head.field("Content-Type", made_for.content_type.header());
-        head.field("Cache-Control", "no-store");
-        head.field("Vary", "Accept");
+        for (name, value) in wanted.headers(gzipped, self.scrapes.compressor.is_some()) {
+            head.field(name, value);
+        }
         head.end(self.scrapes.pool.bytes(page).len());
 
         let now = Instant::now();
-        let body = (!head_only).then_some(page);
+        let body = (!wanted.head_only).then_some(page);
         if let Some(page) = body {
-            self.scrapes.pool.hold(page);
+            self.scrapes.pool.hold_for_reader(page);
         }
         connection.send(body, now, self.limits.write_time);
         self.meters.responded(Status::OK);
         self.note_deadline(now + self.limits.write_time);
         self.write(key, now);
+        while self.scrapes.pool.with_readers() > self.limits.pages.max(1) {
+            self.cut_slowest_readers();
+        }
+    }
+
+    /// Ends the connections that send the page whose readers have made no
+    /// progress for longest.
+    fn cut_slowest_readers(&mut self) {
+        let readers: Vec<(PageId, Instant, Key)> = self
+            .slots
+            .iter()
+            .filter_map(|(key, connection)| Some((connection.page()?, connection.since(), key)))
+            .collect();
+        let last_progress = |page: PageId| {
+            let its_readers = readers.iter().filter(|(other, ..)| *other == page);
+            its_readers.map(|(_, since, _)| *since).max()
+        };
+        let slowest = readers
+            .iter()
+            .map(|(page, ..)| *page)
+            .min_by_key(|page| last_progress(*page));
+        for (page, _, key) in &readers {
+            if Some(*page) == slowest {
+                self.meters.dropped(Dropped::Pages);
+                self.cut(*key);
+            }
+        }
     }
 }

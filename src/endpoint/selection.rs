@@ -38,6 +38,10 @@ impl Selection {
         families.insert(asked);
     }
 
+    pub(super) fn is_all(&self) -> bool {
+        self.families.is_none()
+    }
+
     /// Whether the family of that full name is wanted.
     pub(super) fn has(&self, full_name: &str) -> bool {
         self.families

@@ -223,6 +223,23 @@ impl Offer {
     }
 }
 
+/// Whether a browser's page is what these `Accept` headers want: they name
+/// `text/html`, and none of our formats by name as much as that.
+pub(crate) fn prefers_html<'a>(headers: impl IntoIterator<Item = &'a str>) -> bool {
+    let (mut html, mut ours) = (0, 0);
+    for range in media_ranges(headers) {
+        let by_name = |format: &Format| range.specificity(*format) >= Some(Specificity::AnyVersion);
+        if range.media_type.eq_ignore_ascii_case("text")
+            && range.subtype.eq_ignore_ascii_case("html")
+        {
+            html = html.max(range.weight);
+        } else if Format::OFFERED.iter().any(by_name) {
+            ours = ours.max(range.weight);
+        }
+    }
+    html > ours
+}
+
 fn media_ranges<'a>(
     headers: impl IntoIterator<Item = &'a str>,
 ) -> impl Iterator<Item = MediaRange<'a>> {
@@ -300,7 +317,7 @@ const MAX_WEIGHT: u16 = 1000;
 
 /// A `q` in thousandths. What is no weight (Prometheus 2.49.0 sent `q=2` on its
 /// last resort) is worth as little as can be, not nothing.
-fn parse_weight(value: &str) -> u16 {
+pub(crate) fn parse_weight(value: &str) -> u16 {
     match value.parse::<f64>() {
         Ok(0.0) => 0,
         Ok(weight) if weight > 0.0 && weight <= 1.0 => {
@@ -311,7 +328,7 @@ fn parse_weight(value: &str) -> u16 {
 }
 
 /// Splits at a separator that does not stand in a quoted string.
-fn split_unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
+pub(crate) fn split_unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let mut quoted = false;
     let mut escaped = false;
     text.split(move |character| {
@@ -488,6 +505,31 @@ mod tests {
     fn text_0_0_4_never_says_that_its_names_are_quoted() {
         let asked = ContentType::negotiate("text/plain;version=0.0.4;escaping=allow-utf-8");
         assert_eq!(asked.header(), ContentType::from(Format::Text).header());
+    }
+
+    #[test]
+    fn only_who_names_html_and_wants_it_most_is_a_browser() {
+        for browser in [
+            "text/html",
+            "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8",
+            "text/plain;q=0.5,text/html;q=0.6",
+        ] {
+            assert!(prefers_html([browser]), "{browser}");
+        }
+        for scraper in [
+            "",
+            "*/*",
+            "text/*",
+            "text/plain,text/html",
+            "text/html;q=0",
+            "text/html;q=0.4,application/openmetrics-text;version=1.0.0;q=0.5,*/*",
+        ] {
+            assert!(!prefers_html([scraper]), "{scraper}");
+        }
+        assert!(
+            !prefers_html(["text/html", "text/plain"]),
+            "two headers are one"
+        );
     }
 
     #[test]

@@ -2,8 +2,7 @@
 
 use super::descriptor::{Kind, Shape};
 use crate::cell::{
-    Buckets, Cell, Counter, FloatCounter, FloatGauge, Gauge, Histogram, Info, Number, Quantile,
-    ShardedHistogram, SingleWriter, StripedCounter, WindowMax,
+    Cell, Counter, FloatCounter, FloatGauge, Gauge, Histogram, Info, Number, Quantile, WindowMax,
 };
 
 /// A cell that can be a family's: it says what its numbers mean.
@@ -32,7 +31,6 @@ macro_rules! single {
 
 single! {
     Counter: Counter of U64,
-    StripedCounter: Counter of U64,
     FloatCounter: Counter of F64,
     Gauge: Gauge of I64,
     FloatGauge: Gauge of F64,
@@ -43,27 +41,10 @@ single! {
 impl Metric for Histogram {
     const KIND: Kind = Kind::Histogram;
 
-    fn shape(buckets: &Buckets) -> Shape {
+    fn shape(buckets: &Self::Options) -> Shape {
         Shape::Histogram {
             bounds: buckets.bounds().to_vec(),
         }
-    }
-}
-
-impl Metric for ShardedHistogram {
-    const KIND: Kind = Histogram::KIND;
-
-    fn shape(buckets: &Buckets) -> Shape {
-        Histogram::shape(buckets)
-    }
-}
-
-/// As of the cell that has the one writer.
-impl<C: Metric> Metric for SingleWriter<C> {
-    const KIND: Kind = C::KIND;
-
-    fn shape(options: &C::Options) -> Shape {
-        C::shape(options)
     }
 }
 

@@ -121,8 +121,18 @@ impl<S: Read + Write> Client<S> {
                 self.unread_text()
             );
         }
-        let body = self.unread.drain(..len).collect();
-        answer.body = String::from_utf8(body).unwrap();
+        let body: Vec<u8> = self.unread.drain(..len).collect();
+        answer.body = match answer.header("Content-Encoding") {
+            None => String::from_utf8(body).unwrap(),
+            Some("gzip") => {
+                let mut text = String::new();
+                flate2::read::GzDecoder::new(&body[..])
+                    .read_to_string(&mut text)
+                    .unwrap();
+                text
+            }
+            Some(other) => panic!("nobody asked for {other}"),
+        };
         answer
     }
 
@@ -138,6 +148,12 @@ impl<S: Read + Write> Client<S> {
         let text = self.unread_text();
         self.unread.clear();
         text
+    }
+
+    /// How many bytes come, up to the end or to so many.
+    pub(crate) fn read_up_to(&mut self, most: usize) -> usize {
+        while self.unread.len() < most && self.read_more() > 0 {}
+        self.unread.len()
     }
 
     fn unread_text(&self) -> String {
@@ -162,6 +178,17 @@ impl<S: Read + Write> Client<S> {
 pub(crate) fn registry() -> Registry {
     let registry = Registry::new();
     registry.gauge("answer", "To everything.").unwrap().set(42);
+    registry
+}
+
+/// A registry whose page is worth compressing.
+#[cfg(feature = "gzip")]
+pub(crate) fn long_registry() -> Registry {
+    let registry = registry();
+    let family = registry.gauge_family("long", "Many lines.", ["n"]).unwrap();
+    for n in 0..500 {
+        family.with([format!("{n:080}").as_str()]).unwrap().set(n);
+    }
     registry
 }
 

@@ -1,8 +1,11 @@
 //! What a client of the endpoint relies on, over real sockets on loopback.
 
 mod bounds;
+mod browser;
 mod client;
 mod fresh;
+#[cfg(feature = "gzip")]
+mod gzip;
 mod handed_over;
 mod http;
 mod refused;
