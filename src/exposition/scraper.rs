@@ -5,7 +5,7 @@ use super::layout::FamilyLines;
 use super::writer;
 use crate::family::{Kind, Source};
 use crate::name;
-use crate::registry::{Core, Hook, Registry};
+use crate::registry::{Contents, Core, Hook, Registry};
 use crate::sync::Ordering;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -31,8 +31,9 @@ use std::sync::Arc;
 /// # Ok::<(), stethoscope::RegisterError>(())
 /// ```
 pub struct Scraper {
-    core: Arc<Core>,
-    /// Of the registry, when `families` and `hooks` were taken over.
+    /// The registry, and those that it includes.
+    parts: Vec<Part>,
+    /// Counts how often `sources` and `hooks` were taken over from them.
     generation: u64,
     sources: Vec<Arc<dyn Source>>,
     hooks: Vec<Hook>,
@@ -43,9 +44,15 @@ pub struct Scraper {
     page: Vec<u8>,
 }
 
+struct Part {
+    core: Arc<Core>,
+    /// Of the registry, when its families and hooks were taken over.
+    generation: u64,
+}
+
 #[derive(Default)]
 struct Layout {
-    /// Of the registry, when the layout was brought up to date.
+    /// Of the scraper, when the layout was brought up to date.
     generation: u64,
     families: Vec<FamilyLines>,
 }
@@ -54,9 +61,13 @@ impl Registry {
     /// A scraper of this registry.
     pub fn scraper(&self) -> Scraper {
         Scraper {
-            core: Arc::clone(self.core()),
-            // One that no registry has: the first scrape takes everything over.
-            generation: u64::MAX,
+            // A generation that no registry has: the first scrape takes
+            // everything over.
+            parts: vec![Part {
+                core: Arc::clone(self.core()),
+                generation: u64::MAX,
+            }],
+            generation: 0,
             sources: Vec::new(),
             hooks: Vec::new(),
             layouts: [const { None }; 4],
@@ -120,21 +131,62 @@ impl Scraper {
         }
     }
 
-    /// Takes over the registry's families and hooks, if anything has moved.
+    /// Takes over the families and hooks, if anything has moved.
     fn refresh(&mut self) {
-        // Acquire: pairs with the Release of whoever moved it, so that the
-        // families' own generations are seen at least as new.
-        let generation = self.core.shared.generation.load(Ordering::Acquire);
-        if generation == self.generation {
+        if self.parts.iter().all(Part::is_current) {
             return;
         }
-        (self.sources, self.hooks) = self.core.contents();
+        let (own, contents) = Part::take(Arc::clone(&self.parts[0].core));
+        self.parts.clear();
+        self.parts.push(own);
+        self.sources = contents.families;
+        self.hooks = contents.hooks;
+        if !contents.included.is_empty() {
+            let mut claimed: HashSet<String> = claims(&self.sources).collect();
+            for core in contents.included {
+                let (part, mut contents) = Part::take(core);
+                contents.families.retain(|family| {
+                    let claims = family.descriptor().claims();
+                    let is_new = !claims.iter().any(|name| claimed.contains(name));
+                    if is_new {
+                        claimed.extend(claims);
+                    }
+                    is_new
+                });
+                self.parts.push(part);
+                self.sources.append(&mut contents.families);
+                self.hooks.append(&mut contents.hooks);
+            }
+        }
         self.utf8_names = self
             .sources
             .iter()
             .any(|source| !is_classic(source.as_ref()));
-        self.generation = generation;
+        self.generation += 1;
     }
+}
+
+impl Part {
+    fn is_current(&self) -> bool {
+        // Acquire: pairs with the Release of whoever moved it, so that the
+        // families' own generations are seen at least as new.
+        self.core.shared.generation.load(Ordering::Acquire) == self.generation
+    }
+
+    /// What a registry holds, which is at least as new as the generation.
+    fn take(core: Arc<Core>) -> (Self, Contents) {
+        // Acquire: as above.
+        let generation = core.shared.generation.load(Ordering::Acquire);
+        let contents = core.contents();
+        (Self { core, generation }, contents)
+    }
+}
+
+/// Every name that these families bring to a page.
+fn claims(families: &[Arc<dyn Source>]) -> impl Iterator<Item = String> {
+    families
+        .iter()
+        .flat_map(|family| family.descriptor().claims())
 }
 
 /// Whether every name of the family is one that each reader takes.

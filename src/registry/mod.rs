@@ -62,7 +62,15 @@ struct State {
     names: HashMap<String, String>,
     hooks: Vec<(u64, Hook)>,
     next_hook: u64,
+    included: Vec<Arc<Core>>,
     refused: Option<Family<Counter>>,
+}
+
+/// What a scrape takes over from a registry.
+pub(crate) struct Contents {
+    pub(crate) families: Vec<Arc<dyn Source>>,
+    pub(crate) hooks: Vec<Hook>,
+    pub(crate) included: Vec<Arc<Core>>,
 }
 
 impl Default for Registry {
@@ -354,6 +362,49 @@ impl Registry {
         was_there
     }
 
+    /// Shows the families of `other` behind those of this registry, on each of
+    /// its pages, and runs its hooks before each scrape: for what several pages
+    /// have in common, or what is counted before there is a page. What `other`
+    /// itself includes is not taken along.
+    ///
+    /// A page never has a name twice. Clashes are refused within a registry;
+    /// between registries, the family that comes later on the page is left out.
+    ///
+    /// ```
+    /// # use stethoscope::{Registry, exposition::Format};
+    /// let process = Registry::new();
+    /// process.gauge("threads", "Threads.")?.set(4);
+    /// let server = Registry::new();
+    /// server.gauge("clients", "Clients.")?.set(2);
+    /// server.include(&process);
+    /// let mut scraper = server.scraper();
+    /// assert!(scraper.scrape(Format::Text).ends_with(b"threads 4\n"));
+    /// # Ok::<(), stethoscope::RegisterError>(())
+    /// ```
+    pub fn include(&self, other: &Registry) {
+        let mut state = self.core.lock();
+        let is_known = |core: &Arc<Core>| Arc::ptr_eq(core, &other.core);
+        if !is_known(&self.core) && !state.included.iter().any(is_known) {
+            state.included.push(Arc::clone(&other.core));
+            self.core.changed();
+        }
+    }
+
+    /// Takes an included registry off the pages of this one; whether it was
+    /// there.
+    pub fn exclude(&self, other: &Registry) -> bool {
+        let mut state = self.core.lock();
+        let before = state.included.len();
+        state
+            .included
+            .retain(|core| !Arc::ptr_eq(core, &other.core));
+        let was_there = state.included.len() < before;
+        if was_there {
+            self.core.changed();
+        }
+        was_there
+    }
+
     pub(crate) fn core(&self) -> &Arc<Core> {
         &self.core
     }
@@ -374,17 +425,15 @@ impl Core {
         self.shared.generation.fetch_add(1, Ordering::Release);
     }
 
-    /// The families and hooks of now.
-    pub(crate) fn contents(&self) -> (Vec<Arc<dyn Source>>, Vec<Hook>) {
+    /// What there is now.
+    pub(crate) fn contents(&self) -> Contents {
         let state = self.lock();
-        (
-            state.families.clone(),
-            state
-                .hooks
-                .iter()
-                .map(|(_, hook)| Arc::clone(hook))
-                .collect(),
-        )
+        let hooks = state.hooks.iter().map(|(_, hook)| Arc::clone(hook));
+        Contents {
+            families: state.families.clone(),
+            hooks: hooks.collect(),
+            included: state.included.clone(),
+        }
     }
 }
 
