@@ -177,13 +177,49 @@ fn bounds_are_linear_or_exponential() {
     assert_eq!(exponential.bounds(), [0.25, 1.0, 4.0, 16.0]);
 }
 
+/// Any number but NaN, of any size.
+fn number() -> impl Strategy<Value = f64> {
+    any::<u64>()
+        .prop_map(f64::from_bits)
+        .prop_filter("not NaN", |x| !x.is_nan())
+}
+
+/// Bounds as people write them, others close together, and others far apart.
+fn bounds() -> impl Strategy<Value = Vec<f64>> {
+    let whole = proptest::collection::btree_set(-1000i32..1000, 0..80);
+    let close = proptest::collection::btree_set(0u64..1000, 0..80);
+    let wild = proptest::collection::vec(number().prop_filter("finite", |x| x.is_finite()), 0..20);
+    prop_oneof![
+        whole.prop_map(|bounds| bounds.into_iter().map(f64::from).collect()),
+        (
+            any::<f64>().prop_filter("fits", |x| x.abs() > 1e-300 && x.abs() < 1e300),
+            close
+        )
+            .prop_map(|(start, steps)| {
+                let mut bounds: Vec<f64> = steps
+                    .into_iter()
+                    .map(|step| f64::from_bits(start.to_bits() + step))
+                    .collect();
+                bounds.sort_by(f64::total_cmp);
+                bounds
+            }),
+        wild.prop_map(|mut bounds| {
+            bounds.iter_mut().for_each(|bound| *bound += 0.0);
+            bounds.sort_by(f64::total_cmp);
+            bounds.dedup();
+            bounds
+        }),
+    ]
+}
+
 proptest! {
     #[test]
     fn every_value_is_counted_in_the_first_bucket_that_holds_it(
-        bounds in proptest::collection::btree_set(-1000i32..1000, 0..80),
-        values in proptest::collection::vec(-1100.0..1100.0f64, 0..100),
+        bounds in bounds(),
+        mut values in proptest::collection::vec(prop_oneof![-1100.0..1100.0f64, number()], 0..100),
     ) {
-        let bounds: Vec<f64> = bounds.into_iter().map(f64::from).collect();
+        // Where it matters: at the bounds, and on both sides of them.
+        values.extend(bounds.iter().flat_map(|b| [*b, b.next_up(), b.next_down()]));
         let buckets = Buckets::new(bounds.iter().copied()).unwrap();
         let histogram = Histogram::new(&buckets);
         for &value in &values {
@@ -194,8 +230,9 @@ proptest! {
             let below = values.iter().filter(|&value| value <= bound).count();
             prop_assert_eq!(*count, below as u64, "le {}", bound);
         }
-        let sum: f64 = values.iter().sum();
-        prop_assert_eq!(f64::from_bits(row[row.len() - 1]), sum);
+        let sum: f64 = values.iter().fold(0.0, |sum, value| sum + value);
+        let shown = f64::from_bits(row[row.len() - 1]);
+        prop_assert!(shown == sum || (shown.is_nan() && sum.is_nan()), "{shown} is not {sum}");
     }
 }
 

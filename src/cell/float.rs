@@ -8,14 +8,17 @@ use crate::sync::{AtomicU64, Ordering};
 pub(super) struct AtomicF64(AtomicU64);
 
 impl AtomicF64 {
+    #[inline]
     pub(super) fn new(value: f64) -> Self {
         Self(AtomicU64::new(value.to_bits()))
     }
 
+    #[inline]
     pub(super) fn load(&self, order: Ordering) -> f64 {
         f64::from_bits(self.0.load(order))
     }
 
+    #[inline]
     pub(super) fn store(&self, value: f64, order: Ordering) {
         self.0.store(value.to_bits(), order);
     }
@@ -24,18 +27,29 @@ impl AtomicF64 {
     ///
     /// Relaxed in all: a sum publishes nothing but itself. A cell that shows
     /// it beside a count orders the two through the count.
+    #[inline]
     pub(super) fn add(&self, value: f64) {
         self.update(|now| Some(now + value));
     }
 
+    /// Replaces the value by what `next` makes of it, by a plain load and
+    /// store: for a value that one thread at a time writes.
+    #[inline]
+    pub(super) fn update_owned(&self, next: impl Fn(f64) -> f64) {
+        // Relaxed: as in `add`; the owner reads what it wrote itself.
+        self.store(next(self.load(Ordering::Relaxed)), Ordering::Relaxed);
+    }
+
     /// Raises the value to `value` if it is less. A value that is NaN raises
     /// nothing.
+    #[inline]
     pub(super) fn raise(&self, value: f64) {
         self.update(|now| (value > now).then_some(value));
     }
 
     /// Replaces the value by what `next` makes of it, until no other thread
     /// came between, or `next` has nothing to change.
+    #[inline]
     pub(super) fn update(&self, next: impl Fn(f64) -> Option<f64>) {
         // Relaxed: as in `add`. The exchange compares the value itself, so a
         // stale first load costs a turn and nothing else.

@@ -13,16 +13,21 @@ mod histogram;
 mod info;
 mod quantile;
 mod ring;
+mod single_writer;
+mod stripe;
+mod timer;
 mod window_max;
 
 pub use buckets::Buckets;
-pub use counter::{Counter, FloatCounter};
+pub use counter::{Counter, FloatCounter, StripedCounter};
 pub use error::OptionsError;
 pub use gauge::{FloatGauge, Gauge};
-pub use histogram::Histogram;
+pub use histogram::{Histogram, ShardedHistogram};
 pub use info::Info;
 pub use quantile::{Quantile, QuantileOptions};
 pub use ring::Window;
+pub use single_writer::{AlreadyClaimed, SingleWriter, Writer};
+pub use timer::{Observe, Timer};
 pub use window_max::WindowMax;
 
 use float::AtomicF64;

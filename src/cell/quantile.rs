@@ -337,6 +337,7 @@ impl Quantile {
     /// serve several cells.
     ///
     /// An instant that lies before what was observed last counts as that.
+    #[inline]
     pub fn observe_at(&self, value: f64, at: Instant) {
         if value.is_nan() {
             return;

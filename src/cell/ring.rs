@@ -157,7 +157,9 @@ impl<S: Slice> Ring<S> {
 
     /// Nanoseconds since the ring was made; 0 for an instant before that.
     fn nanos(&self, at: Instant) -> u64 {
-        at.saturating_duration_since(self.start).as_nanos() as u64
+        let since = at.saturating_duration_since(self.start);
+        // In 64 bits, unlike `as_nanos`: enough for 584 years.
+        since.as_secs() * 1_000_000_000 + u64::from(since.subsec_nanos())
     }
 
     fn state(&self) -> State {

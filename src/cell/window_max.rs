@@ -53,6 +53,7 @@ impl WindowMax {
     /// serve several cells.
     ///
     /// An instant that lies before what was observed last counts as that.
+    #[inline]
     pub fn observe_at(&self, value: f64, at: Instant) {
         self.ring.newest(at).0.raise(value);
     }

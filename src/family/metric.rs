@@ -2,7 +2,8 @@
 
 use super::descriptor::{Kind, Shape};
 use crate::cell::{
-    Cell, Counter, FloatCounter, FloatGauge, Gauge, Histogram, Info, Number, Quantile, WindowMax,
+    Buckets, Cell, Counter, FloatCounter, FloatGauge, Gauge, Histogram, Info, Number, Quantile,
+    ShardedHistogram, SingleWriter, StripedCounter, WindowMax,
 };
 
 /// A cell that can be a family's: it says what its numbers mean.
@@ -31,6 +32,7 @@ macro_rules! single {
 
 single! {
     Counter: Counter of U64,
+    StripedCounter: Counter of U64,
     FloatCounter: Counter of F64,
     Gauge: Gauge of I64,
     FloatGauge: Gauge of F64,
@@ -41,10 +43,27 @@ single! {
 impl Metric for Histogram {
     const KIND: Kind = Kind::Histogram;
 
-    fn shape(buckets: &Self::Options) -> Shape {
+    fn shape(buckets: &Buckets) -> Shape {
         Shape::Histogram {
             bounds: buckets.bounds().to_vec(),
         }
+    }
+}
+
+impl Metric for ShardedHistogram {
+    const KIND: Kind = Histogram::KIND;
+
+    fn shape(buckets: &Buckets) -> Shape {
+        Histogram::shape(buckets)
+    }
+}
+
+/// As of the cell that has the one writer.
+impl<C: Metric> Metric for SingleWriter<C> {
+    const KIND: Kind = C::KIND;
+
+    fn shape(options: &C::Options) -> Shape {
+        C::shape(options)
     }
 }
 

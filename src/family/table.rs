@@ -10,7 +10,7 @@
 
 #![allow(unsafe_code)]
 
-use crate::sync::{Arc, AtomicPtr, AtomicUsize, Ordering, dekker_fence, thread_stripe};
+use crate::sync::{Arc, AtomicPtr, AtomicUsize, Ordering, dekker_fence, thread_number};
 use std::ptr;
 
 /// What a table holds: anything that knows its hash and its key.
@@ -50,7 +50,7 @@ impl Readers {
                 self.0.fetch_sub(1, Ordering::Release);
             }
         }
-        let stripe = &self.stripes[thread_stripe() & (self.stripes.len() - 1)].0;
+        let stripe = &self.stripes[thread_number() & (self.stripes.len() - 1)].0;
         // SeqCst, and the fence: one half of a Dekker pair with `Grace`. Either
         // the writer that unlinks sees this reader, or this reader sees the
         // entry unlinked.
