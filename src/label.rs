@@ -4,7 +4,10 @@
 //! its own memory where they are short. A look-up brings `&[&str]`, which is
 //! hashed and compared as it is: nothing is cloned to find a series.
 
+use crate::cell::ExemplarLabels;
+use crate::name::{self, NameError, NameRules};
 use smallvec::SmallVec;
+use std::fmt;
 
 /// The values of a series' labels, in the order of its family's label names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -116,6 +119,98 @@ fn fold(a: u64, b: u64) -> u64 {
     product as u64 ^ (product >> 64) as u64
 }
 
+/// Ends a name or a value in the text of an exemplar: no byte of UTF-8.
+const END: u8 = 0xff;
+
+/// Code points that the names and values of an exemplar may have together.
+const EXEMPLAR_CODE_POINTS: usize = 128;
+
+impl ExemplarLabels {
+    /// These labels; none is allowed too.
+    ///
+    /// # Errors
+    /// More than 128 code points in names and values together, a name that is
+    /// not a classic label name, or one given twice.
+    pub fn new<'l>(
+        labels: impl IntoIterator<Item = (&'l str, &'l str)>,
+    ) -> Result<Self, ExemplarError> {
+        let mut made = Self::EMPTY;
+        let mut left = EXEMPLAR_CODE_POINTS;
+        for (index, (name, value)) in labels.into_iter().enumerate() {
+            name::check_label_name(name, NameRules::Classic)
+                .map_err(|error| ExemplarError::Name { index, error })?;
+            if made.iter().any(|(earlier, _)| earlier == name) {
+                return Err(ExemplarError::NameTwice { index });
+            }
+            left = left
+                .checked_sub(name.chars().count() + value.chars().count())
+                .ok_or(ExemplarError::TooLong { index })?;
+            for text in [name, value] {
+                made.push(text.as_bytes());
+                made.push(&[END]);
+            }
+        }
+        Ok(made)
+    }
+
+    /// Names and values, in the order they were given.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        // Each run was copied from a &str, so reading it as one never fails.
+        let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
+        let mut parts = self.bytes().split(|byte| *byte == END);
+        // Behind the last value nothing comes but the end of the text.
+        std::iter::from_fn(move || Some((text(parts.next()?), text(parts.next()?))))
+    }
+}
+
+impl fmt::Debug for ExemplarLabels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+/// Why labels cannot be an exemplar's. Places are counted from 0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ExemplarError {
+    /// With this label, names and values have more than 128 code points.
+    TooLong {
+        /// The label's place.
+        index: usize,
+    },
+    /// A name cannot be a label's.
+    Name {
+        /// The label's place.
+        index: usize,
+        /// What is wrong with it.
+        error: NameError,
+    },
+    /// A label has the name of an earlier one.
+    NameTwice {
+        /// The label's place.
+        index: usize,
+    },
+}
+
+impl fmt::Display for ExemplarError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong { index } => write!(
+                f,
+                "exemplar label {index} is too long: the names and values of an exemplar may have \
+                 {EXEMPLAR_CODE_POINTS} characters together"
+            ),
+            Self::Name { index, error } => write!(f, "exemplar label {index}: {error}"),
+            Self::NameTwice { index } => write!(
+                f,
+                "exemplar label {index} has the name of an earlier one: give each once"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ExemplarError {}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,6 +244,66 @@ mod tests {
             .collect();
         // 10,000 balls in 65,536 bins leave 9,300 bins hit on average.
         assert!(hashes.len() > 9_100, "{}", hashes.len());
+    }
+
+    #[test]
+    fn labels_of_an_exemplar_come_back_as_they_went_in() {
+        for labels in [
+            &[][..],
+            &[
+                ("trace_id", "4bf92f3577b34da6a3ce929d0e0e4736"),
+                ("span_id", ""),
+            ],
+            &[("a", "\u{10ffff}\n\"\\\0")],
+        ] {
+            let made = ExemplarLabels::new(labels.iter().copied()).unwrap();
+            assert_eq!(made.iter().collect::<Vec<_>>(), labels);
+        }
+    }
+
+    #[test]
+    fn an_exemplar_has_at_most_128_code_points() {
+        // The most bytes there can be: four a code point.
+        let wide = "\u{1f600}".repeat(127);
+        let made = ExemplarLabels::new([("a", &*wide)]).unwrap();
+        assert!(made.iter().eq([("a", &*wide)]));
+        let refused = ExemplarLabels::new([("b", ""), ("a", &*wide)]).unwrap_err();
+        assert_eq!(refused, ExemplarError::TooLong { index: 1 });
+
+        // As many labels as there can be.
+        let names: Vec<String> = ('a'..='z')
+            .flat_map(|a| [a.to_string(), format!("{a}{a}")])
+            .chain(('A'..='Z').map(String::from))
+            .take(102)
+            .collect();
+        let labels = names.iter().map(|name| (&**name, ""));
+        assert!(
+            ExemplarLabels::new(labels.clone())
+                .unwrap()
+                .iter()
+                .eq(labels)
+        );
+    }
+
+    #[test]
+    fn names_of_an_exemplar_are_checked() {
+        let refused =
+            |labels: &[(&str, &str)]| ExemplarLabels::new(labels.iter().copied()).unwrap_err();
+        assert_eq!(
+            refused(&[("a", ""), ("", "")]),
+            ExemplarError::Name {
+                index: 1,
+                error: NameError::Empty
+            }
+        );
+        assert!(matches!(
+            refused(&[("trace-id", "")]),
+            ExemplarError::Name { index: 0, .. }
+        ));
+        assert_eq!(
+            refused(&[("a", ""), ("a", "")]),
+            ExemplarError::NameTwice { index: 1 }
+        );
     }
 
     proptest! {

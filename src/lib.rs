@@ -72,6 +72,7 @@ pub mod registry;
 
 pub use exposition::Scraper;
 pub use family::{Family, Handle, SeriesError};
+pub use label::ExemplarError;
 pub use registry::{RegisterError, Registry};
 
 /// The README's example runs with the others.

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use stethoscope::cell::*;
+use stethoscope::exposition::Format;
+use stethoscope::{ExemplarError, Registry};
 
 /// One reading of a cell.
 fn reading<C: Cell>(cell: &C, options: &C::Options) -> Vec<u64> {
@@ -474,6 +476,8 @@ fn value() -> impl Strategy<Value = f64> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     /// The oracle keeps every observation, and sorts those of the window: all
     /// that were made since the beginning of the sixth slice before this one.
     #[test]
@@ -506,6 +510,9 @@ proptest! {
             cell.observe_at(*value, now);
             maximum.observe_at(*value, now);
             seen.push((after, *value));
+            if index % 4 != 0 {
+                continue;
+            }
 
             let mut window: Vec<f64> = seen
                 .iter()
@@ -523,4 +530,286 @@ proptest! {
             prop_assert_eq!(maximum.get_at(now), exact(&window, 1.0));
         }
     }
+}
+
+#[test]
+fn a_single_writer_cell_has_one_writer_at_a_time() {
+    let cell = SingleWriter::<Counter>::default();
+    let writer = Writer::claim(&cell).unwrap();
+    assert_eq!(Writer::claim(&cell).unwrap_err(), AlreadyClaimed);
+    writer.inc_by(2);
+    drop(writer);
+    let writer = Writer::claim(&cell).unwrap();
+    writer.inc();
+    assert_eq!(reading(&cell, &()), [3]);
+}
+
+#[test]
+fn single_writer_cells_do_what_the_shared_ones_do() {
+    let cell = SingleWriter::<FloatCounter>::default();
+    let writer = Writer::claim(&cell).unwrap();
+    writer.inc();
+    for amount in [0.5, -1.0, f64::NAN, f64::INFINITY] {
+        writer.inc_by(amount);
+    }
+    assert_eq!(cell.get(), 1.5);
+
+    let cell = SingleWriter::<Gauge>::default();
+    let writer = Writer::claim(&cell).unwrap();
+    writer.set(10);
+    writer.inc();
+    writer.add(5);
+    writer.dec();
+    writer.sub(25);
+    assert_eq!(cell.get(), -10);
+
+    let cell = SingleWriter::<FloatGauge>::default();
+    let writer = Writer::claim(&cell).unwrap();
+    writer.set(0.5);
+    writer.inc();
+    writer.add(0.25);
+    writer.dec();
+    writer.sub(1.0);
+    assert_eq!(cell.get(), -0.25);
+
+    let buckets = Buckets::new([1.0, 2.0]).unwrap();
+    let cell = SingleWriter::<Histogram>::new(&buckets);
+    let writer = Writer::claim(&cell).unwrap();
+    for value in [0.5, 2.0, 2.5, f64::NAN] {
+        writer.observe(value);
+    }
+    assert_eq!(reading(&cell, &buckets), [1, 2, 3, 5f64.to_bits()]);
+}
+
+#[test]
+fn striped_counters_lose_nothing_when_threads_come_and_go() {
+    let counter = StripedCounter::new(&());
+    let buckets = Buckets::new([0.5]).unwrap();
+    let histogram = ShardedHistogram::new(&buckets);
+    // More threads than any cell has stripes, some of them one after another.
+    for _ in 0..3 {
+        std::thread::scope(|threads| {
+            for _ in 0..100 {
+                threads.spawn(|| {
+                    for _ in 0..100 {
+                        counter.inc();
+                        histogram.observe(1.0);
+                    }
+                });
+            }
+        });
+    }
+    assert_eq!(counter.get(), 30_000);
+    assert_eq!(
+        reading(&histogram, &buckets),
+        [0, 30_000, 30_000f64.to_bits()]
+    );
+}
+
+#[test]
+fn a_timer_observes_the_time_it_ran_once() {
+    let buckets = Buckets::new([]).unwrap();
+    let histogram = Histogram::new(&buckets);
+    let observed = || {
+        let row = reading(&histogram, &buckets);
+        (row[0], f64::from_bits(row[1]))
+    };
+    drop(Timer::start(&histogram));
+    assert_eq!(observed().0, 1);
+    let before = observed().1;
+
+    let timer = Timer::start(&histogram);
+    std::thread::sleep(Duration::from_millis(5));
+    let took = timer.stop();
+    assert!(took >= Duration::from_millis(5));
+    assert_eq!(observed(), (2, before + took.as_secs_f64()));
+
+    let took = Timer::start(&histogram).stop_and_discard();
+    assert!(took < Duration::from_secs(60));
+    assert_eq!(observed().0, 2);
+}
+
+#[test]
+fn a_timer_observes_into_every_cell_that_takes_observations() {
+    let cell = SingleWriter::<Histogram>::new(&Buckets::new([]).unwrap());
+    let writer = Writer::claim(&cell).unwrap();
+    drop(Timer::start(&writer));
+    let mut row = [0; 2];
+    cell.read(&mut row);
+    assert_eq!(row[0], 1);
+
+    let sharded = ShardedHistogram::new(&Buckets::new([]).unwrap());
+    drop(Timer::start(&sharded));
+    sharded.read(&mut row);
+    assert_eq!(row[0], 1);
+
+    let maximum = WindowMax::new(&Window::default());
+    let took = Timer::start(&maximum).stop();
+    assert_eq!(maximum.get(), took.as_secs_f64());
+
+    let options = QuantileOptions::new([0.5]).unwrap();
+    let quantile = Quantile::new(&options);
+    let took = Timer::start(&quantile).stop();
+    assert_eq!(
+        reading(&quantile, &options)[1..],
+        [took.as_secs_f64().to_bits(), 1]
+    );
+}
+
+#[test]
+fn states_are_set_one_by_one_or_selected() {
+    let states = States::new(3).unwrap();
+    let set = StateSet::new(&states);
+    assert_eq!(reading(&set, &states), [0, 0, 0]);
+    set.set(0, true);
+    set.set(2, true);
+    assert_eq!(reading(&set, &states), [1, 0, 1]);
+    set.set(0, false);
+    assert!(!set.is_on(0) && set.is_on(2));
+    set.select(1);
+    assert_eq!(reading(&set, &states), [0, 1, 0]);
+    // There is no such state.
+    set.set(3, true);
+    set.select(64);
+    assert_eq!(reading(&set, &states), [0, 1, 0]);
+    assert!(!set.is_on(3));
+    assert!(States::new(0).is_err() && States::new(65).is_err());
+
+    let all = States::new(64).unwrap();
+    let set = StateSet::new(&all);
+    set.select(63);
+    assert_eq!(reading(&set, &all).iter().sum::<u64>(), 1);
+    assert!(set.is_on(63));
+}
+
+#[test]
+fn each_bucket_keeps_its_last_exemplar() {
+    let buckets = Buckets::new([1.0, 2.0]).unwrap();
+    let histogram = WithExemplars::<Histogram>::new(&buckets);
+    assert_eq!(WithExemplars::<Histogram>::exemplars(&buckets), 3);
+    let mut exemplar = Exemplar::default();
+    assert!((0..5).all(|index| !histogram.exemplar(index, &mut exemplar)));
+
+    let long = "x".repeat(120);
+    let labels = [
+        ExemplarLabels::new([("trace_id", &*long)]).unwrap(),
+        ExemplarLabels::new([("trace_id", "abc"), ("span_id", "7")]).unwrap(),
+    ];
+    histogram.observe(0.5);
+    assert!(!histogram.exemplar(0, &mut exemplar));
+    histogram.observe_with_exemplar(1.5, &labels[0]);
+    histogram.observe_with_exemplar(2.0, &labels[1]);
+    histogram.observe_with_exemplar(f64::INFINITY, &labels[0]);
+    histogram.observe_with_exemplar(f64::NAN, &labels[0]);
+    assert_eq!(reading(&histogram, &buckets)[..3], [1, 3, 4]);
+
+    assert!(!histogram.exemplar(0, &mut exemplar));
+    assert!(histogram.exemplar(2, &mut exemplar));
+    assert!(exemplar.labels.iter().eq([("trace_id", &*long)]));
+    assert_eq!(exemplar.value, f64::INFINITY);
+    assert!(histogram.exemplar(1, &mut exemplar));
+    assert!(
+        exemplar
+            .labels
+            .iter()
+            .eq([("trace_id", "abc"), ("span_id", "7")])
+    );
+    assert_eq!(exemplar.value, 2.0);
+    let age = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs_f64() - exemplar.timestamp;
+    assert!((0.0..3600.0).contains(&age));
+}
+
+#[test]
+fn counters_keep_their_last_exemplar() {
+    let labels = ExemplarLabels::new([("trace_id", "abc")]).unwrap();
+    let mut exemplar = Exemplar::default();
+
+    let counter = WithExemplars::<Counter>::new(&());
+    counter.inc();
+    assert!(!counter.exemplar(0, &mut exemplar));
+    counter.inc_by_with_exemplar(4, &labels);
+    assert!(counter.exemplar(0, &mut exemplar));
+    assert_eq!((counter.get(), exemplar.value), (5, 4.0));
+
+    let counter = WithExemplars::<StripedCounter>::new(&());
+    counter.inc_by_with_exemplar(3, &labels);
+    assert!(counter.exemplar(0, &mut exemplar));
+    assert_eq!((counter.get(), exemplar.value), (3, 3.0));
+
+    let counter = WithExemplars::<FloatCounter>::new(&());
+    counter.inc_by_with_exemplar(-1.0, &labels);
+    assert!(!counter.exemplar(0, &mut exemplar));
+    counter.inc_by_with_exemplar(0.25, &labels);
+    assert!(counter.exemplar(0, &mut exemplar));
+    assert_eq!((counter.get(), exemplar.value), (0.25, 0.25));
+}
+
+#[test]
+fn every_form_of_a_cell_is_shown_alike() -> Result<(), Box<dyn std::error::Error>> {
+    let registry = Registry::new();
+    let buckets = Buckets::new([1.0])?;
+    let single = |name| {
+        registry
+            .family::<SingleWriter<Counter>>(name, "")
+            .register_single()
+    };
+    let writer = Writer::claim(single("single_total")?)?;
+    let striped = registry
+        .family::<StripedCounter>("striped_total", "")
+        .register_single()?;
+    let with = registry
+        .family::<WithExemplars<Counter>>("with_total", "")
+        .register_single()?;
+    let sharded = registry
+        .family::<ShardedHistogram>("sharded", "")
+        .options(buckets.clone())
+        .register_single()?;
+    let owned = registry
+        .family::<SingleWriter<Histogram>>("owned", "")
+        .options(buckets)
+        .register_single()?;
+    // The writer of a family's cell can go to the thread that needs it.
+    std::thread::spawn(move || writer.inc()).join().unwrap();
+    striped.inc();
+    with.inc();
+    sharded.observe(0.5);
+    Writer::claim(owned)?.observe(0.5);
+    let page = String::from_utf8(registry.scraper().scrape(Format::Text).to_vec())?;
+    let counter = |name| format!("# TYPE {name}_total counter\n{name}_total 1\n");
+    let histogram = |name| {
+        format!(
+            "# TYPE {name} histogram\n{name}_bucket{{le=\"1.0\"}} 1\n\
+             {name}_bucket{{le=\"+Inf\"}} 1\n{name}_sum 0.5\n{name}_count 1\n"
+        )
+    };
+    let expected = ["single", "striped", "with"].map(counter).concat()
+        + &["sharded", "owned"].map(histogram).concat();
+    assert_eq!(page, expected);
+    Ok(())
+}
+
+#[test]
+fn a_state_set_names_each_state_once() {
+    let registry = Registry::new();
+    let refused = |states: &[&str]| {
+        let family = registry.family::<StateSet>("s", "");
+        family
+            .states(states.iter().copied())
+            .register()
+            .unwrap_err()
+            .to_string()
+    };
+    assert!(refused(&[]).contains("1 to 64 states, not 0"));
+    assert!(refused(&["x"; 65]).contains("not 65"));
+    assert!(refused(&["a", "b", "a"]).contains("\"a\" is given twice"));
+}
+
+#[test]
+fn an_exemplar_that_is_too_long_is_refused_before_the_update() {
+    let long = "x".repeat(128);
+    assert_eq!(
+        ExemplarLabels::new([("a", &*long)]).unwrap_err(),
+        ExemplarError::TooLong { index: 0 }
+    );
+    assert!(ExemplarLabels::new([("a", &long[1..])]).is_ok());
 }

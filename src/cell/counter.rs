@@ -8,7 +8,7 @@
 use std::ops::Deref;
 
 use super::stripe::stripes;
-use super::{AtomicF64, Cell, SingleWriter, Writer};
+use super::{AtomicF64, Cell, ExemplarLabels, SingleWriter, WithExemplars, Writer};
 use crate::sync::{AtomicU64, Ordering, Padded, thread_number};
 
 /// A `u64` that only goes up, shared by any number of writers.
@@ -89,6 +89,14 @@ impl<H: Deref<Target = SingleWriter<Counter>>> Writer<Counter, H> {
     #[inline]
     pub fn inc_by(&self, n: u64) {
         add_owned(&self.cell().0, n);
+    }
+}
+
+impl WithExemplars<Counter> {
+    /// Adds `n`, and keeps it as the exemplar.
+    pub fn inc_by_with_exemplar(&self, n: u64, labels: &ExemplarLabels) {
+        self.inc_by(n);
+        self.keep(0, n as f64, labels);
     }
 }
 
@@ -190,6 +198,14 @@ impl Cell for StripedCounter {
     }
 }
 
+impl WithExemplars<StripedCounter> {
+    /// Adds `n`, and keeps it as the exemplar.
+    pub fn inc_by_with_exemplar(&self, n: u64, labels: &ExemplarLabels) {
+        self.inc_by(n);
+        self.keep(0, n as f64, labels);
+    }
+}
+
 /// An `f64` that only goes up, shared by any number of writers.
 ///
 /// Monotone is the promise, so what would break it is ignored: an increment
@@ -284,6 +300,17 @@ impl<H: Deref<Target = SingleWriter<FloatCounter>>> Writer<FloatCounter, H> {
     pub fn inc_by(&self, amount: f64) {
         if is_increment(amount) {
             self.cell().0.update_owned(|now| sum(now, amount));
+        }
+    }
+}
+
+impl WithExemplars<FloatCounter> {
+    /// Adds `amount`, and keeps it as the exemplar; both ignored unless it is
+    /// finite and above 0.
+    pub fn inc_by_with_exemplar(&self, amount: f64, labels: &ExemplarLabels) {
+        if is_increment(amount) {
+            self.inc_by(amount);
+            self.keep(0, amount, labels);
         }
     }
 }

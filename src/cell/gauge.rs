@@ -258,7 +258,7 @@ impl<H: Deref<Target = SingleWriter<FloatGauge>>> Writer<FloatGauge, H> {
 }
 
 /// The time of day; negative on a clock that stands before 1970.
-fn seconds_since_1970() -> f64 {
+pub(super) fn seconds_since_1970() -> f64 {
     match SystemTime::now().duration_since(UNIX_EPOCH) {
         Ok(since) => since.as_secs_f64(),
         Err(before) => -before.duration().as_secs_f64(),

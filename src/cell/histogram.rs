@@ -9,7 +9,7 @@
 use std::ops::Deref;
 
 use super::stripe::stripes;
-use super::{AtomicF64, Buckets, Cell, SingleWriter, Writer};
+use super::{AtomicF64, Buckets, Cell, ExemplarLabels, SingleWriter, WithExemplars, Writer};
 use crate::sync::{AtomicU64, Ordering, Padded, thread_number};
 
 /// Counts observations by bucket, shared by any number of writers.
@@ -156,6 +156,28 @@ impl Cell for ShardedHistogram {
 
     fn read(&self, into: &mut [u64]) {
         read(self.own.iter().chain(&self.shared), into);
+    }
+}
+
+impl WithExemplars<Histogram> {
+    /// Observes `value`, and keeps it as the exemplar of its bucket. NaN is
+    /// ignored.
+    pub fn observe_with_exemplar(&self, value: f64, labels: &ExemplarLabels) {
+        if !value.is_nan() {
+            self.observe(value);
+            self.keep(self.buckets.index(value), value, labels);
+        }
+    }
+}
+
+impl WithExemplars<ShardedHistogram> {
+    /// Observes `value`, and keeps it as the exemplar of its bucket. NaN is
+    /// ignored.
+    pub fn observe_with_exemplar(&self, value: f64, labels: &ExemplarLabels) {
+        if !value.is_nan() {
+            self.observe(value);
+            self.keep(self.buckets.index(value), value, labels);
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 mod buckets;
 mod counter;
 mod error;
+mod exemplar;
 mod float;
 mod gauge;
 mod histogram;
@@ -14,6 +15,7 @@ mod info;
 mod quantile;
 mod ring;
 mod single_writer;
+mod state_set;
 mod stripe;
 mod timer;
 mod window_max;
@@ -21,12 +23,14 @@ mod window_max;
 pub use buckets::Buckets;
 pub use counter::{Counter, FloatCounter, StripedCounter};
 pub use error::OptionsError;
+pub use exemplar::{Exemplar, ExemplarLabels, Exemplify, WithExemplars};
 pub use gauge::{FloatGauge, Gauge};
 pub use histogram::{Histogram, ShardedHistogram};
 pub use info::Info;
 pub use quantile::{Quantile, QuantileOptions};
 pub use ring::Window;
 pub use single_writer::{AlreadyClaimed, SingleWriter, Writer};
+pub use state_set::{StateSet, States};
 pub use timer::{Observe, Timer};
 pub use window_max::WindowMax;
 
@@ -64,4 +68,17 @@ pub trait Cell: Send + Sync + 'static {
     /// `into.len()` is the [`width`](Cell::width) of the options the cell was
     /// made with.
     fn read(&self, into: &mut [u64]);
+
+    /// How many of a reading's first numbers may have an exemplar.
+    fn exemplars(options: &Self::Options) -> usize {
+        let _ = options;
+        0
+    }
+
+    /// Reads the exemplar of the number at `index`; false if there is none, or
+    /// it is being replaced. Takes no lock and allocates nothing.
+    fn exemplar(&self, index: usize, into: &mut Exemplar) -> bool {
+        let _ = (index, into);
+        false
+    }
 }

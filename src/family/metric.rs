@@ -2,8 +2,9 @@
 
 use super::descriptor::{Kind, Shape};
 use crate::cell::{
-    Buckets, Cell, Counter, FloatCounter, FloatGauge, Gauge, Histogram, Info, Number, Quantile,
-    ShardedHistogram, SingleWriter, StripedCounter, WindowMax,
+    Buckets, Cell, Counter, Exemplify, FloatCounter, FloatGauge, Gauge, Histogram, Info, Number,
+    Quantile, ShardedHistogram, SingleWriter, StateSet, States, StripedCounter, WindowMax,
+    WithExemplars,
 };
 
 /// A cell that can be a family's: it says what its numbers mean.
@@ -64,6 +65,26 @@ impl<C: Metric> Metric for SingleWriter<C> {
 
     fn shape(options: &C::Options) -> Shape {
         C::shape(options)
+    }
+}
+
+/// As of the cell that has exemplars beside it.
+impl<C: Metric + Exemplify> Metric for WithExemplars<C> {
+    const KIND: Kind = C::KIND;
+
+    fn shape(options: &C::Options) -> Shape {
+        C::shape(options)
+    }
+}
+
+/// The states by their number; a family's builder takes their names.
+impl Metric for StateSet {
+    const KIND: Kind = Kind::StateSet;
+
+    fn shape(states: &States) -> Shape {
+        Shape::StateSet {
+            states: (0..states.count()).map(|state| state.to_string()).collect(),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A family on its way into a registry: described, checked, registered.
 
 use super::{RegisterError, RegisterErrorKind, Registry};
-use crate::cell::{Number, Quantile};
+use crate::cell::{Number, Quantile, StateSet, States};
 use crate::family::{Descriptor, Family, Handle, Kind, Metric, Shape};
 use crate::name::{self, NameError};
 use crate::sync::Arc as SyncArc;
@@ -182,6 +182,16 @@ impl<'r, C: Metric> FamilyBuilder<'r, C> {
             return Err(error(RegisterErrorKind::Unit { unit: unit.clone() }));
         }
 
+        if let Shape::StateSet { states } = &descriptor.shape {
+            let count = states.len();
+            States::new(count).map_err(|_| error(RegisterErrorKind::States { count }))?;
+            let twice = |(index, state): (usize, &String)| states[..index].contains(state);
+            if let Some(index) = states.iter().enumerate().position(twice) {
+                let state = states[index].clone();
+                return Err(error(RegisterErrorKind::DuplicateState { state }));
+            }
+        }
+
         // The label that the lines of this kind carry beside the user's.
         let own = match descriptor.shape {
             Shape::Histogram { .. } => Some("le"),
@@ -237,6 +247,36 @@ impl FamilyBuilder<'_, Quantile> {
     pub fn as_gauge(mut self) -> Self {
         self.kind = Kind::Gauge;
         self.shape = Some(Shape::Single(Number::F64));
+        self
+    }
+}
+
+impl FamilyBuilder<'_, StateSet> {
+    /// The names of the states, in the order in which the cell knows them:
+    /// from 1 to 64, each another.
+    ///
+    /// ```
+    /// # use stethoscope::{Registry, cell::StateSet};
+    /// # let registry = Registry::new();
+    /// let phase = registry
+    ///     .family::<StateSet>("phase", "What the process is doing.")
+    ///     .states(["starting", "running", "stopping"])
+    ///     .register_single()?;
+    /// phase.select(1);
+    /// let mut scraper = registry.scraper();
+    /// let page = scraper.scrape(stethoscope::exposition::Format::Text);
+    /// assert!(page.ends_with(
+    ///     b"phase{phase=\"starting\"} 0\n\
+    ///       phase{phase=\"running\"} 1\n\
+    ///       phase{phase=\"stopping\"} 0\n"
+    /// ));
+    /// # Ok::<(), stethoscope::RegisterError>(())
+    /// ```
+    pub fn states<'n>(mut self, names: impl IntoIterator<Item = &'n str>) -> Self {
+        let states: Vec<String> = names.into_iter().map(str::to_owned).collect();
+        // A number of states that cannot be is refused with the registration.
+        self.options = States::new(states.len()).unwrap_or_default();
+        self.shape = Some(Shape::StateSet { states });
         self
     }
 }

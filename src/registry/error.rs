@@ -43,6 +43,16 @@ pub enum RegisterErrorKind {
         /// The unit.
         unit: String,
     },
+    /// A state set has no states, or more than 64.
+    States {
+        /// How many it was to have.
+        count: usize,
+    },
+    /// A state set has a state twice.
+    DuplicateState {
+        /// The state.
+        state: String,
+    },
     /// A single series was asked for, of a family that has labels.
     Labelled,
 }
@@ -62,6 +72,12 @@ impl fmt::Display for RegisterError {
             ),
             RegisterErrorKind::Unit { unit } => {
                 write!(f, "the name must end in its unit, \"_{unit}\"")
+            }
+            RegisterErrorKind::States { count } => {
+                write!(f, "a state set has 1 to 64 states, not {count}")
+            }
+            RegisterErrorKind::DuplicateState { state } => {
+                write!(f, "state {state:?} is given twice")
             }
             RegisterErrorKind::Labelled => {
                 f.write_str("it has labels: register it as a family and ask that for a series")
