@@ -15,6 +15,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use super::connection::{Connection, Phase, Sent};
+use super::document::Document;
 use super::hand_off::HandOff;
 use super::handle::Shared;
 use super::limits::Limits;
@@ -57,6 +58,7 @@ pub(super) struct EventLoop {
     pub(super) date: Date,
     listeners: Vec<Listener>,
     hand_off: Option<Box<dyn HandOff>>,
+    documents: Vec<Document>,
     /// What came in, looked at and forgotten.
     scratch: Vec<u8>,
     /// What is to be taken up again in the next turn.
@@ -80,6 +82,7 @@ impl EventLoop {
         meters: Meters,
         scrapes: Scrapes,
         hand_off: Option<Box<dyn HandOff>>,
+        documents: Vec<Document>,
     ) -> io::Result<Self> {
         for (at, listener) in listeners.iter().enumerate() {
             let fd = listener.as_fd().as_raw_fd();
@@ -100,6 +103,7 @@ impl EventLoop {
             accept_again: (0..listeners.len()).collect(),
             listeners,
             hand_off,
+            documents,
             again: Vec::new(),
             late: Vec::new(),
             rested: None,
@@ -273,7 +277,7 @@ impl EventLoop {
             Err(_) => return self.close(key),
         };
         let bytes = &self.scratch[..peeked];
-        match (request::whose(bytes), &self.hand_off) {
+        match (request::whose(bytes, &self.documents), &self.hand_off) {
             (Whose::NotHttp, _) => return self.refuse(key, Refusal::NotHttp, now),
             (Whose::Theirs, Some(_)) => return self.hand_over(key),
             _ => {}
@@ -322,13 +326,19 @@ impl EventLoop {
             false => After::Close,
         };
         let head_only = request.method == request::Method::Head;
-        let wanted = Wanted::of(
-            request.method,
-            request.path,
-            request.query,
-            request.values("Accept"),
-            request.values("Accept-Encoding"),
-        );
+        let document = self.documents.iter().find(|d| d.path() == request.path);
+        let wanted = match document {
+            Some(document) => {
+                Wanted::document(document, request.method, request.values("Accept-Encoding"))
+            }
+            None => Wanted::of(
+                request.method,
+                request.path,
+                request.query,
+                request.values("Accept"),
+                request.values("Accept-Encoding"),
+            ),
+        };
         // There is more behind it, or there may be.
         connection.input_pending = peeked > end;
         match connection.receive(&mut self.scratch[..end]) {

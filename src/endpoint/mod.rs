@@ -1,6 +1,7 @@
 //! The listener: one thread, one poll loop, and the hand-off of what is not ours.
 
 mod connection;
+mod document;
 mod event_loop;
 mod gzip;
 mod hand_off;
@@ -24,6 +25,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use document::Document;
 pub use hand_off::{Freshness, HandOff, Notifier};
 pub use handle::Endpoint;
 pub use limits::Limits;
@@ -55,6 +57,7 @@ pub struct Builder {
     gzip: bool,
     freshness: Option<Arc<dyn Freshness>>,
     hand_off: Option<Box<dyn HandOff>>,
+    documents: Vec<Document>,
 }
 
 impl Builder {
@@ -70,6 +73,7 @@ impl Builder {
             gzip: true,
             freshness: None,
             hand_off: None,
+            documents: Vec::new(),
         }
     }
 
@@ -147,12 +151,30 @@ impl Builder {
         self
     }
 
+    /// Serves a document beside the metrics. Requests for it are asked fresh
+    /// values for as those for the metrics are, and never handed over.
+    pub fn document(mut self, document: &Document) -> Self {
+        self.documents.push(document.clone());
+        self
+    }
+
     /// Listens, and starts the thread.
     ///
     /// # Errors
     /// Where it can't listen, or can't make a thread; where it is told to listen
-    /// nowhere; where the registry has the metrics of an endpoint already.
+    /// nowhere; where a document's path is none, or taken; where the registry has
+    /// the metrics of an endpoint already.
     pub fn spawn(self) -> io::Result<Endpoint> {
+        for (at, document) in self.documents.iter().enumerate() {
+            let is_taken = |other: &Document| other.path() == document.path();
+            if !document.can_be_asked_for() || self.documents[..at].iter().any(is_taken) {
+                let words = format!(
+                    "no document can be at {:?}: give it another path",
+                    document.path()
+                );
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, words));
+            }
+        }
         let mut listeners = listener::bind_all(&self.addresses)?;
         for path in &self.unix {
             listeners.push(Listener::bind_unix(path).map_err(|error| {
@@ -195,6 +217,7 @@ impl Builder {
             meters,
             scrapes,
             self.hand_off,
+            self.documents,
         )?;
         let thread = std::thread::Builder::new()
             .name("stethoscope".to_owned())

@@ -12,6 +12,7 @@
 //! length given twice, a body. The caller closes the connection after each
 //! [`Refusal`], so that nothing behind it is taken for a request.
 
+use super::document::Document;
 use super::response::Refusal;
 
 /// More headers than any scraper sends; as many as fit on the stack.
@@ -22,7 +23,7 @@ const MAX_HEADERS: usize = 64;
 pub(super) enum Whose {
     /// The bytes so far allow both.
     Undecided,
-    /// `GET` or `HEAD` of `/metrics` or `/metrics/`.
+    /// `GET` or `HEAD` of `/metrics`, `/metrics/` or a document.
     Ours,
     /// Any other request, or a prefix that can only become another.
     Theirs,
@@ -36,7 +37,7 @@ pub(super) enum Whose {
 /// request-line = method SP request-target SP HTTP-version     RFC 9112, 3
 /// method       = 1*tchar                                      RFC 9110, 9.1
 /// ```
-pub(super) fn whose(bytes: &[u8]) -> Whose {
+pub(super) fn whose(bytes: &[u8], documents: &[Document]) -> Whose {
     let line = &bytes[leading_newlines(bytes)..];
     let method_len = line.iter().position(|&byte| !is_tchar(byte));
     let (method, rest) = line.split_at(method_len.unwrap_or(line.len()));
@@ -57,19 +58,21 @@ pub(super) fn whose(bytes: &[u8]) -> Whose {
         return Whose::Theirs;
     }
     let target = &rest[1..];
-    let common = METRICS_PATH.len().min(target.len());
-    if target[..common] != METRICS_PATH.as_bytes()[..common] {
-        return Whose::Theirs;
-    }
-    match &target[common..] {
-        [] | [b'/'] => Whose::Undecided,
-        [b' ' | b'?', ..] | [b'/', b' ' | b'?', ..] => Whose::Ours,
+    let path_len = target.iter().position(|byte| b" ?".contains(byte));
+    let mut ours = [METRICS_PATH, METRICS_PATH_TOO]
+        .into_iter()
+        .chain(documents.iter().map(Document::path));
+    match path_len {
+        Some(len) if ours.any(|path| path.as_bytes() == &target[..len]) => Whose::Ours,
+        None if ours.any(|path| path.as_bytes().starts_with(target)) => Whose::Undecided,
         _ => Whose::Theirs,
     }
 }
 
 /// Where the metrics are.
 pub(super) const METRICS_PATH: &str = "/metrics";
+/// Where they are for those who end every path in a slash.
+const METRICS_PATH_TOO: &str = "/metrics/";
 
 /// Where the head ends that begins these bytes, `None` while it does not.
 /// The first `looked_at` bytes have been looked at before.
@@ -285,8 +288,9 @@ fn is_host(host: &str) -> bool {
 pub(super) fn check_reading(bytes: &[u8]) {
     // Whose it is, once known, does not change with what follows.
     let mut known = Whose::Undecided;
+    let documents = [Document::new("/metrics/targets", "application/json")];
     for len in 0..=bytes.len() {
-        let now = whose(&bytes[..len]);
+        let now = whose(&bytes[..len], &documents);
         let stays = match known {
             Whose::Undecided => true,
             // A method that can't be ours may still turn out to be none.
@@ -323,7 +327,8 @@ pub(super) fn check_reading(bytes: &[u8]) {
                 .all(|line| line.is_empty() || line.ends_with(b"\r"))
         );
         assert!(!head.contains(&0) && request.path.is_ascii());
-        if request.path == METRICS_PATH && head[..5] == *b"GET /" {
+        let is_ours = request.path == METRICS_PATH || request.path == documents[0].path();
+        if is_ours && head[..5] == *b"GET /" {
             assert_eq!(known, Whose::Ours, "of {bytes:?}");
         }
     }
@@ -357,7 +362,27 @@ mod tests {
             ("GET\t", Whose::NotHttp),
             ("X{", Whose::NotHttp),
         ] {
-            assert_eq!(whose(bytes.as_bytes()), answer, "{bytes:?}");
+            assert_eq!(whose(bytes.as_bytes(), &[]), answer, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn documents_are_ours_too() {
+        let documents =
+            ["/metrics/targets", "/about"].map(|path| Document::new(path, "text/plain"));
+        for (bytes, answer) in [
+            ("GET /metrics", Whose::Undecided),
+            ("GET /metrics/targets", Whose::Undecided),
+            ("GET /abo", Whose::Undecided),
+            ("GET /metrics ", Whose::Ours),
+            ("GET /metrics/targets ", Whose::Ours),
+            ("HEAD /about?x", Whose::Ours),
+            ("GET /metrics/t ", Whose::Theirs),
+            ("GET /metrics/targets/", Whose::Theirs),
+            ("GET /abx", Whose::Theirs),
+            ("POST /about ", Whose::Theirs),
+        ] {
+            assert_eq!(whose(bytes.as_bytes(), &documents), answer, "{bytes:?}");
         }
     }
 
@@ -384,6 +409,7 @@ mod tests {
             "HEAD ",
             "POST ",
             "/metrics",
+            "/targets",
             "/",
             "?name[]=a",
             " ",

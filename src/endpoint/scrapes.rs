@@ -174,8 +174,8 @@ impl EventLoop {
             ..
         } = &mut self.scrapes;
         let compressor = compressor.as_mut()?;
-        let kept_for = match wanted.shown {
-            Shown::Metrics(content_type) if wanted.selection.is_all() => Some(content_type),
+        let kept_for = match &wanted.shown {
+            Shown::Metrics(content_type) if wanted.selection.is_all() => Some(*content_type),
             _ => None,
         };
         let unchanged = kept_for.and_then(|content_type| kept.find(content_type, plain, pool));

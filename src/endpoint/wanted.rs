@@ -1,5 +1,6 @@
 //! What a sound request asks for, and what it gets instead.
 
+use super::document::Document;
 use super::gzip::Compressor;
 use super::html;
 use super::request::{METRICS_PATH, Method};
@@ -10,7 +11,7 @@ use crate::exposition::format::{parse_weight, prefers_html, split_unquoted};
 use crate::exposition::{ContentType, Format};
 
 /// What there is to show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Shown {
     /// The metrics, for a scraper.
     Metrics(ContentType),
@@ -20,6 +21,8 @@ pub(super) enum Shown {
     Index,
     /// What is here, in plain words.
     IndexText,
+    /// Something beside the metrics.
+    Document(Document),
 }
 
 /// A page that is asked for.
@@ -70,6 +73,23 @@ impl Wanted {
         })
     }
 
+    /// A document, by the method and the values of `Accept-Encoding`.
+    pub(super) fn document<'a>(
+        document: &Document,
+        method: Method,
+        accept_encoding: impl Iterator<Item = &'a str>,
+    ) -> Result<Self, Refusal> {
+        if method == Method::Other {
+            return Err(Refusal::Method);
+        }
+        Ok(Self {
+            shown: Shown::Document(document.clone()),
+            selection: Selection::of_query(""),
+            gzip: accepts_gzip(accept_encoding),
+            head_only: method == Method::Head,
+        })
+    }
+
     /// Whether one page serves both.
     pub(super) fn same_page(&self, other: &Self) -> bool {
         self.shown == other.shown && self.selection == other.selection
@@ -78,8 +98,8 @@ impl Wanted {
     /// Appends the page, made with `scratch` where it is made in two steps.
     pub(super) fn write(&self, scraper: &mut Scraper, scratch: &mut Vec<u8>, page: &mut Vec<u8>) {
         let wanted = |family: &str| self.selection.has(family);
-        match self.shown {
-            Shown::Metrics(content_type) => scraper.scrape_only(content_type, wanted, page),
+        match &self.shown {
+            Shown::Metrics(content_type) => scraper.scrape_only(*content_type, wanted, page),
             Shown::Html => {
                 scratch.clear();
                 scraper.scrape_only(Format::Text, wanted, scratch);
@@ -87,6 +107,7 @@ impl Wanted {
             }
             Shown::Index => page.extend_from_slice(html::INDEX.as_bytes()),
             Shown::IndexText => page.extend_from_slice(html::INDEX_TEXT.as_bytes()),
+            Shown::Document(document) => page.extend_from_slice(&document.bytes()),
         }
     }
 
@@ -98,10 +119,11 @@ impl Wanted {
         may_gzip: bool,
     ) -> impl Iterator<Item = (&'static str, &'static str)> {
         let html = matches!(self.shown, Shown::Html | Shown::Index);
-        let content_type = match self.shown {
+        let content_type = match &self.shown {
             Shown::Metrics(content_type) => content_type.header(),
             Shown::Html | Shown::Index => "text/html; charset=utf-8",
             Shown::IndexText => "text/plain; charset=utf-8",
+            Shown::Document(document) => document.content_type(),
         };
         let vary = if may_gzip {
             "Accept, Accept-Encoding"

@@ -3,6 +3,7 @@
 mod bounds;
 mod browser;
 mod client;
+mod documents;
 mod fresh;
 #[cfg(feature = "gzip")]
 mod gzip;

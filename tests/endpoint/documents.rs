@@ -1,0 +1,162 @@
+//! Documents beside the metrics.
+
+use std::io::ErrorKind;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use crate::client::{Client, PAGE, PATIENCE, registry};
+use stethoscope::endpoint::{Builder, Document, Endpoint, Freshness, HandOff, Notifier};
+
+const REQUEST: &str = "GET /metrics/targets HTTP/1.1\r\nHost: a\r\n\r\n";
+
+fn targets() -> Document {
+    Document::new("/metrics/targets", "application/json")
+}
+
+fn serve(document: &Document) -> Endpoint {
+    let builder = Builder::new(&registry()).listen("127.0.0.1:0").unwrap();
+    builder.document(document).spawn().unwrap()
+}
+
+#[test]
+fn each_request_gets_the_latest() {
+    let targets = targets();
+    let endpoint = serve(&targets);
+    let mut client = Client::of(&endpoint);
+    assert_eq!(client.get("/metrics/targets").body, "");
+    for latest in ["[]", "[{\"targets\":[\"a:1\"]}]", "[]"] {
+        targets.replace(latest.as_bytes());
+        let answer = client.get("/metrics/targets?any");
+        assert_eq!((answer.code, answer.body.as_str()), (200, latest));
+        assert_eq!(answer.header("Content-Type"), Some("application/json"));
+        assert_eq!(answer.header("Cache-Control"), Some("no-store"));
+    }
+    assert_eq!(client.get("/metrics").body, PAGE);
+    assert_eq!(client.get("/metrics/target").code, 404);
+}
+
+#[test]
+fn only_the_head_is_sent_to_who_asks_for_it_and_nothing_can_be_posted() {
+    let targets = targets();
+    targets.replace(*b"[]");
+    let endpoint = serve(&targets);
+    let mut client = Client::of(&endpoint);
+    let answer = client
+        .send("HEAD /metrics/targets HTTP/1.1\r\nHost: a\r\n\r\n")
+        .head();
+    assert_eq!(
+        (answer.code, answer.header("Content-Length")),
+        (200, Some("2"))
+    );
+    let answer = client
+        .send("POST /metrics/targets HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+        .answer();
+    assert_eq!(
+        (answer.code, answer.header("Allow")),
+        (405, Some("GET, HEAD"))
+    );
+}
+
+#[test]
+#[cfg(feature = "gzip")]
+fn a_long_document_is_compressed_for_who_takes_it() {
+    let targets = targets();
+    let long = "[\"10.0.0.1:8787\"]\n".repeat(1000);
+    targets.replace(long.as_bytes());
+    let endpoint = serve(&targets);
+    let answer = Client::of(&endpoint).ask("/metrics/targets", "Accept-Encoding: gzip");
+    assert_eq!(answer.header("Content-Encoding"), Some("gzip"));
+    assert_eq!(answer.body, long);
+}
+
+struct Fresh(Document);
+
+impl Freshness for Fresh {
+    fn request(&self, notify: Notifier) -> Option<Duration> {
+        self.0.replace(*b"fresh");
+        notify.ready();
+        Some(PATIENCE)
+    }
+}
+
+struct Count(Arc<AtomicUsize>);
+
+impl HandOff for Count {
+    fn hand_off(&mut self, connection: OwnedFd) -> Result<(), OwnedFd> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        drop(connection);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_document_is_asked_fresh_for_and_not_handed_over() {
+    let targets = targets();
+    let handed_over = Arc::new(AtomicUsize::new(0));
+    let endpoint = Builder::new(&registry())
+        .listen("127.0.0.1:0")
+        .unwrap()
+        .document(&targets)
+        .freshness(Arc::new(Fresh(targets.clone())))
+        .hand_off(Box::new(Count(Arc::clone(&handed_over))))
+        .spawn()
+        .unwrap();
+    // Byte by byte it is told from what the host serves at other paths.
+    let mut client = Client::of(&endpoint);
+    for byte in REQUEST.bytes() {
+        client.send([byte]);
+    }
+    assert_eq!(client.answer().body, "fresh");
+    assert_eq!(handed_over.load(Ordering::Relaxed), 0);
+    client.send("GET /metrics/targets/more HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.expect_end();
+    assert_eq!(handed_over.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn replacing_never_mixes_two_documents() {
+    let targets = targets();
+    targets.replace(vec![b'0'; 100_000]);
+    let endpoint = serve(&targets);
+    let (stop, stopped) = mpsc::channel::<()>();
+    let replaced = targets.clone();
+    let replacing = std::thread::spawn(move || {
+        let mut digits = (b'0'..=b'9').cycle();
+        while stopped.try_recv() == Err(mpsc::TryRecvError::Empty) {
+            replaced.replace(vec![digits.next().unwrap(); 100_000]);
+        }
+    });
+    let mut client = Client::of(&endpoint);
+    for _ in 0..100 {
+        let body = client.get("/metrics/targets").body;
+        assert_eq!(body.len(), 100_000);
+        assert!(body.bytes().all(|byte| byte == body.as_bytes()[0]));
+    }
+    drop(stop);
+    replacing.join().unwrap();
+}
+
+#[test]
+fn a_path_that_nobody_can_ask_for_is_refused() {
+    for path in [
+        "",
+        "/",
+        "targets",
+        "/metrics",
+        "/metrics/",
+        "/a?b",
+        "/a b",
+        "/a#b",
+        "/ä",
+    ] {
+        let builder = Builder::new(&registry()).listen("127.0.0.1:0").unwrap();
+        let document = Document::new(path, "text/plain");
+        let error = builder.document(&document).spawn().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{path:?}");
+    }
+    let builder = Builder::new(&registry()).listen("127.0.0.1:0").unwrap();
+    let twice = builder.document(&targets()).document(&targets());
+    assert_eq!(twice.spawn().unwrap_err().kind(), ErrorKind::InvalidInput);
+}
