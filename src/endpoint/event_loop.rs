@@ -48,6 +48,14 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 /// How long a client has to have read nothing to lose its place to another.
 const STALLED: Duration = Duration::from_secs(1);
 
+/// Who answers requests that are not for the metrics.
+pub(super) struct Others {
+    /// We do, with what the host left.
+    pub(super) documents: Vec<Document>,
+    /// The host does, all the rest.
+    pub(super) hand_off: Option<Box<dyn HandOff>>,
+}
+
 pub(super) struct EventLoop {
     pub(super) poll: Poll,
     pub(super) shared: Arc<Shared>,
@@ -57,8 +65,7 @@ pub(super) struct EventLoop {
     pub(super) scrapes: Scrapes,
     pub(super) date: Date,
     listeners: Vec<Listener>,
-    hand_off: Option<Box<dyn HandOff>>,
-    documents: Vec<Document>,
+    others: Others,
     /// What came in, looked at and forgotten.
     scratch: Vec<u8>,
     /// What is to be taken up again in the next turn.
@@ -81,8 +88,7 @@ impl EventLoop {
         limits: Limits,
         meters: Meters,
         scrapes: Scrapes,
-        hand_off: Option<Box<dyn HandOff>>,
-        documents: Vec<Document>,
+        others: Others,
     ) -> io::Result<Self> {
         for (at, listener) in listeners.iter().enumerate() {
             let fd = listener.as_fd().as_raw_fd();
@@ -102,8 +108,7 @@ impl EventLoop {
             // A listener that was taken over may have connections waiting.
             accept_again: (0..listeners.len()).collect(),
             listeners,
-            hand_off,
-            documents,
+            others,
             again: Vec::new(),
             late: Vec::new(),
             rested: None,
@@ -277,7 +282,10 @@ impl EventLoop {
             Err(_) => return self.close(key),
         };
         let bytes = &self.scratch[..peeked];
-        match (request::whose(bytes, &self.documents), &self.hand_off) {
+        match (
+            request::whose(bytes, &self.others.documents),
+            &self.others.hand_off,
+        ) {
             (Whose::NotHttp, _) => return self.refuse(key, Refusal::NotHttp, now),
             (Whose::Theirs, Some(_)) => return self.hand_over(key),
             _ => {}
@@ -326,7 +334,11 @@ impl EventLoop {
             false => After::Close,
         };
         let head_only = request.method == request::Method::Head;
-        let document = self.documents.iter().find(|d| d.path() == request.path);
+        let document = self
+            .others
+            .documents
+            .iter()
+            .find(|d| d.path() == request.path);
         let wanted = match document {
             Some(document) => {
                 Wanted::document(document, request.method, request.values("Accept-Encoding"))
@@ -357,7 +369,8 @@ impl EventLoop {
 
     /// Gives the connection to the host, as it is.
     fn hand_over(&mut self, key: Key) {
-        let Some((socket, Some(hand_off))) = self.take(key).zip(Some(self.hand_off.as_mut()))
+        let Some((socket, Some(hand_off))) =
+            self.take(key).zip(Some(self.others.hand_off.as_mut()))
         else {
             return;
         };

@@ -34,7 +34,7 @@ pub use responder::{Responder, ScrapeRequest, ScrapeResponse};
 
 use crate::Registry;
 use crate::sync::{AtomicBool, AtomicU64};
-use event_loop::EventLoop;
+use event_loop::{EventLoop, Others};
 use gzip::Compressor;
 use handle::Shared;
 use listener::Listener;
@@ -209,6 +209,10 @@ impl Builder {
         let meters = Meters::new(&counted_in).map_err(io::Error::other)?;
         let compressor = if self.gzip { Compressor::new() } else { None };
         let scrapes = Scrapes::new(self.registry.scraper(), self.freshness, compressor);
+        let others = Others {
+            documents: self.documents,
+            hand_off: self.hand_off,
+        };
         let event_loop = EventLoop::new(
             poll,
             Arc::clone(&shared),
@@ -216,8 +220,7 @@ impl Builder {
             self.limits,
             meters,
             scrapes,
-            self.hand_off,
-            self.documents,
+            others,
         )?;
         let thread = std::thread::Builder::new()
             .name("stethoscope".to_owned())
