@@ -1,8 +1,12 @@
 //! What reading a page costs, and the numbers on it in both directions.
 
+mod pages;
+
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
+use stethoscope::exposition::Format;
 use stethoscope::exposition::number::{SCRATCH, parse_f64, print_f64, print_f64_into};
+use stethoscope::exposition::parser::{Event, Options, parse};
 
 /// A thousand values of one kind each: the way through the printer is chosen
 /// by the kind, and a single repeated value would flatter its branches.
@@ -56,5 +60,49 @@ fn numbers(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, numbers);
+/// What a reader does who wants everything: every name, label and value. What
+/// it found is counted, so that nothing can be skipped.
+#[derive(Debug, Default, PartialEq)]
+struct Seen {
+    samples: usize,
+    labels: usize,
+    bytes: usize,
+    values: f64,
+}
+
+fn read(page: &[u8], options: Options) -> Seen {
+    let mut seen = Seen::default();
+    let mut parser = parse(page, options);
+    while let Some(event) = parser.lend() {
+        if let Event::Sample(sample) = event.expect("a good page") {
+            seen.samples += 1;
+            seen.bytes += sample.name().len();
+            for label in sample.labels() {
+                seen.labels += 1;
+                seen.bytes += label.name.len() + label.value.len();
+            }
+            seen.values += sample.value();
+        }
+    }
+    seen
+}
+
+fn pages(c: &mut Criterion) {
+    for format in [Format::Text, Format::OpenMetrics] {
+        let page = pages::of_3500_lines(format);
+        let strict = read(&page, Options::strict(format));
+        assert_eq!((strict.samples, strict.labels), (3500, 7800));
+        let mut group = c.benchmark_group(format!("parse/3500/{format:?}"));
+        group.throughput(Throughput::Bytes(page.len() as u64));
+        for (mode, options) in [
+            ("strict", Options::strict(format)),
+            ("lenient", Options::lenient(format)),
+        ] {
+            assert_eq!(read(&page, options), strict);
+            group.bench_function(mode, |b| b.iter(|| read(black_box(&page), options)));
+        }
+    }
+}
+
+criterion_group!(benches, numbers, pages);
 criterion_main!(benches);

@@ -1,3 +1,7 @@
 //! `stethoscope`: check an exposition, measure a scrape.
 
-fn main() {}
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::run()
+}

@@ -1,25 +1,89 @@
 //! Escape and unescape, side by side.
+//!
+//! | character | label value, quoted name | HELP, OpenMetrics | HELP, text |
+//! |---|---|---|---|
+//! | `\` | `\\` | `\\` | `\\` |
+//! | newline | `\n` | `\n` | `\n` |
+//! | `"` | `\"` | `\"` | as it is |
+//!
+//! Escaping then unescaping gives the text back. What no writer of the formats
+//! writes, a `\` before any other character or at the end, is kept as it is by
+//! unescaping: whether it may be there is the parser's question.
 
-/// Appends a label value, escaped, without its quotes.
+use super::scan::{Found, help_end, quoted_end};
+use std::borrow::Cow;
+
+/// Appends a label value or a name, escaped, without its quotes.
 pub fn escape_label(value: &str, into: &mut Vec<u8>) {
-    for &byte in value.as_bytes() {
-        match byte {
-            b'\\' => into.extend_from_slice(b"\\\\"),
-            b'"' => into.extend_from_slice(b"\\\""),
-            b'\n' => into.extend_from_slice(b"\\n"),
-            _ => into.push(byte),
+    escape(value.as_bytes(), quoted_end, into);
+}
+
+/// The value of a label, or the name, that stands between quotes as `escaped`.
+/// Copies only where there is something to unescape.
+///
+/// ```
+/// use stethoscope::exposition::escape::{escape_label, unescape_label};
+///
+/// let mut escaped = Vec::new();
+/// escape_label("a \"b\"\n", &mut escaped);
+/// assert_eq!(escaped, br#"a \"b\"\n"#);
+/// assert_eq!(unescape_label(r#"a \"b\"\n"#), "a \"b\"\n");
+/// ```
+pub fn unescape_label(escaped: &str) -> Cow<'_, str> {
+    unescape(escaped, true)
+}
+
+/// Appends a HELP text, escaped; its quotes only in OpenMetrics (`quotes`).
+pub fn escape_help(help: &str, quotes: bool, into: &mut Vec<u8>) {
+    let find = if quotes { quoted_end } else { help_end };
+    escape(help.as_bytes(), find, into);
+}
+
+/// The HELP text that stands on its line as `escaped`; `\"` is a quote only in
+/// OpenMetrics (`quotes`). Copies only where there is something to unescape.
+pub fn unescape_help(escaped: &str, quotes: bool) -> Cow<'_, str> {
+    unescape(escaped, quotes)
+}
+
+fn escape(text: &[u8], find: fn(&[u8], usize) -> Found, into: &mut Vec<u8>) {
+    let mut from = 0;
+    loop {
+        let at = find(text, from).at;
+        into.extend_from_slice(&text[from..at]);
+        match text.get(at) {
+            None => return,
+            Some(b'\n') => into.extend_from_slice(b"\\n"),
+            Some(&special) => into.extend_from_slice(&[b'\\', special]),
         }
+        from = at + 1;
     }
 }
 
-/// Appends a HELP text, escaped: `\` and newline, and `"` in OpenMetrics.
-pub fn escape_help(help: &str, quotes: bool, into: &mut Vec<u8>) {
-    for &byte in help.as_bytes() {
-        match byte {
-            b'\\' => into.extend_from_slice(b"\\\\"),
-            b'"' if quotes => into.extend_from_slice(b"\\\""),
-            b'\n' => into.extend_from_slice(b"\\n"),
-            _ => into.push(byte),
+fn unescape(escaped: &str, quotes: bool) -> Cow<'_, str> {
+    let Some((before, mut rest)) = escaped.split_once('\\') else {
+        return Cow::Borrowed(escaped);
+    };
+    let mut text = String::with_capacity(escaped.len());
+    text.push_str(before);
+    loop {
+        // `rest` follows a backslash.
+        let (character, known) = match rest.as_bytes().first() {
+            Some(b'\\') => ('\\', true),
+            Some(b'n') => ('\n', true),
+            Some(b'"') if quotes => ('"', true),
+            _ => ('\\', false),
+        };
+        text.push(character);
+        rest = &rest[usize::from(known)..];
+        match rest.split_once('\\') {
+            Some((before, after)) => {
+                text.push_str(before);
+                rest = after;
+            }
+            None => {
+                text.push_str(rest);
+                return Cow::Owned(text);
+            }
         }
     }
 }

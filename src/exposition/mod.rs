@@ -6,6 +6,8 @@ pub mod format;
 mod layout;
 pub mod name_scheme;
 pub mod number;
+pub mod parser;
+mod scan;
 mod scraper;
 mod writer;
 

@@ -3,4 +3,6 @@
 #[path = "../properties/mod.rs"]
 mod properties;
 
+mod any_bytes;
+mod grammar;
 mod numbers;

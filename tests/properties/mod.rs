@@ -5,3 +5,4 @@
 #![allow(dead_code, unreachable_pub)] // each includer calls those it is about
 
 pub mod numbers;
+pub mod parsing;

@@ -1,0 +1,149 @@
+//! `stethoscope check`: is this page what its format says it must be?
+//!
+//! ```text
+//! file, URL, - ──> Source ──> pieces ──> Chunks ──> events ──> Validator
+//!                                          │          └──> JSON
+//!                                          └── error with its line ──> standard error
+//! ```
+//!
+//! A page of any length is read in bounded memory: one line at a time, and what
+//! validation must remember.
+
+use super::source::Source;
+use super::{REFUSED, Unusable, json};
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::{self, BufWriter, Read, Write};
+use std::process::ExitCode;
+use stethoscope::exposition::parser::{Chunks, Error, Event, LentEvent, Mode, Options};
+use stethoscope::exposition::{ContentType, Escaping, Format};
+
+/// Reads a page and says whether, and where, it breaks its format.
+///
+/// Exit code 0: accepted. 1: refused. 2: it could not be read.
+#[derive(Args)]
+pub(super) struct Check {
+    /// The page: a file, an http:// URL, or - for standard input.
+    page: String,
+    /// Its format. Auto goes by its Content-Type or its lines.
+    #[arg(long, value_enum, default_value_t)]
+    format: FormatName,
+    /// Accept what the Prometheus server accepts.
+    #[arg(long)]
+    lenient: bool,
+    /// Print each sample as a line of JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, ValueEnum)]
+enum FormatName {
+    /// Text 0.0.4.
+    #[value(alias = "prom0.0.4")]
+    Prometheus,
+    /// Text 1.0.0.
+    #[value(alias = "prom1.0.0")]
+    Prometheus1,
+    /// OpenMetrics 1.0.
+    #[value(alias = "openmetrics1.0")]
+    Openmetrics,
+    /// Whichever it seems to be.
+    #[default]
+    Auto,
+}
+
+impl FormatName {
+    fn format(self) -> Option<Format> {
+        match self {
+            Self::Prometheus => Some(Format::Text),
+            Self::Prometheus1 => Some(Format::Text1),
+            Self::Openmetrics => Some(Format::OpenMetrics),
+            Self::Auto => None,
+        }
+    }
+}
+
+impl Check {
+    pub(super) fn run(self) -> Result<ExitCode, Unusable> {
+        let mut source = Source::open(&self.page, &self.accept())?;
+        let name = source.name.clone();
+        let broken = |error: io::Error| Unusable(format!("{name}: {error}"));
+        let mut options = match self.format.format() {
+            Some(format) => Options::strict(format),
+            None => source.guess().map_err(broken)?,
+        };
+        if self.lenient {
+            options.mode = Mode::Lenient;
+        }
+        let mut out = BufWriter::new(io::stdout().lock());
+        let refused = self.read(&mut source, options, &mut out).map_err(broken)?;
+        out.flush().map_err(broken)?;
+        if let Some(reason) = refused {
+            eprintln!("{name}: {reason}");
+            return Ok(ExitCode::from(REFUSED));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// What a server is asked for.
+    fn accept(&self) -> String {
+        let asked = |format| ContentType {
+            format,
+            escaping: Escaping::AllowUtf8,
+        };
+        match self.format.format() {
+            Some(format) => asked(format).header().to_owned(),
+            None => format!("{}, text/plain;q=0.5", asked(Format::OpenMetrics).header()),
+        }
+    }
+
+    /// Reads the page to its end or its first error, which is given back as the
+    /// text that shows it.
+    fn read(
+        &self,
+        source: &mut Source,
+        options: Options,
+        out: &mut impl Write,
+    ) -> io::Result<Option<String>> {
+        let bar = progress(source.len);
+        let mut chunks = Chunks::new(options);
+        let mut written = Ok(());
+        let mut piece = vec![0; 256 << 10];
+        let mut each = |_: usize, event: LentEvent<'_>| {
+            if let (true, Event::Sample(sample), Ok(())) = (self.json, event, &written) {
+                written = json::write(sample, out);
+            }
+            Ok::<_, Error>(())
+        };
+        let read = loop {
+            let len = match source.read(&mut piece) {
+                Ok(0) => break chunks.finish(&mut each),
+                Ok(len) => len,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            if let Err(error) = chunks.push(&piece[..len], &mut each) {
+                break Err(error);
+            }
+            bar.inc(len as u64);
+        };
+        bar.finish_and_clear();
+        written?;
+        Ok(read.err().map(|error| chunks.show(&error).to_string()))
+    }
+}
+
+/// A bar on a terminal; elsewhere nothing.
+fn progress(len: Option<u64>) -> ProgressBar {
+    let (bar, template) = match len {
+        Some(len) => (
+            ProgressBar::new(len),
+            "{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left",
+        ),
+        None => (
+            ProgressBar::no_length(),
+            "{spinner} {bytes}, {bytes_per_sec}",
+        ),
+    };
+    bar.with_style(ProgressStyle::with_template(template).expect("a template of known keys"))
+}

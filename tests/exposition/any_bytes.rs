@@ -1,0 +1,37 @@
+//! Whatever bytes arrive, the parser reads them as its options say.
+
+use crate::properties::parsing;
+use proptest::prelude::*;
+
+/// Pieces of pages: strung together at random they make good lines, and lines
+/// that go wrong at every place where a line can.
+fn scraps() -> impl Strategy<Value = Vec<u8>> {
+    let scrap = prop_oneof![
+        8 => prop::sample::select(vec![
+            "a", "b_total", "a_bucket", "le", "{", "}", "\"", "=", "=\"", ",", " ", "\n", "\\", "\\n",
+            "1", "-2.5", "1e3", "NaN", "+Inf", "# ", "# HELP a ", "# TYPE a ", "# UNIT a_s s", "# EOF\n",
+            "counter", "histogram", "gauge", " # {", "} 1", "\t", "\0", "\r", "é", "{\"a.b\"", "__name__",
+        ]).prop_map(|text| text.as_bytes().to_vec()),
+        4 => prop::sample::select(vec![
+            "a 1\n", "a{b=\"c\"} 1\n", "a{b=\"c\",d=\"e\\n\"} 2.5 3\n", "# TYPE a counter\n",
+            "a_total{x=\"y\"} 1 # {t=\"z\"} 0.5\n", "# HELP a some \\\\ help\n", "{\"a.b\",c=\"d\"} 1\n",
+            "averyveryverylongmetricname{averyveryverylonglabelname=\"and its value\"} 123456789012\n",
+        ]).prop_map(|text| text.as_bytes().to_vec()),
+        1 => prop::collection::vec(any::<u8>(), 0..4),
+    ];
+    prop::collection::vec(scrap, 0..12).prop_map(|scraps| scraps.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn read_alike_in_every_way(cut: u8, page in scraps()) {
+        parsing::hold(&[&[cut], &page[..]].concat());
+    }
+
+    #[test]
+    fn read_alike_if_they_are_no_page_at_all(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        parsing::hold(&bytes);
+    }
+}

@@ -1,0 +1,86 @@
+//! Parsing: no bytes upset it, strict readers accept no more than lenient ones,
+//! and a page reads the same wherever it is cut.
+
+use stethoscope::exposition::Format;
+use stethoscope::exposition::parser::{Chunks, Error, LentEvent, Options, parse};
+
+/// The events of a page as text, each with the byte at which it begins, and the
+/// error after them.
+type Reading = (Vec<String>, Option<Error>);
+
+/// The first byte says where the rest, a page, is cut.
+pub fn hold(bytes: &[u8]) {
+    let Some((&cut, page)) = bytes.split_first() else {
+        return;
+    };
+    for format in [Format::Text, Format::Text1, Format::OpenMetrics] {
+        let lenient = Options::lenient(format);
+        let strict = Options::strict(format);
+        let quoting = Options {
+            quoted_names: true,
+            ..strict
+        };
+        let read_leniently = read(page, lenient);
+        for options in [strict, quoting] {
+            accepts_no_more_than(&read(page, options), &read_leniently, page);
+        }
+        accepts_no_more_than(&read(page, strict), &read(page, quoting), page);
+        for options in [strict, lenient] {
+            reads_the_same_in_pieces(page, usize::from(cut), options);
+            let short = Options {
+                max_line: usize::from(cut),
+                ..options
+            };
+            reads_the_same_in_pieces(page, usize::from(cut) / 2, short);
+        }
+    }
+    let text = |format| read(page, Options::strict(format));
+    accepts_no_more_than(&text(Format::Text), &text(Format::Text1), page);
+}
+
+fn read(page: &[u8], options: Options) -> Reading {
+    let mut parser = parse(page, options);
+    let mut events = Vec::new();
+    while let Some(event) = parser.next() {
+        match event {
+            Ok(event) => events.push(format!("{} {event:?}", parser.offset())),
+            Err(error) => {
+                assert!(parser.next().is_none(), "nothing follows an error");
+                assert!(error.offset() <= page.len());
+                let shown = error.show(page).to_string();
+                assert!(shown.starts_with(&error.place(page).to_string()));
+                return (events, Some(error));
+            }
+        }
+    }
+    (events, None)
+}
+
+fn accepts_no_more_than(narrow: &Reading, wide: &Reading, page: &[u8]) {
+    if narrow.1.is_none() {
+        assert_eq!(narrow, wide, "{}", String::from_utf8_lossy(page));
+    }
+}
+
+fn reads_the_same_in_pieces(page: &[u8], size: usize, options: Options) {
+    let whole = read(page, options);
+    let mut events = Vec::new();
+    let mut each = |offset: usize, event: LentEvent<'_>| {
+        events.push(format!("{offset} {event:?}"));
+        Ok(())
+    };
+    let mut chunks = Chunks::new(options);
+    let mut pieces = page.chunks(size.max(1));
+    let pushed = pieces.try_for_each(|piece| chunks.push(piece, &mut each));
+    let error = pushed.and_then(|()| chunks.finish(&mut each)).err();
+    if let Some(error) = error {
+        assert_eq!(chunks.push(b"a 1\n", &mut each), Err(error));
+        assert_eq!(chunks.show(&error).place(), error.place(page));
+    }
+    assert_eq!(
+        (events, error),
+        whole,
+        "{options:?} {size} {:?}",
+        String::from_utf8_lossy(page)
+    );
+}
