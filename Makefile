@@ -1,16 +1,68 @@
 # Two commands for a stranger: `make run` and `make test`. The rest is for us.
-.PHONY: bench lint test
+.PHONY: run test test-rust test-python test-oldest lint bench bench-dask
+SHELL := /bin/bash
+
 CARGO ?= cargo
+PYTHON ?= python3
+# `make run` serves the scheduler's metrics here; the scheduler itself listens on SCHEDULER_PORT.
+PORT ?= 8787
+SCHEDULER_PORT ?= 8786
+
+# Python environments live below target/, one for the newest Dask, one for the oldest tested.
+VENV := target/venv
+OLDEST := target/venv-oldest
+
+# $(call environment,DIRECTORY,GROUPS): a virtual environment with what pyproject.toml lists in GROUPS.
+define environment
+@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 10) else "Python 3.10 or newer is needed: make PYTHON=python3.12 ...")'
+$(PYTHON) -m venv --clear $(1)
+$(1)/bin/python -m pip install --quiet --upgrade pip
+$(1)/bin/python -m pip install --quiet $(foreach group,$(2),--group $(group))
+touch $@
+endef
+
+# $(call install,DIRECTORY): this package built and installed there, as `pip install .` would but quicker to build.
+define install
+rm -rf target/wheels
+$(VENV)/bin/maturin build --quiet --profile quick --out target/wheels
+$(1)/bin/python -m pip install --quiet --force-reinstall --no-deps target/wheels/*.whl
+endef
+
+$(VENV)/ready: pyproject.toml
+	$(call environment,$(VENV),test)
+
+$(OLDEST)/ready: pyproject.toml
+	$(call environment,$(OLDEST),oldest)
+
+run: $(VENV)/ready
+	$(call install,$(VENV))
+	@exec $(VENV)/bin/python tests/dask/demo.py --port $(PORT) --scheduler-port $(SCHEDULER_PORT)
+
+test: test-rust test-python test-oldest
+
+test-rust:
+	$(CARGO) test --features gzip,cli
+
+test-python: $(VENV)/ready
+	$(call install,$(VENV))
+	$(VENV)/bin/python -m pytest
+
+test-oldest: $(VENV)/ready $(OLDEST)/ready
+	$(call install,$(OLDEST))
+	$(OLDEST)/bin/python -m pytest -m "not newest"
+
+lint: $(VENV)/ready
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --all-features --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --all-features
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/ruff check
 
 # Every benchmark: ours, then those beside the rivals, which compile only here.
 bench:
 	$(CARGO) bench
 	cd benches/rivals && $(CARGO) bench
 
-lint:
-	$(CARGO) fmt --all --check
-	$(CARGO) clippy --all-features --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --all-features
-
-test:
-	$(CARGO) test --features gzip
+bench-dask: $(VENV)/ready
+	$(call install,$(VENV))
+	$(VENV)/bin/python benches/dask.py

@@ -63,11 +63,15 @@ mod sync;
 
 pub mod cell;
 #[cfg(feature = "http")]
+pub mod dask;
+#[cfg(feature = "http")]
 pub mod endpoint;
 pub mod exposition;
 pub mod family;
 mod label;
 pub mod name;
+#[cfg(feature = "python")]
+mod python;
 pub mod registry;
 
 pub use exposition::Scraper;

@@ -131,3 +131,45 @@ fn a_look_up_and_an_update_allocate_nothing() {
     assert_eq!(asked, 0);
     assert_eq!(family.with(["GET", "200"]).unwrap().get(), 100);
 }
+
+#[cfg(feature = "http")]
+#[test]
+fn a_warm_scrape_of_a_dask_workers_page() {
+    use std::convert::Infallible;
+    use stethoscope::dask::{Options, Page, PythonVersion, Role, Source, catalogue};
+
+    let python = PythonVersion::new("CPython", "3.12.1");
+    let page = Page::new(Role::Worker, &python, &Options::default()).unwrap();
+    let of = |source| catalogue(Role::Worker).filter(move |entry| entry.source == source);
+    let mut sampled: Vec<_> = of(Source::Sample)
+        .map(|entry| page.sampled(entry.name).unwrap())
+        .collect();
+    let medians: Vec<_> = of(Source::Median)
+        .map(|entry| page.median(entry.name).unwrap())
+        .collect();
+    let mut change = |value: f64| {
+        for family in &mut sampled {
+            let Ok(()) = family.update(|set| {
+                set("executing", value);
+                Ok::<_, Infallible>(())
+            });
+        }
+        medians.iter().for_each(|median| median.observe(value));
+        page.sample_taken();
+    };
+
+    let mut scraper = page.registry().scraper();
+    change(0.123_456_789);
+    for content_type in CONTENT_TYPES {
+        scraper.scrape(content_type);
+    }
+    for round in 0..100 {
+        change(f64::from(round) * 1.1);
+        for content_type in CONTENT_TYPES {
+            let asked = allocations(|| {
+                assert!(scraper.scrape(content_type).len() > 1000);
+            });
+            assert_eq!(asked, 0, "{content_type:?}");
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! What stethoscope says of itself.
+
+use super::catalogue::{Entry, Source::Own};
+
+pub(super) const SAMPLE_AGE: Entry = Entry::gauge(
+    "stethoscope_sample_age_seconds",
+    "How old the values are that the event loop was asked for",
+)
+.from(Own, "the time since the last sample");
+
+pub(super) const FAMILIES: &[Entry] = &[SAMPLE_AGE];

@@ -1,0 +1,190 @@
+//! What the kernel knows of the process, read from `/proc` by the scrape: in
+//! its own thread, without the process' help and without an allocation.
+
+use super::catalogue::{Entry, Source::Proc};
+use crate::cell::{FloatCounter, FloatGauge, Gauge};
+use crate::{Handle, RegisterError, Registry};
+use rustix::fs::{Mode, OFlags, RawDir};
+use rustix::process::{Resource, getrlimit};
+use std::fs::File;
+use std::mem::MaybeUninit;
+use std::os::unix::fs::FileExt;
+
+const VIRTUAL_MEMORY: Entry = Entry::gauge(
+    "process_virtual_memory_bytes",
+    "Virtual memory size in bytes",
+)
+.from(Proc, "`/proc/self/stat`: vsize");
+
+const RESIDENT_MEMORY: Entry = Entry::gauge(
+    "process_resident_memory_bytes",
+    "Resident memory size in bytes",
+)
+.from(Proc, "`/proc/self/stat`: rss");
+
+const START_TIME: Entry = Entry::gauge(
+    "process_start_time_seconds",
+    "Start time of the process since unix epoch in seconds",
+)
+.from(Proc, "`/proc/self/stat`: starttime; `/proc/stat`: btime");
+
+const CPU: Entry = Entry::counter(
+    "process_cpu_seconds_total",
+    "Total user and system CPU time spent in seconds",
+)
+.from(Proc, "`/proc/self/stat`: utime, stime");
+
+const OPEN_FDS: Entry = Entry::gauge("process_open_fds", "Number of open file descriptors")
+    .from(Proc, "the entries of `/proc/self/fd`");
+
+const MAX_FDS: Entry = Entry::gauge("process_max_fds", "Maximum number of open file descriptors")
+    .from(Proc, "the soft limit of open files");
+
+pub(super) const FAMILIES: &[Entry] = &[
+    VIRTUAL_MEMORY,
+    RESIDENT_MEMORY,
+    START_TIME,
+    CPU,
+    OPEN_FDS,
+    MAX_FDS,
+];
+
+/// Puts the families on the page. Where there is no `/proc` they are not.
+pub(super) fn register(registry: &Registry) -> Result<(), RegisterError> {
+    let Ok(file) = File::open("/proc/self/stat") else {
+        return Ok(());
+    };
+    let Some(first) = Stat::read(&file) else {
+        return Ok(());
+    };
+    let ticks = rustix::param::clock_ticks_per_second() as f64;
+    let page_size = rustix::param::page_size() as f64;
+
+    let virtual_memory: Handle<FloatGauge> = VIRTUAL_MEMORY.family(registry).register_single()?;
+    let resident_memory: Handle<FloatGauge> = RESIDENT_MEMORY.family(registry).register_single()?;
+    if let Some(boot) = boot_time() {
+        let start: Handle<FloatGauge> = START_TIME.family(registry).register_single()?;
+        start.set(boot + first.start_ticks as f64 / ticks);
+    }
+    let cpu: Handle<FloatCounter> = CPU.family(registry).register_single()?;
+    let open_fds: Handle<Gauge> = OPEN_FDS.family(registry).register_single()?;
+    let max_fds: Handle<FloatGauge> = MAX_FDS.family(registry).register_single()?;
+
+    registry.on_scrape(move || {
+        if let Some(stat) = Stat::read(&file) {
+            virtual_memory.set(stat.virtual_bytes as f64);
+            resident_memory.set(stat.resident_pages as f64 * page_size);
+            cpu.set_to_at_least(stat.cpu_ticks as f64 / ticks);
+        }
+        if let Some(count) = count_open_fds() {
+            open_fds.set(count);
+        }
+        let limit = getrlimit(Resource::Nofile).current;
+        max_fds.set(limit.map_or(f64::INFINITY, |limit| limit as f64));
+    });
+    Ok(())
+}
+
+/// The fields of `/proc/PID/stat` that are shown; proc_pid_stat(5).
+#[derive(Debug, PartialEq, Eq)]
+struct Stat {
+    cpu_ticks: u64,
+    start_ticks: u64,
+    virtual_bytes: u64,
+    resident_pages: u64,
+}
+
+impl Stat {
+    fn read(file: &File) -> Option<Self> {
+        // 52 numbers of at most 20 digits, and a name of at most 64 bytes.
+        let mut buffer = [0; 1536];
+        let length = file.read_at(&mut buffer, 0).ok()?;
+        Self::parse(std::str::from_utf8(&buffer[..length]).ok()?)
+    }
+
+    fn parse(line: &str) -> Option<Self> {
+        // The command's name, in parentheses, may hold anything, those included.
+        let (_, after_name) = line.rsplit_once(')')?;
+        // The fields are numbered from 1; the state, 3, is the first one here.
+        let field = |number: usize| -> Option<u64> {
+            after_name
+                .split_ascii_whitespace()
+                .nth(number - 3)?
+                .parse()
+                .ok()
+        };
+        Some(Self {
+            cpu_ticks: field(14)? + field(15)?,
+            start_ticks: field(22)?,
+            virtual_bytes: field(23)?,
+            resident_pages: field(24)?,
+        })
+    }
+}
+
+/// When the machine was started, in seconds since the epoch.
+fn boot_time() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/stat").ok()?;
+    let line = stat.lines().find_map(|line| line.strip_prefix("btime "))?;
+    line.trim().parse().ok()
+}
+
+/// Open descriptors, but for the one that this takes to look.
+fn count_open_fds() -> Option<i64> {
+    let directory = rustix::fs::open(
+        c"/proc/self/fd",
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .ok()?;
+    let mut buffer = [MaybeUninit::uninit(); 4096];
+    let mut entries = RawDir::new(directory, &mut buffer);
+    let mut count = -1;
+    while let Some(entry) = entries.next() {
+        let entry = entry.ok()?;
+        let name = entry.file_name();
+        if name != c"." && name != c".." {
+            count += 1;
+        }
+    }
+    Some(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_may_be_named_like_the_rest_of_the_line() {
+        let line = "42 (a) S 1 (b) R 1 42 42 0 -1 4194560 11 22 33 44 150 50 7 8 20 0 9 0 \
+                    123456 8192000 321 18446744073709551615 1 1 0 0 0 0 0";
+        let stat = Stat::parse(line).unwrap();
+        assert_eq!(
+            stat,
+            Stat {
+                cpu_ticks: 200,
+                start_ticks: 123_456,
+                virtual_bytes: 8_192_000,
+                resident_pages: 321,
+            }
+        );
+    }
+
+    #[test]
+    fn a_line_cut_short_is_no_reading() {
+        assert_eq!(Stat::parse("42 (dask worker) S 1 42"), None);
+        assert_eq!(Stat::parse(""), None);
+    }
+
+    #[test]
+    fn each_descriptor_counts_once() {
+        let before = count_open_fds().unwrap();
+        let files: Vec<File> = (0..300)
+            .map(|_| File::open("/proc/self/stat").unwrap())
+            .collect();
+        // Other tests of this binary open and close files of their own.
+        let during = count_open_fds().unwrap();
+        assert!((during - before - 300).abs() < 50, "{before} then {during}");
+        drop(files);
+    }
+}

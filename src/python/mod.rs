@@ -1,0 +1,39 @@
+//! The extension module `stethoscope._native`: thin, over `crate::dask` and
+//! `crate::endpoint`.
+//!
+//! ```text
+//! Python, with the GIL                        native thread, without it
+//! Samples.publish(values) ─┐
+//! Digest.add(value)        ├─► cells ─────────► page ─► client
+//! GcWatcher(phase, info)  ─┘
+//! Listener.woken()       ◄─── eventfd ◄──────── wants fresh values,
+//! Listener.sampled()     ────► notifier ──────► has a connection to hand over
+//! ```
+//!
+//! No Python object is ever reachable from the native thread.
+
+mod digest;
+mod gc;
+mod listener;
+mod page;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+mod _native {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use super::digest::Digest;
+    #[pymodule_export]
+    use super::gc::GcWatcher;
+    #[pymodule_export]
+    use super::listener::Listener;
+    #[pymodule_export]
+    use super::page::{Page, Samples};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

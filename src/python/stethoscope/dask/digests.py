@@ -1,0 +1,103 @@
+"""Every tick, task duration and bandwidth to the page, as it happens.
+
+Dask's servers pass each such value to `server.digests[key].add(value)`, where
+`digests` is a mapping of crick's digests, or None where crick is not
+installed. A mapping of ours takes its place, in which the keys that matter
+here lead to a native digest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from stethoscope._native import Page
+
+
+class _Dropped:
+    """Stands for the digests that nobody reads."""
+
+    __slots__ = ()
+
+    def add(self, item: float) -> None:
+        pass
+
+    def update(self, items: Any) -> None:
+        pass
+
+    def shift(self) -> None:
+        pass
+
+
+_DROPPED = _Dropped()
+
+
+class TappedDigests(dict):
+    """Takes the place of crick's digests, which go on receiving everything.
+
+    The dashboard's pages draw from them, through the native digests.
+    """
+
+    def __init__(self, page: Page, keys: Mapping[str, str], inner: Mapping[Any, Any]) -> None:
+        super().__init__()
+        self._page = page
+        self._keys = keys
+        self._inner = inner
+        for key in inner:
+            self.__missing__(key)
+
+    def __missing__(self, key: Any) -> Any:
+        digest = self._inner[key]
+        if key in self._keys:
+            digest = self._page.digest(self._keys[key], digest)
+        self[key] = digest
+        return digest
+
+
+class BareDigests(dict):
+    """Takes the place of None, where crick is not installed.
+
+    To those who would draw digests it looks as empty as before.
+    """
+
+    def __init__(self, page: Page, keys: Mapping[str, str]) -> None:
+        super().__init__({key: page.digest(family, None) for key, family in keys.items()})
+
+    def __missing__(self, key: Any) -> _Dropped:
+        return _DROPPED
+
+    def __len__(self) -> int:
+        return 0
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+    def keys(self) -> Any:
+        return ()
+
+    def values(self) -> Any:
+        return ()
+
+    def items(self) -> Any:
+        return ()
+
+
+def tap(server: Any, page: Page, keys: Mapping[str, str]) -> None:
+    """Make the native digests of `keys` part of `server.digests`.
+
+    `keys` leads from Dask's names to families of the page.
+    """
+    inner = server.digests
+    if inner is None:
+        server.digests = BareDigests(page, keys)
+    else:
+        server.digests = TappedDigests(page, keys, inner)
+
+
+def untap(server: Any) -> None:
+    """Give the server its own digests back."""
+    digests = server.digests
+    if isinstance(digests, TappedDigests):
+        server.digests = digests._inner
+    elif isinstance(digests, BareDigests):
+        server.digests = None

@@ -1,0 +1,46 @@
+"""What the tests' clusters are given to do. Importable on the workers."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from distributed import Event
+
+
+def nap(seconds: float, _: Any = None) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
+def wait_for(event: str, _: Any = None) -> None:
+    Event(event).wait()
+
+
+def fail(_: Any = None) -> None:
+    raise ValueError("as the test wants it")
+
+
+def block(size: int, _: Any = None) -> bytes:
+    return os.urandom(size)
+
+
+def lengths(*blocks: bytes) -> int:
+    return sum(map(len, blocks))
+
+
+def hold_gil(seconds: float) -> tuple[float, float]:
+    """Hold the GIL for at least `seconds` without a break; return when that was.
+
+    One power of a big integer is one call into C that never lets go. The
+    exponent grows by half, and so the time about doubles, until a power lasts.
+    """
+    exponent = 100_000
+    while True:
+        start = time.time()
+        7**exponent
+        end = time.time()
+        if end - start >= seconds:
+            return start, end
+        exponent += exponent // 2

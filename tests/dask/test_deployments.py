@@ -1,0 +1,203 @@
+"""The ways in which a cluster is started, and in which this package joins it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from distributed import Client, LocalCluster
+from harness import HOST, Cluster, eventually, fetch, is_listening, scrape
+
+
+def dashboards(cluster: LocalCluster) -> tuple[str, dict[str, str]]:
+    """Where a LocalCluster's scheduler is, and its workers by address."""
+    services = cluster.scheduler.identity(n_workers=-1)["workers"]
+    workers = {
+        address: f"http://{HOST}:{worker['services']['dashboard']}"
+        for address, worker in services.items()
+    }
+    return f"http://{HOST}:{cluster.scheduler.http_server.port}", workers
+
+
+def test_servers_that_share_a_process_have_pages_of_their_own() -> None:
+    with (
+        LocalCluster(
+            n_workers=3, threads_per_worker=1, processes=False, dashboard_address=f"{HOST}:0"
+        ) as cluster,
+        Client(cluster),
+    ):
+        scheduler, workers = dashboards(cluster)
+        page = scrape(scheduler)
+        assert sum(page.by("state", "dask_scheduler_workers").values()) == 3
+        assert not any(name.startswith("dask_worker") for name, _ in page.samples)
+        assert len(workers) == 3
+        for number, worker in enumerate(cluster.workers.values()):
+            worker.state.nthreads = 10 + number
+        for number, worker in enumerate(cluster.workers.values()):
+            page = scrape(workers[worker.address])
+            assert page.value("dask_worker_threads") == 10 + number
+            assert not any(name.startswith("dask_scheduler") for name, _ in page.samples)
+
+
+@pytest.mark.parametrize(
+    ("number", "under_nanny"),
+    # Dask starts no more than one worker in a process of its own.
+    [pytest.param(3, True, id="nannies"), pytest.param(1, False, id="no-nanny")],
+)
+def test_the_workers_of_one_command(new_cluster, number: int, under_nanny: bool) -> None:
+    cluster = new_cluster()
+    cluster.start_scheduler()
+    cluster.start_workers(number, under_nanny=under_nanny)
+    urls = list(cluster.workers().values())
+    assert len(set(urls)) == number
+    for url in urls:
+        assert scrape(url).value("dask_worker_threads") == 2
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
+def test_nannies_start_workers_by(method: str, tmp_path: Path) -> None:
+    # In a process of its own: forking from pytest's would copy its threads' locks.
+    script = tmp_path / "cluster.py"
+    script.write_text(
+        f"""
+import dask
+from distributed import Client, LocalCluster
+from harness import HOST, scrape
+from test_deployments import dashboards
+
+if __name__ == "__main__":
+    dask.config.set({{"distributed.worker.multiprocessing-method": "{method}"}})
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=HOST + ":0") as cluster,
+        Client(cluster) as client,
+    ):
+        scheduler, workers = dashboards(cluster)
+        assert len(workers) == 2
+        for url in workers.values():
+            page = scrape(url)
+            assert page.value("dask_worker_threads") == 1
+            assert not page.has("dask_scheduler_clients")
+        assert scrape(scheduler).value("dask_scheduler_clients") == 1
+    print("all served")
+"""
+    )
+    result = subprocess.run(
+        [sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+    )
+    assert result.stdout.endswith("all served\n"), result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_forked_child_serves_nothing_and_disturbs_nothing(cluster: Cluster) -> None:
+    def fork_and_end(dask_worker) -> int:
+        import os
+
+        child = os.fork()
+        if child == 0:
+            # What a child's interpreter may do with objects it has inherited.
+            try:
+                dask_worker.http_server.stop()
+                os._exit(0)
+            except BaseException:
+                os._exit(1)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    address, url = next(iter(cluster.workers().items()))
+    assert cluster.of_worker(address, fork_and_end) == 0
+    before = scrape(url)
+    assert before.value("dask_worker_threads") == 2
+    assert fetch(url, "/health").status == 200
+    # The event loop still answers: nothing of the link to it was lost.
+    assert scrape(url).value("stethoscope_sample_age_seconds") < 1
+
+
+OWN_PRELOAD = {
+    "DASK_DISTRIBUTED__SCHEDULER__PRELOAD": "[]",
+    "DASK_DISTRIBUTED__WORKER__PRELOAD": "[]",
+}
+ROUTES = {
+    "DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES": "['stethoscope.dask', 'distributed.http.health']",
+    "DASK_DISTRIBUTED__WORKER__HTTP__ROUTES": "['stethoscope.dask', 'distributed.http.health']",
+}
+
+
+@pytest.mark.parametrize(
+    ("environment", "arguments"),
+    [
+        pytest.param({}, [], id="installed"),
+        pytest.param(OWN_PRELOAD, ["--preload", "stethoscope.dask"], id="preload"),
+        pytest.param({**OWN_PRELOAD, **ROUTES}, [], id="routes"),
+        pytest.param(ROUTES, ["--preload", "stethoscope.dask"], id="all-at-once"),
+    ],
+)
+def test_it_is_switched_on_by(
+    new_cluster, environment: dict[str, str], arguments: list[str]
+) -> None:
+    cluster = new_cluster(**environment)
+    scheduler = cluster.start_scheduler(*arguments)
+    workers = cluster.start_workers(1, *arguments)
+    url = next(iter(cluster.workers().values()))
+    for _ in range(2):
+        assert scrape(cluster.scheduler_url).has("dask_scheduler_clients")
+        assert scrape(url).has("dask_worker_connections")
+    assert fetch(url, "/health").status == 200
+
+    def native_threads(dask_worker) -> int:
+        from pathlib import Path
+
+        names = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
+        return sum(name.startswith("stethoscope") for name in names)
+
+    assert cluster.client.run(native_threads) == dict.fromkeys(cluster.workers(), 1)
+    for process in (scheduler, workers):
+        assert "Traceback" not in process.log.read_text()
+
+
+def test_it_is_switched_off_by_the_configuration(new_cluster) -> None:
+    cluster = new_cluster(DASK_DISTRIBUTED__STETHOSCOPE__ENABLED="false")
+    cluster.start_scheduler()
+    body = fetch(cluster.scheduler_url).body
+    assert b"stethoscope" not in body
+    # Dask's own page, as if this package were not there.
+    assert b"dask_scheduler_tasks_forgotten" in body
+
+
+def test_closing_a_worker_stops_its_thread_and_frees_its_port() -> None:
+    import threading
+
+    with LocalCluster(n_workers=0, processes=False, dashboard_address=f"{HOST}:0") as cluster:
+        scheduler_port = cluster.scheduler.http_server.port
+        with Client(cluster) as client:
+            before = threading.active_count(), native_threads_here()
+            cluster.scale(2)
+            client.wait_for_workers(2)
+            ports = [worker.http_server.port for worker in cluster.workers.values()]
+            for _, url in dashboards(cluster)[1].items():
+                assert scrape(url).has("dask_worker_threads")
+            assert native_threads_here() == before[1] + 2
+            cluster.scale(0)
+            eventually(lambda: not any(is_listening(port) for port in ports))
+            eventually(lambda: native_threads_here() == before[1])
+    eventually(lambda: not is_listening(scheduler_port))
+    eventually(lambda: native_threads_here() == 0)
+
+
+def native_threads_here() -> int:
+    names = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
+    return sum(name.startswith("stethoscope") for name in names)
+
+
+def test_importing_starts_nothing() -> None:
+    code = (
+        "import stethoscope, stethoscope.dask, sys, threading;"
+        "assert threading.active_count() == 1;"
+        "assert not {'distributed', 'tornado'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

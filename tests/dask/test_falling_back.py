@@ -1,0 +1,170 @@
+"""What a version of Dask lacks costs what rests on it, and nothing else."""
+
+from __future__ import annotations
+
+import ssl
+import subprocess
+import urllib.request
+from pathlib import Path
+
+import pytest
+from harness import HOST, Cluster, Page, fetch, scrape
+
+ROUTE_LOG = "/metrics is served by Dask's event loop"
+
+
+def preload(directory: Path, code: str) -> str:
+    """A preload that changes the server before this package attaches."""
+    path = directory / "without.py"
+    path.write_text(code)
+    return str(path)
+
+
+def start_worker(cluster: Cluster, *preloads: str) -> tuple[str, str, str]:
+    """A scheduler, a worker with these preloads; the worker's address, URL and log."""
+    cluster.start_scheduler()
+    arguments = [word for name in preloads for word in ("--preload", name)]
+    process = cluster.start_workers(1, *arguments, "--preload", "stethoscope.dask")
+    address, url = next(iter(cluster.workers().items()))
+    return address, url, process.log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("code", "family"),
+    [
+        ("del server.latency", "dask_worker_latency_seconds"),
+        ("del server.state.in_flight_workers", "dask_worker_connections"),
+        ("del server.state.nthreads", "dask_worker_threads"),
+        ("del server.state.task_counter", "dask_worker_tasks"),
+    ],
+)
+def test_an_attribute_taken_away_costs_its_family(cluster: Cluster, code: str, family: str) -> None:
+    def take_away(dask_worker) -> dict:
+        owner, _, name = code.removeprefix("del server.").rpartition(".")
+        holder = getattr(dask_worker, owner) if owner else dask_worker
+        kept = {name: getattr(holder, name)}
+        delattr(holder, name)
+        dask_worker._taken_away = (holder, kept)
+        return kept is not None
+
+    def give_back(dask_worker) -> None:
+        holder, kept = dask_worker._taken_away
+        for name, value in kept.items():
+            setattr(holder, name, value)
+
+    def warnings(dask_worker) -> list[str]:
+        return [record.getMessage() for record in dask_worker._told]
+
+    def listen_to_the_log(dask_worker) -> None:
+        import logging
+
+        dask_worker._told = []
+
+        class Keep(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                dask_worker._told.append(record)
+
+        logging.getLogger("stethoscope.dask").handlers = [Keep()]
+
+    address, url = next(iter(cluster.workers().items()))
+    whole = scrape(url)
+    cluster.of_worker(address, listen_to_the_log)
+    cluster.of_worker(address, take_away)
+    try:
+        pages = [scrape(url) for _ in range(3)]
+        told = cluster.of_worker(address, warnings)
+    finally:
+        cluster.of_worker(address, give_back)
+    lost = {series for series in whole.samples if series[0] == family}
+    assert lost
+    for page in pages:
+        assert page.samples.keys() == whole.samples.keys() - lost
+        assert family not in page.text
+    assert [line for line in told if family in line] == told[:1]
+    assert len(told) == 1
+    # It is back as soon as the attribute is.
+    assert scrape(url).samples.keys() == whole.samples.keys()
+
+
+@pytest.mark.parametrize("taken", ["http_server._sockets", "http_server._handlers"])
+def test_without_a_part_of_tornado_the_page_is_a_route(new_cluster, tmp_path, taken: str) -> None:
+    owner, name = taken.split(".")
+    without = preload(
+        tmp_path, f"def dask_setup(server):\n    del server.{owner}.__dict__[{name!r}]\n"
+    )
+    # Without its table of sockets tornado itself cannot be stopped: the worker
+    # is ended by the harness.
+    _, url, log = start_worker(new_cluster(), without)
+    page = scrape(url)
+    assert page.has("dask_worker_threads")
+    assert page.has("stethoscope_sample_age_seconds")
+    assert fetch(url, "/health").body == b"ok"
+    assert log.count(ROUTE_LOG) == 1
+    assert name in log
+
+
+def test_without_digests_only_the_medians_are_missing(new_cluster, tmp_path) -> None:
+    # As of a Dask that keeps none, and so does not feed any either.
+    without = preload(
+        tmp_path,
+        "def dask_setup(server):\n"
+        "    type(server).digest_metric = lambda self, name, value: None\n"
+        "    del server.digests\n",
+    )
+    _, url, log = start_worker(new_cluster(), without)
+    page = scrape(url)
+    assert page.has("dask_worker_threads")
+    assert "median" not in page.text
+    assert log.count("this server has no digests") == 1
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    path = tmp_path / "dashboard.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"),
+            *("-subj", f"/CN={HOST}", "-keyout", str(path), "-out", str(tmp_path / "only.pem")),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    path.write_text(path.read_text() + (tmp_path / "only.pem").read_text())
+    return path
+
+
+def test_a_dashboard_that_speaks_tls_has_the_page_as_a_route(new_cluster, certificate) -> None:
+    cluster = new_cluster(
+        DASK_DISTRIBUTED__SCHEDULER__DASHBOARD__TLS__CERT=str(certificate),
+        DASK_DISTRIBUTED__SCHEDULER__DASHBOARD__TLS__KEY=str(certificate),
+    )
+    process = cluster.start_scheduler()
+    unverified = ssl._create_unverified_context()
+    url = cluster.scheduler_url.replace("http:", "https:")
+    with urllib.request.urlopen(f"{url}/metrics", context=unverified, timeout=30) as response:
+        page = Page(response.read().decode())
+    assert page.value("dask_scheduler_clients") == 1
+    assert process.log.read_text().count(f"{ROUTE_LOG}: the dashboard speaks TLS") == 1
+
+
+def test_a_route_is_there_on_request(new_cluster) -> None:
+    cluster = new_cluster(DASK_DISTRIBUTED__STETHOSCOPE__SERVE="route")
+    process = cluster.start_scheduler()
+    assert scrape(cluster.scheduler_url).value("dask_scheduler_clients") == 1
+    assert fetch(cluster.scheduler_url, "/metrics", method="HEAD").status == 200
+    assert ROUTE_LOG not in process.log.read_text()
+
+
+def test_a_prefix_of_the_dashboard_is_one_of_the_page(new_cluster) -> None:
+    cluster = new_cluster()
+    cluster.start_scheduler("--dashboard-prefix", "/my/dask")
+    for path in ("/metrics", "/my/dask/metrics", "/my/dask/metrics/"):
+        page = Page(fetch(cluster.scheduler_url, path).body.decode())
+        assert page.has("stethoscope_sample_age_seconds")
+
+
+def test_a_setting_that_makes_no_sense_leaves_dask_alone(new_cluster) -> None:
+    cluster = new_cluster(DASK_DISTRIBUTED__STETHOSCOPE__FRESHNESS="soon")
+    process = cluster.start_scheduler()
+    assert b"dask_scheduler_tasks_forgotten" in fetch(cluster.scheduler_url).body
+    assert "distributed.stethoscope.freshness: 'soon' is no duration" in process.log.read_text()

@@ -1,0 +1,138 @@
+"""Who scrapes, when and how often changes nothing but what it reads."""
+
+from __future__ import annotations
+
+import threading
+
+from harness import HOST, Cluster, Page, eventually, fetch, scrape
+from tasks import fail, nap
+
+
+def steady(page: Page) -> dict:
+    """What does not move by itself while a cluster rests."""
+    return {
+        series: value
+        for series, value in page.samples.items()
+        if series[0].startswith("dask_") and "tick" not in series[0] and "latency" not in series[0]
+    }
+
+
+def test_two_scrapers_see_the_same(cluster: Cluster) -> None:
+    cluster.client.gather(cluster.client.map(nap, [0.01] * 20, range(20), pure=False))
+    for url in [cluster.scheduler_url, *cluster.workers().values()]:
+
+        def both_agree(url: str = url) -> bool:
+            first, second, third = (steady(scrape(url)) for _ in range(3))
+            return str(first) == str(second) == str(third)
+
+        eventually(both_agree)
+
+
+def test_a_scrape_in_the_first_millisecond_costs_nothing(tmp_path) -> None:
+    # The handler of Dask loses a worker's metrics for good if it is asked
+    # before the first tick. Here the scrape comes before the server is started.
+    import asyncio
+
+    from distributed import Scheduler, Worker
+
+    async def first_and_second_page() -> tuple[bytes, bytes]:
+        loop = asyncio.get_running_loop()
+        async with Scheduler(dashboard_address=f"{HOST}:0", host=HOST, port=0) as scheduler:
+            early: asyncio.Future[bytes] = loop.create_future()
+
+            class Early(Worker):
+                async def start_unsafe(self):
+                    # Runs up to the preloads and beyond; whoever listens then, answers.
+                    starting = asyncio.ensure_future(super().start_unsafe())
+                    while not hasattr(self, "http_server"):
+                        await asyncio.sleep(0)
+                    url = f"http://{HOST}:{self.http_server.port}"
+                    early.set_result((await loop.run_in_executor(None, lambda: fetch(url))).body)
+                    return await starting
+
+            async with Early(
+                scheduler.address, dashboard_address=f"{HOST}:0", host=HOST,
+                local_directory=str(tmp_path),
+            ) as worker:  # fmt: skip
+                url = f"http://{HOST}:{worker.http_server.port}"
+                later = (await loop.run_in_executor(None, lambda: fetch(url))).body
+            return await early, later
+
+    early, later = asyncio.run(first_and_second_page())
+    assert b"dask_worker_threads" in early
+    names = {name for name, _ in Page(later.decode()).samples}
+    assert names >= {"dask_worker_threads", "dask_worker_tick_duration_median_seconds"}
+
+
+class Watcher:
+    """Scrapes without a pause, and notes each counter that falls."""
+
+    def __init__(self, url: str) -> None:
+        self.fallen: list[str] = []
+        self.scrapes = 0
+        self._url = url
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        last: dict = {}
+        while not self._stop.is_set():
+            page = scrape(self._url)
+            counters = {s: v for s, v in page.samples.items() if s[0].endswith("_total")}
+            for series, value in counters.items():
+                if value < last.get(series, value):
+                    self.fallen.append(f"{series}: {last[series]} then {value}")
+            if missing := last.keys() - counters.keys():
+                self.fallen.append(f"gone: {missing}")
+            last |= counters
+            self.scrapes += 1
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(60)
+
+
+def test_counters_never_fall_over_the_life_of_a_task_group(cluster: Cluster) -> None:
+    client = cluster.client
+    watchers = [Watcher(url) for url in [cluster.scheduler_url, *cluster.workers().values()]]
+    try:
+        for number in range(3):
+            futures = client.map(nap, [0.01] * 100, [number] * 100, pure=False)
+            futures += client.map(fail, range(5), pure=False)
+            eventually(lambda futures=futures: all(future.done() for future in futures))
+            # The group is forgotten, and with it what the scheduler knew of it.
+            del futures
+            eventually(lambda: not client.run_on_scheduler(tasks_known))
+    finally:
+        for watcher in watchers:
+            watcher.stop()
+    for watcher in watchers:
+        assert watcher.fallen == []
+        assert watcher.scrapes > 10
+
+
+def tasks_known(dask_scheduler) -> int:
+    return len(dask_scheduler.tasks)
+
+
+def test_both_paths_and_both_methods(cluster: Cluster) -> None:
+    for path in ("/metrics", "/metrics/"):
+        got = fetch(cluster.scheduler_url, path)
+        assert got.status == 200
+        assert got.body.startswith(b"# HELP ")
+        head = fetch(cluster.scheduler_url, path, method="HEAD")
+        assert head.status == 200
+        assert head.body == b""
+        assert head.getheader("Content-Type") == got.getheader("Content-Type")
+
+
+def test_openmetrics_is_there_for_those_who_ask(cluster: Cluster) -> None:
+    from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+    response = fetch(
+        cluster.scheduler_url, Accept="application/openmetrics-text;version=1.0.0,*/*;q=0.1"
+    )
+    assert response.getheader("Content-Type").startswith("application/openmetrics-text")
+    names = {family.name for family in text_string_to_metric_families(response.body.decode())}
+    assert {"dask_scheduler_clients", "python_gc_collections", "python"} <= names
