@@ -54,6 +54,9 @@ test-oldest: $(VENV)/ready $(OLDEST)/ready
 lint: $(VENV)/ready
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --all-features --all-targets -- -D warnings
+	$(CARGO) clippy --all-targets -- -D warnings
+	@test "$$($(CARGO) tree --edges normal --prefix none | cut -d' ' -f1 | sort | xargs)" = "itoa ryu smallvec stethoscope" \
+		|| { echo "The plain crate depends on more than itoa, ryu and smallvec:"; $(CARGO) tree --edges normal; exit 1; }
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --all-features
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/ruff check

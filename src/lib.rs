@@ -49,6 +49,7 @@
 //! | [`family`] | label values to cells: handles, removal, a cap on series |
 //! | [`registry`] | families in order; duplicates and clashes refused |
 //! | [`exposition`] | the text, both ways: layout and writer, parser |
+//! | [`testing`] | what a page says, for the tests of those who embed the crate |
 #![cfg_attr(
     feature = "http",
     doc = "| [`endpoint`] | the listener: one thread, one readiness loop |"
@@ -73,6 +74,7 @@ pub mod name;
 #[cfg(feature = "python")]
 mod python;
 pub mod registry;
+pub mod testing;
 
 pub use exposition::Scraper;
 pub use family::{Family, Handle, SeriesError};

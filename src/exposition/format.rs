@@ -225,6 +225,7 @@ impl Offer {
 
 /// Whether a browser's page is what these `Accept` headers want: they name
 /// `text/html`, and none of our formats by name as much as that.
+#[cfg(any(feature = "http", test))]
 pub(crate) fn prefers_html<'a>(headers: impl IntoIterator<Item = &'a str>) -> bool {
     let (mut html, mut ours) = (0, 0);
     for range in media_ranges(headers) {
