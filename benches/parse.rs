@@ -73,8 +73,8 @@ struct Seen {
 fn read(page: &[u8], options: Options) -> Seen {
     let mut seen = Seen::default();
     let mut parser = parse(page, options);
-    while let Some(event) = parser.lend() {
-        if let Event::Sample(sample) = event.expect("a good page") {
+    while let Some(lent) = parser.lend() {
+        if let (_, Event::Sample(sample)) = lent.expect("a good page") {
             seen.samples += 1;
             seen.bytes += sample.name().len();
             for label in sample.labels() {

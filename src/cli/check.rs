@@ -16,6 +16,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, BufWriter, Read, Write};
 use std::process::ExitCode;
 use stethoscope::exposition::parser::{Chunks, Error, Event, LentEvent, Mode, Options};
+use stethoscope::exposition::validate::Validator;
 use stethoscope::exposition::{ContentType, Escaping, Format};
 
 /// Reads a page and says whether, and where, it breaks its format.
@@ -107,9 +108,11 @@ impl Check {
     ) -> io::Result<Option<String>> {
         let bar = progress(source.len);
         let mut chunks = Chunks::new(options);
+        let mut validator = Validator::new(options);
         let mut written = Ok(());
         let mut piece = vec![0; 256 << 10];
-        let mut each = |_: usize, event: LentEvent<'_>| {
+        let mut each = |offset: usize, event: LentEvent<'_>| {
+            validator.see(offset, &event)?;
             if let (true, Event::Sample(sample), Ok(())) = (self.json, event, &written) {
                 written = json::write(sample, out);
             }
@@ -127,6 +130,7 @@ impl Check {
             }
             bar.inc(len as u64);
         };
+        let read = read.and_then(|()| validator.end());
         bar.finish_and_clear();
         written?;
         Ok(read.err().map(|error| chunks.show(&error).to_string()))

@@ -9,6 +9,7 @@ pub mod number;
 pub mod parser;
 mod scan;
 mod scraper;
+pub mod validate;
 mod writer;
 
 pub use format::{ContentType, Escaping, Format};

@@ -6,3 +6,4 @@ mod properties;
 mod any_bytes;
 mod grammar;
 mod numbers;
+mod rules;

@@ -2,7 +2,8 @@
 //! and a page reads the same wherever it is cut.
 
 use stethoscope::exposition::Format;
-use stethoscope::exposition::parser::{Chunks, Error, LentEvent, Options, parse};
+use stethoscope::exposition::parser::{Chunks, Error, ErrorKind, LentEvent, Options, parse};
+use stethoscope::exposition::validate::{Validator, validate};
 
 /// The events of a page as text, each with the byte at which it begins, and the
 /// error after them.
@@ -63,6 +64,7 @@ fn accepts_no_more_than(narrow: &Reading, wide: &Reading, page: &[u8]) {
 }
 
 fn reads_the_same_in_pieces(page: &[u8], size: usize, options: Options) {
+    validates_the_same_in_pieces(page, size, options);
     let whole = read(page, options);
     let mut events = Vec::new();
     let mut each = |offset: usize, event: LentEvent<'_>| {
@@ -83,4 +85,31 @@ fn reads_the_same_in_pieces(page: &[u8], size: usize, options: Options) {
         "{options:?} {size} {:?}",
         String::from_utf8_lossy(page)
     );
+}
+
+/// Nor does what validation finds depend on the cuts; it finds something only
+/// in pages that parse, and nothing in what a lenient reader takes.
+fn validates_the_same_in_pieces(page: &[u8], size: usize, options: Options) {
+    let whole = validate(page, options).err();
+    if let Some(unreadable) = read(page, options).1 {
+        let found = whole.expect("an error, since there is one in the grammar");
+        assert!(found == unreadable || found.offset() <= unreadable.offset());
+    }
+    let mut validator = Validator::new(options);
+    let mut each = |offset: usize, event: LentEvent<'_>| validator.see(offset, &event);
+    let mut chunks = Chunks::new(options);
+    let mut pieces = page.chunks(size.max(1));
+    let pushed = pieces.try_for_each(|piece| chunks.push(piece, &mut each));
+    let finished = pushed.and_then(|()| chunks.finish(&mut each));
+    let error = finished.and_then(|()| validator.end()).err();
+    assert_eq!(error, whole, "{:?}", String::from_utf8_lossy(page));
+    // Of a line that is too long, a reader of pieces has not all.
+    if let Some(error) = error.filter(|error| error.kind() != ErrorKind::LineTooLong) {
+        assert_eq!(
+            chunks.show(&error).to_string(),
+            error.show(page).to_string(),
+            "{options:?} {size} {:?}",
+            String::from_utf8_lossy(page)
+        );
+    }
 }

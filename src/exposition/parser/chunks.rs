@@ -5,7 +5,7 @@
 //! more than the longest line allowed.
 
 use super::Options;
-use super::error::{Error, Excerpt, Place};
+use super::error::{Error, Excerpt};
 use super::event::{Event, LentEvent, Sample};
 use super::line::Lexer;
 use crate::exposition::scan;
@@ -40,9 +40,19 @@ pub struct Chunks {
     offset: usize,
     /// Lines before that.
     lines: usize,
-    /// Where the last sample began, and on which line.
-    last_sample: (usize, usize),
+    last_sample: LastSample,
     failure: Option<(Error, Excerpt)>,
+}
+
+/// The sample that an error is about which was found behind it.
+#[derive(Debug, Default)]
+struct LastSample {
+    /// The byte of the page at which it begins.
+    offset: usize,
+    /// Lines before it.
+    lines: usize,
+    /// The line, if its piece is gone.
+    text: Vec<u8>,
 }
 
 impl Chunks {
@@ -53,7 +63,7 @@ impl Chunks {
             carry: Vec::new(),
             offset: 0,
             lines: 0,
-            last_sample: (0, 1),
+            last_sample: LastSample::default(),
             failure: None,
         }
     }
@@ -146,16 +156,17 @@ impl Chunks {
         let mut sample = Sample::EMPTY;
         let mut at = 0;
         let mut lines = self.lines;
+        let mut last = None;
         while at < text.len() {
-            let line = self.offset + at;
-            lines += 1;
+            let start = at;
+            let line = self.offset + start;
             let seen = match self.lexer.line(text, &mut at, &mut sample) {
                 Ok(None) => Ok(()),
                 Ok(Some(event)) => {
                     let is_sample = matches!(event, Event::Sample(()));
                     let seen = each(line, event.map(|()| &sample));
                     if is_sample && seen.is_ok() {
-                        self.last_sample = (line, lines);
+                        last = Some((start, lines));
                     }
                     seen
                 }
@@ -164,6 +175,14 @@ impl Chunks {
             if let Err(error) = seen {
                 return Err(self.fail(error, text, self.lines));
             }
+            lines += 1;
+        }
+        if let Some((start, lines)) = last {
+            let end = scan::line_end(text, start);
+            self.last_sample.offset = self.offset + start;
+            self.last_sample.lines = lines;
+            self.last_sample.text.clear();
+            self.last_sample.text.extend_from_slice(&text[start..end]);
         }
         self.offset += text.len();
         self.lines = lines;
@@ -178,13 +197,18 @@ impl Chunks {
 
     /// `text` begins at `self.offset`, behind as many lines.
     fn excerpt_of(&self, error: Error, text: &[u8], lines: usize) -> Excerpt {
-        let Some(offset) = error.offset().checked_sub(self.offset) else {
-            // Of a piece that is gone: only about the last sample can anything
-            // be said by then.
-            let (_, line) = self.last_sample;
-            return Excerpt::new(error.kind(), Place { line, column: 1 }, b"", 0);
+        let (text, from, lines) = match error.offset() {
+            offset if offset >= self.offset => (text, self.offset, lines),
+            _ => {
+                let LastSample {
+                    offset,
+                    lines,
+                    text,
+                } = &self.last_sample;
+                (&text[..], *offset, *lines)
+            }
         };
-        let here = Error::new(error.kind(), offset);
+        let here = Error::new(error.kind(), error.offset().saturating_sub(from));
         here.show(text).below(lines)
     }
 }

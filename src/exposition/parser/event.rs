@@ -154,6 +154,8 @@ pub struct Sample<'a> {
     /// The line from the first byte of the sample on, without its newline. The
     /// lexer has read it to its end, so what is read of it again is well-formed.
     pub(super) line: &'a str,
+    /// How many blanks stand before it.
+    pub(super) indent: u32,
     pub(super) name: Name,
     /// Where the first label begins, behind the brace; 0 without braces.
     pub(super) labels: u32,
@@ -198,6 +200,7 @@ impl<'a> Sample<'a> {
     /// Nothing yet.
     pub(super) const EMPTY: Self = Self {
         line: "",
+        indent: 0,
         name: Name::Plain(0),
         labels: 0,
         places: Places::UNKNOWN,
@@ -271,6 +274,35 @@ impl<'a> Sample<'a> {
             value: value.expect("the lexer found a number"),
             timestamp,
         })
+    }
+}
+
+/// Where on the whole line, blanks before the sample included, what is.
+impl Sample<'_> {
+    pub(in crate::exposition) fn offset_of_name(&self) -> usize {
+        self.indent as usize
+    }
+
+    pub(in crate::exposition) fn offset_of_value(&self) -> usize {
+        self.offset_of_name() + self.value_text.0 as usize
+    }
+
+    /// Where the exemplar's labels begin.
+    pub(in crate::exposition) fn offset_of_exemplar(&self) -> usize {
+        self.offset_of_name() + self.exemplar as usize
+    }
+
+    /// Where the label `name` begins; where the sample does if there is none.
+    pub(in crate::exposition) fn offset_of_label(&self, name: &str) -> usize {
+        let mut labels = Labels::new(self.line, self.labels, Places::UNKNOWN);
+        let at = loop {
+            match labels.search() {
+                Some((label, _)) if label.of(self.line) == name => break label.start,
+                Some(_) => {}
+                None => break 0,
+            }
+        };
+        self.offset_of_name() + at
     }
 }
 
@@ -368,6 +400,37 @@ impl<'a> Labels<'a> {
         }
     }
 
+    /// The next label: its name and `name="value`, where it is written so,
+    /// without blanks and escapes.
+    #[inline]
+    pub(in crate::exposition) fn next_as_written(
+        &mut self,
+    ) -> Option<Result<(&'a str, &'a str), Label<'a>>> {
+        if self.next >= self.places.known {
+            if self.places.all {
+                return None;
+            }
+            let (name, value) = self.search()?;
+            return Some(Err(Label {
+                name: name.of(self.line),
+                value: value.of(self.line),
+            }));
+        }
+        let (name_end, value_end) = self.places.ends[usize::from(self.next & 7)];
+        let (name_end, value_end) = (usize::from(name_end), usize::from(value_end));
+        let written = (
+            &self.line[self.at..name_end],
+            &self.line[self.at..value_end],
+        );
+        self.next += 1;
+        // Behind the quote, and behind a comma where there is one.
+        self.at = value_end + 2;
+        if self.next == self.places.known {
+            self.at -= 1;
+        }
+        Some(Ok(written))
+    }
+
     /// The place behind the closing brace.
     fn end(mut self) -> usize {
         while self.search().is_some() {}
@@ -450,29 +513,13 @@ impl<'a> Iterator for Labels<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Label<'a>> {
-        if self.next >= self.places.known {
-            if self.places.all {
-                return None;
-            }
-            let (name, value) = self.search()?;
-            return Some(Label {
-                name: name.of(self.line),
-                value: value.of(self.line),
-            });
+        match self.next_as_written()? {
+            Ok((name, written)) => Some(Label {
+                name: Cow::Borrowed(name),
+                value: Cow::Borrowed(&written[name.len() + 2..]),
+            }),
+            Err(label) => Some(label),
         }
-        let (name_end, value_end) = self.places.ends[usize::from(self.next & 7)];
-        let (name_end, value_end) = (usize::from(name_end), usize::from(value_end));
-        let label = Label {
-            name: Cow::Borrowed(&self.line[self.at..name_end]),
-            value: Cow::Borrowed(&self.line[name_end + 2..value_end]),
-        };
-        self.next += 1;
-        // Behind the quote, and behind a comma where there is one.
-        self.at = value_end + 2;
-        if self.next == self.places.known {
-            self.at -= 1;
-        }
-        Some(label)
     }
 }
 

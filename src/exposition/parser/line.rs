@@ -211,7 +211,10 @@ impl Lexer {
             b'#' => self.text_metadata(window, at),
             byte if byte == b'{' || begins_name(byte) => {
                 match self.sample(Window(&window.0[at..]), sample) {
-                    Ok(end) => Ok((Some(Event::Sample(())), at + end)),
+                    Ok(end) => {
+                        sample.indent = at as u32;
+                        Ok((Some(Event::Sample(())), at + end))
+                    }
                     Err(error) => Err(error.moved(at)),
                 }
             }
@@ -447,6 +450,7 @@ impl Lexer {
         // be UTF-8.
         let line = unsafe { str::from_utf8_unchecked(line) };
         sample.line = line;
+        sample.indent = 0;
         sample.name = name;
         sample.labels = labels;
         sample.exemplar = tail.exemplar;
