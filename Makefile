@@ -63,7 +63,7 @@ lint: $(VENV)/ready
 
 # Every benchmark: ours, then those beside the rivals, which compile only here.
 bench:
-	$(CARGO) bench
+	$(CARGO) bench --features gzip
 	cd benches/rivals && $(CARGO) bench
 
 bench-dask: $(VENV)/ready

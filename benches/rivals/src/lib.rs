@@ -5,15 +5,19 @@
 //! contestants   each crate behind one trait, in the fastest form it documents
 //! round_robin   times them in turn, many rounds, and takes medians
 //! counting      an allocator that counts
+//! servers       those that serve over HTTP, each in a process of its own
+//! client        scrapes any of them, and takes the time
 //! ```
 //!
 //! The questions are asked in `benches/`, one file each. What is unfair stands
 //! beside the figures that each of them prints.
 
+pub mod client;
 pub mod contestants;
 pub mod counting;
 pub mod page;
 pub mod round_robin;
+pub mod servers;
 pub mod workload;
 
 pub use contestants::Contestant;

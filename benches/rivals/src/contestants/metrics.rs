@@ -3,60 +3,62 @@
 use super::Contestant;
 use crate::workload::*;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
-struct Metrics {
+/// The series of a recorder.
+pub struct Series {
     counters: Vec<Counter>,
     gauges: Vec<Gauge>,
     histograms: Vec<Histogram>,
-    handle: PrometheusHandle,
-    page: Vec<u8>,
 }
 
-pub(super) fn build(workload: &Workload) -> Box<dyn Contestant> {
-    let recorder = PrometheusBuilder::new()
+/// What makes a recorder for the workload.
+pub fn builder() -> PrometheusBuilder {
+    PrometheusBuilder::new()
         .set_buckets(&BOUNDS)
         .expect("some buckets")
-        .build_recorder();
-    let counter = format!("{COUNTER}_total");
-    recorder.describe_counter(KeyName::from(counter.clone()), None, COUNTER_HELP.into());
-    recorder.describe_gauge(KeyName::from(GAUGE), None, GAUGE_HELP.into());
-    recorder.describe_histogram(KeyName::from(HISTOGRAM), None, HISTOGRAM_HELP.into());
-    let metadata = Metadata::new(module_path!(), Level::INFO, None);
-    let key = |name: &str, names: &[&'static str], values: &[String]| {
-        let labels: Vec<Label> = names
-            .iter()
-            .zip(values)
-            .map(|(name, value)| Label::new(*name, value.clone()))
-            .collect();
-        Key::from_parts(name.to_owned(), labels)
-    };
-    Box::new(Metrics {
-        counters: workload
-            .counters
-            .iter()
-            .map(|labels| key(&counter, &["method", "route", "status"], labels))
-            .map(|key| recorder.register_counter(&key, &metadata))
-            .collect(),
-        gauges: workload
-            .gauges
-            .iter()
-            .map(|labels| key(GAUGE, &["worker", "state"], labels))
-            .map(|key| recorder.register_gauge(&key, &metadata))
-            .collect(),
-        histograms: workload
-            .histograms
-            .iter()
-            .map(|labels| key(HISTOGRAM, &["method", "route"], labels))
-            .map(|key| recorder.register_histogram(&key, &metadata))
-            .collect(),
-        handle: recorder.handle(),
-        page: Vec::new(),
-    })
 }
 
-impl Contestant for Metrics {
-    fn apply(&mut self, changes: &Changes) {
+impl Series {
+    /// Registers the workload's series.
+    pub fn register(recorder: &PrometheusRecorder, workload: &Workload) -> Self {
+        let counter = format!("{COUNTER}_total");
+        recorder.describe_counter(KeyName::from(counter.clone()), None, COUNTER_HELP.into());
+        recorder.describe_gauge(KeyName::from(GAUGE), None, GAUGE_HELP.into());
+        recorder.describe_histogram(KeyName::from(HISTOGRAM), None, HISTOGRAM_HELP.into());
+        let metadata = Metadata::new(module_path!(), Level::INFO, None);
+        let key = |name: &str, names: &[&'static str], values: &[String]| {
+            let labels: Vec<Label> = names
+                .iter()
+                .zip(values)
+                .map(|(name, value)| Label::new(*name, value.clone()))
+                .collect();
+            Key::from_parts(name.to_owned(), labels)
+        };
+        Self {
+            counters: workload
+                .counters
+                .iter()
+                .map(|labels| key(&counter, &["method", "route", "status"], labels))
+                .map(|key| recorder.register_counter(&key, &metadata))
+                .collect(),
+            gauges: workload
+                .gauges
+                .iter()
+                .map(|labels| key(GAUGE, &["worker", "state"], labels))
+                .map(|key| recorder.register_gauge(&key, &metadata))
+                .collect(),
+            histograms: workload
+                .histograms
+                .iter()
+                .map(|labels| key(HISTOGRAM, &["method", "route"], labels))
+                .map(|key| recorder.register_histogram(&key, &metadata))
+                .collect(),
+        }
+    }
+
+    /// Updates some values.
+    pub fn apply(&self, changes: &Changes) {
         for &(index, step) in &changes.counters {
             self.counters[index].increment(step);
         }
@@ -66,6 +68,27 @@ impl Contestant for Metrics {
         for &(index, value) in &changes.histograms {
             self.histograms[index].record(value);
         }
+    }
+}
+
+struct Metrics {
+    series: Series,
+    handle: PrometheusHandle,
+    page: Vec<u8>,
+}
+
+pub(super) fn build(workload: &Workload) -> Box<dyn Contestant> {
+    let recorder = builder().build_recorder();
+    Box::new(Metrics {
+        series: Series::register(&recorder, workload),
+        handle: recorder.handle(),
+        page: Vec::new(),
+    })
+}
+
+impl Contestant for Metrics {
+    fn apply(&mut self, changes: &Changes) {
+        self.series.apply(changes);
     }
 
     fn encode(&mut self) {

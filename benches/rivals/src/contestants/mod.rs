@@ -3,12 +3,12 @@
 
 mod fastmetrics;
 mod measured;
-mod metrics;
+pub mod metrics;
 mod metrics_lib;
 mod opentelemetry;
 mod prometheus;
 mod prometheus_client;
-mod stethoscope;
+pub mod stethoscope;
 
 use crate::workload::{Changes, Workload};
 

@@ -6,59 +6,57 @@ use stethoscope::cell::{Buckets, Counter, FloatGauge, Histogram};
 use stethoscope::exposition::Format;
 use stethoscope::{Handle, Registry, Scraper};
 
-struct Stethoscope {
+/// The series of a registry.
+pub struct Series {
     counters: Vec<Handle<Counter>>,
     gauges: Vec<Handle<FloatGauge>>,
     histograms: Vec<Handle<Histogram>>,
-    scraper: Scraper,
-    page: Vec<u8>,
 }
 
-pub(super) fn build(workload: &Workload) -> Box<dyn Contestant> {
-    let registry = Registry::new();
-    let counters = registry
-        .counter_family(COUNTER, COUNTER_HELP, ["method", "route", "status"])
-        .expect("a good name");
-    let gauges = registry
-        .float_gauge_family(GAUGE, GAUGE_HELP, ["worker", "state"])
-        .expect("a good name");
-    let histograms = registry
-        .family::<Histogram>(HISTOGRAM, HISTOGRAM_HELP)
-        .labels(["method", "route"])
-        .options(Buckets::new(BOUNDS).expect("ascending"))
-        .register()
-        .expect("a good name");
-    Box::new(Stethoscope {
-        counters: workload
-            .counters
-            .iter()
-            .map(|labels| {
-                counters
-                    .with(labels.each_ref().map(|l| &**l))
-                    .expect("made")
-            })
-            .collect(),
-        gauges: workload
-            .gauges
-            .iter()
-            .map(|labels| gauges.with(labels.each_ref().map(|l| &**l)).expect("made"))
-            .collect(),
-        histograms: workload
-            .histograms
-            .iter()
-            .map(|labels| {
-                histograms
-                    .with(labels.each_ref().map(|l| &**l))
-                    .expect("made")
-            })
-            .collect(),
-        scraper: registry.scraper(),
-        page: Vec::new(),
-    })
-}
+impl Series {
+    /// Registers the workload's series.
+    pub fn register(registry: &Registry, workload: &Workload) -> Self {
+        let counters = registry
+            .counter_family(COUNTER, COUNTER_HELP, ["method", "route", "status"])
+            .expect("a good name");
+        let gauges = registry
+            .float_gauge_family(GAUGE, GAUGE_HELP, ["worker", "state"])
+            .expect("a good name");
+        let histograms = registry
+            .family::<Histogram>(HISTOGRAM, HISTOGRAM_HELP)
+            .labels(["method", "route"])
+            .options(Buckets::new(BOUNDS).expect("ascending"))
+            .register()
+            .expect("a good name");
+        Self {
+            counters: workload
+                .counters
+                .iter()
+                .map(|labels| {
+                    counters
+                        .with(labels.each_ref().map(|l| &**l))
+                        .expect("made")
+                })
+                .collect(),
+            gauges: workload
+                .gauges
+                .iter()
+                .map(|labels| gauges.with(labels.each_ref().map(|l| &**l)).expect("made"))
+                .collect(),
+            histograms: workload
+                .histograms
+                .iter()
+                .map(|labels| {
+                    histograms
+                        .with(labels.each_ref().map(|l| &**l))
+                        .expect("made")
+                })
+                .collect(),
+        }
+    }
 
-impl Contestant for Stethoscope {
-    fn apply(&mut self, changes: &Changes) {
+    /// Updates some values.
+    pub fn apply(&self, changes: &Changes) {
         for &(index, step) in &changes.counters {
             self.counters[index].inc_by(step);
         }
@@ -68,6 +66,27 @@ impl Contestant for Stethoscope {
         for &(index, value) in &changes.histograms {
             self.histograms[index].observe(value);
         }
+    }
+}
+
+struct Stethoscope {
+    series: Series,
+    scraper: Scraper,
+    page: Vec<u8>,
+}
+
+pub(super) fn build(workload: &Workload) -> Box<dyn Contestant> {
+    let registry = Registry::new();
+    Box::new(Stethoscope {
+        series: Series::register(&registry, workload),
+        scraper: registry.scraper(),
+        page: Vec::new(),
+    })
+}
+
+impl Contestant for Stethoscope {
+    fn apply(&mut self, changes: &Changes) {
+        self.series.apply(changes);
     }
 
     fn encode(&mut self) {
