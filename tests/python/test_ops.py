@@ -1,0 +1,170 @@
+"""What an operator is given beside the page, read by Debian's promtool."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+HERE = Path(__file__).parent
+
+
+def printed(*arguments: str) -> str:
+    """What `python -m stethoscope.dask ARGUMENTS` prints."""
+    command = [sys.executable, "-m", "stethoscope.dask", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def alert_rules() -> list[dict]:
+    groups = yaml.safe_load(printed("alerts"))["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def expressions(panels: list[dict]) -> Iterator[str]:
+    for panel in panels:
+        for target in panel.get("targets", []):
+            yield target["expr"]
+
+
+@pytest.fixture(scope="module")
+def dashboard() -> dict:
+    return json.loads(printed("grafana"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--scheduler", "10.0.0.5"],
+        ["--scheduler", "blue=dask.example:80", "--scheduler", "[::1]:8787", "--interval", "1m30s"],
+        ["--scheduler", 'a "name" with $1 and \\=dask.example', "--rules", "it's here: rules.yml"],
+    ],
+)
+def test_prometheus_takes_the_configuration(
+    arguments: list[str], tmp_path: Path, promtool: str
+) -> None:
+    configuration = yaml.safe_load(text := printed("prometheus-config", *arguments))
+    (tmp_path / "prometheus.yml").write_text(text)
+    # Names the rules, which it reads too.
+    (tmp_path / configuration["rule_files"][0]).write_text(printed("alerts"))
+    subprocess.run(
+        [promtool, "check", "config", str(tmp_path / "prometheus.yml")], check=True, timeout=60
+    )
+
+
+def test_the_configuration_finds_each_cluster_and_names_it() -> None:
+    text = printed(
+        "prometheus-config", "--scheduler", "blue=a.example", "--scheduler", "b.example:80"
+    )
+    job = yaml.safe_load(text)["scrape_configs"][0]
+    urls = [discovery["url"] for discovery in job["http_sd_configs"]]
+    assert urls == [
+        "http://a.example:8787/metrics/targets",
+        "http://b.example:80/metrics/targets",
+    ]
+
+    def cluster(url: str) -> str:
+        name = ""
+        for rule in job["relabel_configs"]:
+            assert rule["source_labels"] == ["__meta_url"]
+            if match := re.fullmatch(rule["regex"], url):
+                template = rule.get("replacement", "$1")
+                assert "$" not in template.replace("$1", "")
+                name = template.replace("$1", match[1] if match.groups() else "")
+        return name
+
+    assert [cluster(url) for url in urls] == ["blue", "b.example:80"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--scheduler", "http://host:8787"],
+        ["--scheduler", "host:0"],
+        ["--scheduler", "host:65536"],
+        ["--scheduler", "=host"],
+        ["--scheduler", ""],
+        ["--interval", "15"],
+        ["--interval", "0s"],
+        ["--interval", ""],
+    ],
+)
+def test_what_prometheus_would_not_understand_is_refused(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "stethoscope.dask", "prometheus-config", *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 2
+    assert f"argument {arguments[0]}: " in result.stderr
+
+
+def test_each_alert_fires_when_it_should_and_only_then(tmp_path: Path, promtool: str) -> None:
+    (tmp_path / "alerts.yml").write_text(printed("alerts"))
+    shutil.copy(HERE / "alerts_test.yml", tmp_path)
+    subprocess.run([promtool, "check", "rules", "alerts.yml"], check=True, cwd=tmp_path, timeout=60)
+    subprocess.run(
+        [promtool, "test", "rules", "alerts_test.yml"], check=True, cwd=tmp_path, timeout=60
+    )
+
+
+def test_no_alert_is_untested() -> None:
+    fires, is_quiet = set(), set()
+    for test in yaml.safe_load((HERE / "alerts_test.yml").read_text())["tests"]:
+        for case in test["alert_rule_test"]:
+            (fires if case["exp_alerts"] else is_quiet).add(case["alertname"])
+    assert fires == is_quiet == {rule["alert"] for rule in alert_rules()}
+
+
+def test_each_alert_says_how_bad_it_is_and_what_it_means() -> None:
+    for rule in alert_rules():
+        assert rule["labels"]["severity"] in {"critical", "warning", "info"}
+        assert rule["annotations"].keys() == {"summary", "description"}
+
+
+def test_prometheus_reads_each_expression_of_the_dashboard(
+    dashboard: dict, tmp_path: Path, promtool: str
+) -> None:
+    rules = []
+    for number, expression in enumerate(expressions(dashboard["panels"])):
+        for variable, value in [
+            ("$__rate_interval", "5m"), ("$cluster", ".*"), ("$worker", "(a|b)"),
+        ]:  # fmt: skip
+            expression = expression.replace(variable, value)
+        assert "$" not in expression
+        rules.append({"record": f"panel:{number}", "expr": expression})
+    assert len(rules) > 50
+    path = tmp_path / "rules.yml"
+    path.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
+    subprocess.run([promtool, "check", "rules", str(path)], check=True, timeout=60)
+
+
+def test_each_graph_has_a_place_of_its_own(dashboard: dict) -> None:
+    panels = dashboard["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    taken: set[tuple[int, int]] = set()
+    for panel in panels:
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= 24
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not cells & taken
+        taken |= cells
+
+
+def test_the_dashboard_asks_for_its_data_source_cluster_and_workers(dashboard: dict) -> None:
+    variables = {variable["name"] for variable in dashboard["templating"]["list"]}
+    assert variables == {"datasource", "cluster", "worker"}
+    for panel in dashboard["panels"]:
+        for target in panel.get("targets", []):
+            assert target["datasource"]["uid"] == "${datasource}"
+            assert "$cluster" in target["expr"]
+        letters = [target["refId"] for target in panel.get("targets", [])]
+        assert len(set(letters)) == len(letters)
