@@ -38,5 +38,6 @@ mod worker;
 
 pub use catalogue::{Entry, Role, Source, Type, catalogue};
 pub use page::{Options, Page, PageError};
+pub use process::register as register_process;
 pub use python_runtime::{GcTotals, Generation, PythonVersion};
 pub use sampled::Sampled;

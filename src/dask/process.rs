@@ -49,8 +49,9 @@ pub(super) const FAMILIES: &[Entry] = &[
     MAX_FDS,
 ];
 
-/// Puts the families on the page. Where there is no `/proc` they are not.
-pub(super) fn register(registry: &Registry) -> Result<(), RegisterError> {
+/// Registers `process_*` of this process, read anew by each scrape. Where there
+/// is no `/proc` there is nothing of it on the page.
+pub fn register(registry: &Registry) -> Result<(), RegisterError> {
     let Ok(file) = File::open("/proc/self/stat") else {
         return Ok(());
     };

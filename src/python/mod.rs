@@ -12,9 +12,11 @@
 //!
 //! No Python object is ever reachable from the native thread.
 
+mod convert;
 mod digest;
 mod gc;
 mod listener;
+mod own;
 mod page;
 
 use pyo3::prelude::*;
@@ -29,6 +31,8 @@ mod _native {
     use super::gc::GcWatcher;
     #[pymodule_export]
     use super::listener::Listener;
+    #[pymodule_export]
+    use super::own::{Counter, Gauge, Histogram, Registry, Server, Summary, Timer};
     #[pymodule_export]
     use super::page::{Page, Samples};
 

@@ -1,33 +1,22 @@
 //! A server's page, and what a sample brings to it.
 
+use super::convert::{Renderer, duration, value_error};
 use super::digest::Digest;
 use super::gc::GcWatcher;
 use super::listener::Listener;
-use crate::Scraper;
+use super::own::Registry;
 use crate::dask::{self, Options, PythonVersion, Role, Sampled};
-use crate::exposition::ContentType;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 use std::os::fd::RawFd;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-
-fn value_error(error: impl std::error::Error) -> PyErr {
-    PyValueError::new_err(error.to_string())
-}
-
-/// Seconds from Python, such as a timeout.
-fn duration(seconds: f64) -> PyResult<Duration> {
-    Duration::try_from_secs_f64(seconds).map_err(value_error)
-}
+use std::sync::Arc;
 
 /// The metrics of one server.
 #[pyclass(frozen, module = "stethoscope._native")]
 pub(super) struct Page {
     page: Arc<dask::Page>,
-    /// For those who ask from Python; the listener has a scraper of its own.
-    scraper: Mutex<Scraper>,
+    renderer: Renderer,
 }
 
 #[pymethods]
@@ -52,7 +41,7 @@ impl Page {
         };
         let page = dask::Page::new(role, &python, &options).map_err(value_error)?;
         Ok(Self {
-            scraper: Mutex::new(page.registry().scraper()),
+            renderer: Renderer::new(page.registry()),
             page: Arc::new(page),
         })
     }
@@ -94,18 +83,18 @@ impl Page {
 
     /// The page as a client with this Accept header wants it, and the content
     /// type that it then has.
-    fn render<'py>(
-        &self,
-        py: Python<'py>,
-        accept: &str,
-    ) -> PyResult<(Bound<'py, PyBytes>, &'static str)> {
-        let content_type = ContentType::negotiate(accept);
-        // The scraper's lock is never held while the GIL is waited for.
-        let page = py.detach(|| {
-            let mut scraper = self.scraper.lock().unwrap_or_else(PoisonError::into_inner);
-            scraper.scrape(content_type).to_vec()
-        });
-        Ok((PyBytes::new(py, &page), content_type.header()))
+    fn render<'py>(&self, py: Python<'py>, accept: &str) -> (Bound<'py, PyBytes>, &'static str) {
+        self.renderer.render(py, accept)
+    }
+
+    /// Shows the metrics of a registry on this page, behind its own.
+    fn include(&self, registry: &Registry) {
+        self.page.registry().include(registry.registry());
+    }
+
+    /// Takes them off it; whether they were there.
+    fn exclude(&self, registry: &Registry) -> bool {
+        self.page.registry().exclude(registry.registry())
     }
 }
 

@@ -3,8 +3,76 @@
 Installed beside Dask, this package serves the metrics of every scheduler and
 worker at `/metrics` of its dashboard's address; see `stethoscope.dask`.
 Importing it starts nothing.
+
+Metrics of one's own need no setting up. In a task, a preload or any module:
+
+    import stethoscope
+
+    rows = stethoscope.counter("rows_read", "Rows read.", labels=["table"])
+    rows.labels("orders").inc(1000)
+
+They belong to the process, and are shown on the page of its worker (with
+several workers in one process: on the first one's, so that a sum over all pages
+counts nothing twice). Asked for again by the same name, it is the same metric;
+pickled, as tasks are, it is that of the process where it arrives.
+
+Without Dask, `stethoscope.serve(9000)` shows them at
+http://127.0.0.1:9000/metrics, and `stethoscope.page()` hands the page to an HTTP
+server that is there already.
 """
 
-from stethoscope._native import __version__
+from __future__ import annotations
 
-__all__ = ["__version__"]
+from collections.abc import Sequence
+from typing import Any
+
+from stethoscope._native import (
+    Counter,
+    Gauge,
+    Histogram,
+    Registry,
+    Server,
+    Summary,
+    Timer,
+    __version__,
+)
+
+__all__ = [
+    "Counter",
+    "Gauge",
+    "Histogram",
+    "Registry",
+    "Server",
+    "Summary",
+    "Timer",
+    "__version__",
+    "counter",
+    "gauge",
+    "histogram",
+    "page",
+    "serve",
+    "summary",
+]
+
+#: The metrics of the process.
+_registry = Registry(of_process=True)
+
+counter = _registry.counter
+gauge = _registry.gauge
+histogram = _registry.histogram
+summary = _registry.summary
+page = _registry.page
+serve = _registry.serve
+
+
+def _restore(
+    kind: str,
+    name: str,
+    help: str,
+    labels: Sequence[str],
+    options: dict[str, Any],
+    values: tuple[str, ...] | None,
+) -> Counter | Gauge | Histogram | Summary:
+    """Unpickle a metric: this process' own of that name."""
+    metric = getattr(_registry, kind)(name, help, labels, **options)
+    return metric if values is None else metric.labels(*values)

@@ -1,6 +1,7 @@
 """The native half: cells, pages and the thread that serves them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import TracebackType
 from typing import Any, Literal
 
 __version__: str
@@ -33,6 +34,15 @@ class Page:
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """The page for a client with this Accept header, and its content type."""
+
+    def include(self, registry: Registry) -> None:
+        """Show the metrics of a registry on this page, behind its own.
+
+        One whose name the page has already is left out.
+        """
+
+    def exclude(self, registry: Registry) -> bool:
+        """Take them off again; whether they were there."""
 
 class Samples:
     """The families of a page whose values samples bring."""
@@ -84,3 +94,180 @@ class Listener:
 
     def stop(self) -> None:
         """Stop the thread and wait for its end. May be called twice."""
+
+class Registry:
+    """Metrics by name, and the page that shows them.
+
+    The functions of `stethoscope` are those of the registry that belongs to
+    the process; one of one's own is for tests, or for a page apart.
+
+    Each name has one metric. Asked for again it is the same one, as long as
+    kind, labels and what else is said agree with the first request; otherwise
+    `ValueError` is raised. So it is for names that Prometheus does not allow
+    and, in the registry of the process, for names of Dask's.
+    """
+
+    def __init__(self, *, of_process: bool = False) -> None:
+        """`of_process` is for the one that `stethoscope` itself keeps."""
+
+    def counter(
+        self,
+        name: str,
+        help: str = "",
+        labels: Sequence[str] = (),
+        *,
+        max_series: int | None = None,
+    ) -> Counter:
+        """A number that only goes up; its name may be given with `_total` or without.
+
+        `max_series` bounds how many sets of label values there may be. What is
+        counted for more goes nowhere, and how many were refused is shown in
+        `stethoscope_series_refused_total`.
+        """
+
+    def gauge(
+        self,
+        name: str,
+        help: str = "",
+        labels: Sequence[str] = (),
+        *,
+        max_series: int | None = None,
+    ) -> Gauge:
+        """A number that goes up and down."""
+
+    def histogram(
+        self,
+        name: str,
+        help: str = "",
+        labels: Sequence[str] = (),
+        *,
+        buckets: Sequence[float] | None = None,
+        max_series: int | None = None,
+    ) -> Histogram:
+        """Observations, counted in buckets with these upper bounds (by default
+        from 0.005 to 10) and `+Inf`."""
+
+    def summary(
+        self,
+        name: str,
+        help: str = "",
+        labels: Sequence[str] = (),
+        *,
+        quantiles: Sequence[float] | None = None,
+        window: float | None = None,
+        max_series: int | None = None,
+    ) -> Summary:
+        """Quantiles (by default 0.5, 0.9, 0.99) of the observations of the last
+        `window` seconds (by default 60), at most 1 % off; their sum and count
+        over all time.
+
+        Each series takes about 150 KB. Values below 1e-9 count as 0.
+        """
+
+    def page(self, accept: str = "") -> tuple[bytes, str]:
+        """The page for a client with this Accept header, and its content type."""
+
+    def serve(self, port: int = 0, host: str = "127.0.0.1") -> Server:
+        """Serve the page at `/metrics`, with `process_*` on it, on a thread that
+        needs no GIL; at all addresses of the machine where host is `0.0.0.0` or
+        `::`. Port 0 finds a free one. Raises `OSError` where it can't listen.
+
+        Nobody has to keep the server: it stops when it is told to.
+        """
+
+class Server:
+    """A page served without Dask. As a context manager it stops at the end."""
+
+    port: int
+    url: str
+    def stop(self) -> None:
+        """Free the port. May be called twice."""
+
+    def __enter__(self) -> Server: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
+
+class Counter:
+    """A number that only goes up."""
+
+    value: float
+    """What it shows."""
+
+    def labels(self, *values: object, **named: object) -> Counter:
+        """The series with these label values, made if it is not there: one
+        value for each label, in order or by name, as `str` has it.
+
+        Worth keeping: finding it costs more than updating it. Before, a metric
+        with labels raises `ValueError` for anything that is of a series.
+        """
+
+    def remove(self, *values: object, **named: object) -> bool:
+        """Take a series off the page; whether it was there."""
+
+    def inc(self, amount: float = 1.0) -> None:
+        """Add to it. Raises `ValueError` for less than 0, and for what is no number."""
+
+class Gauge:
+    """A number that goes up and down."""
+
+    value: float
+    """What it shows."""
+
+    def labels(self, *values: object, **named: object) -> Gauge:
+        """As of `Counter`."""
+
+    def remove(self, *values: object, **named: object) -> bool:
+        """Take a series off the page; whether it was there."""
+
+    def set(self, value: float) -> None: ...
+    def inc(self, amount: float = 1.0) -> None: ...
+    def dec(self, amount: float = 1.0) -> None: ...
+    def set_to_current_time(self) -> None:
+        """To the seconds since the epoch."""
+
+class Histogram:
+    """Observations, counted in buckets."""
+
+    def labels(self, *values: object, **named: object) -> Histogram:
+        """As of `Counter`."""
+
+    def remove(self, *values: object, **named: object) -> bool:
+        """Take a series off the page; whether it was there."""
+
+    def observe(self, value: float) -> None:
+        """Count a value; NaN is ignored."""
+
+    def time(self) -> Timer:
+        """Observe how many seconds a `with` block takes."""
+
+class Summary:
+    """Quantiles of observations, over a sliding window."""
+
+    def labels(self, *values: object, **named: object) -> Summary:
+        """As of `Counter`."""
+
+    def remove(self, *values: object, **named: object) -> bool:
+        """Take a series off the page; whether it was there."""
+
+    def observe(self, value: float) -> None:
+        """Count a value; NaN is ignored."""
+
+    def time(self) -> Timer:
+        """Observe how many seconds a `with` block takes."""
+
+class Timer:
+    """Observes how long a `with` block takes, however it is left."""
+
+    def __enter__(self) -> None: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...

@@ -21,6 +21,7 @@ How the parts work together:
     digests.py    every tick, task duration and bandwidth -> page, as it happens
     takeover.py   the dashboard's port, given to a native thread and back
     route.py      the same page as a route of Dask's own server
+    shared.py     on which page metrics of one's own are shown
 
 The page itself, its cells and its text live in `stethoscope._native`.
 """

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from stethoscope._native import Page
-from stethoscope.dask import digests, settings
+from stethoscope.dask import digests, settings, shared
 from stethoscope.dask.probes import PROBES
 from stethoscope.dask.route import add_route
 from stethoscope.dask.sampling import Sampler
@@ -86,6 +86,8 @@ class Attachment:
         with ExitStack() as undo:
             self._watch_gc(undo)
             self._tap_digests(undo, server, DIGESTS[role])
+            shared.join(role, self._page)
+            undo.callback(shared.leave, self._page)
             self._sampler.sample()
             self._sample_in_background(undo, wanted.background_interval)
             self._serve(undo, server, wanted)
