@@ -1,5 +1,5 @@
 # Two commands for a stranger: `make run` and `make test`. The rest is for us.
-.PHONY: run test test-rust test-python test-oldest lint bench bench-dask
+.PHONY: run test test-rust test-python test-oldest lint bench bench-dask bench-python
 SHELL := /bin/bash
 
 CARGO ?= cargo
@@ -69,3 +69,7 @@ bench:
 bench-dask: $(VENV)/ready
 	$(call install,$(VENV))
 	$(VENV)/bin/python benches/dask.py
+
+bench-python: $(VENV)/ready
+	$(call install,$(VENV))
+	$(VENV)/bin/python benches/own_metrics.py

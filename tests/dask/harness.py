@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from distributed import Client
+from distributed import Client, LocalCluster
 from prometheus_client.parser import text_string_to_metric_families
 
 HERE = Path(__file__).parent
@@ -207,6 +207,16 @@ class Cluster:
     def of_worker(self, address: str, function: Callable, *arguments: Any) -> Any:
         """What `function` returns in that worker's event loop."""
         return self.client.run(function, *arguments, workers=[address])[address]
+
+
+def dashboards(cluster: LocalCluster) -> tuple[str, dict[str, str]]:
+    """Where a LocalCluster's scheduler is, and its workers by address."""
+    services = cluster.scheduler.identity(n_workers=-1)["workers"]
+    workers = {
+        address: f"http://{HOST}:{worker['services']['dashboard']}"
+        for address, worker in services.items()
+    }
+    return f"http://{HOST}:{cluster.scheduler.http_server.port}", workers
 
 
 def same_moment(page: Callable[[], Page], truth: Callable[[], Any]) -> tuple[Page, Any]:

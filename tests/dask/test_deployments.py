@@ -9,17 +9,7 @@ from pathlib import Path
 
 import pytest
 from distributed import Client, LocalCluster
-from harness import HOST, Cluster, eventually, fetch, is_listening, scrape
-
-
-def dashboards(cluster: LocalCluster) -> tuple[str, dict[str, str]]:
-    """Where a LocalCluster's scheduler is, and its workers by address."""
-    services = cluster.scheduler.identity(n_workers=-1)["workers"]
-    workers = {
-        address: f"http://{HOST}:{worker['services']['dashboard']}"
-        for address, worker in services.items()
-    }
-    return f"http://{HOST}:{cluster.scheduler.http_server.port}", workers
+from harness import HOST, Cluster, dashboards, eventually, fetch, is_listening, scrape
 
 
 def test_servers_that_share_a_process_have_pages_of_their_own() -> None:
@@ -65,8 +55,7 @@ def test_nannies_start_workers_by(method: str, tmp_path: Path) -> None:
         f"""
 import dask
 from distributed import Client, LocalCluster
-from harness import HOST, scrape
-from test_deployments import dashboards
+from harness import HOST, dashboards, scrape
 
 if __name__ == "__main__":
     dask.config.set({{"distributed.worker.multiprocessing-method": "{method}"}})

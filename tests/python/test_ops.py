@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -48,15 +48,13 @@ def dashboard() -> dict:
     ],
 )
 def test_prometheus_takes_the_configuration(
-    arguments: list[str], tmp_path: Path, promtool: str
+    arguments: list[str], tmp_path: Path, promtool: Callable[..., None]
 ) -> None:
     configuration = yaml.safe_load(text := printed("prometheus-config", *arguments))
     (tmp_path / "prometheus.yml").write_text(text)
     # Names the rules, which it reads too.
     (tmp_path / configuration["rule_files"][0]).write_text(printed("alerts"))
-    subprocess.run(
-        [promtool, "check", "config", str(tmp_path / "prometheus.yml")], check=True, timeout=60
-    )
+    promtool("check", "config", str(tmp_path / "prometheus.yml"))
 
 
 def test_the_configuration_finds_each_cluster_and_names_it() -> None:
@@ -103,13 +101,13 @@ def test_what_prometheus_would_not_understand_is_refused(arguments: list[str]) -
     assert f"argument {arguments[0]}: " in result.stderr
 
 
-def test_each_alert_fires_when_it_should_and_only_then(tmp_path: Path, promtool: str) -> None:
+def test_each_alert_fires_when_it_should_and_only_then(
+    tmp_path: Path, promtool: Callable[..., None]
+) -> None:
     (tmp_path / "alerts.yml").write_text(printed("alerts"))
     shutil.copy(HERE / "alerts_test.yml", tmp_path)
-    subprocess.run([promtool, "check", "rules", "alerts.yml"], check=True, cwd=tmp_path, timeout=60)
-    subprocess.run(
-        [promtool, "test", "rules", "alerts_test.yml"], check=True, cwd=tmp_path, timeout=60
-    )
+    promtool("check", "rules", "alerts.yml", cwd=tmp_path)
+    promtool("test", "rules", "alerts_test.yml", cwd=tmp_path)
 
 
 def test_no_alert_is_untested() -> None:
@@ -127,7 +125,7 @@ def test_each_alert_says_how_bad_it_is_and_what_it_means() -> None:
 
 
 def test_prometheus_reads_each_expression_of_the_dashboard(
-    dashboard: dict, tmp_path: Path, promtool: str
+    dashboard: dict, tmp_path: Path, promtool: Callable[..., None]
 ) -> None:
     rules = []
     for number, expression in enumerate(expressions(dashboard["panels"])):
@@ -140,7 +138,7 @@ def test_prometheus_reads_each_expression_of_the_dashboard(
     assert len(rules) > 50
     path = tmp_path / "rules.yml"
     path.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
-    subprocess.run([promtool, "check", "rules", str(path)], check=True, timeout=60)
+    promtool("check", "rules", str(path))
 
 
 def test_each_graph_has_a_place_of_its_own(dashboard: dict) -> None:

@@ -11,9 +11,8 @@ import threading
 import urllib.request
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
-
 import stethoscope
+from prometheus_client.parser import text_string_to_metric_families
 from stethoscope import Registry
 
 
@@ -184,7 +183,7 @@ def test_the_same_name_for_something_else_is_refused(registry: Registry) -> None
 def test_what_prometheus_would_not_read_is_refused(
     registry: Registry, kind: str, name: str, options: dict
 ) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         getattr(registry, kind)(name, **options)
     assert samples(registry) == {}
 

@@ -1,0 +1,60 @@
+"""Debian's Prometheus for the tests, said aloud where it is missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+_MISSING: set[str] = set()
+
+
+def _debian_prometheus(tool: str) -> str:
+    found = shutil.which(tool)
+    if found is None:
+        if os.environ.get("CI"):
+            pytest.fail(f"{tool} is missing, and must not be where CI is set")
+        _MISSING.add(tool)
+        pytest.skip(f"{tool} is missing: apt-get install prometheus")
+    return found
+
+
+@pytest.fixture(scope="session")
+def promtool() -> Callable[..., None]:
+    """Run `promtool ARGUMENTS`, and fail with what it says where it does not succeed.
+
+    `accept` are the exit codes that count as success.
+    """
+    path = _debian_prometheus("promtool")
+
+    def run(*arguments: str, accept: tuple[int, ...] = (0,), **options: Any) -> None:
+        result = subprocess.run(
+            [path, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=60,
+            **options,
+        )
+        assert result.returncode in accept, result.stdout
+
+    return run
+
+
+@pytest.fixture
+def prometheus() -> str:
+    """The path of the Prometheus server."""
+    return _debian_prometheus("prometheus")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _MISSING:
+        terminalreporter.write_line(
+            f"NOT RUN: tests that need {', '.join(sorted(_MISSING))} (apt-get install prometheus)",
+            red=True,
+            bold=True,
+        )

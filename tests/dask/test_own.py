@@ -1,0 +1,84 @@
+"""Metrics of one's own, counted in tasks and read from pages of real clusters."""
+
+from __future__ import annotations
+
+import stethoscope
+from distributed import Client, LocalCluster
+from harness import HOST, Cluster, Page, dashboards, eventually, scrape
+
+
+def read_table(table: str, number: int) -> None:
+    import stethoscope
+
+    stethoscope.counter("rows_read", "Rows read.", labels=["table"]).labels(table).inc(number)
+
+
+def total(pages: list[Page], name: str, **labels: str) -> float:
+    return sum(page.value(name, **labels) for page in pages if page.has(name))
+
+
+def test_what_tasks_count_is_on_the_page_of_their_worker(cluster: Cluster) -> None:
+    first, second = cluster.workers()
+    futures = [
+        *cluster.client.map(read_table, ["orders"] * 10, range(10), workers=[first], pure=False),
+        cluster.client.submit(read_table, "items", 5, workers=[second], pure=False),
+    ]
+    cluster.client.gather(futures)
+    pages = {address: scrape(url) for address, url in cluster.workers().items()}
+    assert pages[first].by("table", "rows_read_total") == {"orders": 45}
+    assert pages[second].by("table", "rows_read_total") == {"items": 5}
+    assert not scrape(cluster.scheduler_url).has("rows_read_total")
+
+
+def test_a_metric_that_a_function_closes_over_travels_with_it(cluster: Cluster) -> None:
+    # Pickled with the task, and that of the worker's process where it arrives.
+    sizes = stethoscope.histogram("block_bytes", "Blocks.", ["kind"], buckets=[10, 100])
+    plain = sizes.labels("plain")
+
+    def observe(size: int) -> None:
+        plain.observe(size)
+        sizes.labels("other").observe(size)
+
+    cluster.client.gather(cluster.client.map(observe, range(20), pure=False))
+    pages = [scrape(url) for url in cluster.workers().values()]
+    for kind in ("plain", "other"):
+        assert total(pages, "block_bytes_count", kind=kind) == 20
+    # Here nothing was observed.
+    assert b'block_bytes_count{kind="plain"} 0\n' in stethoscope.page()[0]
+
+
+def test_a_scheduler_has_its_own(cluster: Cluster) -> None:
+    def set_depth() -> None:
+        import stethoscope
+
+        stethoscope.gauge("plugin_depth", "Of a plugin.").set(7)
+
+    cluster.client.run_on_scheduler(set_depth)
+    assert scrape(cluster.scheduler_url).value("plugin_depth") == 7
+
+
+def test_a_process_shows_them_once_whatever_servers_it_has() -> None:
+    depth = stethoscope.gauge("shared_depth", "Of the process.")
+    depth.set(7)
+
+    def shown() -> list[str]:
+        scheduler, workers = dashboards(cluster)
+        urls = {"scheduler": scheduler, **workers}
+        return [who for who, url in urls.items() if scrape(url).has("shared_depth")]
+
+    with (
+        LocalCluster(n_workers=0, processes=False, dashboard_address=f"{HOST}:0") as cluster,
+        Client(cluster) as client,
+    ):
+        assert shown() == ["scheduler"]
+        cluster.scale(3)
+        client.wait_for_workers(3)
+        (first,) = eventually(lambda: shown() != ["scheduler"] and shown())
+        assert first in client.scheduler_info()["workers"]
+        # It closes: the next one shows them from then on.
+        client.retire_workers([first])
+        (second,) = eventually(lambda: first not in dashboards(cluster)[1] and shown())
+        assert second not in ("scheduler", first)
+        depth.set(8)
+        assert scrape(dashboards(cluster)[1][second]).value("shared_depth") == 8
+    assert depth.value == 8
