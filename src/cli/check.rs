@@ -15,8 +15,8 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, BufWriter, Read, Write};
 use std::process::ExitCode;
-use stethoscope::exposition::parser::{Chunks, Error, Event, LentEvent, Mode, Options};
-use stethoscope::exposition::validate::Validator;
+use stethoscope::exposition::parser::{Chunks, Error, Event, LentEvent, Line, Mode, Options};
+use stethoscope::exposition::validate::{Linter, Validator, Warning};
 use stethoscope::exposition::{ContentType, Escaping, Format};
 
 /// Reads a page and says whether, and where, it breaks its format.
@@ -32,6 +32,9 @@ pub(super) struct Check {
     /// Accept what the Prometheus server accepts.
     #[arg(long)]
     lenient: bool,
+    /// Also say what is accepted and yet worth a word.
+    #[arg(long)]
+    lint: bool,
     /// Print each sample as a line of JSON.
     #[arg(long)]
     json: bool,
@@ -106,13 +109,22 @@ impl Check {
         options: Options,
         out: &mut impl Write,
     ) -> io::Result<Option<String>> {
+        let name = source.name.clone();
         let bar = progress(source.len);
         let mut chunks = Chunks::new(options);
         let mut validator = Validator::new(options);
+        let mut linter = self.lint.then(|| Linter::new(options));
         let mut written = Ok(());
         let mut piece = vec![0; 256 << 10];
-        let mut each = |offset: usize, event: LentEvent<'_>| {
-            validator.see(offset, &event)?;
+        let mut each = |line: Line<'_>, event: LentEvent<'_>| {
+            validator.see(line.offset, &event)?;
+            if let Some(linter) = &mut linter {
+                let warn = |warning: Warning| {
+                    let shown = warning.show(line);
+                    bar.suspend(|| eprintln!("{name}: warning: {shown}"));
+                };
+                linter.see(line.offset, line.text, &event, warn);
+            }
             if let (true, Event::Sample(sample), Ok(())) = (self.json, event, &written) {
                 written = json::write(sample, out);
             }

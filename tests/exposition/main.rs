@@ -5,5 +5,6 @@ mod properties;
 
 mod any_bytes;
 mod grammar;
+mod lints;
 mod numbers;
 mod rules;

@@ -412,14 +412,14 @@ fn an_exemplars_labels_have_128_characters_at_most() {
 
 #[test]
 fn a_page_in_pieces_is_validated_as_the_whole() {
-    use stethoscope::exposition::parser::{Chunks, LentEvent};
+    use stethoscope::exposition::parser::{Chunks, LentEvent, Line};
     use stethoscope::exposition::validate::Validator;
 
     let page = "# TYPE a histogram\na_bucket{le=\"1\"} 1\n\na_count 1\n# TYPE b gauge\nb 1\n";
     let whole = validate(page, Text).unwrap_err();
     for size in 1..page.len() {
         let mut validator = Validator::new(Text);
-        let mut each = |offset: usize, event: LentEvent<'_>| validator.see(offset, &event);
+        let mut each = |line: Line<'_>, event: LentEvent<'_>| validator.see(line.offset, &event);
         let mut chunks = Chunks::new(Text);
         let mut pieces = page.as_bytes().chunks(size);
         let error = pieces

@@ -2,7 +2,7 @@
 //! and a page reads the same wherever it is cut.
 
 use stethoscope::exposition::Format;
-use stethoscope::exposition::parser::{Chunks, Error, ErrorKind, LentEvent, Options, parse};
+use stethoscope::exposition::parser::{Chunks, Error, ErrorKind, LentEvent, Line, Options, parse};
 use stethoscope::exposition::validate::{Validator, validate};
 
 /// The events of a page as text, each with the byte at which it begins, and the
@@ -67,8 +67,8 @@ fn reads_the_same_in_pieces(page: &[u8], size: usize, options: Options) {
     validates_the_same_in_pieces(page, size, options);
     let whole = read(page, options);
     let mut events = Vec::new();
-    let mut each = |offset: usize, event: LentEvent<'_>| {
-        events.push(format!("{offset} {event:?}"));
+    let mut each = |line: Line<'_>, event: LentEvent<'_>| {
+        events.push(format!("{} {event:?}", line.offset));
         Ok(())
     };
     let mut chunks = Chunks::new(options);
@@ -96,7 +96,7 @@ fn validates_the_same_in_pieces(page: &[u8], size: usize, options: Options) {
         assert!(found == unreadable || found.offset() <= unreadable.offset());
     }
     let mut validator = Validator::new(options);
-    let mut each = |offset: usize, event: LentEvent<'_>| validator.see(offset, &event);
+    let mut each = |line: Line<'_>, event: LentEvent<'_>| validator.see(line.offset, &event);
     let mut chunks = Chunks::new(options);
     let mut pieces = page.chunks(size.max(1));
     let pushed = pieces.try_for_each(|piece| chunks.push(piece, &mut each));

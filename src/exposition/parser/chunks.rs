@@ -16,10 +16,10 @@ use crate::exposition::scan;
 /// Holds at most one line, of at most [`Options::max_line`] bytes.
 ///
 /// ```
-/// use stethoscope::exposition::{Format, parser::{Chunks, Event, LentEvent}};
+/// use stethoscope::exposition::{Format, parser::{Chunks, Event, LentEvent, Line}};
 ///
 /// let mut samples = 0;
-/// let mut count = |_offset: usize, event: LentEvent<'_>| {
+/// let mut count = |_: Line<'_>, event: LentEvent<'_>| {
 ///     samples += usize::from(matches!(event, Event::Sample(_)));
 ///     Ok(())
 /// };
@@ -42,6 +42,17 @@ pub struct Chunks {
     lines: usize,
     last_sample: LastSample,
     failure: Option<(Error, Excerpt)>,
+}
+
+/// The line of an event.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'a> {
+    /// The byte of the page at which it begins, from 0.
+    pub offset: usize,
+    /// Which one it is, from 1.
+    pub number: usize,
+    /// The line, its newline included.
+    pub text: &'a [u8],
 }
 
 /// The sample that an error is about which was found behind it.
@@ -69,13 +80,13 @@ impl Chunks {
     }
 
     /// Reads the next piece and calls `each` with every event that is complete,
-    /// and the byte of the page at which its line begins. An error of `each`
+    /// and the line that it stands on. An error of `each`
     /// ends the reading as an error of the page does; after it, every call
     /// returns it again.
     pub fn push(
         &mut self,
         piece: &[u8],
-        mut each: impl FnMut(usize, LentEvent<'_>) -> Result<(), Error>,
+        mut each: impl FnMut(Line<'_>, LentEvent<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         self.check()?;
         let mut piece = piece;
@@ -102,7 +113,7 @@ impl Chunks {
     /// the page is complete.
     pub fn finish(
         &mut self,
-        mut each: impl FnMut(usize, LentEvent<'_>) -> Result<(), Error>,
+        mut each: impl FnMut(Line<'_>, LentEvent<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         self.check()?;
         self.read_carry(&mut each)?;
@@ -139,7 +150,7 @@ impl Chunks {
 
     fn read_carry(
         &mut self,
-        each: &mut impl FnMut(usize, LentEvent<'_>) -> Result<(), Error>,
+        each: &mut impl FnMut(Line<'_>, LentEvent<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut carry = std::mem::take(&mut self.carry);
         self.read(&carry, each)?;
@@ -151,7 +162,7 @@ impl Chunks {
     fn read(
         &mut self,
         text: &[u8],
-        each: &mut impl FnMut(usize, LentEvent<'_>) -> Result<(), Error>,
+        each: &mut impl FnMut(Line<'_>, LentEvent<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut sample = Sample::EMPTY;
         let mut at = 0;
@@ -159,11 +170,15 @@ impl Chunks {
         let mut last = None;
         while at < text.len() {
             let start = at;
-            let line = self.offset + start;
             let seen = match self.lexer.line(text, &mut at, &mut sample) {
                 Ok(None) => Ok(()),
                 Ok(Some(event)) => {
                     let is_sample = matches!(event, Event::Sample(()));
+                    let line = Line {
+                        offset: self.offset + start,
+                        number: lines + 1,
+                        text: &text[start..at],
+                    };
                     let seen = each(line, event.map(|()| &sample));
                     if is_sample && seen.is_ok() {
                         last = Some((start, lines));

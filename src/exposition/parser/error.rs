@@ -1,5 +1,6 @@
 //! What is wrong with a page, and where.
 
+use super::chunks::Line;
 use std::fmt;
 
 /// Why a page was refused, and at which byte.
@@ -70,7 +71,7 @@ impl Error {
         let start = start_of_line(&page[..self.offset.min(page.len())]);
         let line = page[start..].split(|&byte| byte == b'\n').next();
         Excerpt::new(
-            self.kind,
+            self.kind.message(),
             self.place(page),
             line.unwrap_or_default(),
             self.offset - start,
@@ -111,7 +112,7 @@ impl fmt::Display for Place {
 /// the line is empty or no longer at hand.
 #[derive(Clone, Debug)]
 pub struct Excerpt {
-    kind: ErrorKind,
+    message: &'static str,
     place: Place,
     line: String,
     caret: usize,
@@ -121,7 +122,7 @@ impl Excerpt {
     /// Characters shown on either side of the place.
     const AROUND: usize = 60;
 
-    pub(crate) fn new(kind: ErrorKind, place: Place, line: &[u8], at: usize) -> Self {
+    pub(crate) fn new(message: &'static str, place: Place, line: &[u8], at: usize) -> Self {
         let at = at.min(line.len());
         // A line may be huge: look only at what can be shown.
         let from = at.saturating_sub(4 * Self::AROUND);
@@ -145,22 +146,33 @@ impl Excerpt {
             text.push('…');
         }
         Self {
-            kind,
+            message,
             place,
             line: text,
             caret,
         }
     }
 
+    /// A message about the page's byte `offset`, which is on `line`.
+    pub(in crate::exposition) fn of_line(
+        message: &'static str,
+        line: Line<'_>,
+        offset: usize,
+    ) -> Self {
+        let at = offset - line.offset;
+        let before = String::from_utf8_lossy(&line.text[..at.min(line.text.len())]);
+        let place = Place {
+            line: line.number,
+            column: before.chars().count() + 1,
+        };
+        let text = line.text.strip_suffix(b"\n").unwrap_or(line.text);
+        Self::new(message, place, text, at)
+    }
+
     /// The same in a text that has so many lines before it.
     pub(crate) fn below(mut self, lines: usize) -> Self {
         self.place.line += lines;
         self
-    }
-
-    /// What is wrong.
-    pub fn kind(&self) -> ErrorKind {
-        self.kind
     }
 
     /// Where.
@@ -172,12 +184,12 @@ impl Excerpt {
 impl fmt::Display for Excerpt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
-            kind,
+            message,
             place,
             line,
             caret,
         } = self;
-        write!(f, "{place}: {kind}")?;
+        write!(f, "{place}: {message}")?;
         if line.is_empty() {
             return Ok(());
         }
@@ -185,26 +197,40 @@ impl fmt::Display for Excerpt {
     }
 }
 
+/// An enum whose variants each have a sentence for people.
 macro_rules! kinds {
-    ($($(#[doc = $doc:literal])+ $kind:ident = $message:literal,)*) => {
-        /// What is wrong with a page.
+    (
+        $(#[doc = $about:literal])+ $name:ident:
+        $($(#[doc = $doc:literal])+ $kind:ident = $message:literal,)*
+    ) => {
+        $(#[doc = $about])+
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
-        pub enum ErrorKind {
+        pub enum $name {
             $($(#[doc = $doc])+ $kind,)*
         }
 
-        impl fmt::Display for ErrorKind {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(match self {
+        impl $name {
+            pub(in crate::exposition) fn message(self) -> &'static str {
+                match self {
                     $(Self::$kind => $message,)*
-                })
+                }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.message())
             }
         }
     };
 }
+pub(in crate::exposition) use kinds;
 
 kinds! {
+    /// What is wrong with a page.
+    ErrorKind:
+
     // What the lexer finds.
     /// A line longer than the limit.
     LineTooLong = "this line is longer than the limit",

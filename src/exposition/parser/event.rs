@@ -287,6 +287,18 @@ impl Sample<'_> {
         self.offset_of_name() + self.value_text.0 as usize
     }
 
+    /// What stands behind the value: blanks, a timestamp, an exemplar.
+    pub(in crate::exposition) fn text_behind_value(&self) -> &str {
+        &self.line[self.value_text.1 as usize..]
+    }
+
+    /// Where the timestamp begins, if there is one.
+    pub(in crate::exposition) fn offset_of_timestamp(&self) -> usize {
+        let behind = self.text_behind_value();
+        let blanks = behind.len() - behind.trim_ascii_start().len();
+        self.offset_of_name() + self.value_text.1 as usize + blanks
+    }
+
     /// Where the exemplar's labels begin.
     pub(in crate::exposition) fn offset_of_exemplar(&self) -> usize {
         self.offset_of_name() + self.exemplar as usize

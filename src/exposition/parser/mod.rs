@@ -32,7 +32,8 @@ mod error;
 mod event;
 mod line;
 
-pub use chunks::Chunks;
+pub use chunks::{Chunks, Line};
+pub(super) use error::kinds;
 pub use error::{Error, ErrorKind, Excerpt, Place};
 pub use event::{Event, Exemplar, Label, Labels, LentEvent, MetricType, Sample, Timestamp};
 

@@ -12,8 +12,11 @@
 //! each family, and for histograms and summaries in text, whose metrics may be
 //! mixed, some sixty for each metric.
 
+mod lint;
 mod points;
 mod series;
+
+pub use lint::{Lint, Linter, Warning, lint};
 
 use super::Format;
 use super::parser::{self, Error, ErrorKind, Event, MetricType, Mode, Options, Sample, Timestamp};

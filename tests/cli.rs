@@ -1,0 +1,202 @@
+//! The command line tool, as scripts rely on it: exit codes, what goes where.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::thread;
+
+/// Runs `stethoscope check ARGUMENTS` with `page` on standard input.
+fn check(arguments: &[&str], page: &[u8]) -> Output {
+    let mut tool = Command::new(env!("CARGO_BIN_EXE_stethoscope"))
+        .env_clear()
+        .arg("check")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the tool starts");
+    let mut input = tool.stdin.take().expect("a pipe");
+    let page = page.to_owned();
+    // It may stop reading at the first error.
+    let feeder = thread::spawn(move || input.write_all(&page));
+    let output = tool.wait_with_output().expect("the tool ends");
+    let _ = feeder.join().expect("the feeder ends");
+    output
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("an exit code")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A file of this test's own.
+fn file(name: &str, content: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&path, content).expect("a file");
+    path
+}
+
+/// Answers one request on loopback with a page; gives the URL and, later, the
+/// request.
+fn serve(content_type: &'static str, page: &'static str) -> (String, thread::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!(
+        "http://{}/metrics",
+        listener.local_addr().expect("an address")
+    );
+    let server = thread::spawn(move || {
+        let (mut connection, _) = listener.accept().expect("a connection");
+        let mut request = Vec::new();
+        let mut bytes = [0; 1024];
+        while !request.ends_with(b"\r\n\r\n") {
+            let len = connection.read(&mut bytes).expect("a request");
+            request.extend_from_slice(&bytes[..len]);
+        }
+        write!(
+            connection,
+            "HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\
+             Connection: close\r\n\r\n{page}",
+            page.len()
+        )
+        .expect("an answer");
+        String::from_utf8_lossy(&request).into_owned()
+    });
+    (url, server)
+}
+
+#[test]
+fn an_accepted_page_is_silence_and_0() {
+    let output = check(&["-"], b"# TYPE a gauge\na{b=\"c\"} 1\n");
+    assert_eq!(
+        (code(&output), stdout(&output), stderr(&output)),
+        (0, "".into(), "".into())
+    );
+}
+
+#[test]
+fn a_refused_page_is_1_and_the_place() {
+    let output = check(&["-"], b"a 1\nb{c=d} 1\n");
+    assert_eq!(code(&output), 1);
+    assert_eq!(
+        stderr(&output),
+        "standard input: line 2, column 5: a label's value must stand in double quotes\n\
+         \x20 b{c=d} 1\n\
+         \x20     ^\n"
+    );
+}
+
+#[test]
+fn unusable_arguments_are_2() {
+    for arguments in [
+        &["--format", "xml", "-"][..],
+        &[],
+        &["--no-such-option", "-"],
+        &["no such file"],
+        &["."],
+        &["https://localhost/metrics"],
+        // Nobody listens on the port that means any.
+        &["http://127.0.0.1:0/metrics"],
+    ] {
+        let output = check(arguments, b"");
+        assert_eq!(code(&output), 2, "{arguments:?}");
+        assert!(!stderr(&output).is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn lenient_takes_what_the_server_takes() {
+    let page = b"a 1\na 1";
+    assert_eq!(code(&check(&["-"], page)), 1);
+    assert_eq!(code(&check(&["--lenient", "-"], page)), 0);
+}
+
+#[test]
+fn the_format_is_guessed_from_the_page() {
+    let openmetrics = "# TYPE a counter\na_total 1 # {b=\"c\"} 1\n# EOF\n";
+    assert_eq!(code(&check(&["-"], openmetrics.as_bytes())), 0);
+    let path = file("openmetrics.txt", openmetrics);
+    assert_eq!(code(&check(&[path.to_str().unwrap()], b"")), 0);
+    let path = file("text.txt", "# a comment\n{\"a.b\"} 1\n");
+    assert_eq!(code(&check(&[path.to_str().unwrap()], b"")), 0);
+    // Said is said.
+    let arguments = ["--format", "prometheus", path.to_str().unwrap()];
+    assert_eq!(code(&check(&arguments, b"")), 1);
+    assert_eq!(code(&check(&["--format", "openmetrics", "-"], b"a 1\n")), 1);
+    assert_eq!(
+        code(&check(&["--format", "prometheus1", "-"], b"{\"a.b\"} 1\n")),
+        0
+    );
+}
+
+#[test]
+fn a_page_is_fetched_and_read_as_its_server_says() {
+    let (url, server) = serve(
+        "application/openmetrics-text; version=1.0.0; escaping=allow-utf-8",
+        "# TYPE \"a.b\" gauge\n{\"a.b\"} 1\n# EOF\n",
+    );
+    let output = check(&[&url], b"");
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let request = server.join().expect("a request").to_ascii_lowercase();
+    assert!(
+        request.contains("accept: application/openmetrics-text"),
+        "{request}"
+    );
+
+    let (url, server) = serve("text/plain; version=0.0.4", "# EOF\n{\"a.b\"} 1\n");
+    assert_eq!(code(&check(&[&url], b"")), 1);
+    server.join().expect("a request");
+}
+
+#[test]
+fn json_has_a_line_for_each_sample() {
+    let page = "# TYPE a counter\na_total{b=\"\\\"\\\\\\n\u{1}\u{e9}\"} 1e6 1.5 # {t=\"u\"} 0.5 2\n\
+                c NaN\n# EOF\n";
+    let output = check(&["--json", "-"], page.as_bytes());
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert_eq!(
+        stdout(&output),
+        "{\"name\":\"a_total\",\"labels\":[[\"b\",\"\\\"\\\\\\u000a\\u0001\u{e9}\"]],\
+         \"value\":\"1e+06\",\"timestamp_ms\":1500,\
+         \"exemplar\":{\"value\":\"0.5\",\"labels\":[[\"t\",\"u\"]],\"timestamp_ms\":2000}}\n\
+         {\"name\":\"c\",\"labels\":[],\"value\":\"NaN\"}\n"
+    );
+}
+
+#[test]
+fn lints_are_said_and_change_no_verdict() {
+    let page = b"# HELP a x\n# TYPE a counter\na 1\n";
+    let output = check(&["--lint", "-"], page);
+    assert_eq!(code(&output), 0);
+    assert_eq!(
+        stderr(&output),
+        "standard input: warning: line 3, column 1: the name of a counter should end in _total\n\
+         \x20 a 1\n\
+         \x20 ^\n"
+    );
+}
+
+#[test]
+fn a_long_page_is_read_in_pieces() {
+    let mut page = String::from("# TYPE a gauge\n");
+    for series in 0..40_000 {
+        page += &format!("a{{series=\"{series}\"}} {series}\n");
+    }
+    assert_eq!(code(&check(&["-"], page.as_bytes())), 0);
+    page += "a{series=\"7\"} 7\n";
+    let output = check(&["-"], page.as_bytes());
+    assert_eq!(code(&output), 1);
+    assert!(
+        stderr(&output).contains("line 40002, column 1"),
+        "{}",
+        stderr(&output)
+    );
+}

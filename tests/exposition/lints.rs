@@ -1,0 +1,134 @@
+//! What is accepted and yet worth a word, and where.
+
+use stethoscope::exposition::Format::{self, OpenMetrics, Text};
+use stethoscope::exposition::parser::Options;
+use stethoscope::exposition::validate::{Lint, lint, validate};
+
+/// The lints of a page that strict readers accept, each with what stands at its
+/// place.
+fn lints(page: &str, format: Format) -> Vec<(Lint, &str)> {
+    assert_eq!(validate(page, format), Ok(()), "{page}");
+    let (warnings, error) = lint(page, format);
+    assert_eq!(error, None);
+    let (lenient, _) = lint(page, Options::lenient(format));
+    assert_eq!(lenient, warnings, "the mode changes nothing here");
+    let at = |offset: usize| page[offset..].split(['\n', ' ', '=']).next().unwrap();
+    warnings
+        .iter()
+        .map(|warning| (warning.lint(), at(warning.offset())))
+        .collect()
+}
+
+/// A family of one sample, in text.
+fn family(kind: &str, sample: &str) -> String {
+    let name = sample.split(['{', ' ']).next().unwrap();
+    format!("# HELP {name} x\n# TYPE {name} {kind}\n{sample}\n")
+}
+
+#[test]
+fn a_good_page_gets_no_word() {
+    let text = "# HELP a_total x\n# TYPE a_total counter\na_total{b=\"c\"} 1 5\n\
+                # HELP h_seconds x\n# TYPE h_seconds histogram\n\
+                h_seconds_bucket{le=\"0.1\"} 1\nh_seconds_bucket{le=\"1.0\"} 1\n\
+                h_seconds_bucket{le=\"1e+06\"} 1\nh_seconds_bucket{le=\"+Inf\"} 1\n\
+                h_seconds_sum 1\nh_seconds_count 1\n";
+    assert_eq!(lints(text, Text), []);
+    let openmetrics = "# TYPE a counter\n# HELP a x\na_total 1 -5\n# EOF\n";
+    assert_eq!(lints(openmetrics, OpenMetrics), []);
+}
+
+#[test]
+fn what_the_server_refuses_or_drops_is_said() {
+    let signed = lints("# HELP a x\na 1 -5\n", Text);
+    assert_eq!(signed, [(Lint::SignedTimestamp, "-5")]);
+    for line in ["# TYPE a  gauge", "# TYPE a gauge ", "# TYPE a \tgauge"] {
+        let page = format!("{line}\n");
+        let kinds = lints(&page, Text).into_iter().map(|(lint, _)| lint);
+        assert!(kinds.eq([Lint::BlanksAroundType]), "{line:?}");
+    }
+    assert_eq!(lints("  #  TYPE\ta\tgauge\n", Text), []);
+    assert_eq!(lints(" # a\0b\n", Text), [(Lint::NulInComment, "\0b")]);
+}
+
+#[test]
+fn a_bound_should_have_its_one_spelling() {
+    let histogram = |bound: &str| {
+        format!(
+            "# HELP a x\n# TYPE a histogram\na_bucket{{b=\"c\",le=\"{bound}\"}} 1\n\
+             a_bucket{{b=\"c\",le=\"+Inf\"}} 1\n"
+        )
+    };
+    for bound in ["1", "1.", "0.10", "1e6", "1000000.0", "+1.0", "01.0"] {
+        assert_eq!(
+            lints(&histogram(bound), Text),
+            [(Lint::NonCanonicalBound, "le")],
+            "{bound}"
+        );
+    }
+    let summary = "# HELP a x\n# TYPE a summary\na{quantile=\"1\"} 1\n";
+    assert_eq!(
+        lints(summary, Text),
+        [(Lint::NonCanonicalBound, "quantile")]
+    );
+}
+
+#[test]
+fn a_name_should_say_what_its_family_is() {
+    for (kind, sample, lint, at) in [
+        ("counter", "a 1", Lint::CounterWithoutTotal, "a"),
+        ("gauge", "a_total 1", Lint::TotalWithoutCounter, "a_total"),
+        (
+            "gauge",
+            "a_bucket 1",
+            Lint::BucketWithoutHistogram,
+            "a_bucket",
+        ),
+        ("gauge", "a_count 1", Lint::SumWithoutHistogram, "a_count"),
+        ("gauge", "a_sum 1", Lint::SumWithoutHistogram, "a_sum"),
+        ("gauge", "a{le=\"1\"} 1", Lint::BoundWithoutHistogram, "le"),
+        (
+            "gauge",
+            "a{quantile=\"1\"} 1",
+            Lint::QuantileWithoutSummary,
+            "quantile",
+        ),
+        ("gauge", "a_gauge 1", Lint::TypeInName, "a_gauge"),
+        ("gauge", "a:b 1", Lint::ColonInName, "a:b"),
+        ("gauge", "aB 1", Lint::CamelCase, "aB"),
+        ("gauge", "a{bC=\"d\"} 1", Lint::CamelCase, "bC"),
+        ("gauge", "a_ms 1", Lint::AbbreviatedUnit, "a_ms"),
+        (
+            "gauge",
+            "a_milliseconds 1",
+            Lint::ForeignUnit,
+            "a_milliseconds",
+        ),
+        (
+            "gauge",
+            "a_kilobytes_b 1",
+            Lint::ForeignUnit,
+            "a_kilobytes_b",
+        ),
+        ("gauge", "a_minutes 1", Lint::ForeignUnit, "a_minutes"),
+    ] {
+        let page = family(kind, sample);
+        let found = lints(&page, Text);
+        assert!(
+            found
+                .iter()
+                .any(|(found, place)| *found == lint && place.starts_with(at)),
+            "{page}{found:?}"
+        );
+    }
+    assert_eq!(
+        lints("a 1\nb 1\nb{c=\"d\"} 1\n", Text),
+        [(Lint::NoHelp, "a"), (Lint::NoHelp, "b")]
+    );
+    for good in ["megaphones", "a_thousands", "gauge_a", "Total_a"] {
+        assert_eq!(
+            lints(&family("gauge", &format!("{good} 1")), Text),
+            [],
+            "{good}"
+        );
+    }
+}
