@@ -68,7 +68,7 @@ bench:
 
 bench-dask: $(VENV)/ready
 	$(call install,$(VENV))
-	$(VENV)/bin/python benches/dask.py
+	$(VENV)/bin/python benches/cluster.py
 
 bench-python: $(VENV)/ready
 	$(call install,$(VENV))

@@ -211,10 +211,9 @@ class Cluster:
 
 def dashboards(cluster: LocalCluster) -> tuple[str, dict[str, str]]:
     """Where a LocalCluster's scheduler is, and its workers by address."""
-    services = cluster.scheduler.identity(n_workers=-1)["workers"]
     workers = {
-        address: f"http://{HOST}:{worker['services']['dashboard']}"
-        for address, worker in services.items()
+        address: f"http://{HOST}:{worker.services['dashboard']}"
+        for address, worker in cluster.scheduler.workers.items()
     }
     return f"http://{HOST}:{cluster.scheduler.http_server.port}", workers
 

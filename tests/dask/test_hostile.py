@@ -12,6 +12,9 @@ from collections.abc import Iterator
 import pytest
 from harness import Cluster, Page, fetch, scrape
 
+# Between the client and the native thread: the version of Dask is nothing to them.
+pytestmark = pytest.mark.newest
+
 
 @pytest.fixture
 def url(cluster: Cluster) -> str:

@@ -57,6 +57,7 @@ def test_one_long_task_among_many_short_ones_is_not_the_median(worker) -> None:
     assert 0.02 * 0.99 <= median < 0.1
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize(
     ("key", "family"), [("task-duration", MEDIANS[1]), ("transfer-bandwidth", MEDIANS[2])]
 )
@@ -67,6 +68,7 @@ def test_a_median_is_within_one_percent(worker, key: str, family: str) -> None:
     assert scrape(url).value(family) == pytest.approx(values[15_000], rel=0.01)
 
 
+@pytest.mark.newest
 def test_the_window_slides(new_cluster) -> None:
     cluster = new_cluster(DASK_DISTRIBUTED__STETHOSCOPE__WINDOW="1s")
     cluster.start_scheduler()

@@ -10,6 +10,8 @@ import urllib.parse
 import pytest
 from harness import Cluster, Page, eventually, fetch, scrape
 
+pytestmark = pytest.mark.newest
+
 
 @pytest.fixture
 def connection(cluster: Cluster):

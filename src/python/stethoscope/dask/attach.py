@@ -88,7 +88,7 @@ class Attachment:
             self._tap_digests(undo, server, DIGESTS[role])
             shared.join(role, self._page)
             undo.callback(shared.leave, self._page)
-            self._sampler.sample()
+            self.sample()
             self._sample_in_background(undo, wanted.background_interval)
             self._serve(undo, server, wanted)
             self._undo = undo.pop_all()
@@ -102,9 +102,13 @@ class Attachment:
         if os.getpid() == self._process:
             self._undo.close()
 
+    def sample(self) -> None:
+        """Bring the values of now to the page. On the event loop."""
+        self._sampler.sample()
+
     def render(self, accept: str) -> tuple[bytes, str]:
         """A page of fresh values, and its content type. On the event loop."""
-        self._sampler.sample()
+        self.sample()
         return self._page.render(accept)
 
     def _watch_gc(self, undo: ExitStack) -> None:
@@ -126,7 +130,7 @@ class Attachment:
         loop = asyncio.get_running_loop()
 
         def sample() -> None:
-            self._sampler.sample()
+            self.sample()
             again()
 
         def again() -> None:
@@ -139,7 +143,7 @@ class Attachment:
         add_route(undo, server)
         if wanted.serve == settings.TAKE_OVER:
             try:
-                take_over = TakeOver(server, self._page, self._sampler.sample, wanted.freshness)
+                take_over = TakeOver(server, self._page, self.sample, wanted.freshness)
             except Unavailable as why:
                 logger.warning("/metrics is served by Dask's event loop: %s", why)
             else:
