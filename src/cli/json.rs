@@ -1,4 +1,4 @@
-//! A sample as a line of JSON.
+//! JSON: text, and a sample as a line.
 
 use std::io::{self, Write};
 use stethoscope::exposition::number::print_short;
@@ -43,7 +43,8 @@ fn labels(labels: Labels<'_>, into: &mut impl Write) -> io::Result<()> {
     write!(into, "]")
 }
 
-fn string(text: &str, into: &mut impl Write) -> io::Result<()> {
+/// Writes text in quotes.
+pub(super) fn string(text: &str, into: &mut impl Write) -> io::Result<()> {
     write!(into, "\"")?;
     let mut plain = 0;
     for (at, byte) in text.bytes().enumerate() {

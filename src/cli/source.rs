@@ -133,7 +133,7 @@ impl Read for Source {
 }
 
 /// The format that a Content-Type names.
-fn read_content_type(header: &str) -> ContentType {
+pub(super) fn read_content_type(header: &str) -> ContentType {
     let header = header.to_ascii_lowercase();
     let mut parameters = header.split(';').map(str::trim);
     let media_type = parameters.next().unwrap_or_default();

@@ -1,0 +1,55 @@
+//! What is on a page: read once, to know what the scrapes are of.
+
+use super::super::source::read_content_type;
+use std::time::{Duration, Instant};
+use stethoscope::exposition::parser::{Event, Options, parse};
+
+/// Times that a page is parsed, for the median.
+const PARSES: usize = 5;
+
+pub(super) struct Page {
+    pub(super) bytes: usize,
+    pub(super) families: usize,
+    pub(super) samples: usize,
+    /// The server's `process_cpu_seconds_total`.
+    pub(super) cpu: Option<f64>,
+    /// How long this tool takes to parse it.
+    pub(super) parse: Duration,
+}
+
+impl Page {
+    /// Reads it as the Prometheus server would; the error says where it fails.
+    pub(super) fn read(text: &[u8], content_type: &str) -> Result<Self, String> {
+        let options = Options::lenient(read_content_type(content_type).format);
+        let mut page = Self {
+            bytes: text.len(),
+            families: 0,
+            samples: 0,
+            cpu: None,
+            parse: Duration::ZERO,
+        };
+        for event in parse(text, options) {
+            match event.map_err(|error| error.show(text).to_string())? {
+                Event::Type { .. } => page.families += 1,
+                Event::Sample(sample) => {
+                    page.samples += 1;
+                    if sample.name() == "process_cpu_seconds_total" {
+                        page.cpu = Some(sample.value());
+                    }
+                }
+                _ => {}
+            }
+        }
+        let mut times = [(); PARSES].map(|()| {
+            let begun = Instant::now();
+            let mut parser = parse(text, options);
+            while let Some(event) = parser.lend() {
+                std::hint::black_box(&event).as_ref().ok();
+            }
+            begun.elapsed()
+        });
+        times.sort();
+        page.parse = times[PARSES / 2];
+        Ok(page)
+    }
+}

@@ -1,0 +1,398 @@
+//! What a scrape costs, in words for people and in JSON for scripts.
+
+use super::super::json;
+use super::Target;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// Shares of the scrapes that were at most so slow, with their names.
+const QUANTILES: [(&str, &str, f64); 6] = [
+    ("min", "best", 0.0),
+    ("p50", "median", 0.5),
+    ("p90", "90 %", 0.9),
+    ("p99", "99 %", 0.99),
+    ("p999", "99.9 %", 0.999),
+    ("max", "worst", 1.0),
+];
+/// Rows and columns of a histogram.
+const ROWS: usize = 12;
+const COLUMNS: usize = 44;
+
+/// The scrapes of one target, added up.
+struct Summary {
+    /// Sorted.
+    times: Vec<f64>,
+    first_byte_share: f64,
+    mean_bytes: f64,
+    a_second: f64,
+    cpu_a_scrape: Option<f64>,
+}
+
+impl Summary {
+    fn of(target: &Target) -> Self {
+        let answers = &target.answers;
+        let mut times: Vec<f64> = answers.iter().map(|a| a.whole.as_secs_f64()).collect();
+        let whole: f64 = times.iter().sum();
+        let first_byte: f64 = answers.iter().map(|a| a.first_byte.as_secs_f64()).sum();
+        let bytes: f64 = answers.iter().map(|a| a.bytes as f64).sum();
+        times.sort_by(f64::total_cmp);
+        let count = times.len() as f64;
+        Self {
+            first_byte_share: first_byte / whole,
+            mean_bytes: bytes / count,
+            a_second: count / target.elapsed.as_secs_f64(),
+            // The probe at the end is a scrape too.
+            cpu_a_scrape: target.cpu.map(|cpu| cpu / (count + 1.0)),
+            times,
+        }
+    }
+
+    /// NaN where nothing was answered.
+    fn quantile(&self, share: f64) -> f64 {
+        let last = self.times.len().saturating_sub(1) as f64;
+        self.times
+            .get((last * share).round() as usize)
+            .copied()
+            .unwrap_or(f64::NAN)
+    }
+}
+
+pub(super) fn text(targets: &[Target], gzip: bool, rate: Option<f64>) -> String {
+    let mut text = String::new();
+    let summaries: Vec<Summary> = targets.iter().map(Summary::of).collect();
+    for (target, summary) in targets.iter().zip(&summaries) {
+        one(&mut text, target, summary, gzip, rate).expect("a String takes all");
+    }
+    if let [first, second] = &summaries[..] {
+        compare(&mut text, (&targets[0], first), (&targets[1], second))
+            .expect("a String takes all");
+    }
+    text
+}
+
+fn one(
+    text: &mut String,
+    target: &Target,
+    summary: &Summary,
+    gzip: bool,
+    rate: Option<f64>,
+) -> std::fmt::Result {
+    let page = &target.page;
+    writeln!(text, "{}", target.url.text)?;
+    writeln!(
+        text,
+        "  page         {} samples of {} families, {}",
+        grouped(page.samples as f64),
+        grouped(page.families as f64),
+        if target.first.content_type.is_empty() {
+            "no Content-Type"
+        } else {
+            &target.first.content_type
+        },
+    )?;
+    if target.samples_at_end != page.samples {
+        writeln!(
+            text,
+            "               {} samples at the end",
+            grouped(target.samples_at_end as f64)
+        )?;
+    }
+    match target.compressed {
+        Some(compressed) => writeln!(
+            text,
+            "  bytes        {} plain, {} compressed ({:.1} %)",
+            grouped(page.bytes as f64),
+            grouped(compressed as f64),
+            compressed as f64 / page.bytes as f64 * 100.0,
+        )?,
+        None => writeln!(
+            text,
+            "  bytes        {} plain; it does not compress",
+            grouped(page.bytes as f64)
+        )?,
+    }
+    if !summary.times.is_empty() {
+        writeln!(
+            text,
+            "  scrapes      {}{} answered; {} a second one after the other, {} samples a second",
+            grouped(summary.times.len() as f64),
+            if gzip && target.first.gzip {
+                " compressed"
+            } else {
+                ""
+            },
+            grouped(summary.a_second),
+            grouped(summary.a_second * page.samples as f64),
+        )?;
+        text.push_str("  latency     ");
+        for (_, name, share) in QUANTILES {
+            write!(text, " {name} {}  ", readable(summary.quantile(share)))?;
+        }
+        text.truncate(text.trim_end().len());
+        writeln!(
+            text,
+            "\n  first byte   after {:.0} % of it",
+            summary.first_byte_share * 100.0
+        )?;
+    }
+    writeln!(
+        text,
+        "  parsing      {} by this tool",
+        readable(page.parse.as_secs_f64())
+    )?;
+    match summary.cpu_a_scrape {
+        Some(cpu) => writeln!(
+            text,
+            "  server's cpu {} a scrape, with all else that it did",
+            readable(cpu)
+        )?,
+        None => writeln!(
+            text,
+            "  server's cpu not known: there is no process_cpu_seconds_total on the page"
+        )?,
+    }
+    for (why, times) in &target.failures {
+        writeln!(
+            text,
+            "  FAILED       {} times: {why}",
+            grouped(*times as f64)
+        )?;
+    }
+    if let Some(rate) = rate.filter(|rate| summary.a_second < *rate) {
+        writeln!(text, "  TOO SLOW     for {rate} scrapes a second")?;
+    }
+    text.push('\n');
+    histogram(text, &summary.times)?;
+    Ok(())
+}
+
+/// Times in rows of equal factors.
+fn histogram(text: &mut String, times: &[f64]) -> std::fmt::Result {
+    let (Some(&least), Some(&most)) = (times.first(), times.last()) else {
+        return Ok(());
+    };
+    let factor = (most / least).powf(1.0 / ROWS as f64).max(1.05);
+    let mut counts = [0usize; ROWS];
+    for time in times {
+        let row = ((time / least).ln() / factor.ln()) as usize;
+        counts[row.min(ROWS - 1)] += 1;
+    }
+    let last = counts.iter().rposition(|count| *count > 0).unwrap_or(0);
+    let largest = counts.iter().max().copied().unwrap_or(1).max(1);
+    for (row, count) in counts[..=last].iter().enumerate() {
+        let from = least * factor.powi(row as i32);
+        writeln!(
+            text,
+            "  {:>9} │{} {}",
+            readable(from),
+            bar(*count, largest),
+            grouped(*count as f64)
+        )?;
+    }
+    text.push('\n');
+    Ok(())
+}
+
+/// A bar in eighths of a column; what is there at all can be seen.
+fn bar(count: usize, largest: usize) -> String {
+    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    let eighths = (count * COLUMNS * 8).div_ceil(largest);
+    "█".repeat(eighths / 8) + EIGHTHS[eighths % 8]
+}
+
+fn compare(
+    text: &mut String,
+    (first_target, first): (&Target, &Summary),
+    (second_target, second): (&Target, &Summary),
+) -> std::fmt::Result {
+    writeln!(text, "the second against the first, in turn")?;
+    let mut ratio = |name: &str, of: f64, to: f64| {
+        if of.is_finite() && to.is_finite() && to > 0.0 {
+            writeln!(text, "  {name:<14} {:>8.2}", of / to)
+        } else {
+            Ok(())
+        }
+    };
+    for (_, name, share) in QUANTILES {
+        ratio(name, second.quantile(share), first.quantile(share))?;
+    }
+    ratio("bytes", second.mean_bytes, first.mean_bytes)?;
+    ratio(
+        "samples",
+        second_target.page.samples as f64,
+        first_target.page.samples as f64,
+    )?;
+    let cpu = |summary: &Summary| summary.cpu_a_scrape.unwrap_or(f64::NAN);
+    ratio("server's cpu", cpu(second), cpu(first))
+}
+
+pub(super) fn json(targets: &[Target], gzip: bool) -> String {
+    let mut text = String::from("{\"targets\":[");
+    for (index, target) in targets.iter().enumerate() {
+        let separator = if index == 0 { "" } else { "," };
+        text.push_str(separator);
+        one_json(&mut text, target, gzip).expect("a String takes all");
+    }
+    text.push(']');
+    if let [first, second] = targets {
+        let (first, second) = (Summary::of(first), Summary::of(second));
+        let ratio = second.quantile(0.5) / first.quantile(0.5);
+        write!(text, ",\"median_ratio\":{}", number(ratio)).expect("a String takes all");
+    }
+    text.push('}');
+    text
+}
+
+fn one_json(text: &mut String, target: &Target, gzip: bool) -> std::fmt::Result {
+    let (page, summary) = (&target.page, Summary::of(target));
+    let failed: usize = target.failures.iter().map(|(_, times)| times).sum();
+    write!(
+        text,
+        "{{\"url\":{},\"content_type\":{}",
+        quoted(&target.url.text),
+        quoted(&target.first.content_type)
+    )?;
+    write!(text, ",\"gzip\":{}", gzip && target.first.gzip)?;
+    write!(
+        text,
+        ",\"families\":{},\"samples\":{}",
+        page.families, page.samples
+    )?;
+    write!(text, ",\"samples_at_end\":{}", target.samples_at_end)?;
+    let compressed = target.compressed.map_or(f64::NAN, |bytes| bytes as f64);
+    write!(
+        text,
+        ",\"bytes\":{{\"plain\":{},\"compressed\":{}}}",
+        page.bytes,
+        number(compressed)
+    )?;
+    write!(
+        text,
+        ",\"scrapes\":{},\"failed\":{failed}",
+        summary.times.len()
+    )?;
+    write!(text, ",\"scrapes_per_second\":{}", number(summary.a_second))?;
+    write!(
+        text,
+        ",\"samples_per_second\":{}",
+        number(summary.a_second * page.samples as f64)
+    )?;
+    text.push_str(",\"seconds\":{");
+    for (index, (name, _, share)) in QUANTILES.into_iter().enumerate() {
+        let separator = if index == 0 { "" } else { "," };
+        write!(
+            text,
+            "{separator}\"{name}\":{}",
+            number(summary.quantile(share))
+        )?;
+    }
+    write!(
+        text,
+        "}},\"first_byte_share\":{}",
+        number(summary.first_byte_share)
+    )?;
+    write!(
+        text,
+        ",\"parse_seconds\":{}",
+        number(page.parse.as_secs_f64())
+    )?;
+    let cpu = summary.cpu_a_scrape.unwrap_or(f64::NAN);
+    write!(text, ",\"server_cpu_seconds_per_scrape\":{}", number(cpu))?;
+    text.push_str(",\"failures\":[");
+    for (index, (why, times)) in target.failures.iter().enumerate() {
+        let separator = if index == 0 { "" } else { "," };
+        write!(
+            text,
+            "{separator}{{\"why\":{},\"times\":{times}}}",
+            quoted(why)
+        )?;
+    }
+    text.push_str("]}");
+    Ok(())
+}
+
+/// JSON has neither NaN nor infinities.
+fn number(value: f64) -> String {
+    if value.is_finite() {
+        value.to_string()
+    } else {
+        "null".to_owned()
+    }
+}
+
+fn quoted(text: &str) -> String {
+    let mut quoted = Vec::new();
+    json::string(text, &mut quoted).expect("a Vec takes all");
+    String::from_utf8(quoted).expect("it was text, and still is")
+}
+
+/// A time of so many seconds in the unit that fits it.
+fn readable(seconds: f64) -> String {
+    let duration = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    match duration.as_nanos() {
+        0..10_000 => format!("{seconds:.0} ns", seconds = seconds * 1e9),
+        10_000..1_000_000 => format!("{:.0} us", seconds * 1e6),
+        1_000_000..1_000_000_000 => format!("{:.2} ms", seconds * 1e3),
+        _ => format!("{seconds:.2} s"),
+    }
+}
+
+/// A whole number in groups of three digits.
+fn grouped(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let mut grouped = String::new();
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at) % 3 == 0 && digit.is_ascii_digit() {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_for_people() {
+        assert_eq!(grouped(0.4), "0");
+        assert_eq!(grouped(999.0), "999");
+        assert_eq!(grouped(1_234_567.0), "1,234,567");
+        assert_eq!(readable(9.5e-8), "95 ns");
+        assert_eq!(readable(0.000_123_4), "123 us");
+        assert_eq!(readable(0.0123), "12.30 ms");
+        assert_eq!(readable(75.0), "75.00 s");
+    }
+
+    #[test]
+    fn a_histogram_counts_every_scrape_once() {
+        for times in [
+            vec![1e-3],
+            vec![1e-3; 100],
+            (1..=100).map(|n| f64::from(n) * 1e-4).collect(),
+        ] {
+            let mut text = String::new();
+            histogram(&mut text, &times).unwrap();
+            let counted = |line: &str| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap();
+            let total: usize = text
+                .lines()
+                .filter(|line| !line.is_empty())
+                .map(counted)
+                .sum();
+            assert_eq!(total, times.len(), "{text}");
+        }
+        let mut text = String::new();
+        histogram(&mut text, &[]).unwrap();
+        assert_eq!(text, "");
+    }
+
+    #[test]
+    fn json_has_no_number_that_is_none() {
+        assert_eq!(
+            (number(0.5), number(f64::NAN)),
+            ("0.5".to_owned(), "null".to_owned())
+        );
+        assert_eq!(quoted("a\"b"), "\"a\\\"b\"");
+    }
+}

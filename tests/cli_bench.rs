@@ -1,0 +1,235 @@
+//! `stethoscope bench`, as it is run: against our own endpoint, and against
+//! servers that say what they like.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Command, Output};
+
+use stethoscope::Registry;
+use stethoscope::endpoint::{self, Endpoint};
+
+fn bench(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stethoscope"));
+    command
+        .arg("bench")
+        .args(["--for", "200ms"])
+        .args(arguments);
+    command.output().unwrap()
+}
+
+fn out(output: &Output) -> String {
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{:?}: {error}", output.status);
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// Asserts that it can't begin, and gives back the one word about it.
+fn refused(arguments: &[&str]) -> String {
+    let output = bench(arguments);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(output.stdout.is_empty(), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+fn endpoint() -> Endpoint {
+    let registry = Registry::new();
+    let family = registry
+        .counter_family("requests_total", "Requests.", ["path"])
+        .unwrap();
+    for n in 0..100 {
+        family.with([format!("/path/{n}").as_str()]).unwrap();
+    }
+    let cpu = registry
+        .float_gauge("process_cpu_seconds_total", "Processor time.")
+        .unwrap();
+    registry.on_scrape(move || cpu.add(0.001));
+    endpoint::serve(&registry, "127.0.0.1:0").unwrap()
+}
+
+/// A server that sends `answers` one after another, the last again and again,
+/// each on a connection of its own.
+fn saying(answers: Vec<Vec<u8>>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    // It goes with the test's process.
+    std::thread::spawn(move || {
+        let mut answers = answers.into_iter().peekable();
+        let mut answer = Vec::new();
+        for client in listener.incoming() {
+            let mut client = client.unwrap();
+            let _ = client.read(&mut [0; 4096]);
+            if let Some(next) = answers.next() {
+                answer = next;
+            }
+            let _ = client.write_all(&answer);
+        }
+    });
+    address
+}
+
+fn answer(headers: &str, body: &str) -> Vec<u8> {
+    format!("HTTP/1.1 200 OK\r\nConnection: close\r\n{headers}\r\n\r\n{body}").into_bytes()
+}
+
+const TEXT: &str = "Content-Type: text/plain; version=0.0.4";
+
+#[test]
+fn a_report_says_what_a_scrape_costs() {
+    let endpoint = endpoint();
+    let url = endpoint.local_addr().unwrap().to_string();
+    for arguments in [
+        vec![&*url],
+        vec![&*url, "--gzip"],
+        vec![&*url, "--rate", "50"],
+    ] {
+        let report = out(&bench(&arguments));
+        assert!(
+            report.starts_with(&format!("http://{url}/metrics\n")),
+            "{report}"
+        );
+        for word in [
+            "101 samples of 2 families",
+            "plain",
+            "compressed",
+            "median",
+            "99.9 %",
+            "worst",
+            "first byte",
+            "parsing",
+            "a scrape",
+            "│█",
+        ] {
+            assert!(report.contains(word), "{word} in {report}");
+        }
+        assert!(!report.contains("FAILED"), "{report}");
+    }
+}
+
+#[test]
+fn two_endpoints_are_compared_in_turn() {
+    let (first, second) = (endpoint(), endpoint());
+    let [first, second] = [&first, &second].map(|e| e.local_addr().unwrap().to_string());
+    let report = out(&bench(&[&first, "--against", &second]));
+    assert!(
+        report.contains(&first) && report.contains(&second),
+        "{report}"
+    );
+    let (_, comparison) = report.split_once("the second against the first").unwrap();
+    assert!(
+        comparison.contains("median") && comparison.contains("samples            1.00"),
+        "{comparison}"
+    );
+}
+
+#[test]
+fn scripts_get_json() {
+    let endpoint = endpoint();
+    let url = endpoint.local_addr().unwrap().to_string();
+    let json = out(&bench(&[&url, "--against", &url, "--json"]));
+    let json = json.trim();
+    assert!(
+        json.starts_with("{\"targets\":[{\"url\":\"http://") && json.ends_with('}'),
+        "{json}"
+    );
+    for key in [
+        "\"samples\":101",
+        "\"failed\":0",
+        "\"p99\":",
+        "\"first_byte_share\":0.",
+        "\"median_ratio\":",
+        "\"server_cpu_seconds_per_scrape\":0.00",
+    ] {
+        assert!(json.contains(key), "{key} in {json}");
+    }
+    assert_eq!(json.matches('{').count(), json.matches('}').count());
+    assert!(!json.contains("NaN") && !json.contains("inf"), "{json}");
+}
+
+#[test]
+fn a_page_comes_with_a_length_in_chunks_or_up_to_the_end() {
+    let page = "a 1\nb 2\n";
+    let chunks = "4;x=y\r\na 1\n\r\n4\r\nb 2\n\r\n0\r\nTrailer: x\r\n\r\n";
+    for answer in [
+        answer(&format!("{TEXT}\r\nContent-Length: 8"), page),
+        answer(&format!("{TEXT}\r\nTransfer-Encoding: chunked"), chunks),
+        answer(TEXT, page),
+    ] {
+        let address = saying(vec![answer]).to_string();
+        let report = out(&bench(&[&address]));
+        assert!(report.contains("2 samples of 0 families"), "{report}");
+        assert!(report.contains("8 plain; it does not compress"), "{report}");
+    }
+}
+
+#[test]
+fn what_can_not_be_scraped_is_said_in_one_word() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = nobody.local_addr().unwrap().to_string();
+    drop(nobody);
+    assert!(refused(&[&address]).contains("nobody listens there"));
+
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    assert!(refused(&[&address, "--timeout", "100ms"]).contains("within 100ms"));
+
+    let endpoint = endpoint();
+    let url = format!("http://{}/elsewhere", endpoint.local_addr().unwrap());
+    assert!(refused(&[&url]).contains("answered 404: are the metrics at another path?"));
+
+    for (answer, word) in [
+        (
+            answer(
+                "Content-Type: text/html\r\nContent-Length: 15",
+                "<html>no</html>",
+            ),
+            "no page of Prometheus metrics",
+        ),
+        (
+            answer(&format!("{TEXT}\r\nContent-Length: 100"), "a 1\n"),
+            "closed before",
+        ),
+        (
+            answer(
+                &format!("{TEXT}\r\nContent-Length: 4\r\nContent-Encoding: gzip"),
+                "a 1\n",
+            ),
+            "gzip",
+        ),
+        (
+            answer(&format!("{TEXT}\r\nContent-Length: 99999999999"), ""),
+            "larger than",
+        ),
+        (b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(), "does not speak HTTP"),
+        (
+            b"HTTP/1.1 503 Unavailable\r\nContent-Length: 0\r\n\r\n".to_vec(),
+            "answered 503",
+        ),
+        (Vec::new(), "closed before"),
+    ] {
+        let error = refused(&[&saying(vec![answer]).to_string()]);
+        assert!(error.contains(word), "{word} in {error}");
+    }
+    assert!(refused(&["https://localhost/metrics"]).contains("only http"));
+    assert!(refused(&["localhost:1", "--rate", "0"]).contains("above 0"));
+    assert!(refused(&["localhost:1", "--timeout", "1h"]).contains("10s"));
+}
+
+#[test]
+fn an_endpoint_that_changes_its_mind_is_told_apart() {
+    let text = answer(&format!("{TEXT}\r\nContent-Length: 4"), "a 1\n");
+    let other = answer(
+        "Content-Type: application/openmetrics-text; version=1.0.0\r\nContent-Length: 10",
+        "a 1\n# EOF\n",
+    );
+    let fails = b"HTTP/1.1 500 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_vec();
+    // Two probes, then the scrapes.
+    let address = saying(vec![text.clone(), text.clone(), text, fails, other]).to_string();
+    let output = bench(&[&address]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let report = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        report.contains("FAILED       1 times: answered 500"),
+        "{report}"
+    );
+    assert!(report.contains("changed its mind: the page was text/plain; version=0.0.4 and is application/openmetrics-text"), "{report}");
+}
