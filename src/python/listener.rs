@@ -6,7 +6,6 @@
 
 #![allow(unsafe_code)]
 
-use crate::Registry;
 use crate::endpoint::{Builder, Endpoint, Freshness, HandOff, Notifier};
 use pyo3::prelude::*;
 use rustix::event::{EventfdFlags, eventfd};
@@ -92,9 +91,10 @@ struct Inner {
 }
 
 impl Listener {
-    /// Serves the page at listening sockets that are open during this call.
+    /// Serves what `builder` has to serve at listening sockets that are open
+    /// during this call.
     pub(super) fn start(
-        registry: &Registry,
+        builder: Builder,
         sockets: &[RawFd],
         patience: Duration,
     ) -> io::Result<Self> {
@@ -108,7 +108,7 @@ impl Listener {
             owed: Arc::clone(&owed),
             patience,
         };
-        let mut builder = Builder::new(registry)
+        let mut builder = builder
             .freshness(Arc::new(to_loop.clone()))
             .hand_off(Box::new(to_loop));
         for &socket in sockets {

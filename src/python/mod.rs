@@ -14,6 +14,7 @@
 
 mod convert;
 mod digest;
+mod document;
 mod gc;
 mod listener;
 mod own;
@@ -27,6 +28,8 @@ mod _native {
 
     #[pymodule_export]
     use super::digest::Digest;
+    #[pymodule_export]
+    use super::document::Document;
     #[pymodule_export]
     use super::gc::GcWatcher;
     #[pymodule_export]

@@ -2,10 +2,12 @@
 
 use super::convert::{Renderer, duration, value_error};
 use super::digest::Digest;
+use super::document::Document;
 use super::gc::GcWatcher;
 use super::listener::Listener;
 use super::own::Registry;
 use crate::dask::{self, Options, PythonVersion, Role, Sampled};
+use crate::endpoint::Builder;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
@@ -72,13 +74,20 @@ impl Page {
         GcWatcher::new(self.page.gc().clone())
     }
 
-    /// Serves the page on a thread of its own, at sockets that listen already.
-    fn listen(&self, sockets: Vec<RawFd>, freshness: f64) -> PyResult<Listener> {
-        Ok(Listener::start(
-            self.page.registry(),
-            &sockets,
-            duration(freshness)?,
-        )?)
+    /// Serves the page, and documents beside it, on a thread of its own, at
+    /// sockets that listen already.
+    fn listen(
+        &self,
+        sockets: Vec<RawFd>,
+        freshness: f64,
+        documents: Vec<PyRef<'_, Document>>,
+    ) -> PyResult<Listener> {
+        let builder = documents
+            .iter()
+            .fold(Builder::new(self.page.registry()), |builder, document| {
+                builder.document(&document.0)
+            });
+        Ok(Listener::start(builder, &sockets, duration(freshness)?)?)
     }
 
     /// The page as a client with this Accept header wants it, and the content

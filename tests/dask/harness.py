@@ -231,22 +231,15 @@ def same_moment(page: Callable[[], Page], truth: Callable[[], Any]) -> tuple[Pag
 
 
 @contextlib.contextmanager
-def prometheus_server(directory: Path, targets: list[str]) -> Iterator[str]:
-    """Debian's Prometheus scraping `targets` every second; gives its URL."""
+def prometheus_server(directory: Path, configuration: str) -> Iterator[str]:
+    """Debian's Prometheus with this configuration; gives its URL."""
     port = free_port()
-    configuration = directory / "prometheus.yml"
-    configuration.write_text(
-        json.dumps(
-            {
-                "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
-                "scrape_configs": [{"job_name": "dask", "static_configs": [{"targets": targets}]}],
-            }
-        )
-    )
+    path = directory / "prometheus.yml"
+    path.write_text(configuration)
     process = Process(
         [
             "prometheus",
-            f"--config.file={configuration}",
+            f"--config.file={path}",
             f"--storage.tsdb.path={directory / 'tsdb'}",
             f"--web.listen-address={HOST}:{port}",
         ],
@@ -258,6 +251,13 @@ def prometheus_server(directory: Path, targets: list[str]) -> Iterator[str]:
         yield url
     finally:
         process.stop()
+
+
+def scraping(targets: list[str]) -> str:
+    """A configuration of Prometheus that scrapes these every second."""
+    every_second = {"scrape_interval": "1s", "scrape_timeout": "1s"}
+    job = {"job_name": "dask", "static_configs": [{"targets": targets}]}
+    return json.dumps({"global": every_second, "scrape_configs": [job]})
 
 
 def query(prometheus: str, expression: str) -> list[dict]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from distributed import Client, Event
-from harness import Cluster, eventually, prometheus_server, query, same_moment, scrape
+from harness import Cluster, eventually, prometheus_server, query, same_moment, scrape, scraping
 from tasks import block, fail, lengths, nap, wait_for
 
 SCHEDULER_STATES = {"released", "waiting", "no-worker", "queued", "processing", "memory", "erred"}
@@ -188,10 +188,10 @@ def test_every_page_is_one_that_prometheus_takes(busy: Cluster, accepts) -> None
 def test_a_prometheus_server_stores_every_metric(busy: Cluster, prometheus, tmp_path) -> None:
     urls = [busy.scheduler_url, *busy.workers().values()]
     pages = [scrape(url) for url in urls]
-    with prometheus_server(tmp_path, [url.removeprefix("http://") for url in urls]) as server:
+    instances = [url.removeprefix("http://") for url in urls]
+    with prometheus_server(tmp_path, scraping(instances)) as server:
         eventually(lambda: sum(float(s["value"][1]) for s in query(server, "up")) == len(urls))
-        for url, page in zip(urls, pages, strict=True):
-            instance = url.removeprefix("http://")
+        for instance, page in zip(instances, pages, strict=True):
             wanted = {name for name, _ in page.samples}
             stored = query(server, f'count by (__name__) ({{instance="{instance}"}})')
             assert wanted <= {series["metric"]["__name__"] for series in stored}

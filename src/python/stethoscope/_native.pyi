@@ -25,8 +25,11 @@ class Page:
     def gc_watcher(self) -> GcWatcher:
         """What counts garbage collections for this page."""
 
-    def listen(self, sockets: Sequence[int], freshness: float) -> Listener:
-        """Serve the page on a thread of its own, at sockets that listen already.
+    def listen(
+        self, sockets: Sequence[int], freshness: float, documents: Sequence[Document]
+    ) -> Listener:
+        """Serve the page on a thread of its own, at sockets that listen already, and
+        documents beside it.
 
         Their owner keeps them, and must not accept meanwhile. A scrape waits
         at most `freshness` seconds for the event loop.
@@ -43,6 +46,17 @@ class Page:
 
     def exclude(self, registry: Registry) -> bool:
         """Take them off again; whether they were there."""
+
+class Document:
+    """JSON that is served at a path, as it was left."""
+
+    path: str
+    bytes: bytes
+    """What is served."""
+
+    def __init__(self, path: str) -> None: ...
+    def replace(self, bytes: bytes) -> None:
+        """Serve this from now on."""
 
 class Samples:
     """The families of a page whose values samples bring."""

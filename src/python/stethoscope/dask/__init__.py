@@ -22,6 +22,7 @@ How the parts work together:
     takeover.py   the dashboard's port, given to a native thread and back
     route.py      the same page as a route of Dask's own server
     shared.py     on which page metrics of one's own are shown
+    targets.py    where the pages of a cluster are, for Prometheus to find them
 
 The page itself, its cells and its text live in `stethoscope._native`.
 """

@@ -9,13 +9,14 @@ import os
 from contextlib import ExitStack
 from typing import Any
 
-from stethoscope._native import Page
+from stethoscope._native import Document, Page
 from stethoscope.dask import digests, settings, shared
 from stethoscope.dask.probes import PROBES
 from stethoscope.dask.route import add_route
 from stethoscope.dask.sampling import Sampler
 from stethoscope.dask.settings import Settings
 from stethoscope.dask.takeover import TakeOver, Unavailable
+from stethoscope.dask.targets import Targets
 
 logger = logging.getLogger("stethoscope.dask")
 
@@ -83,11 +84,14 @@ class Attachment:
         self._process = os.getpid()
         self._page = Page(role, wanted.window)
         self._sampler = Sampler(server, self._page, PROBES[role])
+        self.targets: Targets | None = None
         with ExitStack() as undo:
             self._watch_gc(undo)
             self._tap_digests(undo, server, DIGESTS[role])
             shared.join(role, self._page)
             undo.callback(shared.leave, self._page)
+            if role == "scheduler":
+                self._list_targets(server)
             self.sample()
             self._sample_in_background(undo, wanted.background_interval)
             self._serve(undo, server, wanted)
@@ -103,8 +107,13 @@ class Attachment:
             self._undo.close()
 
     def sample(self) -> None:
-        """Bring the values of now to the page. On the event loop."""
+        """Bring page and targets up to date. On the event loop."""
         self._sampler.sample()
+        if self.targets is not None:
+            try:
+                self.targets.refresh()
+            except Exception as error:
+                self._lose_targets(error)
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """A page of fresh values, and its content type. On the event loop."""
@@ -139,11 +148,29 @@ class Attachment:
         again()
         undo.callback(lambda: self._timer.cancel())
 
+    def _list_targets(self, scheduler: Any) -> None:
+        try:
+            self.targets = Targets(scheduler)
+        except Exception as error:
+            self._lose_targets(error)
+
+    def _lose_targets(self, error: Exception) -> None:
+        if self.targets is not None:
+            # Better none than some that may be gone.
+            self.targets.document.replace(b"[]")
+            self.targets = None
+        logger.warning("no list of targets: %s: %s", type(error).__name__, error)
+
+    def _documents(self) -> list[Document]:
+        return [] if self.targets is None else [self.targets.document]
+
     def _serve(self, undo: ExitStack, server: Any, wanted: Settings) -> None:
         add_route(undo, server)
         if wanted.serve == settings.TAKE_OVER:
             try:
-                take_over = TakeOver(server, self._page, self.sample, wanted.freshness)
+                take_over = TakeOver(
+                    server, self._page, self.sample, wanted.freshness, self._documents()
+                )
             except Unavailable as why:
                 logger.warning("/metrics is served by Dask's event loop: %s", why)
             else:

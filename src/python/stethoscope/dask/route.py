@@ -1,4 +1,4 @@
-"""The page as a route of Dask's own HTTP server.
+"""The page, and the list of targets, as routes of Dask's own HTTP server.
 
 It answers where the port could not be taken over, and what asks for the page
 on a connection that was handed to Dask before: tornado keeps those.
@@ -11,11 +11,11 @@ from typing import Any
 
 from tornado.web import HTTPError, RequestHandler
 
-PATHS = ("/metrics", "/metrics/")
+from stethoscope.dask import targets
 
 
-class MetricsHandler(RequestHandler):
-    """Answers GET and HEAD with the page of one server."""
+class _Handler(RequestHandler):
+    """Answers GET and HEAD with what one server's attachment has."""
 
     def initialize(self, dask_server: Any = None) -> None:
         self._server = dask_server
@@ -28,19 +28,46 @@ class MetricsHandler(RequestHandler):
         attachment = attach(self._server)
         if attachment is None:
             raise HTTPError(404, reason="stethoscope is switched off")
-        body, content_type = attachment.render(self.request.headers.get("Accept", ""))
+        body, content_type = self.content(attachment)
         self.set_header("Content-Type", content_type)
         self.finish(body)
 
     head = get
 
     def compute_etag(self) -> None:
-        # The page differs at every scrape.
+        # It differs at every scrape.
         return None
 
+    def content(self, attachment: Any) -> tuple[bytes, str]:
+        """The body, and its type."""
+        raise NotImplementedError
+
+
+class MetricsHandler(_Handler):
+    """The page."""
+
+    def content(self, attachment: Any) -> tuple[bytes, str]:
+        return attachment.render(self.request.headers.get("Accept", ""))
+
+
+class TargetsHandler(_Handler):
+    """The list of targets, which schedulers have."""
+
+    def content(self, attachment: Any) -> tuple[bytes, str]:
+        if attachment.targets is None:
+            raise HTTPError(404, reason="a worker does not know the others")
+        attachment.sample()
+        return attachment.targets.document.bytes, "application/json"
+
+
+_HANDLERS = {
+    "/metrics": MetricsHandler,
+    "/metrics/": MetricsHandler,
+    targets.PATH: TargetsHandler,
+}
 
 #: What `distributed.*.http.routes` reads.
-ROUTES = [(path, MetricsHandler, {}) for path in PATHS]
+ROUTES = [(path, handler, {}) for path, handler in _HANDLERS.items()]
 
 
 def add_route(undo: ExitStack, server: Any) -> None:
@@ -51,9 +78,13 @@ def add_route(undo: ExitStack, server: Any) -> None:
     application = server.http_application
     rules = application.default_router.rules
     before = list(rules)
-    paths = dict.fromkeys(base + path for base in ("", _prefix(application)) for path in PATHS)
+    routes = {
+        base + path: handler
+        for base in ("", _prefix(application))
+        for path, handler in _HANDLERS.items()
+    }
     application.add_handlers(
-        r".*$", [(path, MetricsHandler, {"dask_server": server}) for path in paths]
+        r".*$", [(path, handler, {"dask_server": server}) for path, handler in routes.items()]
     )
     for rule in rules:
         if rule not in before:

@@ -17,11 +17,11 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from stethoscope._native import Page
+from stethoscope._native import Document, Page
 
 
 class Unavailable(Exception):
@@ -40,11 +40,13 @@ class TakeOver:
         page: Page,
         sample: Callable[[], None],
         freshness: float,
+        documents: Sequence[Document] = (),
     ) -> None:
         """Take the port of `server.http_server` over.
 
-        `sample` brings fresh values to the page; `freshness` is how many
-        seconds a scrape waits for it at most.
+        `sample` brings fresh values to the page and to the documents that are
+        served beside it; `freshness` is how many seconds a scrape waits for it
+        at most.
         """
         try:
             http = server.http_server
@@ -64,7 +66,7 @@ class TakeOver:
         self._sockets = sockets
         self._sample = sample
         self._loop = asyncio.get_running_loop()
-        self._listener = page.listen(list(sockets), freshness)
+        self._listener = page.listen(list(sockets), freshness, documents)
         self._undo = ExitStack()
         self._undo.callback(self._listener.stop)
         self._loop.add_reader(self._listener.wake_fd, self._woken)
