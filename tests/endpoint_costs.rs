@@ -214,3 +214,38 @@ fn a_crowd_holds_no_more_memory_than_the_bounds_allow() {
     );
     drop(endpoint);
 }
+
+#[test]
+fn a_process_without_descriptors_goes_on_answering() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let registry = registry();
+    let (endpoint, address) = serve(&registry, Limits::default());
+    let mut buffer = vec![0; 1 << 20];
+    let get = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n";
+
+    let mut idle = [(); 10].map(|()| connect(address));
+    for stream in &mut idle {
+        assert!(ask(stream, get, &mut buffer) > 1000);
+    }
+    let allowed = getrlimit(Resource::Nofile);
+    let few = Rlimit {
+        // The count has one open itself, which is left for a new client.
+        current: Some(descriptors() as u64),
+        ..allowed
+    };
+    setrlimit(Resource::Nofile, few).unwrap();
+    // The endpoint has to give up one that is idle for its end of this.
+    let mut asking = connect(address);
+    let answered = ask(&mut asking, get, &mut buffer);
+    setrlimit(Resource::Nofile, allowed).unwrap();
+    assert!(answered > 1000);
+
+    let page_len = ask(&mut asking, get, &mut buffer);
+    let page = std::str::from_utf8(&buffer[..page_len]).unwrap();
+    let series = "stethoscope_http_connections_dropped_total{reason=\"descriptors\"} ";
+    let (_, value) = page.split_once(series).unwrap();
+    assert!(!value.starts_with('0'), "{series}{value}");
+    drop(endpoint);
+}

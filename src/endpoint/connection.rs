@@ -64,6 +64,8 @@ pub(super) struct Connection {
     pub(super) looked_at: usize,
     /// Whether more may have come since the last look.
     pub(super) input_pending: bool,
+    /// Whether it is to be taken up in the next turn.
+    pub(super) in_next_turn: bool,
     /// Whether the client will send nothing more.
     pub(super) peer_finished: bool,
     /// What the request under way wants.
@@ -89,6 +91,7 @@ impl Connection {
             answered: false,
             looked_at: 0,
             input_pending: false,
+            in_next_turn: false,
             peer_finished: false,
             wanted: None,
             after: After::Close,

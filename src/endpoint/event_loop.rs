@@ -2,19 +2,20 @@
 //!
 //! A turn waits for readiness, looks at every connection that has some, takes
 //! their requests, and then makes the pages that are wanted (`scrapes.rs`): a
-//! page is always made after the last request that it answers. What could go
+//! page is always made after the last request that it answers. Who comes is let
+//! in by `admission.rs`, who goes is seen off by `endings.rs`. What could go
 //! on for longer, like a client that sends many requests at once, is broken
 //! off and taken up in the next turn, so that nobody waits for it.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
-use super::connection::{Connection, Phase, Sent};
+use super::connection::{Phase, Sent};
 use super::document::Document;
 use super::hand_off::HandOff;
 use super::handle::Shared;
@@ -33,20 +34,11 @@ const FIRST_LISTENER: usize = 1;
 
 /// Events taken from the kernel in one turn.
 const EVENTS: usize = 256;
-/// Connections accepted from one listener, and times that one connection is
-/// written to, before others have their turn.
-const ACCEPTS_IN_A_TURN: usize = 64;
+/// Times that one connection is written to before others have their turn.
 const WRITES_IN_A_TURN: usize = 16;
-/// How long a listener rests when the process has no file descriptor left. The
-/// kernel keeps the connections for us meanwhile.
-const DESCRIPTOR_REST: Duration = Duration::from_millis(100);
 /// How long a refused client may go on sending, and how much.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_READS_IN_A_TURN: usize = 16;
-/// How long a client that is reading may go on after a shutdown.
-const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
-/// How long a client has to have read nothing to lose its place to another.
-const STALLED: Duration = Duration::from_secs(1);
 
 /// Who answers requests that are not for the metrics.
 pub(super) struct Others {
@@ -64,20 +56,20 @@ pub(super) struct EventLoop {
     pub(super) slots: Slots,
     pub(super) scrapes: Scrapes,
     pub(super) date: Date,
-    listeners: Vec<Listener>,
+    pub(super) listeners: Vec<Listener>,
     others: Others,
     /// What came in, looked at and forgotten.
     scratch: Vec<u8>,
     /// What is to be taken up again in the next turn.
     again: Vec<Key>,
-    accept_again: Vec<usize>,
+    pub(super) accept_again: Vec<usize>,
     /// Whose time is up, while they are ended.
-    late: Vec<(Key, Phase)>,
+    pub(super) late: Vec<(Key, Phase)>,
     /// When listeners that rest are looked at again.
-    rested: Option<Instant>,
+    pub(super) rested: Option<Instant>,
     /// No deadline of a connection is before this.
-    next_deadline: Option<Instant>,
-    closing: bool,
+    pub(super) next_deadline: Option<Instant>,
+    pub(super) closing: bool,
 }
 
 impl EventLoop {
@@ -140,11 +132,19 @@ impl EventLoop {
                         }
                     }
                     None if event.token() == WAKER => {}
-                    None => turn_accept.push(event.token().0 - FIRST_LISTENER),
+                    None => {
+                        let at = event.token().0 - FIRST_LISTENER;
+                        if !turn_accept.contains(&at) {
+                            turn_accept.push(at);
+                        }
+                    }
                 }
             }
             for key in turn_again.drain(..) {
-                self.advance(key, now);
+                if let Some(connection) = self.slots.get_mut(key) {
+                    connection.in_next_turn = false;
+                    self.advance(key, now);
+                }
             }
             for listener in turn_accept.drain(..) {
                 self.accept(listener, now);
@@ -177,79 +177,12 @@ impl EventLoop {
         .map(|until| until.saturating_duration_since(now))
     }
 
-    fn accept(&mut self, at: usize, now: Instant) {
-        for _ in 0..ACCEPTS_IN_A_TURN {
-            let Some(listener) = self.listeners.get(at) else {
-                return;
-            };
-            let error = match listener.accept() {
-                Ok(socket) => {
-                    self.admit(socket, now);
-                    continue;
-                }
-                Err(error) => error,
-            };
-            match error.kind() {
-                io::ErrorKind::WouldBlock => return,
-                // Its client gave up meanwhile; the next may be there.
-                io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
-                // No descriptor, or no memory, for one more. If no connection
-                // can be spared, wait for the process to be better off: to try
-                // again at once would take all of the processor for nothing.
-                _ => {
-                    if !self.evict(Dropped::Descriptors, now) {
-                        self.rested = Some(now + DESCRIPTOR_REST);
-                        return;
-                    }
-                }
-            }
+    /// Takes a connection up again when the others have had their turn.
+    pub(super) fn advance_in_next_turn(&mut self, key: Key) {
+        let connection = self.slots.get_mut(key);
+        if connection.is_some_and(|c| !std::mem::replace(&mut c.in_next_turn, true)) {
+            self.again.push(key);
         }
-        self.accept_again.push(at);
-    }
-
-    fn admit(&mut self, socket: OwnedFd, now: Instant) {
-        self.meters.accepted.inc();
-        let full = self.slots.len() >= self.limits.connections;
-        let full = full && !self.evict(Dropped::Connections, now);
-        let deadline = now + self.limits.header_time;
-        let key = self
-            .slots
-            .insert(|buffer| Connection::new(socket, buffer, now, deadline));
-        self.meters.connections.set(self.slots.len() as i64);
-        self.note_deadline(deadline);
-        let connection = self.slots.get_mut(key).expect("it was just put in");
-        if connection
-            .register(self.poll.registry(), key.token())
-            .is_err()
-        {
-            self.meters.dropped(Dropped::Descriptors);
-            self.close(key);
-        } else if full {
-            self.meters.dropped(Dropped::Connections);
-            self.refuse(key, Refusal::Busy, now);
-        }
-    }
-
-    /// Ends the connection that is least missed, to make room.
-    fn evict(&mut self, why: Dropped, now: Instant) -> bool {
-        let rank = |connection: &Connection| match connection.phase() {
-            Phase::Lingering => Some(0),
-            Phase::Idle if connection.answered => Some(1),
-            Phase::Idle | Phase::Reading => Some(2),
-            Phase::Writing if connection.since() + STALLED < now => Some(3),
-            Phase::Writing | Phase::Waiting => None,
-        };
-        let least_missed = self
-            .slots
-            .iter()
-            .filter_map(|(key, connection)| Some((rank(connection)?, connection.since(), key)))
-            .min_by_key(|(rank, since, _)| (*rank, *since));
-        let Some((_, _, key)) = least_missed else {
-            return false;
-        };
-        self.meters.dropped(why);
-        self.cut(key);
-        true
     }
 
     /// Takes a connection as far as it goes now.
@@ -277,7 +210,7 @@ impl EventLoop {
             Ok(peeked) => peeked,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                return self.again.push(key);
+                return self.advance_in_next_turn(key);
             }
             Err(_) => return self.close(key),
         };
@@ -391,7 +324,7 @@ impl EventLoop {
     }
 
     /// Refuses what can't be understood: the connection ends with it.
-    fn refuse(&mut self, key: Key, refusal: Refusal, now: Instant) {
+    pub(super) fn refuse(&mut self, key: Key, refusal: Refusal, now: Instant) {
         if let Some(connection) = self.slots.get_mut(key) {
             connection.after = After::Close;
             self.answer_no(key, refusal, true, now);
@@ -426,7 +359,7 @@ impl EventLoop {
                 Err(_) => return self.close(key),
             }
         }
-        self.again.push(key);
+        self.advance_in_next_turn(key);
     }
 
     /// An answer is on its way as a whole.
@@ -440,7 +373,7 @@ impl EventLoop {
         match connection.after {
             After::KeepAlive { .. } if !self.closing => {
                 if connection.input_pending || connection.peer_finished {
-                    self.again.push(key);
+                    self.advance_in_next_turn(key);
                 }
                 self.note_deadline(now + self.limits.idle_time);
             }
@@ -470,112 +403,6 @@ impl EventLoop {
                 Err(_) => return self.close(key),
             }
         }
-        self.again.push(key);
+        self.advance_in_next_turn(key);
     }
-
-    /// Ends what has had its time.
-    fn expire(&mut self, now: Instant) {
-        if self.rested.is_some_and(|until| until <= now) {
-            self.rested = None;
-            self.accept_again.extend(0..self.listeners.len());
-        }
-        if self.next_deadline.is_none_or(|next| next > now) {
-            return;
-        }
-        self.next_deadline = None;
-        let mut late = std::mem::take(&mut self.late);
-        for (key, connection) in self.slots.iter() {
-            match connection.deadline() {
-                Some(deadline) if deadline <= now => late.push((key, connection.phase())),
-                Some(deadline) => self.next_deadline = earlier(self.next_deadline, deadline),
-                None => {}
-            }
-        }
-        for (key, phase) in late.drain(..) {
-            self.end_late(key, phase, now);
-        }
-        self.late = late;
-    }
-
-    fn end_late(&mut self, key: Key, phase: Phase, now: Instant) {
-        match phase {
-            Phase::Lingering => self.close(key),
-            Phase::Reading => {
-                self.meters.dropped(Dropped::HeaderTime);
-                self.refuse(key, Refusal::TooSlow, now);
-            }
-            Phase::Idle => {
-                let answered = self.slots.get_mut(key).is_some_and(|c| c.answered);
-                let why = if answered {
-                    Dropped::IdleTime
-                } else {
-                    Dropped::HeaderTime
-                };
-                self.meters.dropped(why);
-                self.close(key);
-            }
-            Phase::Writing | Phase::Waiting => {
-                self.meters.dropped(Dropped::WriteTime);
-                self.cut(key);
-            }
-        }
-    }
-
-    /// Stops listening, ends what is idle, and lets answers be read.
-    fn close_down(&mut self, now: Instant) {
-        self.closing = true;
-        for listener in self.listeners.drain(..) {
-            // Whoever lent it, or a forked child, may have it open: closing
-            // alone would leave it registered.
-            let fd = listener.as_fd().as_raw_fd();
-            let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
-        }
-        self.scrapes.stop_waiting();
-        let open: Vec<(Key, Phase)> = self.slots.iter().map(|(key, c)| (key, c.phase())).collect();
-        for (key, phase) in open {
-            match phase {
-                Phase::Idle | Phase::Reading | Phase::Lingering => self.close(key),
-                Phase::Waiting | Phase::Writing => {
-                    if let Some(connection) = self.slots.get_mut(key) {
-                        connection.hurry(now + SHUTDOWN_GRACE);
-                    }
-                    self.note_deadline(now + SHUTDOWN_GRACE);
-                }
-            }
-        }
-    }
-
-    pub(super) fn note_deadline(&mut self, deadline: Instant) {
-        self.next_deadline = earlier(self.next_deadline, deadline);
-    }
-
-    /// Ends a connection whose client is not to get the rest, if it is getting
-    /// any: what is unsent is thrown away.
-    pub(super) fn cut(&mut self, key: Key) {
-        if let Some(connection) = self.slots.get_mut(key) {
-            connection.cut();
-            self.close(key);
-        }
-    }
-
-    fn close(&mut self, key: Key) {
-        // Dropping the socket closes it.
-        self.take(key);
-    }
-
-    /// Takes a connection out, and all that it holds but its socket.
-    fn take(&mut self, key: Key) -> Option<OwnedFd> {
-        let connection = self.slots.remove(key)?;
-        if let Some(page) = connection.page() {
-            self.scrapes.release(page);
-        }
-        let (socket, buffer) = connection.deregister(self.poll.registry());
-        self.slots.recycle(key, buffer);
-        self.meters.connections.set(self.slots.len() as i64);
-        Some(socket)
-    }
-}
-
-fn earlier(next: Option<Instant>, deadline: Instant) -> Option<Instant> {
-    Some(next.map_or(deadline, |next| next.min(deadline)))
 }

@@ -1,7 +1,7 @@
 //! What the endpoint counts of itself.
 
 use super::response::Status;
-use crate::cell::{Counter, Gauge};
+use crate::cell::{Buckets, Counter, Gauge, Histogram};
 use crate::{Family, Handle, RegisterError, Registry};
 
 /// Why a connection was ended before its client wanted. Named like the
@@ -37,6 +37,8 @@ pub(super) struct Meters {
     pub(super) connections: Handle<Gauge>,
     pub(super) accepted: Handle<Counter>,
     pub(super) handed_over: Handle<Counter>,
+    /// How long it took to make a page.
+    pub(super) page_seconds: Handle<Histogram>,
     dropped: [Handle<Counter>; Dropped::ALL.len()],
     responses: Family<Counter>,
     ok: Handle<Counter>,
@@ -68,6 +70,14 @@ impl Meters {
                 "stethoscope_http_connections_handed_over_total",
                 "Connections handed over because their request was not for the metrics.",
             )?,
+            page_seconds: registry
+                .family(
+                    "stethoscope_http_page_seconds",
+                    "Time to make a page, hooks included.",
+                )
+                .unit("seconds")
+                .options(page_times())
+                .register_single()?,
             dropped: Dropped::ALL.map(|(_, reason)| dropped.with([reason]).expect(few)),
             ok: responses.with(["200"]).expect(few),
             responses,
@@ -87,6 +97,11 @@ impl Meters {
             counter.inc();
         }
     }
+}
+
+/// From 16 us, a small page, to 4 s, an extraordinary one.
+fn page_times() -> Buckets {
+    Buckets::exponential(16e-6, 4.0, 10).expect("ascending")
 }
 
 #[cfg(test)]

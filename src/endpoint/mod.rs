@@ -1,7 +1,9 @@
 //! The listener: one thread, one poll loop, and the hand-off of what is not ours.
 
+mod admission;
 mod connection;
 mod document;
+mod endings;
 mod event_loop;
 mod gzip;
 mod hand_off;

@@ -153,6 +153,7 @@ impl EventLoop {
             ..
         } = &mut self.scrapes;
         let page = pool.take();
+        let begun = Instant::now();
         let into = pool.bytes_mut(page);
         // A hook of the host's may panic; that is no reason to go silent for
         // good. Half a page is thrown away, and a hook runs anew each time.
@@ -161,6 +162,9 @@ impl EventLoop {
             pool.release(page);
             return Err(Refusal::Panicked);
         }
+        self.meters
+            .page_seconds
+            .observe(begun.elapsed().as_secs_f64());
         Ok(page)
     }
 
