@@ -18,6 +18,13 @@ pub fn escape_label(value: &str, into: &mut Vec<u8>) {
     escape(value.as_bytes(), quoted_end, into);
 }
 
+/// Appends a label value or a name in quotes.
+pub fn quote(value: &str, into: &mut Vec<u8>) {
+    into.push(b'"');
+    escape_label(value, into);
+    into.push(b'"');
+}
+
 /// The value of a label, or the name, that stands between quotes as `escaped`.
 /// Copies only where there is something to unescape.
 ///

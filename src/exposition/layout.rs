@@ -11,7 +11,7 @@
 //! when a series joins. The sample lines are the same in every format, so one
 //! arena serves all; what differs stands in the heads.
 
-use super::escape::{escape_help, escape_label};
+use super::escape::{escape_help, quote};
 use super::format::{Escaping, Format};
 use super::name_scheme::{escape_label_name, escape_name};
 use super::number::{self, MAX_LEN, SCRATCH};
@@ -235,15 +235,13 @@ fn push_label(written_name: &str, value: &str, into: &mut Vec<u8>) {
         into.push(b',');
     }
     into.extend_from_slice(written_name.as_bytes());
-    into.extend_from_slice(b"=\"");
-    escape_label(value, into);
-    into.push(b'"');
+    into.push(b'=');
+    quote(value, into);
 }
 
 fn quoted(name: &str) -> String {
-    let mut quoted = b"\"".to_vec();
-    escape_label(name, &mut quoted);
-    quoted.push(b'"');
+    let mut quoted = Vec::new();
+    quote(name, &mut quoted);
     String::from_utf8(quoted).expect("escaping UTF-8 gives UTF-8")
 }
 
@@ -268,8 +266,14 @@ fn written_name(metric: &str, escaping: Escaping) -> SampleName {
     }
 }
 
+/// The family's name with a suffix. The suffix is not escaped, or readers would
+/// not know it: under dots `_bucket` would become `__bucket`.
 fn sample_name(source: &dyn Source, escaping: Escaping, suffix: &str) -> SampleName {
-    written_name(&format!("{}{suffix}", source.descriptor().name), escaping)
+    let name = &source.descriptor().name;
+    match written_name(name, escaping) {
+        SampleName::Plain(written) => SampleName::Plain(written + suffix),
+        SampleName::Quoted(_) => SampleName::Quoted(quoted(&format!("{name}{suffix}"))),
+    }
 }
 
 fn templates(source: &dyn Source, escaping: Escaping) -> Vec<Template> {

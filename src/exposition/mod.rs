@@ -7,6 +7,7 @@ mod layout;
 pub mod name_scheme;
 pub mod number;
 pub mod parser;
+pub mod rewrite;
 mod scan;
 mod scraper;
 pub mod validate;

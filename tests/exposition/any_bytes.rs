@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 /// Pieces of pages: strung together at random they make good lines, and lines
 /// that go wrong at every place where a line can.
-fn scraps() -> impl Strategy<Value = Vec<u8>> {
+pub(crate) fn scraps() -> impl Strategy<Value = Vec<u8>> {
     let scrap = prop_oneof![
         8 => prop::sample::select(vec![
             "a", "b_total", "a_bucket", "le", "{", "}", "\"", "=", "=\"", ",", " ", "\n", "\\", "\\n",

@@ -7,4 +7,5 @@ mod any_bytes;
 mod grammar;
 mod lints;
 mod numbers;
+mod round_trip;
 mod rules;

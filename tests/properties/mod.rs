@@ -4,5 +4,7 @@
 
 #![allow(dead_code, unreachable_pub)] // each includer calls those it is about
 
+pub mod dice;
 pub mod numbers;
 pub mod parsing;
+pub mod round_trip;

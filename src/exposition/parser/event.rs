@@ -86,18 +86,36 @@ pub enum MetricType {
 
 impl MetricType {
     /// The word of a TYPE line, in the text formats or in OpenMetrics.
-    pub(crate) fn read(word: &[u8], openmetrics: bool) -> Option<Self> {
-        Some(match (word, openmetrics) {
-            (b"counter", _) => Self::Counter,
-            (b"gauge", _) => Self::Gauge,
-            (b"histogram", _) => Self::Histogram,
-            (b"summary", _) => Self::Summary,
-            (b"untyped", false) | (b"unknown", true) => Self::Unknown,
-            (b"gaugehistogram", true) => Self::GaugeHistogram,
-            (b"info", true) => Self::Info,
-            (b"stateset", true) => Self::StateSet,
-            _ => return None,
-        })
+    pub(in crate::exposition) fn word(self, openmetrics: bool) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+            Self::Summary => "summary",
+            Self::GaugeHistogram => "gaugehistogram",
+            Self::Info => "info",
+            Self::StateSet => "stateset",
+            Self::Unknown if openmetrics => "unknown",
+            Self::Unknown => "untyped",
+        }
+    }
+
+    /// The type of which this is the word.
+    pub(super) fn read(word: &[u8], openmetrics: bool) -> Option<Self> {
+        const TYPES: [MetricType; 8] = [
+            MetricType::Counter,
+            MetricType::Gauge,
+            MetricType::Histogram,
+            MetricType::Summary,
+            MetricType::Unknown,
+            // From here on of OpenMetrics only.
+            MetricType::GaugeHistogram,
+            MetricType::Info,
+            MetricType::StateSet,
+        ];
+        let types = &TYPES[..if openmetrics { 8 } else { 5 }];
+        let is_word = |kind: &&Self| kind.word(openmetrics).as_bytes() == word;
+        types.iter().find(is_word).copied()
     }
 }
 

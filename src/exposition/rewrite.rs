@@ -1,0 +1,151 @@
+//! Events back to text: a page as our writer would have written it.
+//!
+//! What it says stays as it is; how it says it becomes canonical: one blank
+//! between tokens, no blank lines, numbers and escapes in their one spelling,
+//! names in quotes only where they must be. So two pages that say the same are
+//! the same bytes, and a page rewritten twice is the page rewritten once.
+
+use super::Format;
+use super::escape::{escape_help, quote};
+use super::number;
+use super::parser::{self, Error, Event, Labels, Options, Sample, Timestamp};
+use crate::name;
+use std::borrow::Borrow;
+
+/// Reads a page and writes it again, in its own format.
+///
+/// ```
+/// use stethoscope::exposition::{Format, rewrite::rewrite};
+///
+/// let page = "#  TYPE jobs\tgauge\n\njobs { queue = \"a\" , } 1.50e1\n";
+/// assert_eq!(
+///     rewrite(page, Format::Text)?,
+///     b"# TYPE jobs gauge\njobs{queue=\"a\"} 15\n"
+/// );
+/// # Ok::<_, stethoscope::exposition::parser::Error>(())
+/// ```
+pub fn rewrite<T: AsRef<[u8]> + ?Sized>(
+    page: &T,
+    options: impl Into<Options>,
+) -> Result<Vec<u8>, Error> {
+    let options = options.into();
+    let mut parser = parser::parse(page, options);
+    let mut rewritten = Vec::new();
+    while let Some(lent) = parser.lend() {
+        let (_, event) = lent?;
+        write_event(&event, options.format, &mut rewritten);
+    }
+    Ok(rewritten)
+}
+
+/// Appends the line of an event, as it is written in `format`. The event must
+/// be one that the format has.
+pub fn write_event<'a, S: Borrow<Sample<'a>>>(
+    event: &Event<'a, S>,
+    format: Format,
+    into: &mut Vec<u8>,
+) {
+    let openmetrics = format == Format::OpenMetrics;
+    match event {
+        Event::Help { name, text } => {
+            metadata("# HELP ", name, into);
+            // OpenMetrics wants the blank even before no text.
+            if openmetrics || !text.is_empty() {
+                into.push(b' ');
+            }
+            escape_help(text, openmetrics, into);
+        }
+        Event::Type { name, kind } => {
+            metadata("# TYPE ", name, into);
+            into.push(b' ');
+            into.extend_from_slice(kind.word(openmetrics).as_bytes());
+        }
+        Event::Unit { name, unit } => {
+            metadata("# UNIT ", name, into);
+            into.push(b' ');
+            into.extend_from_slice(unit.as_bytes());
+        }
+        Event::Comment { text } => {
+            into.push(b'#');
+            into.extend_from_slice(text);
+        }
+        Event::Sample(sample) => write_sample(sample.borrow(), into),
+        Event::Eof => into.extend_from_slice(b"# EOF"),
+    }
+    into.push(b'\n');
+}
+
+fn metadata(keyword: &str, metric: &str, into: &mut Vec<u8>) {
+    into.extend_from_slice(keyword.as_bytes());
+    if name::is_classic_metric_name(metric) {
+        into.extend_from_slice(metric.as_bytes());
+    } else {
+        quote(metric, into);
+    }
+}
+
+fn write_sample(sample: &Sample<'_>, into: &mut Vec<u8>) {
+    let metric = sample.name();
+    if name::is_classic_metric_name(&metric) {
+        into.extend_from_slice(metric.as_bytes());
+        if sample.labels().next().is_some() {
+            into.push(b'{');
+            labels(sample.labels(), into);
+            into.push(b'}');
+        }
+    } else {
+        into.push(b'{');
+        quote(&metric, into);
+        if sample.labels().next().is_some() {
+            into.push(b',');
+            labels(sample.labels(), into);
+        }
+        into.push(b'}');
+    }
+    into.push(b' ');
+    // An integer beyond 2^53 is exact as text only.
+    match sample.value_text().parse::<i128>() {
+        Ok(integer) if integer != 0 => match (u64::try_from(integer), i64::try_from(integer)) {
+            (Ok(integer), _) => print(number::print_u64(integer), into),
+            (_, Ok(integer)) => print(number::print_i64(integer), into),
+            _ => print(number::print_f64(sample.value()), into),
+        },
+        _ => print(number::print_f64(sample.value()), into),
+    }
+    if let Some(timestamp) = sample.timestamp() {
+        into.push(b' ');
+        match timestamp {
+            Timestamp::Millis(millis) => print(number::print_i64(millis), into),
+            Timestamp::Seconds(seconds) => print(number::print_f64(seconds), into),
+        }
+    }
+    if let Some(exemplar) = sample.exemplar() {
+        into.extend_from_slice(b" # {");
+        labels(exemplar.labels(), into);
+        into.extend_from_slice(b"} ");
+        print(number::print_f64(exemplar.value()), into);
+        if let Some(seconds) = exemplar.timestamp() {
+            into.push(b' ');
+            print(number::print_f64(seconds), into);
+        }
+    }
+}
+
+fn labels(labels: Labels<'_>, into: &mut Vec<u8>) {
+    for (index, label) in labels.enumerate() {
+        if index > 0 {
+            into.push(b',');
+        }
+        if name::is_classic_label_name(&label.name) {
+            into.extend_from_slice(label.name.as_bytes());
+        } else {
+            quote(&label.name, into);
+        }
+        into.push(b'=');
+        quote(&label.value, into);
+    }
+}
+
+fn print(number: number::Printed, into: &mut Vec<u8>) {
+    into.extend_from_slice(number.as_bytes());
+}
