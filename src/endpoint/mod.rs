@@ -1,4 +1,55 @@
 //! The listener: one thread, one poll loop, and the hand-off of what is not ours.
+//!
+//! ```text
+//! client ──> kernel ──peek──> whose is it? ── another's ──> HandOff, untouched
+//!                               │ ours, and whole
+//!                               ▼
+//!                  what does it want? ── nothing we have ──> 4xx, in words
+//!                               │ format, families, gzip
+//!                               ▼
+//!            fresh values? ── not yet ──> parked, while others go on
+//!                               │ yes, or waited long enough
+//!                               ▼
+//!        Scraper ──> page, one for all who ask for it now ──> gzip ──> client
+//! ```
+//!
+//! A request stays in the kernel's buffer until its head is whole and known to
+//! be ours: a connection costs no memory for what comes in, and one that is for
+//! somebody else can be given away with every byte that it brought. A page is
+//! held once, however many are sending it. Nothing that a client does or leaves
+//! undone holds up another, and all that is held has a bound ([`Limits`]). On a
+//! connection that is kept alive a request allocates nothing, compressed or not.
+//!
+//! What is there:
+//!
+//! | path | what |
+//! |---|---|
+//! | `/metrics`, `/metrics/` | the page, in the format that the `Accept` header asks for; tables for a browser |
+//! | `/metrics?name[]=a&name[]=b` | of these families only |
+//! | `/` | what is here, unless everything else is handed over |
+//!
+//! HTTP/1.0 and 1.1, `GET` and `HEAD`, kept alive and pipelined. Requests that
+//! two readers could take for different ones (bodies, lengths given twice, bare
+//! line feeds, folded headers) are refused, and their connection is closed.
+//!
+//! ```
+//! use std::time::Duration;
+//! use stethoscope::Registry;
+//! use stethoscope::endpoint::{Builder, Limits};
+//!
+//! let registry = Registry::new();
+//! let endpoint = Builder::new(&registry)
+//!     .listen("127.0.0.1:0")?
+//!     .limits(Limits { connections: 64, ..Limits::default() })
+//!     .metrics(true) // what it counts of itself, on the same page
+//!     .spawn()?;
+//! println!("http://{}/metrics", endpoint.local_addr().unwrap());
+//! endpoint.shutdown();
+//! endpoint.join()?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! Those who run an HTTP server already take a [`Responder`] instead.
 
 mod admission;
 mod connection;
@@ -43,9 +94,22 @@ use listener::Listener;
 use meters::Meters;
 use scrapes::Scrapes;
 
-/// Serves a registry's metrics at `/metrics` of an address, on a thread of its own.
+/// Serves a registry's metrics at `/metrics` of an address, on a thread of its
+/// own: `"0.0.0.0:9000"`, `"[::]:9000"` (IPv4 too), `"localhost:9000"` (all that
+/// the name stands for). A [`Builder`] has more to say.
+///
+/// # Errors
+/// As [`Builder::listen`] and [`Builder::spawn`].
 pub fn serve(registry: &Registry, address: impl ToSocketAddrs) -> io::Result<Endpoint> {
     Builder::new(registry).listen(address)?.spawn()
+}
+
+/// What holds for the reading of any bytes as a request: the fuzz target's
+/// property, which the tests check too.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub fn check_request_reading(bytes: &[u8]) {
+    request::check_reading(bytes);
 }
 
 /// What an endpoint listens at, and how it behaves.
@@ -126,8 +190,10 @@ impl Builder {
     }
 
     /// Puts what the endpoint counts of itself on the page, as families whose
-    /// names begin with `stethoscope_http_`. A registry can have those of one
-    /// endpoint.
+    /// names begin with `stethoscope_http_`: connections that are open, accepted,
+    /// handed over, and dropped by a bound (by `reason`, named like the
+    /// [`Limits`]); responses by `code`; the time to make a page. A registry can
+    /// have those of one endpoint.
     pub fn metrics(mut self, on_the_page: bool) -> Self {
         self.metrics = on_the_page;
         self
