@@ -9,6 +9,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -307,9 +308,12 @@ impl EventLoop {
         else {
             return;
         };
-        match hand_off.hand_off(socket) {
-            Ok(()) => self.meters.handed_over.inc(),
-            Err(socket) => {
+        // A host that panics has taken the connection, and lost it.
+        let handed = catch_unwind(AssertUnwindSafe(|| hand_off.hand_off(socket)));
+        match handed {
+            Ok(Ok(())) => self.meters.handed_over.inc(),
+            Err(_) => self.meters.dropped(Dropped::HandOff),
+            Ok(Err(socket)) => {
                 self.meters.dropped(Dropped::HandOff);
                 self.meters.responded(Refusal::HandOff.status());
                 let mut answer = Vec::new();

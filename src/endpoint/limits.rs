@@ -1,5 +1,6 @@
 //! What the endpoint holds at most, and how long it waits.
 
+use std::io;
 use std::time::Duration;
 
 /// The bounds of an endpoint: whatever clients do, it holds no more than this.
@@ -52,5 +53,31 @@ impl Default for Limits {
             idle_time: Duration::from_secs(300),
             pages: 8,
         }
+    }
+}
+
+/// As good as for ever, and still a moment that a clock can name.
+const A_YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Fewer bytes have no room for a request line and a `Host`.
+const LEAST_HEADER_BYTES: usize = 128;
+
+impl Limits {
+    /// The bounds as the loop can keep them, or what is wrong with them.
+    pub(super) fn checked(self) -> io::Result<Self> {
+        let wrong = if self.header_bytes < LEAST_HEADER_BYTES {
+            "Limits::header_bytes leaves no room for a request: it must be at least 128"
+        } else if self.connections == 0 {
+            "Limits::connections lets nobody in: it must be at least 1"
+        } else if self.pages == 0 {
+            "Limits::pages holds no page for anybody: it must be at least 1"
+        } else {
+            return Ok(Self {
+                header_time: self.header_time.min(A_YEAR),
+                write_time: self.write_time.min(A_YEAR),
+                idle_time: self.idle_time.min(A_YEAR),
+                ..self
+            });
+        };
+        Err(io::Error::new(io::ErrorKind::InvalidInput, wrong))
     }
 }

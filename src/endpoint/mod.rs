@@ -229,10 +229,11 @@ impl Builder {
     /// Listens, and starts the thread.
     ///
     /// # Errors
-    /// Where it can't listen, or can't make a thread; where it is told to listen
+    /// Where a limit is 0; where it can't listen, or can't make a thread; where it is told to listen
     /// nowhere; where a document's path is none, or taken; where the registry has
     /// the metrics of an endpoint already.
     pub fn spawn(self) -> io::Result<Endpoint> {
+        let limits = self.limits.checked()?;
         for (at, document) in self.documents.iter().enumerate() {
             let is_taken = |other: &Document| other.path() == document.path();
             if !document.can_be_asked_for() || self.documents[..at].iter().any(is_taken) {
@@ -285,7 +286,7 @@ impl Builder {
             poll,
             Arc::clone(&shared),
             listeners,
-            self.limits,
+            limits,
             meters,
             scrapes,
             others,

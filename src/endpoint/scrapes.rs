@@ -126,7 +126,9 @@ impl EventLoop {
             };
             scrapes.requests += 1;
             let notifier = Notifier::new(&self.shared, scrapes.requests);
-            let Some(longest) = freshness.request(notifier) else {
+            // One that panics has nothing fresh.
+            let asked = catch_unwind(AssertUnwindSafe(|| freshness.request(notifier)));
+            let Some(longest) = asked.ok().flatten() else {
                 return false;
             };
             scrapes.wait = Some(Wait {
@@ -246,7 +248,7 @@ impl EventLoop {
         self.meters.responded(Status::OK);
         self.note_deadline(now + self.limits.write_time);
         self.write(key, now);
-        while self.scrapes.pool.with_readers() > self.limits.pages.max(1) {
+        while self.scrapes.pool.with_readers() > self.limits.pages {
             self.cut_slowest_readers();
         }
     }

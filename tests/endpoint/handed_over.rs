@@ -183,3 +183,21 @@ fn a_host_that_takes_nothing_leaves_the_client_with_an_answer() {
     );
     assert_eq!(dropped, 1.0);
 }
+
+#[test]
+fn a_host_that_panics_loses_one_connection_and_not_the_metrics() {
+    struct Panics;
+    impl HandOff for Panics {
+        fn hand_off(&mut self, _: OwnedFd) -> Result<(), OwnedFd> {
+            panic!("a host's hand-off, in a test");
+        }
+    }
+    let builder = Builder::new(&registry()).listen("127.0.0.1:0").unwrap();
+    let endpoint = builder.hand_off(Box::new(Panics)).spawn().unwrap();
+    for _ in 0..2 {
+        let mut client = Client::of(&endpoint);
+        client.send("GET /status HTTP/1.1\r\nHost: a\r\n\r\n");
+        client.expect_end();
+        assert_eq!(Client::of(&endpoint).get("/metrics").code, 200);
+    }
+}

@@ -1,5 +1,7 @@
 //! HTTP as a careful server speaks it.
 
+use stethoscope::endpoint::Builder;
+
 use crate::client::{Client, PAGE, registry, serve, wide_registry};
 
 #[test]
@@ -138,6 +140,26 @@ fn a_request_may_come_in_pieces() {
     }
     assert_eq!(client.answer().body, PAGE);
     assert_eq!(client.get("/metrics").code, 200);
+}
+
+#[test]
+fn a_request_may_come_in_pieces_over_a_unix_socket_too() {
+    let path = std::env::temp_dir().join(format!("stethoscope-pieces-{}", std::process::id()));
+    let endpoint = Builder::new(&registry())
+        .listen_unix(&path)
+        .spawn()
+        .unwrap();
+    let mut client = Client::over(std::os::unix::net::UnixStream::connect(&path).unwrap());
+    for byte in "GET /metrics HTTP/1.1\r\nHost: test\r\n\r\n"
+        .repeat(2)
+        .bytes()
+    {
+        client.send([byte]);
+        std::thread::yield_now();
+    }
+    assert_eq!(client.answer().body, PAGE);
+    assert_eq!(client.answer().body, PAGE);
+    drop(endpoint);
 }
 
 #[test]

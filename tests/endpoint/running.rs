@@ -3,9 +3,10 @@
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::client::{Client, PAGE, PATIENCE, registry, serve, wide_registry};
-use stethoscope::endpoint::{self, Address, Builder};
+use stethoscope::endpoint::{self, Address, Builder, Limits};
 
 #[test]
 fn several_addresses_serve_the_same_page() {
@@ -141,6 +142,55 @@ fn what_can_not_be_listened_at_is_said() {
         .spawn()
         .unwrap_err();
     assert!(error.to_string().contains("not listening"), "{error}");
+}
+
+#[test]
+fn limits_that_would_serve_nobody_are_refused_and_no_limit_is_one() {
+    let with = |limits| {
+        Builder::new(&registry())
+            .listen("127.0.0.1:0")
+            .unwrap()
+            .limits(limits)
+            .spawn()
+    };
+    for (limits, named) in [
+        (
+            Limits {
+                connections: 0,
+                ..Limits::default()
+            },
+            "connections",
+        ),
+        (
+            Limits {
+                header_bytes: 0,
+                ..Limits::default()
+            },
+            "header_bytes",
+        ),
+        (
+            Limits {
+                pages: 0,
+                ..Limits::default()
+            },
+            "pages",
+        ),
+    ] {
+        let error = with(limits).unwrap_err();
+        assert!(error.to_string().contains(named), "{error}");
+    }
+    let for_ever = Duration::MAX;
+    let limits = Limits {
+        header_time: for_ever,
+        write_time: for_ever,
+        idle_time: for_ever,
+        ..Limits::default()
+    };
+    let endpoint = with(limits).unwrap();
+    let mut client = Client::of(&endpoint);
+    for _ in 0..2 {
+        assert_eq!(client.get("/metrics").body, PAGE);
+    }
 }
 
 #[test]
