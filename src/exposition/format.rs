@@ -6,6 +6,15 @@
 //! format on offer. The most specific range decides a format's weight, the
 //! greatest weight wins, and of equals the more specific, then the one named
 //! first. Nothing is allocated.
+//!
+//! Where this differs from the negotiation of Go's client library, and why:
+//!
+//! - Protobuf and OpenMetrics 0.0.1 and 2.0 are not on offer. Who asks for
+//!   nothing else gets text 0.0.4; OpenMetrics without a version is 1.0.
+//! - A range that is all wildcard gets text 0.0.4, which everybody reads.
+//! - Text 0.0.4 has no quotes for names, so it is never `escaping=allow-utf-8`.
+//! - The most specific range weighs a format, as RFC 9110 has it; there the
+//!   first that fits does.
 
 use std::cmp::Reverse;
 

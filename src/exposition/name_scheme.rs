@@ -7,6 +7,9 @@
 //! [`unescape_name`] is the way back: exact for [`Escaping::Values`], as good
 //! as the scheme allows for [`Escaping::Dots`], nothing for the others.
 //!
+//! Two things are told apart that Go's client library takes for one: a label
+//! name's alphabet has no colon, and `a__dot__b` is `a_dot_b` written with dots.
+//!
 //! Two different names may become the same one (`a.b` and `a_b` under
 //! [`Escaping::Underscores`]): whoever lays out a page must expect it.
 
