@@ -115,6 +115,10 @@ impl Contestant for Fastmetrics {
         .expect("a String takes all");
     }
 
+    fn drop_handles(&mut self) {
+        (self.counters, self.gauges, self.histograms) = Default::default();
+    }
+
     fn page(&self) -> &[u8] {
         self.page.as_bytes()
     }

@@ -98,6 +98,11 @@ impl Contestant for Metrics {
             .expect("a Vec takes all");
     }
 
+    fn drop_handles(&mut self) {
+        let series = &mut self.series;
+        (series.counters, series.gauges, series.histograms) = Default::default();
+    }
+
     fn page(&self) -> &[u8] {
         &self.page
     }

@@ -78,6 +78,10 @@ impl Contestant for MetricsLib {
         render_into(&mut self.page, &self.registry);
     }
 
+    fn drop_handles(&mut self) {
+        (self.counters, self.gauges, self.histograms) = Default::default();
+    }
+
     fn page(&self) -> &[u8] {
         self.page.as_bytes()
     }

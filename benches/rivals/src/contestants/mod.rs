@@ -20,6 +20,10 @@ pub trait Contestant {
     /// Writes a page, over the one before.
     fn encode(&mut self);
 
+    /// Drops what the application would hold to update series with; the series
+    /// stay. Nothing can be applied any more.
+    fn drop_handles(&mut self);
+
     /// The page that was written last.
     fn page(&self) -> &[u8];
 }

@@ -29,7 +29,8 @@ pub(super) fn build(workload: &Workload) -> Box<dyn Contestant> {
         .build()
         .expect("a new registry");
     // It folds what is beyond 2,000 series into one otherwise.
-    let most = workload.counters.len().max(workload.gauges.len());
+    let shape = workload.shape();
+    let most = shape.counters.max(shape.gauges).max(shape.histograms);
     let roomy = move |_: &Instrument| {
         let stream = Stream::builder().with_cardinality_limit(most + 1);
         stream.build().ok()
@@ -105,6 +106,14 @@ impl Contestant for OpenTelemetry {
         TextEncoder::new()
             .encode_utf8(&self.registry.gather(), &mut self.page)
             .expect("a String takes all");
+    }
+
+    fn drop_handles(&mut self) {
+        (
+            self.counter_labels,
+            self.gauge_labels,
+            self.histogram_labels,
+        ) = Default::default();
     }
 
     fn page(&self) -> &[u8] {

@@ -102,6 +102,10 @@ impl Contestant for PrometheusClient {
         text::encode(&mut self.page, &self.registry).expect("a String takes all");
     }
 
+    fn drop_handles(&mut self) {
+        (self.counters, self.gauges, self.histograms) = Default::default();
+    }
+
     fn page(&self) -> &[u8] {
         self.page.as_bytes()
     }

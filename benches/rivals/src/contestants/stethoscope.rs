@@ -4,10 +4,12 @@ use super::Contestant;
 use crate::workload::*;
 use stethoscope::cell::{Buckets, Counter, FloatGauge, Histogram};
 use stethoscope::exposition::Format;
-use stethoscope::{Handle, Registry, Scraper};
+use stethoscope::family::Metric;
+use stethoscope::{Family, Handle, Registry, Scraper};
 
 /// The series of a registry.
 pub struct Series {
+    pub requests: Family<Counter>,
     counters: Vec<Handle<Counter>>,
     gauges: Vec<Handle<FloatGauge>>,
     histograms: Vec<Handle<Histogram>>,
@@ -16,42 +18,23 @@ pub struct Series {
 impl Series {
     /// Registers the workload's series.
     pub fn register(registry: &Registry, workload: &Workload) -> Self {
-        let counters = registry
+        let requests = registry
             .counter_family(COUNTER, COUNTER_HELP, ["method", "route", "status"])
             .expect("a good name");
-        let gauges = registry
+        let loads = registry
             .float_gauge_family(GAUGE, GAUGE_HELP, ["worker", "state"])
             .expect("a good name");
-        let histograms = registry
+        let durations = registry
             .family::<Histogram>(HISTOGRAM, HISTOGRAM_HELP)
             .labels(["method", "route"])
             .options(Buckets::new(BOUNDS).expect("ascending"))
             .register()
             .expect("a good name");
         Self {
-            counters: workload
-                .counters
-                .iter()
-                .map(|labels| {
-                    counters
-                        .with(labels.each_ref().map(|l| &**l))
-                        .expect("made")
-                })
-                .collect(),
-            gauges: workload
-                .gauges
-                .iter()
-                .map(|labels| gauges.with(labels.each_ref().map(|l| &**l)).expect("made"))
-                .collect(),
-            histograms: workload
-                .histograms
-                .iter()
-                .map(|labels| {
-                    histograms
-                        .with(labels.each_ref().map(|l| &**l))
-                        .expect("made")
-                })
-                .collect(),
+            counters: handles(&requests, &workload.counters),
+            gauges: handles(&loads, &workload.gauges),
+            histograms: handles(&durations, &workload.histograms),
+            requests,
         }
     }
 
@@ -67,6 +50,17 @@ impl Series {
             self.histograms[index].observe(value);
         }
     }
+}
+
+fn handles<C: Metric, const N: usize>(
+    family: &Family<C>,
+    labels: &[[String; N]],
+) -> Vec<Handle<C>> {
+    labels
+        .iter()
+        .map(|values| family.with(values.each_ref().map(String::as_str)))
+        .collect::<Result<_, _>>()
+        .expect("as many values as labels")
 }
 
 struct Stethoscope {
@@ -92,6 +86,12 @@ impl Contestant for Stethoscope {
     fn encode(&mut self) {
         self.page.clear();
         self.scraper.scrape_into(Format::Text, &mut self.page);
+    }
+
+    fn drop_handles(&mut self) {
+        self.series.counters = Vec::new();
+        self.series.gauges = Vec::new();
+        self.series.histograms = Vec::new();
     }
 
     fn page(&self) -> &[u8] {
