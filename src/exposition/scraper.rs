@@ -1,7 +1,7 @@
 //! Who scrapes: owns the layout, the value cache and the page.
 
 use super::format::{ContentType, Escaping, Format};
-use super::layout::FamilyLines;
+use super::layout::{Dialect, FamilyLines};
 use super::writer;
 use crate::family::{Kind, Source};
 use crate::name;
@@ -9,6 +9,9 @@ use crate::registry::{Contents, Core, Hook, Registry};
 use crate::sync::Ordering;
 use std::collections::HashSet;
 use std::sync::Arc;
+
+/// The last line of a page in OpenMetrics.
+const END: &[u8] = b"# EOF\n";
 
 /// Turns a registry into pages, again and again.
 ///
@@ -37,8 +40,9 @@ pub struct Scraper {
     generation: u64,
     sources: Vec<Arc<dyn Source>>,
     hooks: Vec<Hook>,
-    /// By `Escaping as usize`. A registry without UTF-8 names needs but one.
-    layouts: [Option<Layout>; 4],
+    /// By escaping, for text and for OpenMetrics. Made when first asked for: a
+    /// registry that one server scrapes needs but one.
+    layouts: [[Option<Layout>; 2]; 4],
     utf8_names: bool,
     rows: Vec<u64>,
     page: Vec<u8>,
@@ -55,6 +59,8 @@ struct Layout {
     /// Of the scraper, when the layout was brought up to date.
     generation: u64,
     families: Vec<FamilyLines>,
+    /// Bytes that a page takes at most.
+    room: usize,
 }
 
 impl Registry {
@@ -70,7 +76,7 @@ impl Registry {
             generation: 0,
             sources: Vec::new(),
             hooks: Vec::new(),
-            layouts: [const { None }; 4],
+            layouts: [const { [const { None }; 2] }; 4],
             utf8_names: false,
             rows: Vec::new(),
             page: Vec::new(),
@@ -116,18 +122,25 @@ impl Scraper {
             (false, _, _) | (_, Format::Text, Escaping::AllowUtf8) => Escaping::Underscores,
             (true, _, escaping) => escaping,
         };
-        let layout = self.layouts[escaping as usize].get_or_insert_default();
+        let open_metrics = format == Format::OpenMetrics;
+        let layout =
+            self.layouts[escaping as usize][usize::from(open_metrics)].get_or_insert_default();
         if layout.generation != self.generation {
-            layout.update(&self.sources, escaping);
+            let dialect = Dialect {
+                open_metrics,
+                escaping,
+            };
+            layout.update(&self.sources, dialect);
             layout.generation = self.generation;
         }
+        page.reserve(layout.room);
         for family in &mut layout.families {
             if wanted(&family.full_name) {
-                writer::write_family(family, format, &mut self.rows, page);
+                writer::write_family(family, &mut self.rows, page);
             }
         }
-        if format == Format::OpenMetrics {
-            page.extend_from_slice(b"# EOF\n");
+        if open_metrics {
+            page.extend_from_slice(END);
         }
     }
 
@@ -201,7 +214,7 @@ fn is_classic(source: &dyn Source) -> bool {
 
 impl Layout {
     /// Lays out what is new, drops what is gone, keeps the rest as it is.
-    fn update(&mut self, sources: &[Arc<dyn Source>], escaping: Escaping) {
+    fn update(&mut self, sources: &[Arc<dyn Source>], dialect: Dialect) {
         let same = self.families.len() == sources.len()
             && self
                 .families
@@ -217,14 +230,16 @@ impl Layout {
                     .position(|family| Arc::ptr_eq(&family.source, source));
                 let mut family = match kept {
                     Some(index) => old.swap_remove(index),
-                    None => FamilyLines::new(Arc::clone(source), escaping, bare),
+                    None => FamilyLines::new(Arc::clone(source), dialect, bare),
                 };
-                family.set_heads(bare);
+                family.set_head(bare);
                 self.families.push(family);
             }
         }
+        self.room = END.len();
         for family in &mut self.families {
             family.refresh();
+            self.room += family.room();
         }
     }
 }
