@@ -129,10 +129,10 @@ impl Connection {
     }
 
     /// Begins to send `head` and then the page, of which it is a holder.
-    pub(super) fn send(&mut self, page: Option<PageId>, now: Instant, write_time: Duration) {
+    pub(super) fn send(&mut self, page: Option<PageId>, now: Instant, deadline: Instant) {
         self.page = page;
         self.sent = 0;
-        self.enter(Phase::Writing, now, Some(now + write_time));
+        self.enter(Phase::Writing, now, Some(deadline));
     }
 
     /// Ends an answer. The page is to be released.

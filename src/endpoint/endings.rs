@@ -87,6 +87,15 @@ impl EventLoop {
         }
     }
 
+    /// How long a client may take to read an answer that begins now.
+    pub(super) fn write_time(&self) -> Duration {
+        if self.closing {
+            SHUTDOWN_GRACE
+        } else {
+            self.limits.write_time
+        }
+    }
+
     pub(super) fn note_deadline(&mut self, deadline: Instant) {
         self.next_deadline = earlier(self.next_deadline, deadline);
     }

@@ -337,6 +337,7 @@ impl EventLoop {
 
     /// Answers with a refusal, which is all that is wrong with the request.
     pub(super) fn answer_no(&mut self, key: Key, refusal: Refusal, body: bool, now: Instant) {
+        let write_time = self.write_time();
         let Some(connection) = self.slots.get_mut(key) else {
             return;
         };
@@ -345,8 +346,8 @@ impl EventLoop {
         connection.head.clear();
         let after = connection.after;
         response::write_refusal(&mut connection.head, refusal, &self.date, after, body);
-        connection.send(None, now, self.limits.write_time);
-        self.note_deadline(now + self.limits.write_time);
+        connection.send(None, now, now + write_time);
+        self.note_deadline(now + write_time);
         self.write(key, now);
     }
 

@@ -228,6 +228,7 @@ impl EventLoop {
     }
 
     fn send_page(&mut self, key: Key, wanted: &Wanted, page: PageId, gzipped: bool) {
+        let write_time = self.write_time();
         let Some(connection) = self.slots.get_mut(key) else {
             return;
         };
@@ -244,9 +245,9 @@ impl EventLoop {
         if let Some(page) = body {
             self.scrapes.pool.hold_for_reader(page);
         }
-        connection.send(body, now, self.limits.write_time);
+        connection.send(body, now, now + write_time);
         self.meters.responded(Status::OK);
-        self.note_deadline(now + self.limits.write_time);
+        self.note_deadline(now + write_time);
         self.write(key, now);
         while self.scrapes.pool.with_readers() > self.limits.pages {
             self.cut_slowest_readers();

@@ -4,7 +4,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::client::{Client, PATIENCE, registry, sample};
+use crate::client::{Client, PATIENCE, registry, sample, wide_registry};
 use stethoscope::endpoint::{Builder, Endpoint, Freshness, Notifier};
 
 /// Tells the test of each request, and waits as long as it was told.
@@ -140,4 +140,17 @@ fn a_shutdown_does_not_wait_for_fresh_values() {
     assert_eq!(client.answer().code, 200);
     client.expect_end();
     endpoint.join().unwrap();
+}
+
+#[test]
+fn a_shutdown_gives_a_client_that_waited_and_does_not_read_no_more_time_than_others() {
+    let (endpoint, asked) = endpoint(&wide_registry(), FOREVER);
+    let mut client = Client::of(&endpoint);
+    client.send("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
+    let _never = asked.recv_timeout(PATIENCE).unwrap();
+    endpoint.shutdown();
+    let (sent, ended) = mpsc::channel();
+    std::thread::spawn(move || sent.send(endpoint.join()));
+    // Less than the time that readers have otherwise.
+    ended.recv_timeout(PATIENCE).unwrap().unwrap();
 }
