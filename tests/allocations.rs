@@ -4,7 +4,9 @@ mod counting;
 
 use counting::counted;
 use stethoscope::Registry;
-use stethoscope::cell::{Buckets, Counter, FloatGauge, Quantile, WindowMax};
+use stethoscope::cell::{
+    Buckets, Counter, ExemplarLabels, FloatGauge, Quantile, WindowMax, WithExemplars,
+};
 use stethoscope::exposition::{ContentType, Escaping, Format};
 
 /// What this thread asks for; other tests run on other threads.
@@ -75,6 +77,12 @@ fn a_warm_scrape_allocates_nothing() {
         .family::<WindowMax>("tick_max_seconds", "")
         .register_single()
         .unwrap();
+    let exemplars = registry
+        .family::<WithExemplars<Counter>>("failed", "")
+        .register_single()
+        .unwrap();
+    let trace = ExemplarLabels::new([("trace_id", "4bf92f3577b34da6")]).unwrap();
+    exemplars.inc_by_with_exemplar(1, &trace);
     let refreshed = registry.gauge("refreshed", "").unwrap();
     registry.on_scrape(move || refreshed.set(refreshed.get() + 1));
     let mut scraper = registry.scraper();
@@ -93,6 +101,7 @@ fn a_warm_scrape_allocates_nothing() {
     for value in [0.0, 0.1, -1.234_567_890_123_456_7e-300, 1e15, f64::NAN] {
         set(value);
         counters.with(["GET", "3"]).unwrap().inc_by(1_000_000_007);
+        exemplars.inc_by_with_exemplar(1, &trace);
         histogram.observe(value);
         summary.observe(value);
         maximum.observe(value);

@@ -1,14 +1,22 @@
 //! What stands on a page: names, labels, metadata, order, in every format.
 
-use stethoscope::cell::{Buckets, Counter, FloatGauge, Quantile, QuantileOptions};
+use stethoscope::cell::{
+    Buckets, Counter, ExemplarLabels, FloatGauge, Histogram, Quantile, QuantileOptions,
+    WithExemplars,
+};
+use stethoscope::exposition::validate::validate;
 use stethoscope::exposition::{ContentType, Escaping, Format};
 use stethoscope::registry::RegisterErrorKind;
 use stethoscope::{Registry, SeriesError};
 
 type Result = std::result::Result<(), Box<dyn std::error::Error>>;
 
+/// A page, after a strict reader has found nothing wrong with it.
 fn page(registry: &Registry, content_type: impl Into<ContentType>) -> String {
-    String::from_utf8(registry.scraper().scrape(content_type).to_vec()).expect("a page is UTF-8")
+    let content_type = content_type.into();
+    let page = registry.scraper().scrape(content_type).to_vec();
+    validate(&page, content_type).unwrap_or_else(|error| panic!("{}", error.show(&page)));
+    String::from_utf8(page).expect("a page is UTF-8")
 }
 
 #[test]
@@ -469,5 +477,54 @@ fn open_metrics_alone_shows_when_a_series_was_made() -> Result {
         let created: f64 = line.strip_prefix(series).expect(line).parse()?;
         assert!((now - 60.0..=now).contains(&created), "{line}");
     }
+    Ok(())
+}
+
+#[test]
+fn open_metrics_alone_shows_exemplars_behind_counters_and_buckets() -> Result {
+    let registry = Registry::new();
+    let counters = registry
+        .family::<WithExemplars<Counter>>("c", "")
+        .labels(["x"])
+        .created_timestamps();
+    let counters = counters.register()?;
+    let buckets = Buckets::new([1.0])?;
+    let histogram = registry
+        .family::<WithExemplars<Histogram>>("h", "")
+        .options(buckets)
+        .register_single()?;
+    let trace = ExemplarLabels::new([("trace", "a\"b"), ("n", "1")])?;
+    counters.with(["plain"])?.inc();
+    counters.with(["shown"])?.inc_by_with_exemplar(2, &trace);
+    histogram.observe(0.5);
+    histogram.observe_with_exemplar(7.5, &ExemplarLabels::new([])?);
+    histogram.observe(9.0);
+
+    let text = page(&registry, Format::Text);
+    assert!(!text.contains(" # "), "{text}");
+    assert!(text.contains("c_total{x=\"shown\"} 2\n"), "{text}");
+
+    let mut scraper = registry.scraper();
+    for _ in 0..2 {
+        let page = String::from_utf8(scraper.scrape(Format::OpenMetrics).to_vec())?;
+        let line = |prefix: &str| {
+            page.lines()
+                .find(|line| line.starts_with(prefix))
+                .expect(&page)
+        };
+        assert_eq!(line("c_total{x=\"plain\"}"), "c_total{x=\"plain\"} 1");
+        let shown = line("c_total{x=\"shown\"} 2 # {trace=\"a\\\"b\",n=\"1\"} 2 ");
+        let seconds: f64 = shown.rsplit(' ').next().expect(shown).parse()?;
+        assert!(seconds > 1.7e9, "{shown}");
+        assert_eq!(line("h_bucket{le=\"1.0\"}"), "h_bucket{le=\"1.0\"} 1");
+        assert!(line("h_bucket{le=\"+Inf\"}").starts_with("h_bucket{le=\"+Inf\"} 3 # {} 7.5 "));
+        assert_eq!(line("h_count"), "h_count 3");
+        assert!(line("c_created{x=\"shown\"} ").len() > 10);
+        assert!(page.ends_with("# EOF\n"), "{page}");
+    }
+    // Another family has the counter's bare name: in OpenMetrics its samples are
+    // then of unknown type, which have no exemplars.
+    registry.gauge("c", "")?;
+    assert!(page(&registry, Format::OpenMetrics).contains("c_total{x=\"shown\"} 2\n"));
     Ok(())
 }

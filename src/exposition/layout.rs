@@ -63,6 +63,8 @@ pub(super) struct Template {
     /// Where in the row the number is.
     pub(super) index: usize,
     pub(super) number: Number,
+    /// Whether the line may have an exemplar.
+    pub(super) exemplar: bool,
     /// The sample's name, escaped, quoted if need be.
     name: SampleName,
     /// The label that this line has beside the series' own: `le="0.1"`.
@@ -97,6 +99,10 @@ pub(super) struct FamilyLines {
     pub(super) shown: Vec<u64>,
     /// Bytes that the lines take at most, whatever the values.
     longest: usize,
+    /// Whether the lines of a series end with `_created` in this dialect.
+    created: bool,
+    /// Whether lines of this family may have exemplars in this dialect.
+    pub(super) exemplars: bool,
     /// Whether the lines of some block are longer than its room: the text is
     /// not what the page shows until it is laid anew.
     pub(super) outgrown: bool,
@@ -140,6 +146,8 @@ impl FamilyLines {
             lines: Vec::new(),
             shown: Vec::new(),
             longest: 0,
+            created: false,
+            exemplars: false,
             outgrown: false,
             dialect,
             const_labels,
@@ -154,6 +162,14 @@ impl FamilyLines {
     /// Renders the metadata.
     pub(super) fn set_head(&mut self, bare_name: bool) {
         self.head = head(self.source.as_ref(), self.dialect, bare_name);
+        // A counter that must be of unknown type there may have none.
+        self.exemplars = self.dialect.open_metrics && bare_name && self.source.exemplars() > 0;
+        // Nor may its series say there when they were made.
+        let created = self.dialect.open_metrics && bare_name && self.source.descriptor().created;
+        if created != self.created {
+            self.created = created;
+            self.start_over();
+        }
     }
 
     /// Bytes of the page that the family takes at most.
@@ -230,7 +246,7 @@ impl FamilyLines {
         }
         // All bits 0 is the number 0 in each kind.
         self.shown.resize(self.shown.len() + self.width, 0);
-        if self.dialect.open_metrics && self.source.descriptor().created {
+        if self.created {
             let before = self.text.len();
             let name = sample_name(self.source.as_ref(), self.dialect.escaping, "_created");
             render(&name, labels, &[], &mut self.text);
@@ -378,6 +394,7 @@ fn templates(source: &dyn Source, escaping: Escaping) -> Vec<Template> {
         Template {
             index,
             number,
+            exemplar: index < source.exemplars() && suffix != "_count",
             name: sample_name(source, escaping, suffix),
             extra,
         }

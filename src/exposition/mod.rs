@@ -2,6 +2,7 @@
 //! read back as events.
 
 pub mod escape;
+mod exemplars;
 pub mod format;
 mod layout;
 pub mod name_scheme;

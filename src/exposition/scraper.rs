@@ -1,5 +1,6 @@
 //! Who scrapes: owns the layout, the value cache and the page.
 
+use super::exemplars;
 use super::format::{ContentType, Escaping, Format};
 use super::layout::{Dialect, FamilyLines};
 use super::writer;
@@ -7,7 +8,7 @@ use crate::family::{Kind, Source};
 use crate::name;
 use crate::registry::{Contents, Core, Hook, Registry};
 use crate::sync::Ordering;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// The last line of a page in OpenMetrics.
@@ -135,8 +136,12 @@ impl Scraper {
         }
         page.reserve(layout.room);
         for family in &mut layout.families {
-            if wanted(&family.full_name) {
-                writer::write_family(family, &mut self.rows, page);
+            if !wanted(&family.full_name) {
+                continue;
+            }
+            match family.exemplars {
+                false => writer::write_family(family, &mut self.rows, page),
+                true => exemplars::write_family(family, &mut self.rows, page),
             }
         }
         if open_metrics {
@@ -222,16 +227,16 @@ impl Layout {
                 .zip(sources)
                 .all(|(old, new)| Arc::ptr_eq(&old.source, new));
         if !same {
-            let mut old = std::mem::take(&mut self.families);
+            let address = |source: &Arc<dyn Source>| Arc::as_ptr(source).cast::<()>();
+            let old = std::mem::take(&mut self.families).into_iter();
+            let mut old: HashMap<_, _> = old
+                .map(|family| (address(&family.source), family))
+                .collect();
             let bare = bare_names(sources);
             for (source, bare) in sources.iter().zip(bare) {
-                let kept = old
-                    .iter()
-                    .position(|family| Arc::ptr_eq(&family.source, source));
-                let mut family = match kept {
-                    Some(index) => old.swap_remove(index),
-                    None => FamilyLines::new(Arc::clone(source), dialect, bare),
-                };
+                let mut family = old
+                    .remove(&address(source))
+                    .unwrap_or_else(|| FamilyLines::new(Arc::clone(source), dialect, bare));
                 family.set_head(bare);
                 self.families.push(family);
             }

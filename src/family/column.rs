@@ -2,6 +2,7 @@
 //! their type.
 
 use super::{Descriptor, Inner, Metric, Series};
+use crate::cell::Exemplar;
 use crate::label::LabelValues;
 use crate::sync::{Arc as SyncArc, Ordering};
 use std::ops::Range;
@@ -12,6 +13,8 @@ pub(crate) trait Source: Send + Sync {
     fn descriptor(&self) -> &Descriptor;
     /// How many numbers a series' row has.
     fn width(&self) -> usize;
+    /// How many of the first numbers of a row may have an exemplar.
+    fn exemplars(&self) -> usize;
     /// An empty column of this family.
     fn column(self: Arc<Self>) -> Box<dyn Column>;
 }
@@ -23,6 +26,10 @@ impl<C: Metric> Source for Inner<C> {
 
     fn width(&self) -> usize {
         C::width(&self.options)
+    }
+
+    fn exemplars(&self) -> usize {
+        C::exemplars(&self.options)
     }
 
     fn column(self: Arc<Self>) -> Box<dyn Column> {
@@ -58,6 +65,8 @@ pub(crate) trait Column: Send {
     fn labels(&self, series: usize) -> &LabelValues;
     /// When the series was made, in seconds since the epoch.
     fn created(&self, series: usize) -> f64;
+    /// Reads the exemplar of a number of a series' row, if it has one.
+    fn exemplar(&self, series: usize, index: usize, into: &mut Exemplar) -> bool;
 }
 
 struct SeriesColumn<C: Metric> {
@@ -112,5 +121,9 @@ impl<C: Metric> Column for SeriesColumn<C> {
 
     fn created(&self, series: usize) -> f64 {
         self.series[series].created
+    }
+
+    fn exemplar(&self, series: usize, index: usize, into: &mut Exemplar) -> bool {
+        self.series[series].cell.exemplar(index, into)
     }
 }
