@@ -82,6 +82,6 @@ pub use label::ExemplarError;
 pub use registry::{RegisterError, Registry};
 
 /// The README's example runs with the others.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "http"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
