@@ -1,5 +1,5 @@
 # Two commands for a stranger: `make run` and `make test`. The rest is for us.
-.PHONY: run test test-rust test-python test-oldest lint bench bench-dask bench-python
+.PHONY: run test test-rust test-python test-oldest watch soak lint bench bench-dask bench-python
 SHELL := /bin/bash
 
 CARGO ?= cargo
@@ -43,13 +43,23 @@ test: test-rust test-python test-oldest
 test-rust:
 	$(CARGO) test --features gzip,cli
 
-test-python: $(VENV)/ready
+test-python: $(VENV)/ready watch
 	$(call install,$(VENV))
 	$(VENV)/bin/python -m pytest
 
-test-oldest: $(VENV)/ready $(OLDEST)/ready
+test-oldest: $(VENV)/ready $(OLDEST)/ready watch
 	$(call install,$(OLDEST))
 	$(OLDEST)/bin/python -m pytest -m "not newest"
+
+# The scrapers that the soak is watched with.
+watch:
+	$(CARGO) build --quiet --profile quick --example watch
+
+# A cluster under churn for so many seconds; a minute of it is among the tests.
+SECONDS ?= 600
+soak: $(VENV)/ready watch
+	$(call install,$(VENV))
+	$(VENV)/bin/python tests/dask/soak.py --seconds $(SECONDS)
 
 lint: $(VENV)/ready
 	$(CARGO) fmt --all --check

@@ -1,0 +1,305 @@
+//! Scrapers that believe nothing: they read every page strictly and hold each
+//! counter against the page before. A soak of a cluster is watched with them.
+//!
+//! ```text
+//! standard input    whole list of targets, a line for each change: HOST:PORT HOST:PORT ...
+//!                     └── N clients, each in its own thread at its own pace
+//! standard output   a line of JSON for each fault, and one at the end of input
+//! ```
+//!
+//! Run by `soak.py`: `watch CLIENTS SCRAPES_A_SECOND`. A target that refuses the
+//! connection or breaks it off is no fault as such, since workers are killed on
+//! purpose; it is counted, and told with the target, for the caller to judge.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use stethoscope::exposition::Format;
+use stethoscope::exposition::parser::{Error, Event, MetricType, parse};
+use stethoscope::exposition::validate::validate;
+
+/// No page takes so long while its process lives.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+#[derive(Default)]
+struct Shared {
+    targets: Vec<String>,
+    ended: bool,
+    tally: Tally,
+}
+
+#[derive(Default)]
+struct Tally {
+    scrapes: u64,
+    bytes: u64,
+    faults: u64,
+    unanswered: u64,
+    seconds: Vec<f64>,
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let [_, clients, rate] = &arguments[..] else {
+        eprintln!("usage: watch CLIENTS SCRAPES_A_SECOND");
+        std::process::exit(2);
+    };
+    let clients: usize = clients.parse().expect("a number of clients");
+    let pause = Duration::from_secs_f64(1.0 / rate.parse::<f64>().expect("scrapes a second"));
+
+    let shared = Arc::new(Mutex::new(Shared::default()));
+    let threads: Vec<_> = (0..clients)
+        .map(|number| {
+            let shared = Arc::clone(&shared);
+            std::thread::spawn(move || Client::new(number).run(pause, &shared))
+        })
+        .collect();
+    for line in io::stdin().lock().lines() {
+        let line = line.expect("targets in UTF-8");
+        shared.lock().expect("no client panics").targets =
+            line.split_whitespace().map(str::to_owned).collect();
+    }
+    shared.lock().expect("no client panics").ended = true;
+    for thread in threads {
+        thread.join().expect("no client panics");
+    }
+
+    let mut shared = shared.lock().expect("no client panics");
+    let tally = &mut shared.tally;
+    tally.seconds.sort_by(f64::total_cmp);
+    let quantile = |q: f64| {
+        let at = (q * tally.seconds.len() as f64) as usize;
+        let at = at.min(tally.seconds.len().saturating_sub(1));
+        tally.seconds.get(at).copied().unwrap_or_default()
+    };
+    println!(
+        "{{\"end\": true, \"scrapes\": {}, \"bytes\": {}, \"faults\": {}, \"unanswered\": {}, \
+         \"median\": {}, \"p99\": {}, \"worst\": {}}}",
+        tally.scrapes,
+        tally.bytes,
+        tally.faults,
+        tally.unanswered,
+        quantile(0.5),
+        quantile(0.99),
+        quantile(1.0)
+    );
+}
+
+/// One scraper, as a Prometheus server would be one.
+struct Client {
+    number: usize,
+    turn: usize,
+    connections: HashMap<String, BufReader<TcpStream>>,
+    /// By target, what the page before has shown.
+    before: HashMap<String, Counters>,
+    page: Vec<u8>,
+}
+
+/// The counters of a page, and which process it was.
+#[derive(Default)]
+struct Counters {
+    process: f64,
+    values: HashMap<Box<[u8]>, f64>,
+}
+
+impl Client {
+    fn new(number: usize) -> Self {
+        Self {
+            number,
+            turn: number,
+            connections: HashMap::new(),
+            before: HashMap::new(),
+            page: Vec::new(),
+        }
+    }
+
+    fn run(&mut self, pause: Duration, shared: &Mutex<Shared>) {
+        let mut next = Instant::now();
+        loop {
+            let target = {
+                let shared = shared.lock().expect("no client panics");
+                if shared.ended {
+                    return;
+                }
+                let listed = |target: &String| shared.targets.contains(target);
+                self.connections.retain(|target, _| listed(target));
+                self.before.retain(|target, _| listed(target));
+                self.turn += 1;
+                let at = self.turn.checked_rem(shared.targets.len());
+                at.map(|at| shared.targets[at].clone())
+            };
+            if let Some(target) = target {
+                self.scrape(&target, shared);
+            }
+            next += pause;
+            std::thread::sleep(next.saturating_duration_since(Instant::now()));
+        }
+    }
+
+    fn scrape(&mut self, target: &str, shared: &Mutex<Shared>) {
+        // Each format in turn, whatever the number of targets.
+        let format = match (self.turn / 7) % 2 {
+            0 => Format::Text,
+            _ => Format::OpenMetrics,
+        };
+        let start = Instant::now();
+        let answered = self.fetch(target, format);
+        let seconds = start.elapsed().as_secs_f64();
+        let faults = match answered {
+            Ok(200) => self.faults(target, format),
+            Ok(status) => vec![format!("status {status}")],
+            Err(error) => {
+                self.connections.remove(target);
+                let mut shared = shared.lock().expect("no client panics");
+                shared.tally.unanswered += 1;
+                say(self.number, target, "unanswered", &error.to_string());
+                return;
+            }
+        };
+        for fault in &faults {
+            say(self.number, target, "fault", fault);
+        }
+        let mut shared = shared.lock().expect("no client panics");
+        shared.tally.scrapes += 1;
+        shared.tally.bytes += self.page.len() as u64;
+        shared.tally.faults += faults.len() as u64;
+        shared.tally.seconds.push(seconds);
+    }
+
+    /// Gets the page into `self.page`, over a connection that is kept; its
+    /// status.
+    fn fetch(&mut self, target: &str, format: Format) -> io::Result<u16> {
+        if !self.connections.contains_key(target) {
+            let stream = TcpStream::connect(target)?;
+            stream.set_read_timeout(Some(TIMEOUT))?;
+            stream.set_nodelay(true)?;
+            self.connections
+                .insert(target.to_owned(), BufReader::new(stream));
+        }
+        let connection = self.connections.get_mut(target).expect("it was just made");
+        let accept = match format {
+            Format::OpenMetrics => "application/openmetrics-text;version=1.0.0",
+            _ => "text/plain;version=0.0.4",
+        };
+        let request =
+            format!("GET /metrics HTTP/1.1\r\nHost: {target}\r\nAccept: {accept}\r\n\r\n");
+        connection.get_mut().write_all(request.as_bytes())?;
+
+        let unlike_http = || io::Error::other("this is no HTTP response");
+        let (mut status, mut length, mut line) = (None, None, String::new());
+        loop {
+            line.clear();
+            if connection.read_line(&mut line)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let line = line.trim_end();
+            if line.is_empty() {
+                break;
+            }
+            match line.split_once(": ") {
+                Some(("Content-Length", value)) => length = value.parse().ok(),
+                None => status = line.split(' ').nth(1).and_then(|code| code.parse().ok()),
+                Some(_) => {}
+            }
+        }
+        let length: usize = length.ok_or_else(unlike_http)?;
+        self.page.resize(length, 0);
+        connection.read_exact(&mut self.page)?;
+        status.ok_or_else(unlike_http)
+    }
+
+    /// What is wrong with the page, by itself and beside the one before.
+    fn faults(&mut self, target: &str, format: Format) -> Vec<String> {
+        let mut faults = Vec::new();
+        if let Err(error) = validate(&self.page, format) {
+            let place = error.place(&self.page);
+            faults.push(format!("malformed: {error}, at {place:?}"));
+        }
+        let now = match counters(&self.page, format) {
+            Ok(now) => now,
+            Err(_) => return faults,
+        };
+        if let Some(before) = self.before.get(target)
+            && before.process == now.process
+        {
+            for (series, &value) in &now.values {
+                if let Some(&was) = before.values.get(series)
+                    && value < was
+                {
+                    let series = String::from_utf8_lossy(series);
+                    faults.push(format!("{series} fell from {was} to {value}"));
+                }
+            }
+            if let Some(series) = before.values.keys().find(|series| is_lost(series, &now)) {
+                faults.push(format!("{} is gone", String::from_utf8_lossy(series)));
+            }
+        }
+        self.before.insert(target.to_owned(), now);
+        faults
+    }
+}
+
+/// Whether a counter has left the page that should stay as long as its process.
+fn is_lost(series: &[u8], now: &Counters) -> bool {
+    // A semaphore takes its counters with it when it is closed.
+    !series.starts_with(b"dask_semaphore_") && !now.values.contains_key(series)
+}
+
+/// Everything on a page that must not fall, by series.
+fn counters(page: &[u8], format: Format) -> Result<Counters, Error> {
+    let mut counters = Counters::default();
+    let mut kind = MetricType::Unknown;
+    let mut parser = parse(page, format);
+    while let Some(event) = parser.lend() {
+        match event? {
+            (
+                _,
+                Event::Type {
+                    kind: of_family, ..
+                },
+            ) => kind = of_family,
+            (offset, Event::Sample(sample)) => {
+                let name = sample.name();
+                if name == "process_start_time_seconds" {
+                    counters.process = sample.value();
+                }
+                let counts = match kind {
+                    MetricType::Counter => true,
+                    MetricType::Histogram | MetricType::Summary => ["_bucket", "_count", "_sum"]
+                        .iter()
+                        .any(|end| name.ends_with(end)),
+                    _ => false,
+                };
+                if counts {
+                    // The line up to its value is the series, written the same
+                    // way on each page of a process.
+                    let value = sample.value_text().as_ptr() as usize - page.as_ptr() as usize;
+                    let series = page[offset..value].trim_ascii_end();
+                    counters.values.insert(series.into(), sample.value());
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(counters)
+}
+
+/// A line of JSON.
+fn say(client: usize, target: &str, what: &str, detail: &str) {
+    let mut escaped = String::new();
+    for character in detail.chars() {
+        match character {
+            '"' | '\\' => {
+                escaped.push('\\');
+                escaped.push(character);
+            }
+            control if control < ' ' => {
+                let _ = write!(escaped, "\\u{:04x}", u32::from(control));
+            }
+            other => escaped.push(other),
+        }
+    }
+    println!("{{\"{what}\": \"{escaped}\", \"target\": \"{target}\", \"client\": {client}}}");
+}
