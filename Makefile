@@ -1,5 +1,5 @@
 # Two commands for a stranger: `make run` and `make test`. The rest is for us.
-.PHONY: run test test-rust test-python test-oldest watch soak lint bench bench-dask bench-python
+.PHONY: run test test-rust loom test-python test-oldest watch soak lint bench bench-dask bench-python
 SHELL := /bin/bash
 
 CARGO ?= cargo
@@ -38,10 +38,14 @@ run: $(VENV)/ready
 	$(call install,$(VENV))
 	@exec $(VENV)/bin/python tests/dask/demo.py --port $(PORT) --scheduler-port $(SCHEDULER_PORT)
 
-test: test-rust test-python test-oldest
+test: test-rust loom test-python test-oldest
 
 test-rust:
 	$(CARGO) test --features gzip,cli
+
+# Every cell and table in all orders that its atomics allow.
+loom:
+	RUSTFLAGS="--cfg loom" $(CARGO) test --profile model --target-dir target/loom --lib models
 
 test-python: $(VENV)/ready watch
 	$(call install,$(VENV))

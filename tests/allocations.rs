@@ -2,19 +2,12 @@
 
 mod counting;
 
-use counting::counted;
+use counting::allocations;
 use stethoscope::Registry;
 use stethoscope::cell::{
     Buckets, Counter, ExemplarLabels, FloatGauge, Quantile, WindowMax, WithExemplars,
 };
 use stethoscope::exposition::{ContentType, Escaping, Format};
-
-/// What this thread asks for; other tests run on other threads.
-fn allocations(work: impl FnOnce()) -> u64 {
-    let before = counted().by_this_thread;
-    work();
-    counted().by_this_thread - before
-}
 
 const CONTENT_TYPES: [ContentType; 5] = [
     ContentType {

@@ -141,7 +141,7 @@ struct Stripe {
 
 impl StripedCounter {
     /// `stripes` is a power of two.
-    fn with_stripes(stripes: usize) -> Self {
+    pub(super) fn with_stripes(stripes: usize) -> Self {
         Self((0..stripes).map(|_| Padded::default()).collect())
     }
 
@@ -158,7 +158,7 @@ impl StripedCounter {
     }
 
     #[inline]
-    fn add(&self, thread: usize, n: u64) {
+    pub(super) fn add(&self, thread: usize, n: u64) {
         match self.0.get(thread) {
             Some(stripe) => add_owned(&stripe.own, n),
             None => {

@@ -115,7 +115,7 @@ pub struct ShardedHistogram {
 
 impl ShardedHistogram {
     /// `shards` is a power of two from 2 on.
-    fn with_shards(shards: usize, buckets: &Buckets) -> Self {
+    pub(super) fn with_shards(shards: usize, buckets: &Buckets) -> Self {
         let tallies = |count| (0..count).map(|_| Tally::new(buckets)).collect();
         Self {
             buckets: buckets.clone(),
@@ -131,7 +131,7 @@ impl ShardedHistogram {
     }
 
     #[inline]
-    fn add(&self, thread: usize, value: f64) {
+    pub(super) fn add(&self, thread: usize, value: f64) {
         if value.is_nan() {
             return;
         }

@@ -12,6 +12,8 @@ mod float;
 mod gauge;
 mod histogram;
 mod info;
+#[cfg(all(test, loom))]
+mod models;
 mod quantile;
 mod ring;
 mod single_writer;

@@ -19,8 +19,9 @@ use super::ring::{Ring, Slice, View};
 use super::{AtomicF64, Cell, OptionsError, Window};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, Padded, zeroed};
 
-/// Bits of the fraction that number the bins of an octave.
-const FRACTION_BITS: u32 = 6;
+/// Bits of the fraction that number the bins of an octave. Models make do with
+/// two bins: loom keeps a history of each.
+const FRACTION_BITS: u32 = if cfg!(loom) { 1 } else { 6 };
 /// Bits of an `f64` below those.
 const SHIFT: u32 = 52 - FRACTION_BITS;
 /// Bins of a chunk, and of an octave.
@@ -127,7 +128,7 @@ impl Default for QuantileOptions {
 /// How values are mapped to bins: `zero` is the bin of 0, greater values are
 /// above it and, if there are bins for them, negative ones below.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Bins {
+pub(super) struct Bins {
     /// The bits, shifted, of the least positive value with a bin of its own.
     first: u64,
     /// Bins of positive values.
@@ -147,7 +148,7 @@ impl Default for Bins {
 }
 
 impl Bins {
-    fn new(low: f64, high: f64, signed: bool) -> Result<Self, OptionsError> {
+    pub(super) fn new(low: f64, high: f64, signed: bool) -> Result<Self, OptionsError> {
         if !(low.is_normal() && low > 0.0 && low < high && high < f64::MAX) {
             return Err(OptionsError::RangeNotPositive);
         }
@@ -216,7 +217,7 @@ impl Bins {
 
 /// How many values of each size one slice has seen.
 #[derive(Debug)]
-struct Counts {
+pub(super) struct Counts {
     /// A bit for each chunk in which a bin may not be 0.
     touched: Padded<[AtomicU64; CHUNKS / 64]>,
     bins: Box<[AtomicU32]>,
@@ -227,14 +228,14 @@ struct Counts {
 const FULL: u32 = 1 << 31;
 
 impl Counts {
-    fn new(bins: &Bins) -> Self {
+    pub(super) fn new(bins: &Bins) -> Self {
         Self {
             touched: Padded::default(),
             bins: zeroed(bins.chunks() * CHUNK),
         }
     }
 
-    fn count(&self, index: usize) {
+    pub(super) fn count(&self, index: usize) {
         let bin = &self.bins[index];
         // Acquire: pairs with the Release of `clear`. If this adds to a bin
         // that was just cleared, the load below sees its chunk unmarked.
@@ -248,6 +249,18 @@ impl Counts {
         if touched.load(Ordering::Relaxed) & bit == 0 {
             touched.fetch_or(bit, Ordering::Relaxed);
         }
+    }
+
+    /// Whether the chunk of a bin is marked.
+    #[cfg(all(test, loom))]
+    pub(super) fn is_marked(&self, index: usize) -> bool {
+        let chunk = index / CHUNK;
+        self.touched[chunk / 64].load(Ordering::Relaxed) >> (chunk % 64) & 1 == 1
+    }
+
+    #[cfg(all(test, loom))]
+    pub(super) fn is_empty(&self, index: usize) -> bool {
+        self.bins[index].load(Ordering::Relaxed) == 0
     }
 
     fn bins(&self, chunk: usize) -> &[AtomicU32] {
@@ -273,8 +286,10 @@ impl Slice for Counts {
             // Release: as `Slice` asks.
             for bit in bits(touched.swap(0, Ordering::Release)) {
                 for bin in self.bins(i * 64 + bit) {
-                    // Release: as `Slice` asks, and for `count`.
-                    bin.store(0, Ordering::Release);
+                    // Release: as `Slice` asks, and for `count`. A swap, for
+                    // loom does not know that no store can come between the two
+                    // halves of an addition.
+                    bin.swap(0, Ordering::Release);
                 }
             }
         }

@@ -17,9 +17,9 @@
 //!    to the new slot.
 //! 4. The winner alone clears the new spare, and then says so in `cleared`.
 //!
-//! Nobody waits: should the winner be held up in step 4 for longer than a
-//! slice, writers go on in the newest slot, and the ring turns later. Nothing
-//! is written twice. A write lands in the slot that was newest when it read
+//! Nobody waits: a writer that wants the next slice while the winner is still in
+//! step 4 writes to the newest slot, and the ring turns later. Nothing is
+//! written twice. A write lands in the slot that was newest when it read
 //! the state; if its thread then slept until that slot was cleared, the
 //! observation is older than the window, and may be dropped or counted as new.
 //! The ring turns only where there is something to write, so a quiet hour
@@ -186,9 +186,15 @@ impl<S: Slice> Ring<S> {
     fn turn(&self, mut state: State, epoch: u64) -> &S {
         while state.epoch() < epoch {
             // Acquire: pairs with the Release of `cleared` below. What we
-            // publish next is clean to whoever acquires it from us.
+            // publish next is clean to whoever acquires it from us; and if the
+            // ring has turned since we looked, the state read next says so.
             if self.turn.cleared.load(Ordering::Acquire) != state.0 {
-                break;
+                let now = self.state();
+                if now == state {
+                    break;
+                }
+                state = now;
+                continue;
             }
             // Relaxed: published by the exchange below.
             self.slots[state.newest()]

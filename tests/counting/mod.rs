@@ -28,6 +28,13 @@ pub(crate) fn counted() -> Counted {
     }
 }
 
+/// How often `work` allocates in this thread; other tests run on other threads.
+pub(crate) fn allocations(work: impl FnOnce()) -> u64 {
+    let before = counted().by_this_thread;
+    work();
+    counted().by_this_thread - before
+}
+
 thread_local! {
     static BY_THIS_THREAD: Cell<u64> = const { Cell::new(0) };
 }

@@ -1,0 +1,485 @@
+//! Every cell under loom, which runs each model in all the orders that the
+//! orderings allow: two writers and a reader, and what the reader may never see.
+
+use std::time::{Duration, Instant};
+
+use loom::model;
+use loom::sync::Arc;
+use loom::thread;
+
+use super::quantile::{Bins, Counts};
+use super::ring::{Ring, Slice};
+use super::*;
+use crate::sync::{AtomicU64, Numbers, OWN_NUMBERS, Ordering};
+
+/// Runs `f` in all orders with at most two preemptions of a thread that could
+/// have gone on: for models that take minutes in all orders.
+fn model_of_two_preemptions(f: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(2);
+    builder.check(f);
+}
+
+/// Runs `f` with `value` in a thread of its own.
+fn spawn<T: Send + Sync + 'static>(
+    value: &Arc<T>,
+    f: impl FnOnce(&T) + 'static,
+) -> thread::JoinHandle<()> {
+    let value = Arc::clone(value);
+    thread::spawn(move || f(&value))
+}
+
+fn join<const N: usize>(threads: [thread::JoinHandle<()>; N]) {
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
+fn reading<const N: usize>(cell: &impl Cell) -> [u64; N] {
+    let mut row = [0; N];
+    cell.read(&mut row);
+    row
+}
+
+#[test]
+fn counters_lose_nothing_and_never_go_back() {
+    model(|| {
+        let counter = Arc::new(Counter::default());
+        let writers = [
+            spawn(&counter, |counter| counter.inc_by(1)),
+            spawn(&counter, |counter| {
+                counter.inc_by(2);
+                counter.set_to_at_least(2);
+            }),
+        ];
+        let before = counter.get();
+        assert!(counter.get() >= before);
+        join(writers);
+        assert_eq!(counter.get(), 3);
+    });
+}
+
+#[test]
+fn float_counters_and_gauges_lose_nothing() {
+    model(|| {
+        let both = Arc::new((FloatCounter::default(), FloatGauge::default()));
+        let writers = [1.0, 2.0].map(|amount| {
+            spawn(&both, move |(counter, gauge)| {
+                counter.inc_by(amount);
+                gauge.sub(amount);
+            })
+        });
+        let before = both.0.get();
+        assert!(both.0.get() >= before);
+        join(writers);
+        assert_eq!((both.0.get(), both.1.get()), (3.0, -3.0));
+    });
+}
+
+#[test]
+fn a_gauge_loses_no_addition() {
+    model(|| {
+        let gauge = Arc::new(Gauge::default());
+        let writers = [1, -2].map(|n| spawn(&gauge, move |gauge| gauge.add(n)));
+        assert!((-2..=1).contains(&gauge.get()));
+        join(writers);
+        assert_eq!(gauge.get(), -1);
+    });
+}
+
+#[test]
+fn states_are_read_as_of_one_moment() {
+    model(|| {
+        let set = Arc::new(StateSet::new(&States::new(3).unwrap()));
+        set.select(0);
+        let writers = [1, 2].map(|state| spawn(&set, move |set| set.select(state)));
+        assert_eq!(reading::<3>(&*set).iter().sum::<u64>(), 1);
+        join(writers);
+    });
+}
+
+/// The sum is never behind the counts, when every value is 1.
+fn assert_whole([low, all, sum]: [u64; 3]) {
+    assert_eq!(low, 0);
+    assert!(f64::from_bits(sum) >= all as f64);
+}
+
+fn buckets() -> Buckets {
+    Buckets::new([0.5]).unwrap()
+}
+
+#[test]
+fn the_sum_of_a_histogram_never_lags_its_count() {
+    model(|| {
+        let histogram = Arc::new(Histogram::new(&buckets()));
+        let writers = [(); 2].map(|()| spawn(&histogram, |histogram| histogram.observe(1.0)));
+        assert_whole(reading(&*histogram));
+        join(writers);
+        assert_eq!(reading(&*histogram), [0, 2, 2f64.to_bits()]);
+    });
+}
+
+#[test]
+fn a_cell_has_one_writer_and_the_next_goes_on_from_it() {
+    model(|| {
+        let histogram = Arc::new(SingleWriter::<Histogram>::new(&buckets()));
+        let observe = |histogram: &SingleWriter<Histogram>| {
+            Writer::claim(histogram)
+                .map(|writer| writer.observe(1.0))
+                .is_ok()
+        };
+        let other = thread::spawn({
+            let histogram = Arc::clone(&histogram);
+            move || observe(&histogram)
+        });
+        let reader = spawn(&histogram, |histogram| assert_whole(reading(histogram)));
+        let mine = observe(&histogram);
+        let other = other.join().unwrap();
+        reader.join().unwrap();
+        let written = u64::from(mine) + u64::from(other);
+        assert!(written > 0);
+        assert_eq!(
+            reading(&*histogram),
+            [0, written, (written as f64).to_bits()]
+        );
+    });
+}
+
+#[test]
+fn two_writers_at_once_are_never_claimed() {
+    model(|| {
+        let cell = Arc::new(SingleWriter::<Counter>::default());
+        let inside = Arc::new(AtomicU64::new(0));
+        let enter = |cell: &SingleWriter<Counter>, inside: &AtomicU64| {
+            if let Ok(writer) = Writer::claim(cell) {
+                assert_eq!(inside.fetch_add(1, Ordering::Relaxed), 0);
+                writer.inc();
+                inside.fetch_sub(1, Ordering::Relaxed);
+            }
+        };
+        let other = thread::spawn({
+            let (cell, inside) = (Arc::clone(&cell), Arc::clone(&inside));
+            move || enter(&cell, &inside)
+        });
+        enter(&cell, &inside);
+        other.join().unwrap();
+    });
+}
+
+/// What a thread does that has a number of its own while it runs.
+fn numbered(numbers: &Numbers, work: impl FnOnce(usize)) {
+    let number = numbers.take().expect("more numbers than threads");
+    work(number);
+    numbers.give_back(number);
+}
+
+#[test]
+fn a_stripe_goes_from_thread_to_thread_without_loss() {
+    model(|| {
+        let shared = Arc::new((Numbers::new(), StripedCounter::with_stripes(2)));
+        let writers = [(); 2].map(|()| {
+            spawn(&shared, |(numbers, counter)| {
+                numbered(numbers, |number| counter.add(number, 1));
+            })
+        });
+        let before = shared.1.get();
+        assert!(shared.1.get() >= before);
+        join(writers);
+        assert_eq!(shared.1.get(), 2);
+    });
+}
+
+#[test]
+fn threads_beyond_the_stripes_share_without_loss() {
+    model(|| {
+        let counter = Arc::new(StripedCounter::with_stripes(1));
+        // One owns the only stripe, the others share what stands beside it.
+        let writers = [0, OWN_NUMBERS].map(|thread| spawn(&counter, move |c| c.add(thread, 1)));
+        counter.add(OWN_NUMBERS + 1, 1);
+        join(writers);
+        assert_eq!(counter.get(), 3);
+    });
+}
+
+#[test]
+fn the_sum_of_a_sharded_histogram_never_lags_its_count() {
+    model(|| {
+        let shared = Arc::new((Numbers::new(), ShardedHistogram::with_shards(2, &buckets())));
+        let writers = [
+            spawn(&shared, |(numbers, histogram)| {
+                numbered(numbers, |number| histogram.add(number, 1.0));
+            }),
+            spawn(&shared, |(_, histogram)| histogram.add(OWN_NUMBERS, 1.0)),
+        ];
+        assert_whole(reading(&shared.1));
+        join(writers);
+        assert_eq!(reading(&shared.1), [0, 2, 2f64.to_bits()]);
+    });
+}
+
+/// A slice of two words that are always written together.
+#[derive(Default)]
+struct Pair([AtomicU64; 2]);
+
+impl Pair {
+    fn add(&self) {
+        for word in &self.0 {
+            word.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Slice for Pair {
+    fn clear(&self) {
+        for word in &self.0 {
+            word.store(0, Ordering::Release);
+        }
+    }
+}
+
+const SLICE: Duration = Duration::from_secs(10);
+
+fn window(slices: u32) -> Window {
+    Window::new(SLICE * slices, slices as usize).unwrap()
+}
+
+/// An instant in the slice with this number, for a ring made about now.
+fn slice(number: u32) -> Instant {
+    Instant::now() + SLICE * number
+}
+
+/// How often `add` was called, by the first and the second word, in the window.
+fn counted(ring: &Ring<Pair>, at: Instant) -> [u64; 2] {
+    ring.read(at, |view| {
+        let mut sums = [0; 2];
+        for (pair, _) in view.slices().filter(|(_, in_window)| *in_window) {
+            for (sum, word) in sums.iter_mut().zip(&pair.0) {
+                *sum += word.load(Ordering::Relaxed);
+            }
+        }
+        sums
+    })
+}
+
+#[test]
+fn a_turn_of_the_ring_loses_nothing() {
+    model(|| {
+        let ring = Arc::new(Ring::new(window(2), Pair::default));
+        ring.newest(slice(0)).add();
+        // Both want to turn the ring, one of them further.
+        let writers = [1, 2].map(|number| {
+            spawn(&ring, move |ring: &Ring<Pair>| {
+                ring.newest(slice(number)).add()
+            })
+        });
+        join(writers);
+        assert_eq!(counted(&ring, slice(2)), [3, 3]);
+        // Nothing is counted for longer than the window, but for what came too
+        // late to turn the ring no further.
+        assert!(counted(&ring, slice(4))[0] <= 2);
+        assert_eq!(counted(&ring, slice(5)), [0, 0]);
+    });
+}
+
+#[test]
+fn what_comes_after_a_long_silence_is_in_the_window() {
+    model(|| {
+        let ring = Arc::new(Ring::new(window(1), Pair::default));
+        ring.newest(slice(0)).add();
+        let writers =
+            [(); 2].map(|()| spawn(&ring, |ring: &Ring<Pair>| ring.newest(slice(100)).add()));
+        join(writers);
+        assert_eq!(counted(&ring, slice(100)), [2, 2]);
+    });
+}
+
+#[test]
+fn a_slice_is_read_whole_or_not_at_all() {
+    model(|| {
+        let ring = Arc::new(Ring::new(window(1), Pair::default));
+        ring.newest(slice(0)).add();
+        ring.newest(slice(1)).add();
+        // Clears the first slice, which is in the reader's window.
+        let writer = spawn(&ring, |ring| {
+            ring.newest(slice(2));
+        });
+        let [first, second] = counted(&ring, slice(1));
+        assert_eq!(first, second);
+        writer.join().unwrap();
+    });
+}
+
+#[test]
+fn a_slot_that_is_used_again_shows_nothing_of_before() {
+    model(|| {
+        let ring = Arc::new(Ring::new(window(1), Pair::default));
+        for _ in 0..3 {
+            ring.newest(slice(0)).add();
+        }
+        ring.newest(slice(1)).add();
+        // The second of these goes to where the first three went.
+        let writer = spawn(&ring, |ring| {
+            ring.newest(slice(2)).add();
+            ring.newest(slice(3)).add();
+        });
+        let counts = counted(&ring, slice(3));
+        assert!(counts.iter().all(|count| *count <= 2), "{counts:?}");
+        writer.join().unwrap();
+        assert_eq!(counted(&ring, slice(3)), [2, 2]);
+    });
+}
+
+#[test]
+fn a_peak_is_not_taken_for_less_than_one_long_gone() {
+    model_of_two_preemptions(|| {
+        let maximum = Arc::new(WindowMax::new(&window(1)));
+        maximum.observe_at(9.0, slice(0));
+        maximum.observe_at(1.0, slice(1));
+        // Slice 3 goes to where the 9 was.
+        let writers = [
+            spawn(&maximum, |maximum| {
+                maximum.observe_at(2.0, slice(2));
+                maximum.observe_at(3.0, slice(3));
+            }),
+            spawn(&maximum, |maximum| maximum.observe_at(4.0, slice(3))),
+        ];
+        join(writers);
+        assert_eq!(maximum.get_at(slice(3)), 4.0);
+    });
+}
+
+#[test]
+fn a_late_observation_leaves_no_bin_without_a_mark() {
+    model(|| {
+        let counts = Arc::new(Counts::new(&Bins::new(1.0, 1.5, false).unwrap()));
+        counts.count(1);
+        let late = spawn(&counts, |counts| counts.count(1));
+        counts.clear();
+        late.join().unwrap();
+        assert!(counts.is_marked(1) || counts.is_empty(1));
+    });
+}
+
+#[test]
+fn a_quantile_is_of_whole_slices() {
+    model_of_two_preemptions(|| {
+        let options = QuantileOptions::new([0.5]).unwrap().window(window(1));
+        // Far enough apart for two words of marks.
+        let options = options.range(1.0, 1e20).unwrap();
+        let quantile = Arc::new(Quantile::new(&options));
+        for (value, number) in [(1.0, 0), (1e20, 0), (1e20, 0), (1.0, 1)] {
+            quantile.observe_at(value, slice(number));
+        }
+        // Clears the first slice. Were its 1 gone before the others, 1e20 would
+        // be the median.
+        let writer = spawn(&quantile, |quantile| quantile.observe_at(1.0, slice(2)));
+        let mut row = [0; 3];
+        quantile.read_at(slice(1), &mut row);
+        let median = f64::from_bits(row[0]);
+        assert!(median < 2.0, "{median}");
+        writer.join().unwrap();
+    });
+}
+
+#[test]
+fn a_quantile_once_seen_is_never_nan() {
+    model(|| {
+        let options = QuantileOptions::new([0.5]).unwrap().window(window(1));
+        let options = options.range(1.0, 1.5).unwrap();
+        let quantile = Arc::new(Quantile::new(&options));
+        quantile.observe_at(1.0, slice(0));
+        let writer = spawn(&quantile, |quantile| quantile.observe_at(1.0, slice(100)));
+        let read = |at| {
+            let mut row = [0; 3];
+            quantile.read_at(at, &mut row);
+            assert!(f64::from_bits(row[0]) >= 1.0);
+            assert!(f64::from_bits(row[1]) >= row[2] as f64, "the sum lags");
+        };
+        read(slice(100));
+        writer.join().unwrap();
+        read(slice(100));
+    });
+}
+
+#[test]
+fn quantiles_lose_no_observation() {
+    model(|| {
+        let options = QuantileOptions::new([0.0, 1.0]).unwrap().window(window(1));
+        let options = options.range(1.0, 1.5).unwrap();
+        let quantile = Arc::new(Quantile::new(&options));
+        let writers = [(1.0, 0), (1.5, 1)].map(|(value, number)| {
+            spawn(&quantile, move |quantile| {
+                quantile.observe_at(value, slice(number))
+            })
+        });
+        join(writers);
+        let mut row = [0; 4];
+        quantile.read_at(slice(1), &mut row);
+        let [least, greatest, sum] = [row[0], row[1], row[2]].map(f64::from_bits);
+        assert!(least < 1.5 && greatest >= 1.5, "{least} {greatest}");
+        assert_eq!((sum, row[3]), (2.5, 2));
+    });
+}
+
+#[test]
+fn a_window_maximum_loses_no_peak() {
+    model(|| {
+        let maximum = Arc::new(WindowMax::new(&window(1)));
+        maximum.observe_at(1.0, slice(0));
+        let writers = [(3.0, 0), (2.0, 1)].map(|(value, number)| {
+            spawn(&maximum, move |maximum| {
+                maximum.observe_at(value, slice(number))
+            })
+        });
+        assert!(maximum.get_at(slice(1)) >= 1.0);
+        join(writers);
+        assert_eq!(maximum.get_at(slice(1)), 3.0);
+    });
+}
+
+/// Labels of one byte over and over.
+fn labels(byte: u8) -> ExemplarLabels {
+    let mut labels = ExemplarLabels::EMPTY;
+    labels.push(&[byte; 8]);
+    labels
+}
+
+/// Whether there is an exemplar. If so, its value and text belong together.
+fn assert_untorn(counter: &WithExemplars<Counter>) -> bool {
+    let mut exemplar = Exemplar::default();
+    let found = counter.exemplar(0, &mut exemplar);
+    if found {
+        assert_eq!(exemplar.labels.bytes(), [exemplar.value as u8; 8]);
+    }
+    found
+}
+
+#[test]
+fn an_exemplar_is_read_whole_or_not_at_all() {
+    model(|| {
+        let counter = Arc::new(WithExemplars::<Counter>::new(&()));
+        counter.inc_by_with_exemplar(1, &labels(1));
+        // The reader is the second thread: loom remembers the last access to
+        // each atomic, and a writer's would hide the reader's.
+        let reader = spawn(&counter, |counter| {
+            assert_untorn(counter);
+        });
+        counter.inc_by_with_exemplar(2, &labels(2));
+        reader.join().unwrap();
+        assert!(assert_untorn(&counter));
+    });
+}
+
+#[test]
+fn of_two_exemplars_at_once_one_is_kept() {
+    model(|| {
+        let counter = Arc::new(WithExemplars::<Counter>::new(&()));
+        let writer = spawn(&counter, |counter| {
+            counter.inc_by_with_exemplar(2, &labels(2))
+        });
+        counter.inc_by_with_exemplar(1, &labels(1));
+        writer.join().unwrap();
+        assert!(assert_untorn(&counter));
+        assert_eq!(counter.get(), 3);
+    });
+}

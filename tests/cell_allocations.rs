@@ -1,0 +1,139 @@
+//! Updates and readings of every cell allocate nothing, by counting.
+
+mod counting;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use counting::allocations;
+use stethoscope::cell::*;
+
+/// Reads a cell in place.
+fn read<const N: usize>(cell: &impl Cell) {
+    let mut row = [0; N];
+    cell.read(&mut row);
+    std::hint::black_box(row);
+}
+
+/// Enough for every window to have turned, and for every table to have grown.
+const TIMES: u64 = 1000;
+
+#[test]
+fn counters_and_gauges_allocate_nothing() {
+    let (counter, float_counter) = (Counter::default(), FloatCounter::default());
+    let (gauge, float_gauge) = (Gauge::default(), FloatGauge::default());
+    let states = StateSet::new(&States::new(3).unwrap());
+    let used = allocations(|| {
+        for i in 0..TIMES {
+            counter.inc();
+            counter.inc_by(i);
+            counter.set_to_at_least(i);
+            float_counter.inc_by(0.5);
+            float_counter.set_to_at_least(i as f64);
+            gauge.set(7);
+            gauge.add(1);
+            gauge.sub(2);
+            gauge.set_to_at_least(3);
+            gauge.set_to_current_time();
+            float_gauge.set(0.1);
+            float_gauge.add(1.5);
+            float_gauge.set_to_current_time();
+            states.set(1, true);
+            states.select(2);
+            read::<1>(&counter);
+            read::<1>(&float_counter);
+            read::<1>(&gauge);
+            read::<1>(&float_gauge);
+            read::<3>(&states);
+        }
+    });
+    assert_eq!(used, 0);
+}
+
+#[test]
+fn single_writers_allocate_nothing() {
+    let counter = Arc::new(SingleWriter::<Counter>::default());
+    let histogram = SingleWriter::<Histogram>::new(&Buckets::default());
+    let used = allocations(|| {
+        for i in 0..TIMES {
+            let writer = Writer::claim(Arc::clone(&counter)).unwrap();
+            writer.inc();
+            let writer = Writer::claim(&histogram).unwrap();
+            writer.observe(i as f64);
+            drop(Timer::start(&writer));
+            read::<1>(&*counter);
+            read::<13>(&histogram);
+        }
+    });
+    assert_eq!(used, 0);
+}
+
+#[test]
+fn histograms_allocate_nothing() {
+    let histogram = Histogram::new(&Buckets::default());
+    let used = allocations(|| {
+        for i in 0..TIMES {
+            histogram.observe(i as f64 / 100.0);
+            drop(Timer::start(&histogram));
+            read::<13>(&histogram);
+        }
+    });
+    assert_eq!(used, 0);
+}
+
+#[test]
+fn striped_and_sharded_cells_allocate_nothing_once_a_thread_has_its_number() {
+    let counter = StripedCounter::new(&());
+    let histogram = ShardedHistogram::new(&Buckets::default());
+    // The first such update of a thread: a number for its whole life.
+    counter.inc();
+    let used = allocations(|| {
+        for i in 0..TIMES {
+            counter.inc();
+            histogram.observe(i as f64 / 100.0);
+            read::<1>(&counter);
+            read::<13>(&histogram);
+        }
+    });
+    assert_eq!(used, 0);
+}
+
+#[test]
+fn windows_allocate_nothing_as_they_turn() {
+    let quantile = Quantile::new(&QuantileOptions::default());
+    let maximum = WindowMax::new(&Window::default());
+    let start = Instant::now();
+    let used = allocations(|| {
+        for i in 0..TIMES {
+            let at = start + Duration::from_secs(i);
+            quantile.observe_at((i as f64).exp2(), at);
+            maximum.observe_at(i as f64, at);
+            let mut row = [0; 5];
+            quantile.read_at(at, &mut row);
+            std::hint::black_box((row, maximum.get_at(at)));
+            quantile.observe(1.0);
+            maximum.observe(1.0);
+            read::<5>(&quantile);
+            read::<1>(&maximum);
+        }
+    });
+    assert_eq!(used, 0);
+}
+
+#[test]
+fn exemplars_allocate_nothing() {
+    let counter = WithExemplars::<Counter>::new(&());
+    let histogram = WithExemplars::<Histogram>::new(&Buckets::default());
+    let used = allocations(|| {
+        let mut exemplar = Exemplar::default();
+        for i in 0..TIMES {
+            let labels = ExemplarLabels::new([("trace_id", "4bf92f3577b34da6")]).unwrap();
+            counter.inc_by_with_exemplar(i, &labels);
+            histogram.observe_with_exemplar(i as f64, &labels);
+            assert!(counter.exemplar(0, &mut exemplar));
+            assert!(histogram.exemplar(0, &mut exemplar));
+            assert_eq!(exemplar.labels.iter().count(), 1);
+        }
+    });
+    assert_eq!(used, 0);
+}
