@@ -27,6 +27,7 @@
 //! | `/metrics`, `/metrics/` | the page, in the format that the `Accept` header asks for; tables for a browser |
 //! | `/metrics?name[]=a&name[]=b` | of these families only |
 //! | `/` | what is here, unless everything else is handed over |
+//! | any other | a [`Document`] of the host's, if it has one there |
 //!
 //! HTTP/1.0 and 1.1, `GET` and `HEAD`, kept alive and pipelined. Requests that
 //! two readers could take for different ones (bodies, lengths given twice, bare

@@ -166,6 +166,36 @@ fn what_is_no_http_at_all_is_refused_and_does_not_bother_the_host() {
 }
 
 #[test]
+fn bad_requests_for_the_metrics_are_refused_here_and_do_not_bother_the_host() {
+    let host = Host::new();
+    for (request, code) in [
+        (format!("GET /metrics?{}", "x".repeat(1 << 20)), 414),
+        (
+            format!("GET /metrics HTTP/1.1\r\n{}", "X: y\r\n".repeat(1 << 17)),
+            431,
+        ),
+        ("\r\n".repeat(1 << 19), 414),
+        (
+            "GET /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n".to_owned(),
+            400,
+        ),
+        ("GET /metrics HTTP/1.1\n\n".to_owned(), 400),
+        ("GET /metrics HTTP/3.0\r\n\r\n".to_owned(), 505),
+    ] {
+        let mut client = Client::of(&host.endpoint);
+        // The endpoint may close before all of it is sent.
+        let _ = std::io::Write::write_all(&mut client.stream, request.as_bytes());
+        let answer = client.read_to_end();
+        assert!(
+            answer.is_empty() || answer.starts_with(&format!("HTTP/1.1 {code} ")),
+            "{answer}"
+        );
+        assert_eq!(Client::of(&host.endpoint).get("/metrics").code, 200);
+    }
+    assert!(host.taken.try_recv().is_err());
+}
+
+#[test]
 fn a_host_that_takes_nothing_leaves_the_client_with_an_answer() {
     let Host { endpoint, taken } = Host::new();
     drop(taken);
