@@ -215,10 +215,13 @@ impl Server {
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
-        answer
-            .split_once("\r\n\r\n")
-            .map(|(_, body)| body.to_owned())
-            .unwrap_or_default()
+        // While it is starting it says so, with 503.
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+        if head.starts_with("HTTP/1.0 200 ") {
+            body.to_owned()
+        } else {
+            String::new()
+        }
     }
 
     /// The latest samples of a job, without the labels that the server adds.
