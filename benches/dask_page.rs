@@ -7,7 +7,7 @@
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use std::convert::Infallible;
-use stethoscope::dask::{Options, Page, PythonVersion, Role, Sampled, Source, catalogue};
+use stethoscope::dask::{Event, Options, Page, PythonVersion, Role, Sampled, Source, catalogue};
 use stethoscope::exposition::Format;
 
 fn set(families: &mut [Sampled], value: f64) {
@@ -22,13 +22,13 @@ fn set(families: &mut [Sampled], value: f64) {
 fn worker_page(c: &mut Criterion) {
     let python = PythonVersion::new("CPython", "3.12.1");
     let page = Page::new(Role::Worker, &python, &Options::default()).unwrap();
-    let of = |source| catalogue(Role::Worker).filter(move |entry| entry.source == source);
-    let mut sampled: Vec<Sampled> = of(Source::Sample)
+    let mut sampled: Vec<Sampled> = catalogue(Role::Worker)
+        .filter(|entry| entry.source == Source::Sample)
         .map(|entry| page.sampled(entry.name).unwrap())
         .collect();
-    for entry in of(Source::Median) {
-        let median = page.median(entry.name).unwrap();
-        (1..1000).for_each(|i| median.observe(f64::from(i) * 1e-3));
+    for event in Event::ALL {
+        let observed = page.events(event).unwrap();
+        (1..1000).for_each(|i| observed.observe(f64::from(i) * 1e-3));
     }
     set(&mut sampled, 0.0);
 

@@ -138,17 +138,15 @@ fn a_look_up_and_an_update_allocate_nothing() {
 #[test]
 fn a_warm_scrape_of_a_dask_workers_page() {
     use std::convert::Infallible;
-    use stethoscope::dask::{Options, Page, PythonVersion, Role, Source, catalogue};
+    use stethoscope::dask::{Event, Options, Page, PythonVersion, Role, Source, catalogue};
 
     let python = PythonVersion::new("CPython", "3.12.1");
     let page = Page::new(Role::Worker, &python, &Options::default()).unwrap();
-    let of = |source| catalogue(Role::Worker).filter(move |entry| entry.source == source);
-    let mut sampled: Vec<_> = of(Source::Sample)
+    let mut sampled: Vec<_> = catalogue(Role::Worker)
+        .filter(|entry| entry.source == Source::Sample)
         .map(|entry| page.sampled(entry.name).unwrap())
         .collect();
-    let medians: Vec<_> = of(Source::Median)
-        .map(|entry| page.median(entry.name).unwrap())
-        .collect();
+    let events = Event::ALL.map(|event| page.events(event).unwrap());
     let mut change = |value: f64| {
         for family in &mut sampled {
             let Ok(()) = family.update(|set| {
@@ -156,7 +154,7 @@ fn a_warm_scrape_of_a_dask_workers_page() {
                 Ok::<_, Infallible>(())
             });
         }
-        medians.iter().for_each(|median| median.observe(value));
+        events.iter().for_each(|event| event.observe(value));
         page.sample_taken();
     };
 

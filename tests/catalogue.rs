@@ -3,8 +3,11 @@
 #![cfg(feature = "http")]
 
 use std::collections::HashSet;
+use std::convert::Infallible;
 use stethoscope::Scraper;
-use stethoscope::dask::{Options, Page, PageError, PythonVersion, Role, Source, Type, catalogue};
+use stethoscope::dask::{
+    Column, Event, Options, Page, PageError, PythonVersion, Role, Source, Type, catalogue,
+};
 use stethoscope::exposition::Format;
 
 fn page(role: Role) -> Page {
@@ -19,23 +22,27 @@ fn text(scraper: &mut Scraper) -> String {
 /// A page with every family of its role.
 fn full(role: Role) -> Page {
     let page = page(role);
-    for entry in catalogue(role) {
-        match entry.source {
-            Source::Sample => {
-                let mut family = page.sampled(entry.name).expect(entry.name);
-                match entry.labels {
-                    [] => family.set(1.0),
-                    _ => family
-                        .update(|set| {
-                            set("known", 1.0);
-                            Ok::<_, ()>(())
-                        })
-                        .expect("nothing fails"),
-                }
-            }
-            Source::Median => page.median(entry.name).expect(entry.name).observe(0.02),
-            Source::Python | Source::Proc | Source::Own => {}
-        }
+    for entry in catalogue(role).filter(|entry| entry.source == Source::Sample) {
+        let mut family = page.sampled(entry.name).expect(entry.name);
+        let Ok(()) = family.update(|set| {
+            set(entry.states.first().unwrap_or(&"known"), 1.0);
+            Ok::<_, Infallible>(())
+        });
+    }
+    for event in Event::ALL {
+        page.events(event).expect("registers").observe(0.02);
+    }
+    if role == Role::Scheduler {
+        let mut prefixes = page.prefixes(&Column::ALL).expect("registers");
+        prefixes.begin();
+        let mut prefix = prefixes.take("inc");
+        prefix.suspicious(1);
+        prefix.output(1);
+        prefix.compute(1.0);
+        prefix.transfer(1.0);
+        prefix.now_in("memory", 1);
+        prefix.came_into("memory", 1);
+        prefixes.finish();
     }
     page
 }
@@ -51,6 +58,7 @@ fn every_family_of_the_catalogue_can_be_on_the_page_as_it_says() {
             let kind = match entry.kind {
                 Type::Counter => "counter",
                 Type::Gauge | Type::Info => "gauge",
+                Type::Histogram => "histogram",
             };
             let head = format!(
                 "# HELP {0} {1}\n# TYPE {0} {kind}\n{0}",
@@ -149,4 +157,51 @@ fn the_process_is_that_of_now() {
         "{start} at {now}"
     );
     assert!(value("process_cpu_seconds_total") > 0.0);
+}
+
+#[test]
+fn a_worker_has_no_more_memory_than_its_process() {
+    let page = page(Role::Worker);
+    let mut memory = page.sampled("dask_worker_memory_bytes").unwrap();
+    let mut scraper = page.registry().scraper();
+    let mut shown = |managed: f64| -> [f64; 3] {
+        let Ok(()) = memory.update(|set| {
+            set("managed", managed);
+            set("spilled", 7.0);
+            Ok::<_, Infallible>(())
+        });
+        let text = text(&mut scraper);
+        let value = |name: &str| -> f64 {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            line.expect(name).trim().parse().unwrap()
+        };
+        assert_eq!(value("dask_worker_memory_bytes{type=\"spilled\"}"), 7.0);
+        [
+            value("dask_worker_memory_bytes{type=\"managed\"}"),
+            value("dask_worker_memory_bytes{type=\"unmanaged\"}"),
+            value("process_resident_memory_bytes"),
+        ]
+    };
+    let [managed, unmanaged, resident] = shown(1000.0);
+    assert_eq!([managed, unmanaged], [1000.0, resident - 1000.0]);
+    let [managed, unmanaged, resident] = shown(1e15);
+    assert_eq!([managed, unmanaged], [resident, 0.0]);
+}
+
+#[test]
+fn a_blocked_loop_shows_while_it_is_blocked() {
+    let page = page(Role::Scheduler);
+    let ticks = page.events(Event::Tick).unwrap();
+    let mut scraper = page.registry().scraper();
+    let mut value = |name: &str| -> f64 {
+        let text = text(&mut scraper);
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.expect(name).trim().parse().unwrap()
+    };
+    ticks.observe(0.001);
+    std::thread::sleep(std::time::Duration::from_millis(30));
+    assert!(value("dask_scheduler_tick_age_seconds ") >= 0.03);
+    assert!(value("dask_scheduler_tick_duration_maximum_seconds ") >= 0.03);
+    ticks.observe(0.5);
+    assert!(value("dask_scheduler_tick_duration_maximum_seconds ") >= 0.5);
 }

@@ -22,6 +22,8 @@ pub enum Type {
     Counter,
     /// Goes up and down.
     Gauge,
+    /// Counts of observations in buckets, and their sum.
+    Histogram,
     /// Labels of a 1: a gauge in the text formats, an info in OpenMetrics.
     Info,
 }
@@ -31,8 +33,10 @@ pub enum Type {
 pub enum Source {
     /// Read from the server's objects by a sample, on its event loop.
     Sample,
-    /// The median of values that arrive one by one.
-    Median,
+    /// Likewise, prefix by prefix of the tasks that the scheduler knows.
+    Prefix,
+    /// Made of values that arrive one by one, as something happens.
+    Event,
     /// Known to the interpreter.
     Python,
     /// Read from `/proc` by the scrape.
@@ -77,6 +81,13 @@ impl Entry {
     pub(super) const fn counter(name: &'static str, help: &'static str) -> Self {
         Self {
             kind: Type::Counter,
+            ..Self::gauge(name, help)
+        }
+    }
+
+    pub(super) const fn histogram(name: &'static str, help: &'static str) -> Self {
+        Self {
+            kind: Type::Histogram,
             ..Self::gauge(name, help)
         }
     }

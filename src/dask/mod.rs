@@ -28,8 +28,12 @@
 //! ```
 
 mod catalogue;
+mod events;
+mod moment;
 mod own;
 mod page;
+mod places;
+mod prefixes;
 mod process;
 mod python_runtime;
 mod sampled;
@@ -37,7 +41,9 @@ mod scheduler;
 mod worker;
 
 pub use catalogue::{Entry, Role, Source, Type, catalogue};
+pub use events::{Event, Observed};
 pub use page::{Options, Page, PageError};
-pub use process::register as register_process;
+pub use prefixes::{Column, Prefixes, Taking};
+pub use process::register_process;
 pub use python_runtime::{GcTotals, Generation, PythonVersion};
 pub use sampled::Sampled;

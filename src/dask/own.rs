@@ -8,4 +8,10 @@ pub(super) const SAMPLE_AGE: Entry = Entry::gauge(
 )
 .from(Own, "the time since the last sample");
 
-pub(super) const FAMILIES: &[Entry] = &[SAMPLE_AGE];
+pub(super) const SAMPLING: Entry = Entry::counter(
+    "stethoscope_sampling_seconds_total",
+    "Time of the event loop spent on taking samples",
+)
+.from(Own, "measured around each");
+
+pub(super) const FAMILIES: &[Entry] = &[SAMPLE_AGE, SAMPLING];

@@ -2,28 +2,47 @@
 //! out to be known.
 
 use super::catalogue::{Entry, Role, Source, catalogue};
+use super::events::{Event, Observed};
+use super::moment::Moment;
+use super::places::Places;
+use super::prefixes::{Column, Prefixes};
 use super::python_runtime::{GcTotals, PythonVersion};
 use super::sampled::Sampled;
 use super::{own, process};
-use crate::cell::{FloatGauge, Quantile, QuantileOptions, Window};
+use crate::cell::{Buckets, FloatCounter, FloatGauge, Window};
 use crate::{Handle, RegisterError, Registry};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What the owner of a server may choose.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// The sliding window of the medians: from 6 ms to six years. A minute by
-    /// default.
+    /// The sliding window of medians and maxima: from 6 ms to six years. A
+    /// minute unless set.
     pub window: Duration,
+    /// The buckets of the histograms of durations, in seconds. From a
+    /// millisecond to a thousand seconds unless set.
+    pub buckets: Buckets,
+    /// Task prefixes that have series of their own; 1,000 unless set.
+    pub max_task_prefixes: usize,
+    /// Full names of families that are not to be on the page.
+    pub left_out: Vec<String>,
+    /// Labels that each series carries, names and values.
+    pub labels: Vec<(String, String)>,
 }
 
 impl Default for Options {
     fn default() -> Self {
+        let buckets = [
+            0.001, 0.003, 0.01, 0.02, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0,
+        ];
         Self {
             window: Duration::from_secs(60),
+            buckets: Buckets::new(buckets).expect("ascending and finite"),
+            max_task_prefixes: 1000,
+            left_out: Vec::new(),
+            labels: Vec::new(),
         }
     }
 }
@@ -41,6 +60,8 @@ pub enum PageError {
         /// Whose page it was to be on.
         role: Role,
     },
+    /// No server of Dask has the family that is to be left out.
+    LeftOut(String),
     /// The registry does not take it: mostly, because it is there already.
     Register(RegisterError),
 }
@@ -57,6 +78,9 @@ impl fmt::Display for PageError {
                     "the catalogue has no {name:?} of this kind for a {role:?}"
                 )
             }
+            Self::LeftOut(name) => {
+                write!(f, "there is no family {name:?} that could be left out")
+            }
             Self::Register(error) => error.fmt(f),
         }
     }
@@ -66,7 +90,7 @@ impl std::error::Error for PageError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Register(error) => Some(error),
-            Self::Window(_) | Self::Unknown { .. } => None,
+            Self::Window(_) | Self::Unknown { .. } | Self::LeftOut(_) => None,
         }
     }
 }
@@ -85,10 +109,13 @@ impl From<RegisterError> for PageError {
 #[derive(Debug)]
 pub struct Page {
     role: Role,
-    registry: Registry,
+    places: Places,
+    options: Options,
     window: Window,
     gc: GcTotals,
+    resident_memory: Option<Handle<FloatGauge>>,
     last_sample: Arc<Moment>,
+    sampling: Handle<FloatCounter>,
 }
 
 impl Page {
@@ -96,27 +123,45 @@ impl Page {
     pub fn new(role: Role, python: &PythonVersion, options: &Options) -> Result<Self, PageError> {
         let window =
             Window::new(options.window, 6).map_err(|_| PageError::Window(options.window))?;
-        let registry = Registry::new();
-        let gc = GcTotals::register(&registry)?;
-        python.register(&registry)?;
-        process::register(&registry)?;
+        for name in &options.left_out {
+            let mut all = catalogue(Role::Scheduler).chain(catalogue(Role::Worker));
+            if !all.any(|entry| entry.name == name) {
+                return Err(PageError::LeftOut(name.clone()));
+            }
+        }
+        let labels = options
+            .labels
+            .iter()
+            .map(|(name, value)| (&**name, &**value));
+        let registry = Registry::new().with_const_labels(labels);
+        let places = Places::new(registry, options.left_out.iter().cloned().collect());
+        let gc = GcTotals::register(&places)?;
+        python.register(&places)?;
+        let resident_memory = process::register(&places)?;
 
         let last_sample = Arc::new(Moment::now());
-        let age: Handle<FloatGauge> = own::SAMPLE_AGE.family(&registry).register_single()?;
+        let registry = places.of(&own::SAMPLE_AGE);
+        let age: Handle<FloatGauge> = own::SAMPLE_AGE.family(registry).register_single()?;
         let since = Arc::clone(&last_sample);
-        registry.on_scrape(move || age.set(since.elapsed().as_secs_f64()));
+        registry.on_scrape(move || age.set(since.seconds_ago()));
+        let sampling = own::SAMPLING
+            .family(places.of(&own::SAMPLING))
+            .register_single()?;
         Ok(Self {
             role,
-            registry,
+            places,
+            options: options.clone(),
             window,
             gc,
+            resident_memory,
             last_sample,
+            sampling,
         })
     }
 
-    /// Where everything is registered; more may be.
+    /// What is scraped; more may be registered there.
     pub fn registry(&self) -> &Registry {
-        &self.registry
+        self.places.shown()
     }
 
     /// What the garbage collector did.
@@ -126,21 +171,28 @@ impl Page {
 
     /// Puts a family that samples bring on the page, with its first value.
     pub fn sampled(&self, name: &str) -> Result<Sampled, PageError> {
-        let entry = self.entry(name, Source::Sample)?;
-        Ok(Sampled::register(&self.registry, entry)?)
+        let entry = catalogue(self.role)
+            .find(|entry| entry.name == name && entry.source == Source::Sample)
+            .ok_or_else(|| PageError::Unknown {
+                name: name.to_owned(),
+                role: self.role,
+            })?;
+        let resident = self.resident_memory.as_ref();
+        Ok(Sampled::register(self.places.of(entry), entry, resident)?)
     }
 
-    /// Puts a median on the page, NaN until something is observed.
-    pub fn median(&self, name: &str) -> Result<Handle<Quantile>, PageError> {
-        let entry = self.entry(name, Source::Median)?;
-        let options = QuantileOptions::new([0.5])
-            .expect("one quantile between 0 and 1")
-            .window(self.window);
-        let family = entry
-            .family::<Quantile>(&self.registry)
-            .options(options)
-            .as_gauge();
-        Ok(family.register_single()?)
+    /// Puts what is known of the tasks on a scheduler's page, of each prefix
+    /// these columns.
+    pub fn prefixes(&self, columns: &[Column]) -> Result<Prefixes, PageError> {
+        let cap = self.options.max_task_prefixes;
+        Ok(Prefixes::register(&self.places, columns, cap)?)
+    }
+
+    /// Puts the families on the page that one kind of event feeds.
+    pub fn events(&self, event: Event) -> Result<Observed, PageError> {
+        let (window, buckets) = (self.window, &self.options.buckets);
+        let of = |entry: &Entry| self.places.of(entry);
+        Ok(Observed::register(event, self.role, window, buckets, of)?)
     }
 
     /// Says that the sampled values are those of now.
@@ -148,41 +200,8 @@ impl Page {
         self.last_sample.set_now();
     }
 
-    fn entry(&self, name: &str, source: Source) -> Result<&'static Entry, PageError> {
-        catalogue(self.role)
-            .find(|entry| entry.name == name && entry.source == source)
-            .ok_or_else(|| PageError::Unknown {
-                name: name.to_owned(),
-                role: self.role,
-            })
-    }
-}
-
-/// A moment that one thread sets and others measure from.
-#[derive(Debug)]
-struct Moment {
-    origin: Instant,
-    /// Nanoseconds since the origin.
-    nanos: AtomicU64,
-}
-
-impl Moment {
-    fn now() -> Self {
-        Self {
-            origin: Instant::now(),
-            nanos: AtomicU64::new(0),
-        }
-    }
-
-    fn set_now(&self) {
-        let nanos = u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        // Relaxed: the moment publishes nothing but itself.
-        self.nanos.store(nanos, Ordering::Relaxed);
-    }
-
-    fn elapsed(&self) -> Duration {
-        // Relaxed: as above.
-        let then = Duration::from_nanos(self.nanos.load(Ordering::Relaxed));
-        self.origin.elapsed().saturating_sub(then)
+    /// Says how much of the event loop's time a sample has taken.
+    pub fn sampling_took(&self, seconds: f64) {
+        self.sampling.inc_by(seconds);
     }
 }

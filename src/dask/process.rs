@@ -2,10 +2,12 @@
 //! its own thread, without the process' help and without an allocation.
 
 use super::catalogue::{Entry, Source::Proc};
+use super::places::Places;
 use crate::cell::{FloatCounter, FloatGauge, Gauge};
 use crate::{Handle, RegisterError, Registry};
 use rustix::fs::{Mode, OFlags, RawDir};
 use rustix::process::{Resource, getrlimit};
+use std::collections::HashSet;
 use std::fs::File;
 use std::mem::MaybeUninit;
 use std::os::unix::fs::FileExt;
@@ -49,32 +51,46 @@ pub(super) const FAMILIES: &[Entry] = &[
     MAX_FDS,
 ];
 
-/// Registers `process_*` of this process, read anew by each scrape. Where there
-/// is no `/proc` there is nothing of it on the page.
-pub fn register(registry: &Registry) -> Result<(), RegisterError> {
+/// Puts the families of the process on a registry that is not a server's of
+/// Dask. Where there is no `/proc` they are not.
+pub fn register_process(registry: &Registry) -> Result<(), RegisterError> {
+    let everything = Places::new(registry.clone(), HashSet::new());
+    register(&everything).map(drop)
+}
+
+/// Puts the families on the page, and returns the cell of the resident memory.
+/// Where there is no `/proc` they are not.
+pub(super) fn register(places: &Places) -> Result<Option<Handle<FloatGauge>>, RegisterError> {
     let Ok(file) = File::open("/proc/self/stat") else {
-        return Ok(());
+        return Ok(None);
     };
     let Some(first) = Stat::read(&file) else {
-        return Ok(());
+        return Ok(None);
     };
     let ticks = rustix::param::clock_ticks_per_second() as f64;
     let page_size = rustix::param::page_size() as f64;
 
-    let virtual_memory: Handle<FloatGauge> = VIRTUAL_MEMORY.family(registry).register_single()?;
-    let resident_memory: Handle<FloatGauge> = RESIDENT_MEMORY.family(registry).register_single()?;
+    let virtual_memory: Handle<FloatGauge> = VIRTUAL_MEMORY
+        .family(places.of(&VIRTUAL_MEMORY))
+        .register_single()?;
+    let resident_memory: Handle<FloatGauge> = RESIDENT_MEMORY
+        .family(places.of(&RESIDENT_MEMORY))
+        .register_single()?;
     if let Some(boot) = boot_time() {
-        let start: Handle<FloatGauge> = START_TIME.family(registry).register_single()?;
+        let start: Handle<FloatGauge> = START_TIME
+            .family(places.of(&START_TIME))
+            .register_single()?;
         start.set(boot + first.start_ticks as f64 / ticks);
     }
-    let cpu: Handle<FloatCounter> = CPU.family(registry).register_single()?;
-    let open_fds: Handle<Gauge> = OPEN_FDS.family(registry).register_single()?;
-    let max_fds: Handle<FloatGauge> = MAX_FDS.family(registry).register_single()?;
+    let cpu: Handle<FloatCounter> = CPU.family(places.of(&CPU)).register_single()?;
+    let open_fds: Handle<Gauge> = OPEN_FDS.family(places.of(&OPEN_FDS)).register_single()?;
+    let max_fds: Handle<FloatGauge> = MAX_FDS.family(places.of(&MAX_FDS)).register_single()?;
 
-    registry.on_scrape(move || {
+    let resident = resident_memory.clone();
+    places.shown().on_scrape(move || {
         if let Some(stat) = Stat::read(&file) {
             virtual_memory.set(stat.virtual_bytes as f64);
-            resident_memory.set(stat.resident_pages as f64 * page_size);
+            resident.set(stat.resident_pages as f64 * page_size);
             cpu.set_to_at_least(stat.cpu_ticks as f64 / ticks);
         }
         if let Some(count) = count_open_fds() {
@@ -83,7 +99,7 @@ pub fn register(registry: &Registry) -> Result<(), RegisterError> {
         let limit = getrlimit(Resource::Nofile).current;
         max_fds.set(limit.map_or(f64::INFINITY, |limit| limit as f64));
     });
-    Ok(())
+    Ok(Some(resident_memory))
 }
 
 /// The fields of `/proc/PID/stat` that are shown; proc_pid_stat(5).

@@ -5,8 +5,9 @@ use super::catalogue::{
     Source::{self, Python},
     Type,
 };
+use super::places::Places;
 use crate::cell::Counter;
-use crate::{Handle, RegisterError, Registry};
+use crate::{Handle, RegisterError};
 
 /// The generations of CPython's garbage collector.
 const GENERATIONS: &[&str] = &["0", "1", "2"];
@@ -61,13 +62,16 @@ impl PythonVersion {
         }
     }
 
-    pub(super) fn register(&self, registry: &Registry) -> Result<(), RegisterError> {
+    pub(super) fn register(&self, places: &Places) -> Result<(), RegisterError> {
         // 3.13.0rc2 has the patch level 0rc2.
         let mut parts = self.version.splitn(3, '.');
         let mut part = || parts.next().unwrap_or_default();
         let values = [&self.implementation, part(), part(), part(), &self.version];
         let labels = INFO.labels.iter().copied().zip(values);
-        registry.info(INFO.name, INFO.help, labels).map(drop)
+        places
+            .of(&INFO)
+            .info(INFO.name, INFO.help, labels)
+            .map(drop)
     }
 }
 
@@ -96,8 +100,8 @@ struct Cells {
 }
 
 impl GcTotals {
-    pub(super) fn register(registry: &Registry) -> Result<Self, RegisterError> {
-        let family = |entry: &Entry| entry.family::<Counter>(registry).register();
+    pub(super) fn register(places: &Places) -> Result<Self, RegisterError> {
+        let family = |entry: &Entry| entry.family::<Counter>(places.of(entry)).register();
         let (collected, uncollectable, collections) = (
             family(&COLLECTED)?,
             family(&UNCOLLECTABLE)?,

@@ -1,11 +1,13 @@
 //! Families whose values a sample of the server's state brings.
 
 use super::catalogue::{Entry, Type};
-use crate::cell::{FloatCounter, FloatGauge};
+use super::worker::MEMORY;
+use crate::cell::{Cell, FloatCounter, FloatGauge};
 use crate::family::Metric;
 use crate::{Family, Handle, RegisterError, Registry};
 use std::borrow::Cow;
 use std::convert::Infallible;
+use std::sync::Arc;
 
 /// One family, updated as a whole by each sample.
 ///
@@ -19,13 +21,22 @@ pub struct Sampled(Cells);
 enum Cells {
     Gauges(Series<FloatGauge>),
     Counters(Series<FloatCounter>),
+    Memory(Memory),
 }
 
 impl Sampled {
-    pub(super) fn register(registry: &Registry, entry: &Entry) -> Result<Self, RegisterError> {
-        Ok(Self(match entry.kind {
-            Type::Counter => Cells::Counters(Series::register(registry, entry)?),
-            Type::Gauge | Type::Info => Cells::Gauges(Series::register(registry, entry)?),
+    /// `resident` is the resident memory of the process, where it is known.
+    pub(super) fn register(
+        registry: &Registry,
+        entry: &Entry,
+        resident: Option<&Handle<FloatGauge>>,
+    ) -> Result<Self, RegisterError> {
+        Ok(Self(match (entry.kind, resident) {
+            (Type::Counter, _) => Cells::Counters(Series::register(registry, entry)?),
+            (_, Some(resident)) if *entry == MEMORY => {
+                Cells::Memory(Memory::register(registry, entry, resident.clone())?)
+            }
+            _ => Cells::Gauges(Series::register(registry, entry)?),
         }))
     }
 
@@ -38,8 +49,9 @@ impl Sampled {
     }
 
     /// The values of a family by its label: `fill` is given a function that
-    /// sets one. What it does not set shows 0 from now on, or as a counter what
-    /// it showed. Fails as `fill` does, and then only what was set has changed.
+    /// sets one. What it does not set leaves the page; one of the states that are
+    /// always there shows 0 instead, or as a counter what it showed. Fails as
+    /// `fill` does, and then only what was set has changed.
     pub fn update<E>(
         &mut self,
         fill: impl FnOnce(&mut dyn FnMut(&str, f64)) -> Result<(), E>,
@@ -47,6 +59,7 @@ impl Sampled {
         match &mut self.0 {
             Cells::Gauges(series) => series.update(fill, FloatGauge::set, |cell| cell.set(0.0)),
             Cells::Counters(series) => series.update(fill, FloatCounter::set_to_at_least, |_| {}),
+            Cells::Memory(memory) => memory.update(fill),
         }
     }
 
@@ -55,6 +68,7 @@ impl Sampled {
         match &mut self.0 {
             Cells::Gauges(series) => series.withdraw(),
             Cells::Counters(series) => series.withdraw(),
+            Cells::Memory(memory) => memory.series.withdraw(),
         }
     }
 }
@@ -108,11 +122,23 @@ impl<C: Metric<Options = ()>> Series<C> {
             set(&shown.cell, value);
             shown.round = self.round;
         })?;
-        for shown in &self.shown {
-            if shown.round != self.round {
-                miss(&shown.cell);
+        let Self {
+            family,
+            states,
+            shown,
+            round,
+        } = self;
+        shown.retain(|series| {
+            let is_known = series.round == *round;
+            if !is_known && states.is_empty() {
+                family.remove([&*series.label]);
+                return false;
             }
-        }
+            if !is_known {
+                miss(&series.cell);
+            }
+            true
+        });
         Ok(())
     }
 
@@ -136,4 +162,67 @@ impl<C: Metric<Options = ()>> Series<C> {
             self.family.retain(|_| false);
         }
     }
+}
+
+/// A worker's memory. What is managed is Dask's to say; the rest of the process'
+/// is not, and is known to each scrape anew, also while Dask says nothing.
+#[derive(Debug)]
+struct Memory {
+    series: Series<FloatGauge>,
+    resident: Handle<FloatGauge>,
+    /// Bytes as Dask counts them, which may be more than there are.
+    counted: Arc<FloatGauge>,
+}
+
+impl Memory {
+    fn register(
+        registry: &Registry,
+        entry: &Entry,
+        resident: Handle<FloatGauge>,
+    ) -> Result<Self, RegisterError> {
+        let memory = Self {
+            series: Series::register(registry, entry)?,
+            resident,
+            counted: Arc::new(FloatGauge::new(&())),
+        };
+        let family = memory.series.family.clone();
+        let (resident, counted) = (memory.resident.clone(), Arc::clone(&memory.counted));
+        registry.on_scrape(move || {
+            // Not there while the family is withdrawn.
+            if let (Some(managed), Some(unmanaged)) =
+                (family.get(["managed"]), family.get(["unmanaged"]))
+            {
+                let [now, rest] = split(resident.get(), counted.get());
+                managed.set(now);
+                unmanaged.set(rest);
+            }
+        });
+        Ok(memory)
+    }
+
+    fn update<E>(
+        &mut self,
+        fill: impl FnOnce(&mut dyn FnMut(&str, f64)) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (resident, counted) = (self.resident.get(), &self.counted);
+        let with_the_rest = |set: &mut dyn FnMut(&str, f64)| {
+            fill(&mut |kind, bytes| {
+                if kind != "managed" {
+                    return set(kind, bytes);
+                }
+                counted.set(bytes);
+                let [managed, unmanaged] = split(resident, bytes);
+                set("managed", managed);
+                set("unmanaged", unmanaged);
+            })
+        };
+        self.series
+            .update(with_the_rest, FloatGauge::set, |cell| cell.set(0.0))
+    }
+}
+
+/// What is managed of so many resident bytes, and what is not.
+fn split(resident: f64, counted: f64) -> [f64; 2] {
+    let managed = counted.clamp(0.0, resident.max(0.0));
+    [managed, resident - managed]
 }

@@ -1,23 +1,22 @@
-//! Takes the place of a digest of Dask's.
+//! Takes the place of what Dask calls when something happens.
 
-use crate::Handle;
-use crate::cell::Quantile;
+use crate::dask::Observed;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyDict, PyList, PyTuple};
 
 /// What Dask's servers hand each tick, task duration and bandwidth to. It has
 /// the methods of `distributed.counter.Digest`, and passes everything on to
 /// such a one if there is one.
 #[pyclass(frozen, module = "stethoscope._native")]
 pub(super) struct Digest {
-    cell: Handle<Quantile>,
+    observed: Observed,
     inner: Option<Py<PyAny>>,
 }
 
 impl Digest {
-    pub(super) fn new(cell: Handle<Quantile>, inner: Option<Py<PyAny>>) -> Self {
-        Self { cell, inner }
+    pub(super) fn new(observed: Observed, inner: Option<Py<PyAny>>) -> Self {
+        Self { observed, inner }
     }
 
     fn inner<'py>(&self, py: Python<'py>) -> Option<&Bound<'py, PyAny>> {
@@ -28,7 +27,7 @@ impl Digest {
 #[pymethods]
 impl Digest {
     fn add(&self, py: Python<'_>, item: f64) -> PyResult<()> {
-        self.cell.observe(item);
+        self.observed.observe(item);
         if let Some(inner) = self.inner(py) {
             inner.call_method1(intern!(py, "add"), (item,))?;
         }
@@ -70,5 +69,56 @@ impl Digest {
             Some(inner) => inner.getattr(intern!(py, "intervals")),
             None => Ok(PyList::empty(py).into_any()),
         }
+    }
+}
+
+/// Takes the place of a scheduler's handler of finished tasks, and passes
+/// everything on to it.
+#[pyclass(frozen, module = "stethoscope._native")]
+pub(super) struct TaskFinished {
+    observed: Observed,
+    inner: Py<PyAny>,
+}
+
+impl TaskFinished {
+    pub(super) fn new(observed: Observed, inner: Py<PyAny>) -> Self {
+        Self { observed, inner }
+    }
+
+    /// The time that the worker has computed for, if the message tells it.
+    fn computed(message: &Bound<'_, PyDict>) -> Option<f64> {
+        let py = message.py();
+        let spans = message.get_item(intern!(py, "startstops")).ok()??;
+        for span in spans.try_iter().ok()? {
+            let span = span.ok()?;
+            let action = span.get_item(intern!(py, "action")).ok()?;
+            if action.eq(intern!(py, "compute")).ok()? {
+                let time = |key| -> Option<f64> { span.get_item(key).ok()?.extract().ok() };
+                return Some(time(intern!(py, "stop"))? - time(intern!(py, "start"))?);
+            }
+        }
+        None
+    }
+}
+
+#[pymethods]
+impl TaskFinished {
+    #[pyo3(signature = (*args, **message))]
+    fn __call__<'py>(
+        &self,
+        py: Python<'py>,
+        args: &Bound<'py, PyTuple>,
+        message: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        if let Some(seconds) = message.and_then(Self::computed) {
+            self.observed.observe(seconds.max(0.0));
+        }
+        self.inner.bind(py).call(args, message)
+    }
+
+    /// The handler that everything is passed on to.
+    #[getter]
+    fn inner(&self, py: Python<'_>) -> Py<PyAny> {
+        self.inner.clone_ref(py)
     }
 }

@@ -19,6 +19,7 @@ mod gc;
 mod listener;
 mod own;
 mod page;
+mod prefixes;
 
 use pyo3::prelude::*;
 
@@ -27,7 +28,7 @@ mod _native {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use super::digest::Digest;
+    use super::digest::{Digest, TaskFinished};
     #[pymodule_export]
     use super::document::Document;
     #[pymodule_export]
@@ -38,6 +39,8 @@ mod _native {
     use super::own::{Counter, Gauge, Histogram, Registry, Server, Summary, Timer};
     #[pymodule_export]
     use super::page::{Page, Samples};
+    #[pymodule_export]
+    use super::prefixes::Prefixes;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,32 +1,44 @@
 //! A server's page, and what a sample brings to it.
 
 use super::convert::{Renderer, duration, value_error};
-use super::digest::Digest;
+use super::digest::{Digest, TaskFinished};
 use super::document::Document;
 use super::gc::GcWatcher;
 use super::listener::Listener;
 use super::own::Registry;
-use crate::dask::{self, Options, PythonVersion, Role, Sampled};
+use super::prefixes::Prefixes;
+use crate::cell::Buckets;
+use crate::dask::{self, Event, Observed, Options, PythonVersion, Role, Sampled};
 use crate::endpoint::Builder;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 use std::os::fd::RawFd;
-use std::sync::Arc;
 
 /// The metrics of one server.
 #[pyclass(frozen, module = "stethoscope._native")]
 pub(super) struct Page {
-    page: Arc<dask::Page>,
+    page: dask::Page,
     renderer: Renderer,
 }
 
 #[pymethods]
 impl Page {
-    /// A page of a `"scheduler"` or a `"worker"`, whose medians are taken over
-    /// the last `window` seconds.
+    /// A page of a `"scheduler"` or a `"worker"`: medians and maxima are taken
+    /// over the last `window` seconds, histograms of seconds have these `buckets`,
+    /// so many task prefixes have series of their own, some families are
+    /// `left_out`, and each series has these `labels`.
     #[new]
-    fn new(py: Python<'_>, role: &str, window: f64) -> PyResult<Self> {
+    #[pyo3(signature = (role, *, window=None, buckets=None, max_task_prefixes=None, left_out=vec![], labels=vec![]))]
+    fn new(
+        py: Python<'_>,
+        role: &str,
+        window: Option<f64>,
+        buckets: Option<Vec<f64>>,
+        max_task_prefixes: Option<usize>,
+        left_out: Vec<String>,
+        labels: Vec<(String, String)>,
+    ) -> PyResult<Self> {
         let role = match role {
             "scheduler" => Role::Scheduler,
             "worker" => Role::Worker,
@@ -38,13 +50,24 @@ impl Page {
         let platform = py.import("platform")?;
         let say = |function| -> PyResult<String> { platform.call_method0(function)?.extract() };
         let python = PythonVersion::new(&say("python_implementation")?, &say("python_version")?);
-        let options = Options {
-            window: duration(window)?,
+        let mut options = Options {
+            left_out,
+            labels,
+            ..Options::default()
         };
+        if let Some(window) = window {
+            options.window = duration(window)?;
+        }
+        if let Some(bounds) = buckets {
+            options.buckets = Buckets::new(bounds).map_err(value_error)?;
+        }
+        if let Some(prefixes) = max_task_prefixes {
+            options.max_task_prefixes = prefixes;
+        }
         let page = dask::Page::new(role, &python, &options).map_err(value_error)?;
         Ok(Self {
             renderer: Renderer::new(page.registry()),
-            page: Arc::new(page),
+            page,
         })
     }
 
@@ -56,16 +79,34 @@ impl Page {
             .map(|name| self.page.sampled(name))
             .collect();
         Ok(Samples {
-            page: Arc::clone(&self.page),
             slots: slots.map_err(value_error)?,
         })
     }
 
-    /// Puts a median on the page, and returns the digest that feeds it, and
-    /// `inner` too if that is not None.
-    fn digest(&self, family: &str, inner: Option<Py<PyAny>>) -> PyResult<Digest> {
-        let cell = self.page.median(family).map_err(value_error)?;
-        Ok(Digest::new(cell, inner))
+    /// Puts what is known of tasks on the page; `columns` is what each prefix'
+    /// tuple will have after its name.
+    fn prefixes(&self, columns: Vec<String>) -> PyResult<Prefixes> {
+        Prefixes::new(&self.page, &columns)
+    }
+
+    /// Puts the families of an event on the page (`"tick"`, `"task"` or
+    /// `"transfer"`), and returns the digest that feeds them, and `inner` too if
+    /// that is not None.
+    fn digest(&self, event: &str, inner: Option<Py<PyAny>>) -> PyResult<Digest> {
+        Ok(Digest::new(self.events(event)?, inner))
+    }
+
+    /// Puts the families of finished tasks on the page, and returns what feeds
+    /// them in the place of the scheduler's handler, `inner`.
+    fn task_finished(&self, inner: Py<PyAny>) -> PyResult<TaskFinished> {
+        Ok(TaskFinished::new(self.events("task")?, inner))
+    }
+
+    /// Says that the sampled values are those of now, and how many seconds of
+    /// the event loop's time it took to get them.
+    fn sampled(&self, seconds: f64) {
+        self.page.sample_taken();
+        self.page.sampling_took(seconds);
     }
 
     /// What counts garbage collections for this page, once it is in
@@ -107,34 +148,42 @@ impl Page {
     }
 }
 
+impl Page {
+    fn events(&self, event: &str) -> PyResult<Observed> {
+        let event = match event {
+            "tick" => Event::Tick,
+            "task" => Event::Task,
+            "transfer" => Event::Transfer,
+            other => {
+                let error = format!("nothing is shown of {other:?}: tick, task or transfer");
+                return Err(PyValueError::new_err(error));
+            }
+        };
+        self.page.events(event).map_err(value_error)
+    }
+}
+
 /// The families of a page whose values samples bring.
 #[pyclass(module = "stethoscope._native")]
 pub(super) struct Samples {
-    page: Arc<dask::Page>,
     slots: Vec<Sampled>,
 }
 
 #[pymethods]
 impl Samples {
-    /// Takes the value of each family: a number, or a dict from the label's
-    /// values to numbers. Raises at the first that is neither.
+    /// Takes the value of each family: a number, a dict from the label's values
+    /// to numbers, or None for one that is not to be shown. Raises at the first
+    /// that is none of them.
     fn publish(&mut self, values: &Bound<'_, PyList>) -> PyResult<()> {
         for (slot, value) in self.slots.iter_mut().zip(values.iter()) {
             update(slot, &value)?;
         }
-        self.taken();
         Ok(())
     }
 
     /// Takes the value of one family, by its place.
     fn publish_one(&mut self, index: usize, value: &Bound<'_, PyAny>) -> PyResult<()> {
         update(&mut self.slots[index], value)
-    }
-
-    /// Says that each family has its value, or is withdrawn; `publish` says so
-    /// itself.
-    fn taken(&self) {
-        self.page.sample_taken();
     }
 
     /// Takes a family off the page until its next value.
@@ -144,6 +193,10 @@ impl Samples {
 }
 
 fn update(slot: &mut Sampled, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    if value.is_none() {
+        slot.withdraw();
+        return Ok(());
+    }
     match value.cast::<PyDict>() {
         Ok(by_label) => slot.update(|set| {
             for (label, value) in by_label {

@@ -29,19 +29,20 @@ class Page:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.families = set()
+        #: The type of each family, by its name in the text.
+        self.types: dict[str, str] = {}
         self.samples: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
         for family in text_string_to_metric_families(text):
             # The reader drops the _total of counters, which may tell them from a gauge.
-            named = (family.name, family.type)
-            assert named not in self.families, f"family twice: {named}"
-            self.families.add(named)
+            name = family.name + ("_total" if family.type == "counter" else "")
+            assert name not in self.types, f"family twice: {name}"
+            self.types[name] = family.type
             for sample in family.samples:
                 key = (sample.name, tuple(sorted(sample.labels.items())))
                 assert key not in self.samples, f"series twice: {key}"
                 self.samples[key] = sample.value
 
-    def value(self, name: str, **labels: str) -> float:
+    def value(self, name: str, /, **labels: str) -> float:
         return self.samples[name, tuple(sorted(labels.items()))]
 
     def by(self, label: str, name: str) -> dict[str, float]:

@@ -6,7 +6,7 @@ import os
 import time
 from typing import Any
 
-from distributed import Event
+from distributed import Event, Semaphore
 
 
 def nap(seconds: float, _: Any = None) -> float:
@@ -16,6 +16,11 @@ def nap(seconds: float, _: Any = None) -> float:
 
 def wait_for(event: str, _: Any = None) -> None:
     Event(event).wait()
+
+
+def use(semaphore: Semaphore, _: Any = None) -> None:
+    with semaphore:
+        time.sleep(0.01)
 
 
 def fail(_: Any = None) -> None:

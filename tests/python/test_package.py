@@ -49,6 +49,11 @@ def test_the_installed_configuration_switches_it_on_and_tells_the_defaults() -> 
         ("window", 0),
         ("background-interval", "0s"),
         ("serve", "carrier-pigeon"),
+        ("buckets", [1, 1]),
+        ("buckets", "many"),
+        ("max-task-prefixes", -1),
+        ("leave-out", "python_info"),
+        ("labels", ["cluster"]),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_named(key: str, value: object) -> None:
@@ -68,7 +73,7 @@ def test_the_version_is_that_of_the_package() -> None:
 
 
 def test_samples_show_every_state_and_withdraw_what_is_unknown() -> None:
-    page = Page("worker", 60.0)
+    page = Page("worker")
     samples = page.samples(["dask_worker_tasks", "dask_worker_threads"])
     assert ("dask_worker_threads",) not in values(page)
     samples.publish([{"executing": 3, "of-a-later-dask": 1}, 4])
@@ -87,13 +92,151 @@ def test_samples_show_every_state_and_withdraw_what_is_unknown() -> None:
 
     samples.withdraw(0)
     assert not any(name == "dask_worker_tasks" for name, *_ in values(page))
-    samples.publish([{}, 1])
-    assert values(page)["dask_worker_tasks", "memory"] == 0
+    samples.publish([{}, None])
+    shown = values(page)
+    assert shown["dask_worker_tasks", "memory"] == 0
+    assert ("dask_worker_threads",) not in shown
 
 
-@pytest.mark.parametrize("value", [None, "four", {"executing": None}, {1: 1}, [1]])
+def test_what_has_no_states_shows_only_what_there_is() -> None:
+    page = Page("scheduler")
+    samples = page.samples(["dask_semaphore_max_leases", "dask_semaphore_acquire_total"])
+    samples.publish([{"a": 1, "b": 2}, {"a": 3, "b": 4}])
+    samples.publish([{"b": 5}, {"b": 3}])
+    shown = {key: value for key, value in values(page).items() if "semaphore" in key[0]}
+    assert shown == {
+        ("dask_semaphore_max_leases", "b"): 5,
+        # A counter never shows less than it did.
+        ("dask_semaphore_acquire_total", "b"): 4,
+    }
+
+
+COLUMNS = ["suspicious", "output", "microseconds", "states", "state_counts"]
+
+
+def prefix(name: str, number: int = 1) -> tuple:
+    return (
+        name,
+        number,
+        100 * number,
+        {"compute": 2_000_000 * number, "transfer": 500_000},
+        {"memory": number, "waiting": 0},
+        {"memory": 3 * number, "forgotten": number},
+    )
+
+
+def by_prefix(page: Page, name: str) -> dict[tuple[str, ...], float]:
+    return {key[1:]: value for key, value in values(page).items() if key[0] == name}
+
+
+def take(prefixes, *rows: tuple) -> None:
+    prefixes.begin()
+    prefixes.take(list(rows))
+    prefixes.finish()
+
+
+def test_tasks_are_told_by_prefix_and_in_all() -> None:
+    page = Page("scheduler")
+    prefixes = page.prefixes(COLUMNS)
+    take(prefixes)
+    assert set(by_prefix(page, "dask_scheduler_tasks").values()) == {0}
+    take(prefixes, prefix("inc"), prefix("add", 2))
+    assert by_prefix(page, "dask_scheduler_tasks")["memory",] == 3
+    assert by_prefix(page, "dask_scheduler_tasks_forgotten_total") == {(): 3}
+    assert by_prefix(page, "dask_scheduler_task_transitions_total")["memory",] == 9
+    assert by_prefix(page, "dask_scheduler_tasks_suspicious_total") == {("inc",): 1, ("add",): 2}
+    assert by_prefix(page, "dask_scheduler_tasks_output_bytes") == {("inc",): 100, ("add",): 200}
+    compute = by_prefix(page, "dask_scheduler_tasks_compute_seconds_total")
+    assert compute == {("inc",): 2, ("add",): 4}
+    transfer = by_prefix(page, "dask_scheduler_tasks_transfer_seconds_total")
+    assert transfer == {("inc",): 0.5, ("add",): 0.5}
+    assert by_prefix(page, "dask_scheduler_prefix_state_totals_total") == {
+        ("inc", "memory"): 3,
+        ("inc", "forgotten"): 1,
+        ("add", "memory"): 6,
+        ("add", "forgotten"): 2,
+    }
+
+
+def test_totals_never_fall_where_the_scheduler_forgets_a_prefix() -> None:
+    page = Page("scheduler")
+    prefixes = page.prefixes(COLUMNS)
+    take(prefixes, prefix("inc", 5), prefix("add", 2))
+    take(prefixes, prefix("add", 2))
+    assert by_prefix(page, "dask_scheduler_tasks_forgotten_total") == {(): 7}
+    assert by_prefix(page, "dask_scheduler_tasks_suspicious_total") == {("add",): 2}
+    assert by_prefix(page, "dask_scheduler_tasks")["memory",] == 2
+    # It meets both anew, one of them without a pass between.
+    take(prefixes, prefix("inc", 1), prefix("add", 1))
+    assert by_prefix(page, "dask_scheduler_tasks_forgotten_total") == {(): 9}
+    assert by_prefix(page, "dask_scheduler_tasks_suspicious_total") == {("add",): 3, ("inc",): 1}
+
+
+def test_prefixes_beyond_the_cap_are_added_up() -> None:
+    page = Page("scheduler", max_task_prefixes=2)
+    prefixes = page.prefixes(COLUMNS)
+    take(prefixes, *(prefix(name) for name in "abcd"), prefix("other"))
+    take(prefixes, *(prefix(name, 2) for name in "abcd"), prefix("other", 2))
+    assert by_prefix(page, "stethoscope_task_prefixes_folded") == {(): 2}
+    suspicious = by_prefix(page, "dask_scheduler_tasks_suspicious_total")
+    assert suspicious == {("a",): 2, ("b",): 2, ("other",): 6}
+    output = by_prefix(page, "dask_scheduler_tasks_output_bytes")
+    assert output == {("a",): 200, ("b",): 200, ("other",): 600}
+    assert by_prefix(page, "dask_scheduler_prefix_state_totals_total")["other", "memory"] == 18
+    assert by_prefix(page, "dask_scheduler_tasks")["memory",] == 10
+    assert by_prefix(page, "dask_scheduler_tasks_forgotten_total") == {(): 10}
+
+
+def test_what_a_version_does_not_know_of_prefixes_is_not_shown() -> None:
+    page = Page("scheduler")
+    prefixes = page.prefixes(["states"])
+    take(prefixes, ("inc", {"memory": 2}))
+    names = {key[0] for key in values(page) if key[0].startswith("dask_")}
+    assert names == {"dask_scheduler_tasks"}
+    with pytest.raises(ValueError, match="colour"):
+        Page("scheduler").prefixes(["colour"])
+
+
+def test_finished_tasks_are_heard_of_and_passed_on() -> None:
+    page = Page("scheduler", buckets=[0.5, 2.0])
+    passed: list = []
+    handler = page.task_finished(lambda *args, **message: passed.append((args, message)) or 7)
+    spans = [
+        {"action": "transfer", "start": 0.0, "stop": 100.0},
+        {"action": "compute", "start": 10.0, "stop": 11.0},
+    ]
+    assert handler(key="x", startstops=spans) == 7
+    for odd in ({}, {"startstops": None}, {"startstops": [{}]}, {"startstops": [spans[0]]}):
+        handler(1, **odd)
+    assert passed[0] == ((), {"key": "x", "startstops": spans})
+    assert len(passed) == 5
+    name = "dask_scheduler_task_duration_seconds"
+    assert by_prefix(page, f"{name}_bucket") == {("0.5",): 0, ("2.0",): 1, ("+Inf",): 1}
+    assert by_prefix(page, f"{name}_sum") == {(): 1.0}
+
+
+def test_families_can_be_left_out_and_series_labelled() -> None:
+    page = Page(
+        "worker",
+        left_out=["python_info", "dask_worker_threads", "process_open_fds"],
+        labels=[("cluster", "blue")],
+    )
+    samples = page.samples(["dask_worker_threads", "dask_worker_connections"])
+    samples.publish([1, 2])
+    text = page.render("")[0].decode()
+    assert 'dask_worker_connections{cluster="blue"} 2\n' in text
+    assert 'process_max_fds{cluster="blue"} ' in text
+    for name in ("python_info", "dask_worker_threads", "process_open_fds"):
+        assert name not in text
+    with pytest.raises(ValueError, match="dask_worker_treads"):
+        Page("worker", left_out=["dask_worker_treads"])
+    with pytest.raises(ValueError, match="cluster"):
+        Page("worker", labels=[("cluster", "a"), ("cluster", "b")])
+
+
+@pytest.mark.parametrize("value", ["four", {"executing": None}, {1: 1}, [1]])
 def test_what_is_no_value_is_refused(value: object) -> None:
-    samples = Page("worker", 60.0).samples(["dask_worker_tasks"])
+    samples = Page("worker").samples(["dask_worker_tasks"])
     with pytest.raises(TypeError):
         samples.publish([value])
 
@@ -101,15 +244,15 @@ def test_what_is_no_value_is_refused(value: object) -> None:
 def test_families_are_those_of_the_catalogue_and_role() -> None:
     for family in ("dask_worker_nonsense", "dask_scheduler_clients", MEDIAN, "python_info"):
         with pytest.raises(ValueError, match=family):
-            Page("worker", 60.0).samples([family])
+            Page("worker").samples([family])
     with pytest.raises(ValueError, match="already on the page"):
-        Page("worker", 60.0).samples(["dask_worker_threads", "dask_worker_threads"])
+        Page("worker").samples(["dask_worker_threads", "dask_worker_threads"])
     with pytest.raises(ValueError, match="gardener"):
-        Page("gardener", 60.0)
+        Page("gardener")
 
 
 def test_the_garbage_collector_is_counted_from_the_interpreters_start() -> None:
-    page = Page("worker", 60.0)
+    page = Page("worker")
     watcher = page.gc_watcher()
     gc.callbacks.append(watcher)
     try:
@@ -159,8 +302,8 @@ def test_digests_of_dask_get_everything_too() -> None:
 
     inner = defaultdict(Recorder)
     inner["latency"].add(1.0)
-    page = Page("worker", 60.0)
-    digests = TappedDigests(page, {"task-duration": MEDIAN}, inner)
+    page = Page("worker")
+    digests = TappedDigests(page, {"task-duration": "task"}, inner)
     digests["task-duration"].add(2.0)
     digests["task-duration"].update([2.0, 2])
     digests["latency"].add(3.0)
@@ -179,8 +322,8 @@ def test_digests_of_dask_get_everything_too() -> None:
 
 
 def test_without_crick_digests_look_as_empty_as_before() -> None:
-    page = Page("worker", 60.0)
-    digests = BareDigests(page, {"task-duration": MEDIAN})
+    page = Page("worker")
+    digests = BareDigests(page, {"task-duration": "task"})
     assert math.isnan(values(page)[MEDIAN,])
     digests["task-duration"].add(0.5)
     digests["latency"].add(1.0)
@@ -191,7 +334,7 @@ def test_without_crick_digests_look_as_empty_as_before() -> None:
 
 
 def test_the_page_follows_the_accept_header() -> None:
-    page = Page("scheduler", 60.0)
+    page = Page("scheduler")
     body, content_type = page.render("application/openmetrics-text;version=1.0.0")
     assert content_type.startswith("application/openmetrics-text; version=1.0.0")
     assert body.endswith(b"# EOF\n")

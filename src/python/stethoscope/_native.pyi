@@ -9,8 +9,23 @@ __version__: str
 class Page:
     """The metrics of one server, in a registry of their own."""
 
-    def __init__(self, role: Literal["scheduler", "worker"], window: float) -> None:
-        """Medians are taken over the last `window` seconds."""
+    def __init__(
+        self,
+        role: Literal["scheduler", "worker"],
+        *,
+        window: float | None = None,
+        buckets: Sequence[float] | None = None,
+        max_task_prefixes: int | None = None,
+        left_out: Sequence[str] = (),
+        labels: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """Medians and maxima are taken over the last `window` seconds; `buckets`
+        are the upper bounds of the histograms of durations, in seconds; so many
+        task prefixes have series of their own; the families in `left_out` are
+        not shown; each series has `labels`.
+
+        Raises `ValueError` for what makes no sense.
+        """
 
     def samples(self, families: Sequence[str]) -> Samples:
         """Put families on the page whose values samples bring, in this order.
@@ -19,8 +34,22 @@ class Page:
         on the page already.
         """
 
-    def digest(self, family: str, inner: Any | None) -> Digest:
-        """Put a median on the page; the digest feeds it, and `inner` too."""
+    def prefixes(self, columns: Sequence[str]) -> Prefixes:
+        """Put what is known of tasks on the page.
+
+        `columns` is what each prefix' tuple will have after its name:
+        "suspicious", "output", "seconds" or "microseconds", "states",
+        "state_counts".
+        """
+
+    def digest(self, event: Literal["tick", "task", "transfer"], inner: Any | None) -> Digest:
+        """Put the families of an event on the page; the digest feeds them, and `inner` too."""
+
+    def task_finished(self, inner: Callable[..., Any]) -> TaskFinished:
+        """Put the families of finished tasks on the page, fed in the place of `inner`."""
+
+    def sampled(self, seconds: float) -> None:
+        """Say that the values are those of now, and how much of the loop's time they took."""
 
     def gc_watcher(self) -> GcWatcher:
         """What counts garbage collections for this page."""
@@ -61,21 +90,37 @@ class Document:
 class Samples:
     """The families of a page whose values samples bring."""
 
-    def publish(self, values: Sequence[float | Mapping[str, float]]) -> None:
-        """Take the value of each family: a number, or a dict by the label's values.
+    def publish(self, values: Sequence[float | Mapping[str, float] | None]) -> None:
+        """Take the value of each family: a number, a dict by the label's values,
+        or None for one that is not to be shown.
 
-        Raises `TypeError` at the first that is neither; those before it are
-        taken then.
+        Raises `TypeError` at the first that is none of them; those before it
+        are taken then.
         """
 
-    def publish_one(self, index: int, value: float | Mapping[str, float]) -> None:
+    def publish_one(self, index: int, value: float | Mapping[str, float] | None) -> None:
         """Take the value of one family, by its place."""
 
     def withdraw(self, index: int) -> None:
         """Take a family off the page until its next value."""
 
-    def taken(self) -> None:
-        """Say that the values are those of now. `publish` says so itself."""
+class Prefixes:
+    """The task prefixes of a scheduler, taken in passes."""
+
+    def begin(self) -> None:
+        """Begin a pass over all prefixes."""
+
+    def take(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Take some of them: tuples of a name and the columns."""
+
+    def finish(self) -> None:
+        """End the pass: what was not in it is forgotten."""
+
+class TaskFinished:
+    """Hears of finished tasks before the scheduler's own handler does."""
+
+    inner: Callable[..., Any]
+    def __call__(self, *args: Any, **message: Any) -> Any: ...
 
 class Digest:
     """What Dask's servers pass single values to; as `distributed.counter.Digest`."""

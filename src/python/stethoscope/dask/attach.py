@@ -6,12 +6,14 @@ import asyncio
 import gc
 import logging
 import os
+import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
 from stethoscope._native import Document, Page
 from stethoscope.dask import digests, settings, shared
-from stethoscope.dask.probes import PROBES
+from stethoscope.dask.probes import prefix_columns, probes
 from stethoscope.dask.route import add_route
 from stethoscope.dask.sampling import Sampler
 from stethoscope.dask.settings import Settings
@@ -20,15 +22,18 @@ from stethoscope.dask.targets import Targets
 
 logger = logging.getLogger("stethoscope.dask")
 
-#: Dask's names of the values that arrive as events, and their families.
+#: Dask's names of the values that arrive one by one, and the page's.
 DIGESTS = {
-    "scheduler": {},
+    "scheduler": {"tick-duration": "tick"},
     "worker": {
-        "tick-duration": "dask_worker_tick_duration_median_seconds",
-        "task-duration": "dask_worker_task_duration_median_seconds",
-        "transfer-bandwidth": "dask_worker_transfer_bandwidth_median_bytes",
+        "tick-duration": "tick",
+        "task-duration": "task",
+        "transfer-bandwidth": "transfer",
     },
 }
+
+#: Of the loop's time, what samples may take that nobody has asked for.
+BACKGROUND_SHARE = 0.0005
 
 #: Where a server keeps its attachment.
 _ATTRIBUTE = "_stethoscope"
@@ -82,17 +87,25 @@ class Attachment:
 
     def __init__(self, server: Any, role: str, wanted: Settings) -> None:
         self._process = os.getpid()
-        self._page = Page(role, wanted.window)
-        self._sampler = Sampler(server, self._page, PROBES[role])
+        self._page = Page(
+            role,
+            window=wanted.window,
+            buckets=wanted.buckets,
+            max_task_prefixes=wanted.max_task_prefixes,
+            left_out=wanted.leave_out,
+            labels=list(wanted.labels.items()),
+        )
+        self._sampler = Sampler(server, self._page, probes(role), prefix_columns(role))
         self.targets: Targets | None = None
         with ExitStack() as undo:
+            undo.callback(self._sampler.stop)
             self._watch_gc(undo)
-            self._tap_digests(undo, server, DIGESTS[role])
+            self._tap(undo, server, role)
             shared.join(role, self._page)
             undo.callback(shared.leave, self._page)
             if role == "scheduler":
                 self._list_targets(server)
-            self.sample()
+            self.sample(lambda: None)
             self._sample_in_background(undo, wanted.background_interval)
             self._serve(undo, server, wanted)
             self._undo = undo.pop_all()
@@ -106,18 +119,23 @@ class Attachment:
         if os.getpid() == self._process:
             self._undo.close()
 
-    def sample(self) -> None:
-        """Bring page and targets up to date. On the event loop."""
-        self._sampler.sample()
+    def sample(self, done: Callable[[], None]) -> None:
+        """Bring page and targets up to date, and call `done` then. On the event loop."""
         if self.targets is not None:
             try:
                 self.targets.refresh()
             except Exception as error:
                 self._lose_targets(error)
+        self._sampler.sample(done)
+
+    async def up_to_date(self) -> None:
+        """Return when page and targets are those of now."""
+        there = asyncio.get_running_loop().create_future()
+        self.sample(lambda: there.done() or there.set_result(None))
+        await there
 
     def render(self, accept: str) -> tuple[bytes, str]:
-        """A page of fresh values, and its content type. On the event loop."""
-        self.sample()
+        """The page as it stands, and its content type."""
         return self._page.render(accept)
 
     def _watch_gc(self, undo: ExitStack) -> None:
@@ -128,22 +146,31 @@ class Attachment:
         # watcher counts from its first call on, and seeds what was before.
         watcher.seed(gc.get_stats)
 
-    def _tap_digests(self, undo: ExitStack, server: Any, keys: dict[str, str]) -> None:
-        if not hasattr(server, "digests"):
-            logger.warning("%s: not shown, this server has no digests", ", ".join(keys.values()))
-            return
-        digests.tap(server, self._page, keys)
-        undo.callback(digests.untap, server)
+    def _tap(self, undo: ExitStack, server: Any, role: str) -> None:
+        if hasattr(server, "digests"):
+            digests.tap(server, self._page, DIGESTS[role])
+            undo.callback(digests.untap, server)
+        else:
+            logger.warning("ticks and medians are not shown: this server has no digests")
+        if role == "scheduler":
+            try:
+                undo.callback(digests.tap_finished_tasks(server, self._page))
+            except (AttributeError, KeyError) as error:
+                logger.warning("durations of tasks are not shown: no %s", error)
 
     def _sample_in_background(self, undo: ExitStack, interval: float) -> None:
         loop = asyncio.get_running_loop()
 
-        def sample() -> None:
-            self.sample()
-            again()
+        def turn() -> None:
+            # Not where somebody has asked for a sample meanwhile.
+            if time.monotonic() - self._sampler.taken_at >= interval / 2:
+                self.sample(again)
+            else:
+                again()
 
         def again() -> None:
-            self._timer = loop.call_later(interval, sample)
+            pause = max(interval, self._sampler.seconds / BACKGROUND_SHARE)
+            self._timer = loop.call_later(pause, turn)
 
         again()
         undo.callback(lambda: self._timer.cancel())

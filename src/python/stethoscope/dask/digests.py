@@ -8,7 +8,7 @@ here lead to a native digest.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from stethoscope._native import Page
@@ -61,7 +61,7 @@ class BareDigests(dict):
     """
 
     def __init__(self, page: Page, keys: Mapping[str, str]) -> None:
-        super().__init__({key: page.digest(family, None) for key, family in keys.items()})
+        super().__init__({key: page.digest(event, None) for key, event in keys.items()})
 
     def __missing__(self, key: Any) -> _Dropped:
         return _DROPPED
@@ -85,7 +85,7 @@ class BareDigests(dict):
 def tap(server: Any, page: Page, keys: Mapping[str, str]) -> None:
     """Make the native digests of `keys` part of `server.digests`.
 
-    `keys` leads from Dask's names to families of the page.
+    `keys` leads from Dask's names to the page's names of events.
     """
     inner = server.digests
     if inner is None:
@@ -101,3 +101,16 @@ def untap(server: Any) -> None:
         server.digests = digests._inner
     elif isinstance(digests, BareDigests):
         server.digests = None
+
+
+def tap_finished_tasks(scheduler: Any, page: Page) -> Callable[[], None]:
+    """Let the page hear of each task that a worker has finished; returns the way back."""
+    handlers = scheduler.stream_handlers
+    own = page.task_finished(handlers["task-finished"])
+    handlers["task-finished"] = own
+
+    def untap() -> None:
+        if handlers.get("task-finished") is own:
+            handlers["task-finished"] = own.inner
+
+    return untap

@@ -1,8 +1,9 @@
 """Where each number is among Dask's objects.
 
-A probe takes the server and returns what its family shows now: a number, or
-for a family with a label a mapping from the label's values to numbers. It runs
-on the event loop at every sample, so it must be cheap, and must change nothing.
+A probe takes the server and returns what its family shows now: a number, a
+mapping from the values of the family's label to numbers, or None where there is
+nothing to show. It runs on the event loop at every sample, so it must be cheap,
+and must change nothing.
 
 Which families there are, with their help, type, labels and the states that are
 always shown, is the catalogue in Rust (`src/dask/`).
@@ -10,16 +11,47 @@ always shown, is the catalogue in Rust (`src/dask/`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
 from typing import Any
 
 from distributed.core import Status
 
-Value = float | Mapping[str, float]
+Value = float | Mapping[str, float] | None
 Probe = Callable[[Any], Value]
 
 
-def _scheduler_workers(scheduler: Any) -> Mapping[str, float]:
+class AtMostEvery:
+    """A probe that is too dear for each sample: its last value is kept for some seconds."""
+
+    def __init__(self, seconds: float, probe: Probe) -> None:
+        self._seconds = seconds
+        self._probe = probe
+        self._value: Value = None
+        self._until = float("-inf")
+
+    def __call__(self, server: Any) -> Value:
+        now = time.monotonic()
+        if now >= self._until:
+            self._value = self._probe(server)
+            self._until = now + self._seconds
+        return self._value
+
+
+def _gil_contention(server: Any) -> Value:
+    # Measured only where gilknocker is installed.
+    monitor = server.monitor
+    return monitor.cumulative_gil_contention if monitor.monitor_gil_contention else None
+
+
+def _gc_seconds(server: Any) -> Value:
+    from distributed.gc import gc_collect_duration
+
+    return gc_collect_duration()
+
+
+def _scheduler_workers(scheduler: Any) -> Value:
     known = len(scheduler.workers)
     running = len(scheduler.running)
     idle = len(scheduler.idle)
@@ -36,21 +68,44 @@ def _scheduler_workers(scheduler: Any) -> Mapping[str, float]:
     }
 
 
-def _scheduler_clients(scheduler: Any) -> float:
+def _scheduler_clients(scheduler: Any) -> Value:
     # The scheduler counts its own fire-and-forget tasks as a client's.
     return len(scheduler.clients) - ("fire-and-forget" in scheduler.clients)
 
 
-def _scheduler_tasks(scheduler: Any) -> Mapping[str, float]:
-    counts: dict[str, float] = {}
-    for prefix in scheduler.task_prefixes.values():
-        for state, count in prefix.states.items():
-            counts[state] = counts.get(state, 0) + count
-    counts.pop("forgotten", None)
-    return counts
+def _semaphores(read: Callable[[Any, str], float]) -> Probe:
+    """A probe of each semaphore."""
+
+    def probe(scheduler: Any) -> Value:
+        extension = scheduler.extensions.get("semaphores")
+        if extension is None:
+            return None
+        return {str(name): read(extension, name) for name in extension.max_leases}
+
+    return probe
 
 
-def _worker_tasks(worker: Any) -> Mapping[str, float]:
+def _semaphore_metric(metric: str) -> Probe:
+    return _semaphores(lambda extension, name: extension.metrics[metric][name])
+
+
+def _stealing(metric: str) -> Probe:
+    """A probe of each cost multiplier of work stealing."""
+
+    def probe(scheduler: Any) -> Value:
+        extension = scheduler.extensions.get("stealing")
+        if extension is None:
+            return None
+        values = extension.metrics[metric]
+        return {
+            str(multiplier): values[level]
+            for level, multiplier in enumerate(extension.cost_multipliers)
+        }
+
+    return probe
+
+
+def _worker_tasks(worker: Any) -> Value:
     counts = worker.state.task_counter.current_count(by_prefix=False)
     # Without a memory limit the data is a plain dict, and nothing is spilled.
     slow = getattr(worker.data, "slow", None)
@@ -60,28 +115,99 @@ def _worker_tasks(worker: Any) -> Mapping[str, float]:
     return counts
 
 
-def _worker_connections(worker: Any) -> float:
-    return len(worker.state.in_flight_workers)
+def _worker_memory(worker: Any) -> Value:
+    in_memory, on_disk = getattr(worker.data, "spilled_total", (0, 0))
+    # What is unmanaged is the rest of the process', which the page knows.
+    return {"managed": worker.state.nbytes - in_memory, "spilled": on_disk}
 
 
-def _worker_threads(worker: Any) -> float:
-    return worker.state.nthreads
+def _spilling(unit: str) -> Probe:
+    """A probe of what each activity of spilling has come to."""
+
+    def probe(worker: Any) -> Value:
+        metrics: Iterable = getattr(worker.data, "cumulative_metrics", {}).items()
+        return {activity: value for (activity, of), value in metrics if of == unit}
+
+    return probe
 
 
-def _worker_latency(worker: Any) -> float:
-    return worker.latency
-
-
-PROBES: Mapping[str, Mapping[str, Probe]] = {
-    "scheduler": {
-        "dask_scheduler_workers": _scheduler_workers,
-        "dask_scheduler_clients": _scheduler_clients,
-        "dask_scheduler_tasks": _scheduler_tasks,
-    },
-    "worker": {
+def probes(role: str) -> Mapping[str, Probe]:
+    """The probes of one server, by family, in the order of the page."""
+    if role == "scheduler":
+        return {
+            "dask_scheduler_clients": _scheduler_clients,
+            "dask_scheduler_client_connections_added_total": attrgetter(
+                "_client_connections_added_total"
+            ),
+            "dask_scheduler_client_connections_removed_total": attrgetter(
+                "_client_connections_removed_total"
+            ),
+            # Up to a millisecond where many tasks wait.
+            "dask_scheduler_desired_workers": AtMostEvery(1.0, lambda s: s.adaptive_target()),
+            "dask_scheduler_workers": _scheduler_workers,
+            "dask_scheduler_workers_added_total": attrgetter("_workers_added_total"),
+            "dask_scheduler_workers_removed_total": attrgetter("_workers_removed_total"),
+            "dask_scheduler_gil_contention_seconds_total": _gil_contention,
+            "dask_scheduler_gc_collection_seconds_total": _gc_seconds,
+            "dask_scheduler_last_time_total": attrgetter("monitor.last_time"),
+            "dask_scheduler_task_groups": lambda s: len(s.task_groups),
+            "dask_scheduler_tick_count_total": attrgetter("_tick_counter"),
+            "dask_semaphore_max_leases": _semaphores(lambda e, name: e.max_leases[name]),
+            "dask_semaphore_active_leases": _semaphores(lambda e, name: len(e.leases[name])),
+            "dask_semaphore_pending_leases": _semaphore_metric("pending"),
+            "dask_semaphore_acquire_total": _semaphore_metric("acquire_total"),
+            "dask_semaphore_release_total": _semaphore_metric("release_total"),
+            "dask_semaphore_average_pending_lease_time_s": _semaphore_metric(
+                "average_pending_lease_time"
+            ),
+            "dask_stealing_request_count_total": _stealing("request_count_total"),
+            "dask_stealing_request_cost_total": _stealing("request_cost_total"),
+        }
+    return {
         "dask_worker_tasks": _worker_tasks,
-        "dask_worker_connections": _worker_connections,
-        "dask_worker_threads": _worker_threads,
-        "dask_worker_latency_seconds": _worker_latency,
-    },
-}
+        "dask_worker_connections": lambda w: len(w.state.in_flight_workers),
+        "dask_worker_threads": attrgetter("state.nthreads"),
+        "dask_worker_latency_seconds": attrgetter("latency"),
+        "dask_worker_gil_contention_seconds_total": _gil_contention,
+        "dask_worker_gc_collection_seconds_total": _gc_seconds,
+        "dask_worker_memory_bytes": _worker_memory,
+        "dask_worker_transfer_incoming_bytes": attrgetter("state.transfer_incoming_bytes"),
+        "dask_worker_transfer_incoming_count": attrgetter("state.transfer_incoming_count"),
+        "dask_worker_transfer_incoming_count_total": attrgetter(
+            "state.transfer_incoming_count_total"
+        ),
+        "dask_worker_transfer_outgoing_bytes": attrgetter("transfer_outgoing_bytes"),
+        "dask_worker_transfer_outgoing_count": attrgetter("transfer_outgoing_count"),
+        "dask_worker_transfer_outgoing_bytes_total": attrgetter("transfer_outgoing_bytes_total"),
+        "dask_worker_transfer_outgoing_count_total": attrgetter("transfer_outgoing_count_total"),
+        "dask_worker_spill_bytes_total": _spilling("bytes"),
+        "dask_worker_spill_count_total": _spilling("count"),
+        "dask_worker_spill_time_seconds_total": _spilling("seconds"),
+        "dask_worker_tick_count_total": attrgetter("_tick_counter"),
+    }
+
+
+#: What is known of a task prefix, and the attributes in which versions of Dask
+#: keep it, the newest first.
+_PREFIX_COLUMNS = (
+    ("suspicious", "suspicious"),
+    ("output", "nbytes_total"),
+    ("microseconds", "_all_durations_us"),
+    ("seconds", "all_durations"),
+    ("states", "states"),
+    ("state_counts", "state_counts"),
+)
+
+
+def prefix_columns(role: str) -> dict[str, str]:
+    """What this version of Dask knows of task prefixes, and under which attribute."""
+    if role != "scheduler":
+        return {}
+    from distributed.scheduler import TaskPrefix
+
+    columns = {
+        column: attribute for column, attribute in _PREFIX_COLUMNS if hasattr(TaskPrefix, attribute)
+    }
+    if "microseconds" in columns:
+        columns.pop("seconds", None)
+    return columns

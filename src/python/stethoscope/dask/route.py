@@ -20,7 +20,7 @@ class _Handler(RequestHandler):
     def initialize(self, dask_server: Any = None) -> None:
         self._server = dask_server
 
-    def get(self) -> None:
+    async def get(self) -> None:
         # Here, not above: `attach` adds this route.
         from stethoscope.dask.attach import attach
 
@@ -28,6 +28,7 @@ class _Handler(RequestHandler):
         attachment = attach(self._server)
         if attachment is None:
             raise HTTPError(404, reason="stethoscope is switched off")
+        await attachment.up_to_date()
         body, content_type = self.content(attachment)
         self.set_header("Content-Type", content_type)
         self.finish(body)
@@ -56,7 +57,6 @@ class TargetsHandler(_Handler):
     def content(self, attachment: Any) -> tuple[bytes, str]:
         if attachment.targets is None:
             raise HTTPError(404, reason="a worker does not know the others")
-        attachment.sample()
         return attachment.targets.document.bytes, "application/json"
 
 

@@ -38,15 +38,15 @@ class TakeOver:
         self,
         server: Any,
         page: Page,
-        sample: Callable[[], None],
+        sample: Callable[[Callable[[], None]], None],
         freshness: float,
         documents: Sequence[Document] = (),
     ) -> None:
         """Take the port of `server.http_server` over.
 
         `sample` brings fresh values to the page and to the documents that are
-        served beside it; `freshness` is how many seconds a scrape waits for it
-        at most.
+        served beside it, and calls what it is given then; `freshness` is how
+        many seconds a scrape waits for that at most.
         """
         try:
             http = server.http_server
@@ -100,8 +100,7 @@ class TakeOver:
         for fd in connections:
             self._adopt(socket.socket(fileno=fd))
         if wants_sample:
-            self._sample()
-            self._listener.sampled()
+            self._sample(self._listener.sampled)
 
     def _adopt(self, connection: socket.socket) -> None:
         """Pass a connection to Dask's server, as tornado's own acceptor would."""

@@ -1,0 +1,404 @@
+//! What the scheduler knows of its tasks, prefix by prefix: in a pass over all
+//! prefixes that may be taken in slices, with the event loop let go between
+//! them.
+//!
+//! There may be any number of prefixes, and a page must not grow without end:
+//! the first `max_task_prefixes` have series of their own, the others are added
+//! up in series of the prefix `other`. What is added up over all prefixes does
+//! not depend on that. A total never falls, though the scheduler's own numbers
+//! do when it forgets a prefix and meets it anew.
+
+use super::catalogue::Entry;
+use super::places::Places;
+use super::scheduler::{
+    COMPUTE, FOLDED, FORGOTTEN, OUTPUT, PREFIX, STATE_TOTALS, SUSPICIOUS, TASKS, TRANSFER,
+    TRANSITIONS,
+};
+use crate::cell::{Counter, FloatCounter, FloatGauge, Gauge};
+use crate::{Family, Handle, RegisterError};
+use std::collections::{HashMap, HashSet};
+
+/// The prefix that stands for those beyond the cap.
+const OTHER: &str = "other";
+
+/// A state that is no longer one at the scheduler.
+const FORGOTTEN_STATE: &str = "forgotten";
+
+/// One thing that is known of each prefix. A version of Dask that lacks one
+/// lacks the families that rest on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Column {
+    /// How often its tasks were marked suspicious.
+    Suspicious,
+    /// Bytes of its results that are in memory.
+    Output,
+    /// Seconds spent on computing and on transfers.
+    Durations,
+    /// How many of its tasks are in each state.
+    States,
+    /// How often a task of it came into each state.
+    StateCounts,
+}
+
+impl Column {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Suspicious,
+        Self::Output,
+        Self::Durations,
+        Self::States,
+        Self::StateCounts,
+    ];
+}
+
+/// The families of all prefixes.
+#[derive(Debug)]
+pub struct Prefixes {
+    cap: usize,
+    /// The states in the order in which they were met.
+    states: Vec<Box<str>>,
+    families: Families,
+    rows: HashMap<Box<str>, Row>,
+    shown: usize,
+    other: Option<Cells>,
+    /// Counts the passes.
+    pass: u64,
+    /// Of this pass: tasks by state, and the output of the prefixes beyond the cap.
+    in_state: Vec<i64>,
+    other_output: i64,
+}
+
+#[derive(Debug)]
+struct Families {
+    suspicious: Option<Family<Counter>>,
+    output: Option<Family<Gauge>>,
+    durations: Option<(Family<FloatCounter>, Family<FloatCounter>)>,
+    state_counts: Option<StateCounts>,
+    tasks: Option<Family<Gauge>>,
+    folded: Handle<FloatGauge>,
+}
+
+#[derive(Debug)]
+struct StateCounts {
+    by_prefix: Family<Counter>,
+    transitions: Family<Counter>,
+    forgotten: Handle<Counter>,
+    /// Cells of `transitions`, by state.
+    totals: Vec<Handle<Counter>>,
+}
+
+/// The cells of one prefix, or of all beyond the cap.
+#[derive(Debug)]
+struct Cells {
+    suspicious: Option<Handle<Counter>>,
+    output: Option<Handle<Gauge>>,
+    durations: Option<(Handle<FloatCounter>, Handle<FloatCounter>)>,
+    /// By state; made when a task first comes into it.
+    states: Vec<Option<Handle<Counter>>>,
+}
+
+/// What was last known of a prefix.
+#[derive(Debug, Default)]
+struct Row {
+    /// None beyond the cap.
+    cells: Option<Cells>,
+    pass: u64,
+    suspicious: u64,
+    compute: f64,
+    transfer: f64,
+    states: Vec<u64>,
+}
+
+/// What a number that should only grow has grown by; all of it where it has
+/// begun anew.
+fn growth<N: PartialOrd + Copy + std::ops::Sub<Output = N>>(last: &mut N, now: N) -> N {
+    let before = std::mem::replace(last, now);
+    if now >= before { now - before } else { now }
+}
+
+/// A prefix whose values are being taken.
+#[derive(Debug)]
+pub struct Taking<'p> {
+    states: &'p mut Vec<Box<str>>,
+    families: &'p mut Families,
+    name: &'p str,
+    row: &'p mut Row,
+    other: &'p mut Option<Cells>,
+    in_state: &'p mut Vec<i64>,
+    other_output: &'p mut i64,
+}
+
+impl Prefixes {
+    pub(super) fn register(
+        places: &Places,
+        columns: &[Column],
+        cap: usize,
+    ) -> Result<Self, RegisterError> {
+        let has = |column| columns.contains(&column);
+        let tasks = has(Column::States)
+            .then(|| TASKS.family::<Gauge>(places.of(&TASKS)).register())
+            .transpose()?;
+        let state_counts = has(Column::StateCounts)
+            .then(|| StateCounts::register(places))
+            .transpose()?;
+        let counter = |entry: &Entry| entry.family::<Counter>(places.of(entry)).register();
+        let seconds = |entry: &Entry| entry.family::<FloatCounter>(places.of(entry)).register();
+        let suspicious = has(Column::Suspicious).then(|| counter(&SUSPICIOUS));
+        let durations =
+            has(Column::Durations).then(|| Ok((seconds(&COMPUTE)?, seconds(&TRANSFER)?)));
+        let output = has(Column::Output)
+            .then(|| OUTPUT.family::<Gauge>(places.of(&OUTPUT)).register())
+            .transpose()?;
+        Ok(Self {
+            cap,
+            states: TASKS.states.iter().map(|&state| state.into()).collect(),
+            families: Families {
+                suspicious: suspicious.transpose()?,
+                output,
+                durations: durations.transpose()?,
+                state_counts,
+                tasks,
+                folded: FOLDED.family(places.of(&FOLDED)).register_single()?,
+            },
+            rows: HashMap::new(),
+            shown: 0,
+            other: None,
+            pass: 0,
+            in_state: Vec::new(),
+            other_output: 0,
+        })
+    }
+
+    /// Begins a pass over all prefixes.
+    pub fn begin(&mut self) {
+        self.pass += 1;
+        self.in_state.clear();
+        self.in_state.resize(self.states.len(), 0);
+        self.other_output = 0;
+    }
+
+    /// Begins to take the values of one prefix, once in a pass.
+    pub fn take<'p>(&'p mut self, name: &'p str) -> Taking<'p> {
+        if !self.rows.contains_key(name) {
+            let mut row = Row::default();
+            if self.shown < self.cap && name != OTHER {
+                row.cells = Some(self.families.cells(name));
+                self.shown += 1;
+            }
+            self.rows.insert(name.into(), row);
+        }
+        let row = self.rows.get_mut(name).expect("it was just made");
+        row.pass = self.pass;
+        Taking {
+            states: &mut self.states,
+            families: &mut self.families,
+            name,
+            row,
+            other: &mut self.other,
+            in_state: &mut self.in_state,
+            other_output: &mut self.other_output,
+        }
+    }
+
+    /// Ends a pass: shows what was added up, and forgets the prefixes that were
+    /// not in it.
+    pub fn finish(&mut self) {
+        self.forget();
+        if let Some(family) = &self.families.tasks {
+            for (state, tasks) in self.states.iter().zip(&self.in_state) {
+                if &**state != FORGOTTEN_STATE {
+                    series(family.with([&**state])).set(*tasks);
+                }
+            }
+        }
+        if let Some(Cells {
+            output: Some(output),
+            ..
+        }) = &self.other
+        {
+            output.set(self.other_output);
+        }
+        let named_other = usize::from(self.rows.contains_key(OTHER));
+        let folded = self.rows.len() - self.shown - named_other;
+        self.families.folded.set(folded as f64);
+    }
+
+    fn forget(&mut self) {
+        let pass = self.pass;
+        let gone: HashSet<Box<str>> = self
+            .rows
+            .extract_if(|_, row| row.pass != pass)
+            .filter_map(|(name, row)| row.cells.is_some().then_some(name))
+            .collect();
+        if gone.is_empty() {
+            return;
+        }
+        self.shown -= gone.len();
+        self.families.keep(|prefix| !gone.contains(prefix));
+    }
+}
+
+/// The families here have as many labels as are given, and no cap of their own.
+fn series<C, E: std::fmt::Debug>(found: Result<Handle<C>, E>) -> Handle<C> {
+    found.expect("as many values as labels, and no cap on the series")
+}
+
+impl Families {
+    fn cells(&self, prefix: &str) -> Cells {
+        Cells {
+            suspicious: self.suspicious.as_ref().map(|f| series(f.with([prefix]))),
+            output: self.output.as_ref().map(|f| series(f.with([prefix]))),
+            durations: self.durations.as_ref().map(|(compute, transfer)| {
+                (
+                    series(compute.with([prefix])),
+                    series(transfer.with([prefix])),
+                )
+            }),
+            states: Vec::new(),
+        }
+    }
+
+    /// Takes the series of the prefixes off the page for which `keep` is false.
+    fn keep(&self, keep: impl Fn(&str) -> bool) {
+        let keep = |labels: crate::family::Labels<'_>| labels.get(PREFIX).is_none_or(&keep);
+        if let Some(family) = &self.suspicious {
+            family.retain(keep);
+        }
+        if let Some(family) = &self.output {
+            family.retain(keep);
+        }
+        if let Some((compute, transfer)) = &self.durations {
+            compute.retain(keep);
+            transfer.retain(keep);
+        }
+        if let Some(counts) = &self.state_counts {
+            counts.by_prefix.retain(keep);
+        }
+    }
+}
+
+impl StateCounts {
+    fn register(places: &Places) -> Result<Self, RegisterError> {
+        let transitions = TRANSITIONS
+            .family::<Counter>(places.of(&TRANSITIONS))
+            .register()?;
+        let totals = TRANSITIONS.states.iter();
+        Ok(Self {
+            by_prefix: STATE_TOTALS.family(places.of(&STATE_TOTALS)).register()?,
+            totals: totals
+                .map(|&state| series(transitions.with([state])))
+                .collect(),
+            transitions,
+            forgotten: FORGOTTEN.family(places.of(&FORGOTTEN)).register_single()?,
+        })
+    }
+}
+
+impl Taking<'_> {
+    /// How often tasks of it were marked suspicious.
+    pub fn suspicious(&mut self, times: u64) {
+        let more = growth(&mut self.row.suspicious, times);
+        if let Some(cell) = &self.cells().suspicious {
+            cell.inc_by(more);
+        }
+    }
+
+    /// Seconds spent on computing its tasks.
+    pub fn compute(&mut self, seconds: f64) {
+        let more = growth(&mut self.row.compute, seconds);
+        if let Some((compute, _)) = &self.cells().durations {
+            compute.inc_by(more);
+        }
+    }
+
+    /// Seconds spent on transferring what its tasks need.
+    pub fn transfer(&mut self, seconds: f64) {
+        let more = growth(&mut self.row.transfer, seconds);
+        if let Some((_, transfer)) = &self.cells().durations {
+            transfer.inc_by(more);
+        }
+    }
+
+    /// Bytes of its results in memory.
+    pub fn output(&mut self, bytes: i64) {
+        match &self.row.cells {
+            Some(cells) => {
+                if let Some(cell) = &cells.output {
+                    cell.set(bytes);
+                }
+            }
+            None => {
+                // There to be set at the end of the pass.
+                self.cells();
+                *self.other_output += bytes;
+            }
+        }
+    }
+
+    /// How many of its tasks are in this state.
+    pub fn now_in(&mut self, state: &str, tasks: i64) {
+        let state = self.state(state);
+        self.in_state[state] += tasks;
+    }
+
+    /// How often a task of it came into this state.
+    pub fn came_into(&mut self, state: &str, times: u64) {
+        let index = self.state(state);
+        let last = &mut self.row.states;
+        if last.len() <= index {
+            last.resize(index + 1, 0);
+        }
+        let more = growth(&mut last[index], times);
+        if more == 0 {
+            return;
+        }
+        let Some(counts) = &mut self.families.state_counts else {
+            return;
+        };
+        if state == FORGOTTEN_STATE {
+            counts.forgotten.inc_by(more);
+        }
+        while counts.totals.len() <= index {
+            let next = &self.states[counts.totals.len()];
+            counts
+                .totals
+                .push(series(counts.transitions.with([&**next])));
+        }
+        counts.totals[index].inc_by(more);
+
+        let (cells, name) = match &mut self.row.cells {
+            Some(cells) => (cells, self.name),
+            None => {
+                let other = self.other.get_or_insert_with(|| self.families.cells(OTHER));
+                (other, OTHER)
+            }
+        };
+        if cells.states.len() <= index {
+            cells.states.resize(index + 1, None);
+        }
+        let Some(counts) = &self.families.state_counts else {
+            return;
+        };
+        cells.states[index]
+            .get_or_insert_with(|| series(counts.by_prefix.with([name, state])))
+            .inc_by(more);
+    }
+
+    /// Its own cells, or those of all beyond the cap.
+    fn cells(&mut self) -> &Cells {
+        match &self.row.cells {
+            Some(cells) => cells,
+            None => self.other.get_or_insert_with(|| self.families.cells(OTHER)),
+        }
+    }
+
+    /// The place of a state. One that a later Dask has is given the next.
+    fn state(&mut self, state: &str) -> usize {
+        if let Some(index) = self.states.iter().position(|known| **known == *state) {
+            return index;
+        }
+        self.states.push(state.into());
+        self.in_state.push(0);
+        self.states.len() - 1
+    }
+}
