@@ -205,3 +205,43 @@ fn a_blocked_loop_shows_while_it_is_blocked() {
     ticks.observe(0.5);
     assert!(value("dask_scheduler_tick_duration_maximum_seconds ") >= 0.5);
 }
+
+/// The README's table of metrics, as the catalogue has it.
+fn table() -> String {
+    let [scheduler, worker] = [Role::Scheduler, Role::Worker].map(|role| {
+        catalogue(role)
+            .map(|entry| entry.name)
+            .collect::<HashSet<_>>()
+    });
+    let mut seen = HashSet::new();
+    let rows = catalogue(Role::Scheduler)
+        .chain(catalogue(Role::Worker))
+        .filter(|entry| seen.insert(entry.name))
+        .map(|entry| {
+            let labels = match entry.labels {
+                [] => String::new(),
+                labels => format!("{{{}}}", labels.join(",")),
+            };
+            let on = |page: &HashSet<&str>| if page.contains(entry.name) { "x" } else { "" };
+            format!(
+                "| `{}{labels}` | {} | {} | {} | {} |\n",
+                entry.name,
+                entry.help,
+                on(&scheduler),
+                on(&worker),
+                entry.origin
+            )
+        });
+    let head = "| metric | what it is | scheduler | worker | where the value is |\n|---|---|---|---|---|\n";
+    std::iter::once(head.to_owned()).chain(rows).collect()
+}
+
+#[test]
+fn the_readme_lists_the_catalogue() {
+    let readme = include_str!("../README.md");
+    let table = table();
+    assert!(
+        readme.contains(&table),
+        "the README's table of metrics must be:\n{table}"
+    );
+}
