@@ -1,5 +1,5 @@
 # Two commands for a stranger: `make run` and `make test`. The rest is for us.
-.PHONY: run test test-rust loom test-python test-oldest watch soak lint bench bench-dask bench-python
+.PHONY: run test test-rust loom test-python test-oldest watch soak lint fuzz bench bench-dask bench-python
 SHELL := /bin/bash
 
 CARGO ?= cargo
@@ -74,6 +74,22 @@ lint: $(VENV)/ready
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --all-features
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/ruff check
+
+# Each fuzz target for SECONDS, which needs a nightly compiler. What is found new is kept below target/,
+# what ends a target in fuzz/artifacts/.
+SECONDS ?= 60
+FUZZ_TARGETS := parse rewrite round_trip escaping numbers negotiation request
+
+target/tools/bin/cargo-fuzz:
+	$(CARGO) install --quiet --root target/tools cargo-fuzz
+
+fuzz: target/tools/bin/cargo-fuzz
+	PATH="$(CURDIR)/target/tools/bin:$$PATH" $(CARGO) +nightly fuzz build --target-dir target/fuzz
+	@set -e; for target in $(FUZZ_TARGETS); do \
+		mkdir -p target/fuzz/corpus/$$target; \
+		PATH="$(CURDIR)/target/tools/bin:$$PATH" $(CARGO) +nightly fuzz run --target-dir target/fuzz $$target \
+			target/fuzz/corpus/$$target fuzz/corpus/$$target -- -max_total_time=$(SECONDS) -print_final_stats=1; \
+	done
 
 # Every benchmark: ours, then those beside the rivals, which compile only here.
 bench:

@@ -451,4 +451,17 @@ mod tests {
             check_reading(&bytes);
         }
     }
+
+    #[test]
+    fn what_a_fuzzer_came_up_with_still_reads_alike() {
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/request");
+        let inputs = std::fs::read_dir(corpus).expect("a corpus is kept");
+        let mut replayed = 0;
+        for input in inputs {
+            let path = input.expect("a readable directory").path();
+            check_reading(&std::fs::read(path).expect("a readable input"));
+            replayed += 1;
+        }
+        assert!(replayed > 0, "nothing in the corpus");
+    }
 }

@@ -1,6 +1,6 @@
 //! Whatever bytes arrive, the parser reads them as its options say.
 
-use crate::properties::parsing;
+use crate::properties::{escaping, negotiation, parsing};
 use proptest::prelude::*;
 
 /// Pieces of pages: strung together at random they make good lines, and lines
@@ -33,5 +33,29 @@ proptest! {
     #[test]
     fn read_alike_if_they_are_no_page_at_all(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         parsing::hold(&bytes);
+    }
+
+    #[test]
+    fn come_back_when_they_are_escaped(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+        escaping::hold(&bytes);
+    }
+
+    #[test]
+    fn come_back_when_they_need_escapes(text in "[ab\\\\\"\n{},=é\u{1f980}_:.0]{0,40}") {
+        escaping::hold(text.as_bytes());
+    }
+
+    #[test]
+    fn get_an_answer_as_a_header(
+        ranges in prop::collection::vec(
+            prop::sample::select(vec![
+                "text/plain", "application/openmetrics-text", "*/*", "text/*", ";version=0.0.4",
+                ";version=1.0.0", ";q=0.5", ";q=0", ";q=2", ";escaping=allow-utf-8", ";escaping=dots",
+                ",", ", ", ";", "=", "\"", " ", "x", ";charset=utf-8",
+            ]),
+            0..12,
+        ),
+    ) {
+        negotiation::hold(ranges.concat().as_bytes());
     }
 }

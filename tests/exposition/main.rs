@@ -4,6 +4,7 @@
 mod properties;
 
 mod any_bytes;
+mod corpus;
 mod grammar;
 mod lints;
 mod numbers;

@@ -5,6 +5,8 @@
 #![allow(dead_code, unreachable_pub)] // each includer calls those it is about
 
 pub mod dice;
+pub mod escaping;
+pub mod negotiation;
 pub mod numbers;
 pub mod parsing;
 pub mod round_trip;

@@ -70,9 +70,9 @@ impl Rules {
         let openmetrics = options.format == Format::OpenMetrics;
         let quoted = match options.format {
             _ if lenient => Quoted::Anywhere,
-            Format::Text => Quoted::Nowhere,
-            Format::OpenMetrics if !options.quoted_names => Quoted::Nowhere,
-            Format::Text1 | Format::OpenMetrics => Quoted::First,
+            Format::Text1 => Quoted::First,
+            Format::OpenMetrics if options.quoted_names => Quoted::First,
+            Format::Text | Format::OpenMetrics => Quoted::Nowhere,
         };
         Self {
             openmetrics,

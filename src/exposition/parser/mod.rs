@@ -58,8 +58,8 @@ pub struct Options {
     /// How closely it must keep to it.
     pub mode: Mode,
     /// Whether strict OpenMetrics takes names in quotes, which its 1.0 standard
-    /// does not have. Strict text takes them in 1.0.0 and not in 0.0.4,
-    /// lenient readers take them always.
+    /// does not have. Strict text takes them in 1.0.0 and not in 0.0.4; lenient
+    /// readers take them always.
     pub quoted_names: bool,
     /// The longest line, in bytes without its newline: what a reader of pieces
     /// may have to hold, and what one line may have it allocate a small

@@ -1,0 +1,105 @@
+//! Escaping: what is escaped comes back, and looks like nothing else on a page.
+
+use std::borrow::Cow;
+use stethoscope::exposition::escape::{
+    escape_help, escape_label, quote, unescape_help, unescape_label,
+};
+use stethoscope::exposition::name_scheme::{escape_label_name, escape_name, unescape_name};
+use stethoscope::exposition::parser::{Event, Options, parse};
+use stethoscope::exposition::{ContentType, Escaping, Format};
+use stethoscope::name::{is_classic_label_name, is_classic_metric_name};
+
+pub fn hold(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    escaped_text_comes_back(&text);
+    a_page_gives_back(&text);
+    names_become_classic(&text);
+}
+
+fn escaped_text_comes_back(text: &str) {
+    // Appended to what is there already.
+    let mut label = b"before".to_vec();
+    escape_label(text, &mut label);
+    let label = std::str::from_utf8(&label).expect("still UTF-8");
+    let label = label
+        .strip_prefix("before")
+        .expect("nothing is overwritten");
+    assert_eq!(unescape_label(label), text);
+    assert!(!label.contains('\n'));
+    assert!(!label.replace("\\\\", "").replace("\\\"", "").contains('"'));
+    if !text.contains(['\\', '"', '\n']) {
+        assert_eq!(label, text);
+        assert!(matches!(unescape_label(label), Cow::Borrowed(_)));
+    }
+    for quotes in [false, true] {
+        let mut help = Vec::new();
+        escape_help(text, quotes, &mut help);
+        let help = std::str::from_utf8(&help).expect("still UTF-8");
+        assert_eq!(unescape_help(help, quotes), text);
+        assert!(!help.contains('\n'));
+        // What nobody escaped is unescaped into something, too.
+        assert!(unescape_help(text, quotes).len() <= text.len());
+    }
+    assert!(unescape_label(text).len() <= text.len());
+}
+
+fn a_page_gives_back(text: &str) {
+    for format in [Format::Text, Format::Text1, Format::OpenMetrics] {
+        let mut page = b"# HELP a ".to_vec();
+        escape_help(text, format == Format::OpenMetrics, &mut page);
+        page.extend_from_slice(b"\n");
+        let named = format != Format::Text && !text.is_empty();
+        if named {
+            page.push(b'{');
+            quote(text, &mut page);
+            page.extend_from_slice(b"} 1\n");
+        }
+        page.extend_from_slice(b"a{b=");
+        quote(text, &mut page);
+        page.extend_from_slice(b",c=\"d\"} 1\n# EOF\n");
+        let options = Options {
+            max_line: usize::MAX,
+            ..Options::from(ContentType {
+                format,
+                escaping: Escaping::AllowUtf8,
+            })
+        };
+        let mut events = parse(&page, options).map(|event| event.expect("a good page"));
+        match events.next() {
+            Some(Event::Help { text: help, .. }) => assert_eq!(help, text),
+            other => panic!("{other:?}"),
+        }
+        if named {
+            match events.next() {
+                Some(Event::Sample(sample)) => assert_eq!(sample.name(), text),
+                other => panic!("{other:?}"),
+            }
+        }
+        match events.next() {
+            Some(Event::Sample(sample)) => {
+                assert_eq!(sample.label("b").as_deref(), Some(text));
+                assert_eq!(sample.label("c").as_deref(), Some("d"));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn names_become_classic(text: &str) {
+    if text.is_empty() {
+        return;
+    }
+    for escaping in [Escaping::Underscores, Escaping::Dots, Escaping::Values] {
+        let name = escape_name(text, escaping);
+        assert!(is_classic_metric_name(&name), "{text:?} became {name:?}");
+        let label = escape_label_name(text, escaping);
+        assert!(is_classic_label_name(&label), "{text:?} became {label:?}");
+        // Whatever a name is, there is a way back that does not panic.
+        let _ = unescape_name(text, escaping);
+    }
+    assert_eq!(
+        unescape_name(&escape_name(text, Escaping::Values), Escaping::Values),
+        text
+    );
+    assert_eq!(escape_name(text, Escaping::AllowUtf8), text);
+}
