@@ -97,9 +97,10 @@ fn names_become_classic(text: &str) {
         // Whatever a name is, there is a way back that does not panic.
         let _ = unescape_name(text, escaping);
     }
-    assert_eq!(
-        unescape_name(&escape_name(text, Escaping::Values), Escaping::Values),
-        text
-    );
+    // A classic name is left as it is, even one that looks escaped.
+    if !text.starts_with("U__") || !is_classic_metric_name(text) {
+        let escaped = escape_name(text, Escaping::Values);
+        assert_eq!(unescape_name(&escaped, Escaping::Values), text);
+    }
     assert_eq!(escape_name(text, Escaping::AllowUtf8), text);
 }
