@@ -122,16 +122,13 @@ def latencies(url: str, meanwhile: Callable[[], tuple[float, float] | None]) -> 
     return [seconds for wall, seconds in taken if wall < end and wall + seconds > begin]
 
 
-def time_sample(role: str, dask_worker=None, dask_scheduler=None) -> list[float]:
-    """Runs in the event loop: what a scrape asks of it."""
-    import time
-
+async def time_sample(role: str, dask_worker=None, dask_scheduler=None) -> list[float]:
+    """Runs in the event loop: what a scrape asks of it, in however many slices."""
     attachment = (dask_worker or dask_scheduler)._stethoscope
     times = []
     for _ in range(1000):
-        start = time.perf_counter()
-        attachment.sample(lambda: None)
-        times.append(time.perf_counter() - start)
+        await attachment.up_to_date()
+        times.append(attachment._sampler.seconds)
     return times
 
 

@@ -24,6 +24,8 @@ DIFFERENT = {
     "dask_scheduler_tick_duration_maximum_seconds": "Dask's knows only the tick that lasts",
     "dask_scheduler_tasks_forgotten_total": "Dask's goes down",
 }
+#: Names that Dask has given up for those that it has had beside them since.
+GIVEN_UP = {"dask_worker_concurrent_fetch_requests"}
 #: Families that move while nothing happens.
 MOVING = {
     "dask_scheduler_last_time_total",
@@ -97,8 +99,12 @@ def lively(cluster: Cluster) -> Iterator[Cluster]:
 
 def compare(page: Page, types: dict[str, str], theirs: Series) -> None:
     shown = {(name, kind) for name, kind in page.types.items()}
+    for name in GIVEN_UP:
+        types.pop(name, None)
     assert set(types.items()) <= shown, "families, by name and type"
     for (name, labels), value in theirs.items():
+        if name in GIVEN_UP:
+            continue
         if name in DIFFERENT:
             assert (name, labels) in page.samples
             continue
@@ -173,7 +179,9 @@ def test_what_happened_shows(lively: Cluster) -> None:
     assert memory["managed"] + memory["unmanaged"] == resident
     for page, role in ((scheduler, "scheduler"), (first, "worker")):
         ticks = page.value(f"dask_{role}_tick_duration_seconds_count")
-        assert 10 < ticks <= page.value(f"dask_{role}_tick_count_total")
+        # Counted as they happen; the server's own count is as old as the sample.
+        assert ticks > 10
+        assert page.value(f"dask_{role}_tick_count_total") > 10
         assert 0 <= page.value(f"dask_{role}_tick_age_seconds") < 5
         assert page.value(f"dask_{role}_tick_duration_maximum_seconds") > 0.01
         assert page.value("stethoscope_sampling_seconds_total") > 0
