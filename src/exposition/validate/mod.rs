@@ -11,6 +11,8 @@
 //! keeps eight bytes for each series of the family it is in, some thirty for
 //! each family, and for histograms and summaries in text, whose metrics may be
 //! mixed, some sixty for each metric.
+#![doc = ""]
+#![doc = include_str!("../CONFORMANCE.md")]
 
 mod lint;
 mod points;
