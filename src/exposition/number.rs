@@ -118,7 +118,48 @@ pub fn print_u64_into(value: u64, into: &mut [u8; SCRATCH]) -> usize {
         into[0] = b'0' + value as u8;
         return 1;
     }
+    if value < EIGHT_DIGITS {
+        return print_up_to_eight(value, into);
+    }
+    if value < EIGHT_DIGITS * EIGHT_DIGITS {
+        let len = print_up_to_eight(value / EIGHT_DIGITS, into);
+        let rest = eight_digits(value % EIGHT_DIGITS) | ZEROS;
+        into[len..len + 8].copy_from_slice(&rest.to_le_bytes());
+        return len + 8;
+    }
     copy(itoa::Buffer::new().format(value).as_bytes(), into)
+}
+
+/// The first number with nine digits.
+const EIGHT_DIGITS: u64 = 100_000_000;
+/// `00000000`
+const ZEROS: u64 = 0x3030_3030_3030_3030;
+
+/// Prints a number that is not 0 and has at most eight digits, in one store and
+/// without a branch: what is stored piece by piece has to wait for that where
+/// it is copied next, and the number of digits is anybody's guess.
+#[inline]
+fn print_up_to_eight(value: u64, into: &mut [u8; SCRATCH]) -> usize {
+    let digits = eight_digits(value);
+    let leading = digits.trailing_zeros() as usize / 8;
+    let text = (digits | ZEROS) >> (leading * 8);
+    into[..8].copy_from_slice(&text.to_le_bytes());
+    8 - leading
+}
+
+/// The digits of a number below 10^8, the first in the lowest byte.
+///
+/// Halved into lanes, three times: four digits in each of two, two in each of
+/// four, one in each of eight. A lane is divided by multiplication: `x / 100` is
+/// `x * 10486 >> 20` for every `x < 10^4`, `x / 10` is `x * 103 >> 10` for every
+/// `x < 100`, and the products stay within their lanes.
+#[inline]
+fn eight_digits(value: u64) -> u64 {
+    let fours = (value / 10_000) | ((value % 10_000) << 32);
+    let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
+    let twos = hundreds | ((fours - hundreds * 100) << 16);
+    let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
+    tens | ((twos - tens * 10) << 8)
 }
 
 /// Prints a signed integer at the front of `into`; returns its length. What

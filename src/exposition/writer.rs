@@ -100,6 +100,9 @@ pub(super) fn write_family(family: &mut FamilyLines, rows: &mut Vec<u64>, page: 
     let family_start = page.at;
     let block_lines = family.per_block * family.templates.len();
     let block_numbers = family.per_block * family.width;
+    if rows.len() < AT_ONCE * block_numbers {
+        rows.resize(AT_ONCE * block_numbers, 0);
+    }
     let blocks = family
         .blocks
         .iter_mut()
@@ -109,9 +112,8 @@ pub(super) fn write_family(family: &mut FamilyLines, rows: &mut Vec<u64>, page: 
         if index % AT_ONCE == 0 {
             let first = index * family.per_block;
             let last = series.min(first + AT_ONCE * family.per_block);
-            rows.clear();
-            rows.resize((last - first) * family.width, 0);
-            family.column.read(first..last, rows);
+            let numbers = (last - first) * family.width;
+            family.column.read(first..last, &mut rows[..numbers]);
         }
         let rows = &rows[index % AT_ONCE * block_numbers..][..shown.len()];
         let text = &mut family.text[block.start..][..block.room];

@@ -53,6 +53,17 @@ fn every_edge_of_the_floats_reads_back() {
 }
 
 #[test]
+fn integers_of_every_length_are_std_s() {
+    let powers = (0..20).map(|zeros| 10u64.pow(zeros));
+    let around = powers.flat_map(|power| [power - 1, power, power + 1, power / 7 * 9]);
+    // All pairs of digits in all places that come in pairs.
+    let pairs = (0..100).flat_map(|pair| (0..9).map(move |place| pair * 100u64.pow(place)));
+    for bits in (0..100_000).chain(around).chain(pairs).chain([u64::MAX]) {
+        numbers::integers_read_back(bits);
+    }
+}
+
+#[test]
 fn every_number_of_up_to_three_decimals_reads_back() {
     for thousandths in 0..200_000u32 {
         numbers::float_reads_back(f64::from(thousandths) / 1000.0);
