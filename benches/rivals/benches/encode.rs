@@ -7,9 +7,8 @@ use std::cell::RefCell;
 use std::hint::black_box;
 use stethoscope_rivals::contestants::{self, FASTEST_PEER, STETHOSCOPE};
 use stethoscope_rivals::counting::{self, Asked, Counting};
-use stethoscope_rivals::page::assert_shows;
+use stethoscope_rivals::page::{Model, assert_shows};
 use stethoscope_rivals::round_robin::{Turn, median, ratio, readable, round_robin};
-use stethoscope_rivals::workload::Model;
 use stethoscope_rivals::{Contestant, Rate, Shape, Workload};
 
 #[global_allocator]

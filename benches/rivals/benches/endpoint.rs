@@ -7,10 +7,9 @@
 use std::io::Read;
 use std::time::{Duration, Instant};
 use stethoscope_rivals::client::Client;
-use stethoscope_rivals::page::assert_shows;
+use stethoscope_rivals::page::{Model, assert_shows};
 use stethoscope_rivals::round_robin::{median, readable};
 use stethoscope_rivals::servers::{self, Server};
-use stethoscope_rivals::workload::Model;
 
 const UNFAIR: &str = "\
 What is unfair, and to whom:

@@ -6,11 +6,10 @@ use std::hint::black_box;
 use std::time::Instant;
 use stethoscope::Registry;
 use stethoscope::exposition::Format;
-use stethoscope_rivals::contestants::stethoscope::Series;
 use stethoscope_rivals::contestants::{self, FASTEST_PEER, STETHOSCOPE};
-use stethoscope_rivals::page::assert_shows;
+use stethoscope_rivals::page::{Model, assert_shows};
 use stethoscope_rivals::round_robin::{Turn, median, readable, round_robin};
-use stethoscope_rivals::workload::Model;
+use stethoscope_rivals::series::Series;
 use stethoscope_rivals::{Contestant, Rate, Shape, Workload};
 
 fn main() {

@@ -17,7 +17,10 @@ pub mod contestants;
 pub mod counting;
 pub mod page;
 pub mod round_robin;
+#[path = "../../pages/series.rs"]
+pub mod series;
 pub mod servers;
+#[path = "../../pages/workload.rs"]
 pub mod workload;
 
 pub use contestants::Contestant;

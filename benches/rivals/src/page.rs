@@ -3,7 +3,8 @@
 //! Read here by the plainest code, not by stethoscope's own parser, which would
 //! be judge in its own case. The workload has no character that is escaped.
 
-use crate::workload::Model;
+use crate::workload::*;
+use std::fmt::Write;
 
 /// Panics unless `page` shows exactly the model's samples: as many lines, the
 /// same names and labels, the same values. How a number is written, the order
@@ -50,4 +51,77 @@ fn sample(line: &str) -> (String, f64) {
         .collect();
     labels.sort_unstable();
     (format!("{name},{}", labels.join(",")), value)
+}
+
+/// What a page must show, kept beside the contestants in the plainest way.
+pub struct Model<'w> {
+    workload: &'w Workload,
+    counters: Vec<u64>,
+    gauges: Vec<f64>,
+    /// Cumulative counts by bound, then of all; and the sum.
+    histograms: Vec<([u64; BOUNDS.len() + 1], f64)>,
+}
+
+impl<'w> Model<'w> {
+    pub fn new(workload: &'w Workload) -> Self {
+        Self {
+            workload,
+            counters: vec![0; workload.counters.len()],
+            gauges: vec![0.0; workload.gauges.len()],
+            histograms: vec![([0; BOUNDS.len() + 1], 0.0); workload.histograms.len()],
+        }
+    }
+
+    pub fn apply(&mut self, changes: &Changes) {
+        for &(index, step) in &changes.counters {
+            self.counters[index] += step;
+        }
+        for &(index, value) in &changes.gauges {
+            self.gauges[index] = value;
+        }
+        for &(index, value) in &changes.histograms {
+            let (counts, sum) = &mut self.histograms[index];
+            let bounds = BOUNDS.into_iter().chain([f64::INFINITY]);
+            for (count, bound) in counts.iter_mut().zip(bounds) {
+                *count += u64::from(value <= bound);
+            }
+            *sum += value;
+        }
+    }
+
+    /// Name, labels sorted by name, and value of each line, sorted.
+    pub fn samples(&self) -> Vec<(String, f64)> {
+        let mut samples = Vec::new();
+        let mut put = |name: &str, suffix: &str, labels: &[(&str, &str)], value: f64| {
+            let mut labels: Vec<_> = labels.to_vec();
+            labels.sort_unstable();
+            let mut key = format!("{name}{suffix}");
+            for (label, value) in labels {
+                write!(key, ",{label}={value}").expect("a String takes all");
+            }
+            samples.push((key, value));
+        };
+        for ([method, route, status], value) in self.workload.counters.iter().zip(&self.counters) {
+            let labels = [("method", &**method), ("route", route), ("status", status)];
+            put(COUNTER, "_total", &labels, *value as f64);
+        }
+        for ([worker, state], value) in self.workload.gauges.iter().zip(&self.gauges) {
+            put(GAUGE, "", &[("worker", worker), ("state", state)], *value);
+        }
+        for ([method, route], (counts, sum)) in
+            self.workload.histograms.iter().zip(&self.histograms)
+        {
+            let labels = [("method", &**method), ("route", &**route)];
+            let bounds = BOUNDS.into_iter().chain([f64::INFINITY]);
+            for (bound, &count) in bounds.zip(counts) {
+                let bound = bound.to_string();
+                let labels = [labels[0], labels[1], ("le", &bound)];
+                put(HISTOGRAM, "_bucket", &labels, count as f64);
+            }
+            put(HISTOGRAM, "_sum", &labels, *sum);
+            put(HISTOGRAM, "_count", &labels, counts[BOUNDS.len()] as f64);
+        }
+        samples.sort_by(|a, b| a.0.cmp(&b.0));
+        samples
+    }
 }

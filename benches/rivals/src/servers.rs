@@ -3,6 +3,7 @@
 //! environment what to be.
 
 use crate::contestants::{self, STETHOSCOPE};
+use crate::series::Series;
 use crate::workload::*;
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -126,7 +127,7 @@ fn until_told_to_end() -> ! {
 
 fn stethoscope(name: &str, workload: Workload) -> ! {
     let registry = stethoscope::Registry::new();
-    let series = contestants::stethoscope::Series::register(&registry, &workload);
+    let series = Series::register(&registry, &workload);
     series.apply(&workload.first_values());
     let rate = match name {
         "stethoscope, all changed" => Rate::All,

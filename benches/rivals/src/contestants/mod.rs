@@ -8,7 +8,7 @@ mod metrics_lib;
 mod opentelemetry;
 mod prometheus;
 mod prometheus_client;
-pub mod stethoscope;
+mod stethoscope;
 
 use crate::workload::{Changes, Workload};
 

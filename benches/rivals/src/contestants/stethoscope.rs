@@ -1,67 +1,10 @@
 //! Ours.
 
 use super::Contestant;
+use crate::series::Series;
 use crate::workload::*;
-use stethoscope::cell::{Buckets, Counter, FloatGauge, Histogram};
 use stethoscope::exposition::Format;
-use stethoscope::family::Metric;
-use stethoscope::{Family, Handle, Registry, Scraper};
-
-/// The series of a registry.
-pub struct Series {
-    pub requests: Family<Counter>,
-    counters: Vec<Handle<Counter>>,
-    gauges: Vec<Handle<FloatGauge>>,
-    histograms: Vec<Handle<Histogram>>,
-}
-
-impl Series {
-    /// Registers the workload's series.
-    pub fn register(registry: &Registry, workload: &Workload) -> Self {
-        let requests = registry
-            .counter_family(COUNTER, COUNTER_HELP, ["method", "route", "status"])
-            .expect("a good name");
-        let loads = registry
-            .float_gauge_family(GAUGE, GAUGE_HELP, ["worker", "state"])
-            .expect("a good name");
-        let durations = registry
-            .family::<Histogram>(HISTOGRAM, HISTOGRAM_HELP)
-            .labels(["method", "route"])
-            .options(Buckets::new(BOUNDS).expect("ascending"))
-            .register()
-            .expect("a good name");
-        Self {
-            counters: handles(&requests, &workload.counters),
-            gauges: handles(&loads, &workload.gauges),
-            histograms: handles(&durations, &workload.histograms),
-            requests,
-        }
-    }
-
-    /// Updates some values.
-    pub fn apply(&self, changes: &Changes) {
-        for &(index, step) in &changes.counters {
-            self.counters[index].inc_by(step);
-        }
-        for &(index, value) in &changes.gauges {
-            self.gauges[index].set(value);
-        }
-        for &(index, value) in &changes.histograms {
-            self.histograms[index].observe(value);
-        }
-    }
-}
-
-fn handles<C: Metric, const N: usize>(
-    family: &Family<C>,
-    labels: &[[String; N]],
-) -> Vec<Handle<C>> {
-    labels
-        .iter()
-        .map(|values| family.with(values.each_ref().map(String::as_str)))
-        .collect::<Result<_, _>>()
-        .expect("as many values as labels")
-}
+use stethoscope::{Registry, Scraper};
 
 struct Stethoscope {
     series: Series,
@@ -89,9 +32,7 @@ impl Contestant for Stethoscope {
     }
 
     fn drop_handles(&mut self) {
-        self.series.counters = Vec::new();
-        self.series.gauges = Vec::new();
-        self.series.histograms = Vec::new();
+        self.series.drop_handles();
     }
 
     fn page(&self) -> &[u8] {

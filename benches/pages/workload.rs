@@ -1,11 +1,9 @@
-//! What every contestant registers and counts.
+//! What the benchmarks register and count.
 //!
 //! Three families: counters with three labels, gauges of floats with two,
 //! histograms of twelve buckets with two. Values are small integers, large ones
 //! and floats of many digits. Everything is a function of the series' index and
-//! the number of the round: each contestant sees the same.
-
-use std::fmt::Write;
+//! the number of the round: whoever takes part sees the same.
 
 /// Finite bounds: 15 lines a histogram, with `+Inf`, `_sum` and `_count`.
 pub const BOUNDS: [f64; 12] = [
@@ -42,7 +40,7 @@ pub struct Shape {
 
 impl Shape {
     /// About `lines` lines, mixed as the 3,500 of a large process.
-    pub fn of_lines(lines: usize) -> Self {
+    pub const fn of_lines(lines: usize) -> Self {
         Self {
             counters: lines * 2 / 7,
             gauges: lines * 2 / 7,
@@ -50,7 +48,7 @@ impl Shape {
         }
     }
 
-    pub fn lines(self) -> usize {
+    pub const fn lines(self) -> usize {
         self.counters + self.gauges + self.histograms * LINES_A_HISTOGRAM
     }
 }
@@ -189,77 +187,4 @@ fn scatter(a: usize, b: usize) -> u64 {
     bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     bits ^ bits >> 31
-}
-
-/// What a page must show, kept beside the contestants in the plainest way.
-pub struct Model<'w> {
-    workload: &'w Workload,
-    counters: Vec<u64>,
-    gauges: Vec<f64>,
-    /// Cumulative counts by bound, then of all; and the sum.
-    histograms: Vec<([u64; BOUNDS.len() + 1], f64)>,
-}
-
-impl<'w> Model<'w> {
-    pub fn new(workload: &'w Workload) -> Self {
-        Self {
-            workload,
-            counters: vec![0; workload.counters.len()],
-            gauges: vec![0.0; workload.gauges.len()],
-            histograms: vec![([0; BOUNDS.len() + 1], 0.0); workload.histograms.len()],
-        }
-    }
-
-    pub fn apply(&mut self, changes: &Changes) {
-        for &(index, step) in &changes.counters {
-            self.counters[index] += step;
-        }
-        for &(index, value) in &changes.gauges {
-            self.gauges[index] = value;
-        }
-        for &(index, value) in &changes.histograms {
-            let (counts, sum) = &mut self.histograms[index];
-            let bounds = BOUNDS.into_iter().chain([f64::INFINITY]);
-            for (count, bound) in counts.iter_mut().zip(bounds) {
-                *count += u64::from(value <= bound);
-            }
-            *sum += value;
-        }
-    }
-
-    /// Name, labels sorted by name, and value of each line, sorted.
-    pub fn samples(&self) -> Vec<(String, f64)> {
-        let mut samples = Vec::new();
-        let mut put = |name: &str, suffix: &str, labels: &[(&str, &str)], value: f64| {
-            let mut labels: Vec<_> = labels.to_vec();
-            labels.sort_unstable();
-            let mut key = format!("{name}{suffix}");
-            for (label, value) in labels {
-                write!(key, ",{label}={value}").expect("a String takes all");
-            }
-            samples.push((key, value));
-        };
-        for ([method, route, status], value) in self.workload.counters.iter().zip(&self.counters) {
-            let labels = [("method", &**method), ("route", route), ("status", status)];
-            put(COUNTER, "_total", &labels, *value as f64);
-        }
-        for ([worker, state], value) in self.workload.gauges.iter().zip(&self.gauges) {
-            put(GAUGE, "", &[("worker", worker), ("state", state)], *value);
-        }
-        for ([method, route], (counts, sum)) in
-            self.workload.histograms.iter().zip(&self.histograms)
-        {
-            let labels = [("method", &**method), ("route", &**route)];
-            let bounds = BOUNDS.into_iter().chain([f64::INFINITY]);
-            for (bound, &count) in bounds.zip(counts) {
-                let bound = bound.to_string();
-                let labels = [labels[0], labels[1], ("le", &bound)];
-                put(HISTOGRAM, "_bucket", &labels, count as f64);
-            }
-            put(HISTOGRAM, "_sum", &labels, *sum);
-            put(HISTOGRAM, "_count", &labels, counts[BOUNDS.len()] as f64);
-        }
-        samples.sort_by(|a, b| a.0.cmp(&b.0));
-        samples
-    }
 }
