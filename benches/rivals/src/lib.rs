@@ -5,6 +5,8 @@
 //! contestants   each crate behind one trait, in the fastest form it documents
 //! round_robin   times them in turn, many rounds, and takes medians
 //! counting      an allocator that counts
+//! updates       each crate again, for what an update costs
+//! latency       times of single updates, as percentiles and as a plot
 //! servers       those that serve over HTTP, each in a process of its own
 //! client        scrapes any of them, and takes the time
 //! ```
@@ -15,11 +17,13 @@
 pub mod client;
 pub mod contestants;
 pub mod counting;
+pub mod latency;
 pub mod page;
 pub mod round_robin;
 #[path = "../../pages/series.rs"]
 pub mod series;
 pub mod servers;
+pub mod updates;
 #[path = "../../pages/workload.rs"]
 pub mod workload;
 
