@@ -1,12 +1,19 @@
 //! What reading a page costs, and the numbers on it in both directions.
+//!
+//! `strict` and `lenient` read every name, label and value; `iterator` does so
+//! through the iterator, which copies each sample out of the parser; `validated`
+//! is strict and asks besides what the lines are together; `pieces` gets the
+//! page in pieces of 64 KiB.
 
 mod pages;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 use stethoscope::exposition::Format;
 use stethoscope::exposition::number::{SCRATCH, parse_f64, print_f64, print_f64_into};
-use stethoscope::exposition::parser::{Event, Options, parse};
+use stethoscope::exposition::parser::{Chunks, Event, LentEvent, Line, Options, Sample, parse};
+use stethoscope::exposition::validate::Validator;
 
 /// A thousand values of one kind each: the way through the printer is chosen
 /// by the kind, and a single repeated value would flatter its branches.
@@ -60,9 +67,9 @@ fn numbers(c: &mut Criterion) {
     }
 }
 
-/// What a reader does who wants everything: every name, label and value. What
-/// it found is counted, so that nothing can be skipped.
-#[derive(Debug, Default, PartialEq)]
+/// What a reader has who wants everything. It is counted, so that nothing can
+/// be skipped.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Seen {
     samples: usize,
     labels: usize,
@@ -70,39 +77,105 @@ struct Seen {
     values: f64,
 }
 
-fn read(page: &[u8], options: Options) -> Seen {
+impl Seen {
+    #[inline]
+    fn see(&mut self, sample: &Sample<'_>) {
+        self.samples += 1;
+        self.bytes += sample.name().len();
+        for label in sample.labels() {
+            self.labels += 1;
+            self.bytes += label.name.len() + label.value.len();
+        }
+        self.values += sample.value();
+    }
+}
+
+fn lent(page: &[u8], options: Options) -> Seen {
     let mut seen = Seen::default();
     let mut parser = parse(page, options);
     while let Some(lent) = parser.lend() {
         if let (_, Event::Sample(sample)) = lent.expect("a good page") {
-            seen.samples += 1;
-            seen.bytes += sample.name().len();
-            for label in sample.labels() {
-                seen.labels += 1;
-                seen.bytes += label.name.len() + label.value.len();
-            }
-            seen.values += sample.value();
+            seen.see(sample);
         }
     }
     seen
 }
 
-fn pages(c: &mut Criterion) {
-    for format in [Format::Text, Format::OpenMetrics] {
-        let page = pages::of_3500_lines(format);
-        let strict = read(&page, Options::strict(format));
-        assert_eq!((strict.samples, strict.labels), (3500, 7800));
-        let mut group = c.benchmark_group(format!("parse/3500/{format:?}"));
-        group.throughput(Throughput::Bytes(page.len() as u64));
-        for (mode, options) in [
-            ("strict", Options::strict(format)),
-            ("lenient", Options::lenient(format)),
-        ] {
-            assert_eq!(read(&page, options), strict);
-            group.bench_function(mode, |b| b.iter(|| read(black_box(&page), options)));
+fn iterated(page: &[u8], options: Options) -> Seen {
+    let mut seen = Seen::default();
+    for event in parse(page, options) {
+        if let Event::Sample(sample) = event.expect("a good page") {
+            seen.see(&sample);
         }
+    }
+    seen
+}
+
+fn validated(page: &[u8], options: Options, validator: &mut Validator) -> Seen {
+    let mut seen = Seen::default();
+    let mut parser = parse(page, options);
+    while let Some(lent) = parser.lend() {
+        let (offset, event) = lent.expect("a good page");
+        validator.see(offset, &event).expect("a valid page");
+        if let Event::Sample(sample) = event {
+            seen.see(sample);
+        }
+    }
+    validator.end().expect("a valid page");
+    seen
+}
+
+fn in_pieces(page: &[u8], options: Options) -> Seen {
+    let mut seen = Seen::default();
+    let mut each = |_: Line<'_>, event: LentEvent<'_>| {
+        if let Event::Sample(sample) = event {
+            seen.see(sample);
+        }
+        Ok(())
+    };
+    let mut chunks = Chunks::new(options);
+    for piece in page.chunks(64 << 10) {
+        chunks.push(piece, &mut each).expect("a good page");
+    }
+    chunks.finish(&mut each).expect("a good page");
+    seen
+}
+
+fn parsing(c: &mut Criterion) {
+    let of_3500 =
+        [Format::Text, Format::OpenMetrics].map(|format| (format, pages::of_3500_lines(format)));
+    for (format, page) in &of_3500 {
+        let group = c.benchmark_group(format!("parse/3500/{format:?}"));
+        measure(group, page, *format, 3500);
+    }
+    let samples = |page: &str| page.lines().filter(|line| !line.starts_with('#')).count();
+    for (name, page) in [
+        ("dask scheduler", pages::DASK_SCHEDULER),
+        ("dask worker", pages::DASK_WORKER),
+    ] {
+        let group = c.benchmark_group(format!("parse/{name}"));
+        measure(group, page.as_bytes(), Format::Text, samples(page));
     }
 }
 
-criterion_group!(benches, numbers, pages);
+fn measure(mut group: BenchmarkGroup<'_, WallTime>, page: &[u8], format: Format, samples: usize) {
+    let strict = Options::strict(format);
+    let lenient = Options::lenient(format);
+    let seen = lent(page, strict);
+    assert_eq!(seen.samples, samples);
+    assert_eq!(lent(page, lenient), seen);
+    assert_eq!(iterated(page, strict), seen);
+    assert_eq!(in_pieces(page, strict), seen);
+    assert_eq!(validated(page, strict, &mut Validator::new(strict)), seen);
+    group.throughput(Throughput::Bytes(page.len() as u64));
+    group.bench_function("strict", |b| b.iter(|| lent(black_box(page), strict)));
+    group.bench_function("lenient", |b| b.iter(|| lent(black_box(page), lenient)));
+    group.bench_function("iterator", |b| b.iter(|| iterated(black_box(page), strict)));
+    group.bench_function("pieces", |b| b.iter(|| in_pieces(black_box(page), strict)));
+    group.bench_function("validated", |b| {
+        b.iter(|| validated(black_box(page), strict, &mut Validator::new(strict)));
+    });
+}
+
+criterion_group!(benches, numbers, parsing);
 criterion_main!(benches);

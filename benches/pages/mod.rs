@@ -20,3 +20,8 @@ pub(crate) fn of_3500_lines(format: Format) -> Vec<u8> {
     Series::register(&registry, &workload).apply(&workload.first_values());
     registry.scraper().scrape(format).to_vec()
 }
+
+/// The pages of a Dask scheduler and of a worker in text 0.0.4, as our endpoint
+/// answered them in a cluster under load.
+pub(crate) const DASK_SCHEDULER: &str = include_str!("dask_scheduler.txt");
+pub(crate) const DASK_WORKER: &str = include_str!("dask_worker.txt");
