@@ -67,9 +67,11 @@ fn same_bytes(a: &[u8], b: &[u8]) -> bool {
     if a.len() != b.len() {
         return false;
     }
-    let (a_words, a_rest) = a.as_chunks::<8>();
-    let (b_words, b_rest) = b.as_chunks::<8>();
-    a_words == b_words && a_rest.iter().zip(b_rest).all(|(a, b)| a == b)
+    let (Some(a_last), Some(b_last)) = (a.last_chunk::<8>(), b.last_chunk::<8>()) else {
+        return up_to_seven(a) == up_to_seven(b);
+    };
+    // The last words overlap those before them where the length is odd.
+    a_last == b_last && a.as_chunks::<8>().0 == b.as_chunks::<8>().0
 }
 
 /// Hashes the values of a look-up. `seed` is drawn at random for each family,
@@ -83,33 +85,40 @@ pub(crate) fn hash(seed: u64, values: &[&str]) -> u64 {
     let mut state = seed;
     for value in values {
         let bytes = value.as_bytes();
-        let length = bytes.len();
-        let (words, rest) = bytes.as_chunks::<8>();
-        for word in words {
-            state = fold(state ^ u64::from_le_bytes(*word), WORD);
-        }
-        // The length goes in with the tail: ["a", "bc"] is not ["ab", "c"].
-        state = fold(state ^ tail(rest), END ^ length as u64);
+        let last = match bytes.last_chunk() {
+            None => up_to_seven(bytes),
+            Some(last) => {
+                for word in bytes[..bytes.len() - 1].as_chunks().0 {
+                    state = fold(state ^ u64::from_le_bytes(*word), WORD);
+                }
+                u64::from_le_bytes(*last)
+            }
+        };
+        // The length goes in with the end: ["a", "bc"] is not ["ab", "c"].
+        state = fold(state ^ last, END ^ bytes.len() as u64);
     }
     state
 }
 
-/// Up to seven bytes as one word.
+/// Up to seven bytes as one word: of two strings of one length, no two have the
+/// same.
 #[inline]
-fn tail(rest: &[u8]) -> u64 {
-    match *rest {
-        [] => 0,
-        [a] => u64::from(a),
-        [a, b] => u64::from(u16::from_le_bytes([a, b])),
-        [a, b, c] => u64::from(u32::from_le_bytes([a, b, c, 0])),
-        [a, b, c, d, ref high @ ..] => {
-            let low = u64::from(u32::from_le_bytes([a, b, c, d]));
-            let mut word = [0; 4];
-            for (to, from) in word.iter_mut().zip(high) {
-                *to = *from;
-            }
-            low | u64::from(u32::from_le_bytes(word)) << 32
+fn up_to_seven(bytes: &[u8]) -> u64 {
+    match (bytes.first_chunk(), bytes.last_chunk()) {
+        (Some(first), Some(last)) => {
+            // Without the bytes that are in both: a word that repeats itself
+            // would spread badly.
+            let rest = u64::from(u32::from_le_bytes(*last)) >> (8 * (8 - bytes.len()));
+            u64::from(u32::from_le_bytes(*first)) | rest << 32
         }
+        _ => match *bytes {
+            [] => 0,
+            [first, .., last] => {
+                let middle = bytes[bytes.len() / 2];
+                u64::from(first) | u64::from(middle) << 8 | u64::from(last) << 16
+            }
+            [only] => u64::from(only),
+        },
     }
 }
 

@@ -128,10 +128,7 @@ pub(super) fn write_family(family: &mut FamilyLines, rows: &mut Vec<u64>, page: 
         block.len = page.at - start;
         page.publish();
         match text.get_mut(..block.len) {
-            // SAFETY: two slices of the same length; the borrows do not overlap.
-            Some(text) => unsafe {
-                copy(page.bytes[start..].as_ptr(), text.as_mut_ptr(), text.len());
-            },
+            Some(text) => text.copy_from_slice(&page.bytes[start..]),
             None => family.outgrown = true,
         }
     }
