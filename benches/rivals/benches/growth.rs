@@ -8,7 +8,7 @@ use stethoscope::Registry;
 use stethoscope::exposition::Format;
 use stethoscope_rivals::contestants::{self, FASTEST_PEER, STETHOSCOPE};
 use stethoscope_rivals::page::{Model, assert_shows};
-use stethoscope_rivals::round_robin::{Turn, median, readable, round_robin};
+use stethoscope_rivals::round_robin::{Effort, Turn, median, readable, round_robin};
 use stethoscope_rivals::series::Series;
 use stethoscope_rivals::{Contestant, Rate, Shape, Workload};
 
@@ -42,13 +42,13 @@ fn by_series() {
         }
     }
     println!(" {:>20}", "memcpy");
-    for (series, rounds) in [
-        (10, 300),
-        (100, 300),
-        (1_000, 100),
-        (10_000, 30),
-        (100_000, 10),
-        (1_000_000, 3),
+    for (series, rounds, runs) in [
+        (10, 60, 60),
+        (100, 60, 30),
+        (1_000, 60, 8),
+        (10_000, 30, 4),
+        (100_000, 10, 4),
+        (1_000_000, 3, 4),
     ] {
         let shape = Shape {
             counters: series / 2,
@@ -85,7 +85,7 @@ fn by_series() {
             prepare: Box::new(|_| {}),
             run: Box::new(|| black_box(&mut copy[..]).copy_from_slice(black_box(&page))),
         });
-        let times = round_robin(&mut turns, rounds);
+        let times = round_robin(&mut turns, Effort { rounds, runs });
         print!("{series:>9}");
         for (index, times) in times.iter().enumerate() {
             let time = median(&times.warm);

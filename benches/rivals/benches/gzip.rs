@@ -2,11 +2,14 @@
 
 use std::cell::Cell;
 use stethoscope_rivals::contestants::{self, STETHOSCOPE};
-use stethoscope_rivals::round_robin::{Turn, median, ratio, readable, round_robin};
+use stethoscope_rivals::round_robin::{Effort, Turn, median, ratio, readable, round_robin};
 use stethoscope_rivals::servers;
 
 const LEVELS: [u32; 6] = [1, 2, 3, 4, 5, 6];
-const ROUNDS: usize = 15;
+const EFFORT: Effort = Effort {
+    rounds: 15,
+    runs: 4,
+};
 
 fn main() {
     let workload = servers::workload();
@@ -48,9 +51,13 @@ fn main() {
             }),
         });
     }
-    let times = round_robin(&mut turns, ROUNDS);
+    let times = round_robin(&mut turns, EFFORT);
 
-    println!("{} bytes, {ROUNDS} rounds; medians\n", page.len());
+    println!(
+        "{} bytes; medians of {} rounds\n",
+        page.len(),
+        EFFORT.rounds
+    );
     println!(
         "{:<22} {:>10} {:>9} {:>10} {:>10}",
         "", "time", "x first", "bytes", "of page"

@@ -10,7 +10,7 @@ use stethoscope::exposition::Format;
 use stethoscope::exposition::parser::{Event, Options, parse};
 use stethoscope::exposition::validate::Validator;
 use stethoscope_rivals::counting::{self, Counting};
-use stethoscope_rivals::round_robin::{Turn, median, ratio, readable, round_robin};
+use stethoscope_rivals::round_robin::{Effort, Turn, median, ratio, readable, round_robin};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -91,7 +91,7 @@ fn compare(name: &str, page: &str, samples: usize, rounds: usize) {
             }),
         })
         .collect();
-    let times: Vec<Vec<f64>> = round_robin(&mut turns, rounds)
+    let times: Vec<Vec<f64>> = round_robin(&mut turns, Effort { rounds, runs: 4 })
         .into_iter()
         .map(|times| times.warm)
         .collect();

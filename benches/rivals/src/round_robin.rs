@@ -25,33 +25,53 @@ pub struct Turn<'a> {
     pub run: Box<dyn FnMut() + 'a>,
 }
 
-/// Runs in a turn: the first is told apart, the median of the others is taken.
-const RUNS: usize = 4;
+/// How often something is timed.
+#[derive(Clone, Copy)]
+pub struct Effort {
+    /// Everyone has one turn in each.
+    pub rounds: usize,
+    /// In a turn: the first is told apart, the median of the others is taken.
+    /// What takes less than a microsecond needs dozens, or the branches that the
+    /// others have made the processor forget are all that is timed.
+    pub runs: usize,
+}
 
 /// Gives everyone a turn, in every round.
 ///
 /// `prepare` is called before each run, with a number that grows by one and is
 /// the same for everyone.
-pub fn round_robin(turns: &mut [Turn], rounds: usize) -> Vec<Times> {
+pub fn round_robin(turns: &mut [Turn], effort: Effort) -> Vec<Times> {
+    let Effort { rounds, runs } = effort;
+    settle_the_allocator();
     let clock = clock_cost();
     let mut times = vec![Times::default(); turns.len()];
     for round in 0..rounds {
         for place in 0..turns.len() {
             let index = (round + place) % turns.len();
             let turn = &mut turns[index];
-            let mut runs = [0.0; RUNS];
-            for (run, time) in runs.iter_mut().enumerate() {
-                (turn.prepare)(round * RUNS + run);
+            let mut run = |run| {
+                (turn.prepare)(round * runs + run);
                 let start = Instant::now();
                 (turn.run)();
-                *time = (nanoseconds(start.elapsed()) - clock).max(0.0);
-            }
-            let times = &mut times[index];
-            times.first.push(runs[0]);
-            times.warm.push(median(&runs[1..]));
+                (nanoseconds(start.elapsed()) - clock).max(0.0)
+            };
+            let first = run(0);
+            let warm: Vec<f64> = (1..runs).map(run).collect();
+            times[index].first.push(first);
+            times[index].warm.push(median(&warm));
         }
     }
     times
+}
+
+/// Lets glibc keep what is freed, as it does in a process that has been running
+/// for a while: those who allocate for each page would otherwise, if their
+/// blocks happen to be the last of the heap, give their memory back to the
+/// system and ask for it again each time, and take four times as long.
+fn settle_the_allocator() {
+    // Freeing a block of its own mapping raises both thresholds to its size;
+    // beyond 32 MiB it does not.
+    drop(black_box(vec![0u8; 31 << 20]));
 }
 
 /// What reading the clock twice takes: as much as a tenth of the shortest runs.
