@@ -287,7 +287,7 @@ impl FamilyLines {
 }
 
 /// Prints a value; how long it is.
-#[inline]
+#[inline(always)]
 pub(super) fn print(number: Number, bits: u64, into: &mut [u8; SCRATCH]) -> usize {
     match number {
         Number::U64 => number::print_u64_into(bits, into),

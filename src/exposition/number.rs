@@ -114,13 +114,14 @@ pub fn print_short(value: f64) -> Printed {
 /// follows it in `into` is unspecified.
 #[inline]
 pub fn print_u64_into(value: u64, into: &mut [u8; SCRATCH]) -> usize {
-    if value < 10 {
-        into[0] = b'0' + value as u8;
-        return 1;
-    }
     if value < EIGHT_DIGITS {
         return print_up_to_eight(value, into);
     }
+    print_long(value, into)
+}
+
+#[inline(never)]
+fn print_long(value: u64, into: &mut [u8; SCRATCH]) -> usize {
     if value < EIGHT_DIGITS * EIGHT_DIGITS {
         let len = print_up_to_eight(value / EIGHT_DIGITS, into);
         let rest = eight_digits(value % EIGHT_DIGITS) | ZEROS;
@@ -135,13 +136,14 @@ const EIGHT_DIGITS: u64 = 100_000_000;
 /// `00000000`
 const ZEROS: u64 = 0x3030_3030_3030_3030;
 
-/// Prints a number that is not 0 and has at most eight digits, in one store and
-/// without a branch: what is stored piece by piece has to wait for that where
-/// it is copied next, and the number of digits is anybody's guess.
+/// Prints a number of at most eight digits in one store and without a branch:
+/// what is stored piece by piece has to wait for that where it is copied next,
+/// and the number of digits is anybody's guess.
 #[inline]
 fn print_up_to_eight(value: u64, into: &mut [u8; SCRATCH]) -> usize {
     let digits = eight_digits(value);
-    let leading = digits.trailing_zeros() as usize / 8;
+    // The last digit stands whatever it is.
+    let leading = (digits | 1 << 63).trailing_zeros() as usize / 8;
     let text = (digits | ZEROS) >> (leading * 8);
     into[..8].copy_from_slice(&text.to_le_bytes());
     8 - leading
@@ -183,18 +185,20 @@ pub fn print_f64_into(value: f64, into: &mut [u8; SCRATCH]) -> usize {
     // The fractional part of what is below 2^53 is less than its unit, so the
     // cast is exact just where the value is integral. NaN fails the test.
     if magnitude < INTEGRAL_BELOW {
-        let whole = magnitude as u64;
+        // Signed, which conversions to and from floats are quicker with.
+        let whole = magnitude as i64;
         let negative = value.is_sign_negative();
         if whole as f64 == magnitude {
-            return print_signed(into, negative, |into| print_u64_into(whole, into));
+            return print_signed(into, negative, |into| print_u64_into(whole as u64, into));
         }
         if magnitude < THOUSANDTHS_BELOW {
             // Both operands of the division are exact, so its result is the
             // double nearest to `thousandths / 1000`: if that is the value,
             // this decimal reads back as it. Being of at most 15 digits it is
             // also the only one so short: the digits are ryu's.
-            let thousandths = (magnitude * 1000.0 + 0.5) as u64;
+            let thousandths = (magnitude * 1000.0 + 0.5) as i64;
             if thousandths as f64 / 1000.0 == magnitude {
+                let thousandths = thousandths as u64;
                 return print_signed(into, negative, |into| print_thousandths(thousandths, into));
             }
         }

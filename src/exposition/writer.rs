@@ -123,7 +123,10 @@ pub(super) fn write_family(family: &mut FamilyLines, rows: &mut Vec<u64>, page: 
         }
         let start = page.at;
         let old = &text[..block.len];
-        write_block(old, lines, &family.templates, rows, shown, &mut page);
+        let rows_shown = rows
+            .chunks_exact(family.width)
+            .zip(shown.chunks_exact(family.width));
+        write_block(old, lines, &family.templates, rows_shown, &mut page);
         shown.copy_from_slice(rows);
         block.len = page.at - start;
         page.publish();
@@ -170,22 +173,17 @@ unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
 
 /// Appends a block some of whose numbers have changed.
 #[inline]
-fn write_block(
+fn write_block<'r>(
     text: &[u8],
     lines: &mut [Line],
     templates: &[Template],
-    rows: &[u64],
-    shown: &[u64],
+    rows: impl Iterator<Item = (&'r [u64], &'r [u64])>,
     page: &mut Page<'_>,
 ) {
     // In the text: how much of it is copied, and where the line's value is.
     let mut copied = 0;
     let mut at = 0;
-    let width = rows.len() / (lines.len() / templates.len());
-    let series = rows
-        .chunks_exact(width)
-        .zip(shown.chunks_exact(width))
-        .zip(lines.chunks_exact_mut(templates.len()));
+    let series = rows.zip(lines.chunks_exact_mut(templates.len()));
     for ((row, shown), lines) in series {
         for (line, template) in lines.iter_mut().zip(templates) {
             at += line.gap as usize;
