@@ -44,6 +44,8 @@ pub(super) struct Block {
     pub(super) len: usize,
     /// Bytes up to the next block.
     pub(super) room: usize,
+    /// Bytes of the lines at most, whatever the values.
+    pub(super) longest: usize,
     /// Bytes behind the last value.
     tail: usize,
 }
@@ -97,8 +99,6 @@ pub(super) struct FamilyLines {
     pub(super) lines: Vec<Line>,
     /// The numbers that the text shows, in rows.
     pub(super) shown: Vec<u64>,
-    /// Bytes that the lines take at most, whatever the values.
-    longest: usize,
     /// Whether the lines of a series end with `_created` in this dialect.
     created: bool,
     /// Whether lines of this family may have exemplars in this dialect.
@@ -145,7 +145,6 @@ impl FamilyLines {
             text: Vec::new(),
             lines: Vec::new(),
             shown: Vec::new(),
-            longest: 0,
             created: false,
             exemplars: false,
             outgrown: false,
@@ -174,7 +173,11 @@ impl FamilyLines {
 
     /// Bytes of the page that the family takes at most.
     pub(super) fn room(&self) -> usize {
-        self.head.len() + self.longest
+        self.head.len() + self.longest()
+    }
+
+    fn longest(&self) -> usize {
+        self.blocks.iter().map(|block| block.longest).sum()
     }
 
     /// Takes over what has changed in the family.
@@ -193,7 +196,6 @@ impl FamilyLines {
         self.text.clear();
         self.lines.clear();
         self.shown.clear();
-        self.longest = 0;
         self.outgrown = false;
         self.complete();
     }
@@ -212,6 +214,7 @@ impl FamilyLines {
                     start: self.text.len(),
                     len: 0,
                     room: 0,
+                    longest: 0,
                     tail: 0,
                 });
             }
@@ -224,7 +227,7 @@ impl FamilyLines {
             self.text.shrink_to_fit();
         }
         // What is not used of it yet is only reserved.
-        let most = self.longest + self.blocks.len() * SLACK;
+        let most = self.longest() + self.blocks.len() * SLACK;
         self.text.reserve_exact(most - self.text.len());
     }
 
@@ -255,7 +258,7 @@ impl FamilyLines {
             self.text.push(b'\n');
             block.tail += self.text.len() - before;
         }
-        self.longest += self.text.len() - before + self.templates.len() * (MAX_LEN - 1);
+        block.longest += self.text.len() - before + self.templates.len() * (MAX_LEN - 1);
     }
 
     /// Ends the last block, if there is one.

@@ -3,6 +3,7 @@
 use super::exemplars;
 use super::format::{ContentType, Escaping, Format};
 use super::layout::{Dialect, FamilyLines};
+use super::number::SCRATCH;
 use super::writer;
 use crate::family::{Kind, Source};
 use crate::name;
@@ -134,7 +135,7 @@ impl Scraper {
             layout.update(&self.sources, dialect);
             layout.generation = self.generation;
         }
-        page.reserve(layout.room);
+        page.reserve(layout.room + SCRATCH);
         for family in &mut layout.families {
             if !wanted(&family.full_name) {
                 continue;
