@@ -1,0 +1,36 @@
+"""What samples take of the event loop's time when nobody scrapes."""
+
+from __future__ import annotations
+
+import time
+
+from sides import OURS, Figure, Side
+
+SECONDS = 30
+PREFIXES = [10, 1_000, 5_000]
+
+
+def measure(sides: list[Side], prefixes: int) -> list[Figure]:
+    """At as many prefixes as there are by now. Dask's handler takes no samples."""
+    figure = Figure(f"loop time for samples, nobody scrapes, {prefixes:,} prefixes", "%", 0.1)
+    (side,) = [side for side in sides if side.name == OURS]
+    side.grow(prefixes)
+    time.sleep(2)
+    before = spent(side)
+    start = time.monotonic()
+    time.sleep(SECONDS)
+    figure.measured[OURS] = [(spent(side) - before) / (time.monotonic() - start) * 100]
+    return [figure]
+
+
+def spent(side: Side) -> float:
+    """Seconds, as the server's own page counts them; the scrape that asks is not in it."""
+
+    def read(dask_scheduler) -> float:
+        page, _ = dask_scheduler._stethoscope._page.render("")
+        for line in page.decode().splitlines():
+            if line.startswith("stethoscope_sampling_seconds_total "):
+                return float(line.rsplit(" ", 1)[1])
+        raise AssertionError("the page does not say what samples take")
+
+    return side.cluster.client.run_on_scheduler(read)
