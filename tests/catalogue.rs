@@ -35,12 +35,16 @@ fn full(role: Role) -> Page {
     if role == Role::Scheduler {
         let mut prefixes = page.prefixes(&Column::ALL).expect("registers");
         prefixes.begin();
-        let mut prefix = prefixes.take("inc");
+        let inc = prefixes.find("inc");
+        let mut prefix = prefixes.take(inc);
         prefix.suspicious(1);
         prefix.output(1);
         prefix.compute(1.0);
         prefix.transfer(1.0);
-        prefix.now_in("memory", 1);
+        let Ok(()) = prefix.now_in(|set| {
+            set("memory", 1);
+            Ok::<_, Infallible>(())
+        });
         prefix.came_into("memory", 1);
         prefixes.finish();
     }

@@ -43,7 +43,7 @@ mod worker;
 pub use catalogue::{Entry, Role, Source, Type, catalogue};
 pub use events::{Event, Observed};
 pub use page::{Options, Page, PageError};
-pub use prefixes::{Column, Prefixes, Taking};
+pub use prefixes::{Column, Prefixes, RowId, Taking};
 pub use process::register_process;
 pub use python_runtime::{GcTotals, Generation, PythonVersion};
 pub use sampled::Sampled;

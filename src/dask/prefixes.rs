@@ -7,6 +7,10 @@
 //! up in series of the prefix `other`. What is added up over all prefixes does
 //! not depend on that. A total never falls, though the scheduler's own numbers
 //! do when it forgets a prefix and meets it anew.
+//!
+//! Of thousands of prefixes few change between two passes. What is added up is
+//! kept from pass to pass, so that the others need only be
+//! [kept](Prefixes::keep).
 
 use super::catalogue::Entry;
 use super::places::Places;
@@ -58,15 +62,20 @@ pub struct Prefixes {
     /// The states in the order in which they were met.
     states: Vec<Box<str>>,
     families: Families,
-    rows: HashMap<Box<str>, Row>,
+    rows: Vec<Row>,
+    by_name: HashMap<Box<str>, RowId>,
     shown: usize,
     other: Option<Cells>,
     /// Counts the passes.
     pass: u64,
-    /// Of this pass: tasks by state, and the output of the prefixes beyond the cap.
+    /// Tasks by state, and the output of the prefixes beyond the cap.
     in_state: Vec<i64>,
     other_output: i64,
 }
+
+/// A prefix among those that are known; until [`Prefixes::finish`] forgets some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowId(usize);
 
 #[derive(Debug)]
 struct Families {
@@ -100,13 +109,16 @@ struct Cells {
 /// What was last known of a prefix.
 #[derive(Debug, Default)]
 struct Row {
+    name: Box<str>,
     /// None beyond the cap.
     cells: Option<Cells>,
     pass: u64,
     suspicious: u64,
     compute: f64,
     transfer: f64,
-    states: Vec<u64>,
+    output: i64,
+    in_state: Vec<i64>,
+    came_into: Vec<u64>,
 }
 
 /// What a number that should only grow has grown by; all of it where it has
@@ -116,12 +128,19 @@ fn growth<N: PartialOrd + Copy + std::ops::Sub<Output = N>>(last: &mut N, now: N
     if now >= before { now - before } else { now }
 }
 
+/// The place of `index`, made if there is none so far out.
+fn slot<T: Clone + Default>(places: &mut Vec<T>, index: usize) -> &mut T {
+    if places.len() <= index {
+        places.resize(index + 1, T::default());
+    }
+    &mut places[index]
+}
+
 /// A prefix whose values are being taken.
 #[derive(Debug)]
 pub struct Taking<'p> {
     states: &'p mut Vec<Box<str>>,
     families: &'p mut Families,
-    name: &'p str,
     row: &'p mut Row,
     other: &'p mut Option<Cells>,
     in_state: &'p mut Vec<i64>,
@@ -160,11 +179,12 @@ impl Prefixes {
                 tasks,
                 folded: FOLDED.family(places.of(&FOLDED)).register_single()?,
             },
-            rows: HashMap::new(),
+            rows: Vec::new(),
+            by_name: HashMap::new(),
             shown: 0,
             other: None,
             pass: 0,
-            in_state: Vec::new(),
+            in_state: vec![0; TASKS.states.len()],
             other_output: 0,
         })
     }
@@ -172,27 +192,39 @@ impl Prefixes {
     /// Begins a pass over all prefixes.
     pub fn begin(&mut self) {
         self.pass += 1;
-        self.in_state.clear();
-        self.in_state.resize(self.states.len(), 0);
-        self.other_output = 0;
     }
 
-    /// Begins to take the values of one prefix, once in a pass.
-    pub fn take<'p>(&'p mut self, name: &'p str) -> Taking<'p> {
-        if !self.rows.contains_key(name) {
-            let mut row = Row::default();
-            if self.shown < self.cap && name != OTHER {
-                row.cells = Some(self.families.cells(name));
-                self.shown += 1;
-            }
-            self.rows.insert(name.into(), row);
+    /// The prefix of this name, known from now on.
+    pub fn find(&mut self, name: &str) -> RowId {
+        if let Some(&known) = self.by_name.get(name) {
+            return known;
         }
-        let row = self.rows.get_mut(name).expect("it was just made");
+        let mut row = Row {
+            name: name.into(),
+            ..Row::default()
+        };
+        if self.shown < self.cap && name != OTHER {
+            row.cells = Some(self.families.cells(name));
+            self.shown += 1;
+        }
+        let id = RowId(self.rows.len());
+        self.rows.push(row);
+        self.by_name.insert(name.into(), id);
+        id
+    }
+
+    /// Leaves the values of a prefix as they were in the pass before.
+    pub fn keep(&mut self, prefix: RowId) {
+        self.rows[prefix.0].pass = self.pass;
+    }
+
+    /// Begins to take the values of a prefix; what is not taken stays as it was.
+    pub fn take(&mut self, prefix: RowId) -> Taking<'_> {
+        let row = &mut self.rows[prefix.0];
         row.pass = self.pass;
         Taking {
             states: &mut self.states,
             families: &mut self.families,
-            name,
             row,
             other: &mut self.other,
             in_state: &mut self.in_state,
@@ -201,9 +233,9 @@ impl Prefixes {
     }
 
     /// Ends a pass: shows what was added up, and forgets the prefixes that were
-    /// not in it.
-    pub fn finish(&mut self) {
-        self.forget();
+    /// not in it. Whether there were such: each [`RowId`] is void then.
+    pub fn finish(&mut self) -> bool {
+        let forgotten = self.forget();
         if let Some(family) = &self.families.tasks {
             for (state, tasks) in self.states.iter().zip(&self.in_state) {
                 if &**state != FORGOTTEN_STATE {
@@ -218,23 +250,33 @@ impl Prefixes {
         {
             output.set(self.other_output);
         }
-        let named_other = usize::from(self.rows.contains_key(OTHER));
+        let named_other = usize::from(self.by_name.contains_key(OTHER));
         let folded = self.rows.len() - self.shown - named_other;
         self.families.folded.set(folded as f64);
+        forgotten
     }
 
-    fn forget(&mut self) {
-        let pass = self.pass;
-        let gone: HashSet<Box<str>> = self
-            .rows
-            .extract_if(|_, row| row.pass != pass)
-            .filter_map(|(name, row)| row.cells.is_some().then_some(name))
-            .collect();
-        if gone.is_empty() {
-            return;
+    fn forget(&mut self) -> bool {
+        let (pass, before) = (self.pass, self.rows.len());
+        let mut gone = HashSet::new();
+        for row in self.rows.extract_if(.., |row| row.pass != pass) {
+            for (total, tasks) in self.in_state.iter_mut().zip(&row.in_state) {
+                *total -= tasks;
+            }
+            if row.cells.is_some() {
+                gone.insert(row.name);
+            } else {
+                self.other_output -= row.output;
+            }
         }
+        if self.rows.len() == before {
+            return false;
+        }
+        let names = self.rows.iter().map(|row| row.name.clone());
+        self.by_name = names.zip((0..).map(RowId)).collect();
         self.shown -= gone.len();
         self.families.keep(|prefix| !gone.contains(prefix));
+        true
     }
 }
 
@@ -330,25 +372,32 @@ impl Taking<'_> {
             None => {
                 // There to be set at the end of the pass.
                 self.cells();
-                *self.other_output += bytes;
+                *self.other_output += bytes - self.row.output;
             }
         }
+        self.row.output = bytes;
     }
 
-    /// How many of its tasks are in this state.
-    pub fn now_in(&mut self, state: &str, tasks: i64) {
-        let state = self.state(state);
-        self.in_state[state] += tasks;
+    /// How many of its tasks are in which state: `fill` is given a function that
+    /// says it of one. There are none in the others. Fails as `fill` does.
+    pub fn now_in<E>(
+        &mut self,
+        fill: impl FnOnce(&mut dyn FnMut(&str, i64)) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for (total, tasks) in self.in_state.iter_mut().zip(&mut self.row.in_state) {
+            *total -= std::mem::take(tasks);
+        }
+        fill(&mut |state, tasks| {
+            let state = self.state(state);
+            self.in_state[state] += tasks;
+            *slot(&mut self.row.in_state, state) += tasks;
+        })
     }
 
     /// How often a task of it came into this state.
     pub fn came_into(&mut self, state: &str, times: u64) {
         let index = self.state(state);
-        let last = &mut self.row.states;
-        if last.len() <= index {
-            last.resize(index + 1, 0);
-        }
-        let more = growth(&mut last[index], times);
+        let more = growth(slot(&mut self.row.came_into, index), times);
         if more == 0 {
             return;
         }
@@ -367,19 +416,16 @@ impl Taking<'_> {
         counts.totals[index].inc_by(more);
 
         let (cells, name) = match &mut self.row.cells {
-            Some(cells) => (cells, self.name),
+            Some(cells) => (cells, &*self.row.name),
             None => {
                 let other = self.other.get_or_insert_with(|| self.families.cells(OTHER));
                 (other, OTHER)
             }
         };
-        if cells.states.len() <= index {
-            cells.states.resize(index + 1, None);
-        }
         let Some(counts) = &self.families.state_counts else {
             return;
         };
-        cells.states[index]
+        slot(&mut cells.states, index)
             .get_or_insert_with(|| series(counts.by_prefix.with([name, state])))
             .inc_by(more);
     }

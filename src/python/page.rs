@@ -83,10 +83,10 @@ impl Page {
         })
     }
 
-    /// Puts what is known of tasks on the page; `columns` is what each prefix'
-    /// tuple will have after its name.
-    fn prefixes(&self, columns: Vec<String>) -> PyResult<Prefixes> {
-        Prefixes::new(&self.page, &columns)
+    /// Puts what is known of tasks on the page; `attributes` says under which
+    /// attribute a prefix has what.
+    fn prefixes(&self, attributes: &Bound<'_, PyDict>) -> PyResult<Prefixes> {
+        Prefixes::new(&self.page, attributes)
     }
 
     /// Puts the families of an event on the page (`"tick"`, `"task"` or

@@ -6,6 +6,7 @@ import gc
 import math
 import sysconfig
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import stethoscope
@@ -112,16 +113,17 @@ def test_what_has_no_states_shows_only_what_there_is() -> None:
 
 
 COLUMNS = ["suspicious", "output", "microseconds", "states", "state_counts"]
+ATTRIBUTES = {column: f"its_{column}" for column in COLUMNS}
 
 
-def prefix(name: str, number: int = 1) -> tuple:
-    return (
-        name,
-        number,
-        100 * number,
-        {"compute": 2_000_000 * number, "transfer": 500_000},
-        {"memory": number, "waiting": 0},
-        {"memory": 3 * number, "forgotten": number},
+def prefix(name: str, number: int = 1) -> SimpleNamespace:
+    return SimpleNamespace(
+        name=name,
+        its_suspicious=number,
+        its_output=100 * number,
+        its_microseconds={"compute": 2_000_000 * number, "transfer": 500_000},
+        its_states={"memory": number, "waiting": 0},
+        its_state_counts={"memory": 3 * number, "forgotten": number},
     )
 
 
@@ -129,7 +131,7 @@ def by_prefix(page: Page, name: str) -> dict[tuple[str, ...], float]:
     return {key[1:]: value for key, value in values(page).items() if key[0] == name}
 
 
-def take(prefixes, *rows: tuple) -> None:
+def take(prefixes, *rows: SimpleNamespace) -> None:
     prefixes.begin()
     prefixes.take(list(rows))
     prefixes.finish()
@@ -137,7 +139,7 @@ def take(prefixes, *rows: tuple) -> None:
 
 def test_tasks_are_told_by_prefix_and_in_all() -> None:
     page = Page("scheduler")
-    prefixes = page.prefixes(COLUMNS)
+    prefixes = page.prefixes(ATTRIBUTES)
     take(prefixes)
     assert set(by_prefix(page, "dask_scheduler_tasks").values()) == {0}
     take(prefixes, prefix("inc"), prefix("add", 2))
@@ -160,7 +162,7 @@ def test_tasks_are_told_by_prefix_and_in_all() -> None:
 
 def test_totals_never_fall_where_the_scheduler_forgets_a_prefix() -> None:
     page = Page("scheduler")
-    prefixes = page.prefixes(COLUMNS)
+    prefixes = page.prefixes(ATTRIBUTES)
     take(prefixes, prefix("inc", 5), prefix("add", 2))
     take(prefixes, prefix("add", 2))
     assert by_prefix(page, "dask_scheduler_tasks_forgotten_total") == {(): 7}
@@ -174,7 +176,7 @@ def test_totals_never_fall_where_the_scheduler_forgets_a_prefix() -> None:
 
 def test_prefixes_beyond_the_cap_are_added_up() -> None:
     page = Page("scheduler", max_task_prefixes=2)
-    prefixes = page.prefixes(COLUMNS)
+    prefixes = page.prefixes(ATTRIBUTES)
     take(prefixes, *(prefix(name) for name in "abcd"), prefix("other"))
     take(prefixes, *(prefix(name, 2) for name in "abcd"), prefix("other", 2))
     assert by_prefix(page, "stethoscope_task_prefixes_folded") == {(): 2}
@@ -189,12 +191,42 @@ def test_prefixes_beyond_the_cap_are_added_up() -> None:
 
 def test_what_a_version_does_not_know_of_prefixes_is_not_shown() -> None:
     page = Page("scheduler")
-    prefixes = page.prefixes(["states"])
-    take(prefixes, ("inc", {"memory": 2}))
+    prefixes = page.prefixes({"states": "states"})
+    for number in (5, 2):
+        take(prefixes, SimpleNamespace(name="inc", states={"memory": number}))
+    assert by_prefix(page, "dask_scheduler_tasks")["memory",] == 2
     names = {key[0] for key in values(page) if key[0].startswith("dask_")}
     assert names == {"dask_scheduler_tasks"}
     with pytest.raises(ValueError, match="colour"):
-        Page("scheduler").prefixes(["colour"])
+        Page("scheduler").prefixes({"colour": "colour"})
+
+
+def test_a_prefix_is_looked_at_closely_when_its_tasks_have_moved() -> None:
+    page = Page("scheduler")
+    prefixes = page.prefixes(ATTRIBUTES)
+    inc, add = prefix("inc"), prefix("add")
+    take(prefixes, inc, add)
+    inc.its_output = 7
+    take(prefixes, inc, add)
+    assert by_prefix(page, "dask_scheduler_tasks_output_bytes")["inc",] == 7
+    # A task that has moved brings all the rest with it.
+    inc.its_state_counts["erred"] = 1
+    inc.its_states["erred"] = 1
+    inc.its_states["memory"] = 0
+    inc.its_suspicious = 3
+    inc.its_microseconds["compute"] = 9_000_000
+    take(prefixes, inc, add)
+    assert by_prefix(page, "dask_scheduler_tasks_suspicious_total")["inc",] == 3
+    assert by_prefix(page, "dask_scheduler_tasks_compute_seconds_total")["inc",] == 9
+    tasks = by_prefix(page, "dask_scheduler_tasks")
+    assert (tasks["erred",], tasks["memory",]) == (1, 1)
+    # In any order, and others in between.
+    inc.its_suspicious, inc.its_state_counts["erred"] = 4, 2
+    take(prefixes, prefix("sub"), add, inc)
+    take(prefixes, inc, prefix("sub"))
+    take(prefixes, inc, add)
+    assert by_prefix(page, "dask_scheduler_tasks_suspicious_total") == {("add",): 1, ("inc",): 4}
+    assert by_prefix(page, "dask_scheduler_tasks")["memory",] == 1
 
 
 def test_finished_tasks_are_heard_of_and_passed_on() -> None:

@@ -34,12 +34,13 @@ class Page:
         on the page already.
         """
 
-    def prefixes(self, columns: Sequence[str]) -> Prefixes:
+    def prefixes(self, attributes: dict[str, str]) -> Prefixes:
         """Put what is known of tasks on the page.
 
-        `columns` is what each prefix' tuple will have after its name:
-        "suspicious", "output", "seconds" or "microseconds", "states",
-        "state_counts".
+        `attributes` leads to a prefix' attributes from what they are: "suspicious",
+        "output", "seconds" or "microseconds", "states", "state_counts". Where
+        there is "state_counts", the others but for "output" are looked at only
+        when it has moved.
         """
 
     def digest(self, event: Literal["tick", "task", "transfer"], inner: Any | None) -> Digest:
@@ -110,8 +111,12 @@ class Prefixes:
     def begin(self) -> None:
         """Begin a pass over all prefixes."""
 
-    def take(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Take some of them: tuples of a name and the columns."""
+    def take(self, prefixes: list[Any]) -> None:
+        """Take some of them, by `name` and the attributes.
+
+        Each comes once in a pass; fast where they come in the same order as in
+        the pass before.
+        """
 
     def finish(self) -> None:
         """End the pass: what was not in it is forgotten."""

@@ -11,7 +11,6 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Mapping
-from operator import attrgetter
 from typing import Any
 
 from stethoscope._native import Page
@@ -34,7 +33,7 @@ class Sampler:
     """
 
     def __init__(
-        self, server: Any, page: Page, probes: Mapping[str, Probe], columns: Mapping[str, str]
+        self, server: Any, page: Page, probes: Mapping[str, Probe], columns: dict[str, str]
     ) -> None:
         """Take these probes, and of each task prefix these attributes.
 
@@ -46,8 +45,7 @@ class Sampler:
         self._families = list(probes)
         self._probes = list(probes.values())
         self._samples = page.samples(self._families)
-        self._prefixes = page.prefixes(list(columns)) if columns else None
-        self._row = attrgetter("name", *columns.values())
+        self._prefixes = page.prefixes(columns) if columns else None
         self._told: set[str] = set()
         self._loop = asyncio.get_running_loop()
         #: Who is told when the sample that is being taken, and the next, is there.
@@ -87,7 +85,7 @@ class Sampler:
         if start is None:
             start = time.perf_counter()
         try:
-            while batch := list(map(self._row, itertools.islice(prefixes, BATCH))):
+            while batch := list(itertools.islice(prefixes, BATCH)):
                 self._prefixes.take(batch)
                 if time.perf_counter() - start > SLICE:
                     self.seconds += time.perf_counter() - start
