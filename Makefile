@@ -98,7 +98,7 @@ bench:
 
 bench-dask: $(VENV)/ready
 	$(call install,$(VENV))
-	$(VENV)/bin/python benches/cluster.py
+	$(VENV)/bin/python benches/dask
 
 bench-python: $(VENV)/ready
 	$(call install,$(VENV))

@@ -19,11 +19,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import latency
+import loop_time
 import plot
 import sampling
 import stall
 import throughput
 from sides import OURS, THEIRS, Figure, both
+
+QUESTIONS = ["loop", "sampling", "throughput", "stall", "latency"]
 
 PLOT = Path(__file__).parents[2] / "target" / "bench-dask.svg"
 
@@ -31,12 +34,14 @@ PLOT = Path(__file__).parents[2] / "target" / "bench-dask.svg"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "questions", nargs="*", help="stall, throughput, latency, sampling; all unless told"
+        "questions", nargs="*", choices=[*QUESTIONS, []], help="all unless some are named"
     )
-    asked = parser.parse_args().questions or ["sampling", "stall", "throughput", "latency"]
+    asked = parser.parse_args().questions or QUESTIONS
     figures: list[Figure] = []
     with both() as sides:
         # From few prefixes to many: they can only grow.
+        if "loop" in asked:
+            figures += say(loop_time.measure(sides))
         if "sampling" in asked:
             figures += say(sampling.measure(sides, 10))
         if "throughput" in asked:

@@ -1,0 +1,48 @@
+"""What one scrape asks of an event loop: a sample of ours, all of their handler."""
+
+from __future__ import annotations
+
+from sides import OURS, Figure, Scraper, Side
+
+PREFIXES = 10
+
+
+def measure(sides: list[Side]) -> list[Figure]:
+    worker = Figure("loop time of a scrape of a worker", "ms", 0.02)
+    scheduler = Figure(f"loop time of a scrape of a scheduler, {PREFIXES} prefixes", "ms", 0.05)
+    for side in sides:
+        side.grow(PREFIXES)
+        function = samples if side.name == OURS else handled
+        address, url = side.worker()
+        Scraper(url)()
+        Scraper(side.scheduler)()
+        worker.measured[side.name] = side.cluster.of_worker(address, function, "worker")
+        client = side.cluster.client
+        scheduler.measured[side.name] = client.run_on_scheduler(function, "scheduler")
+    return [worker, scheduler]
+
+
+async def samples(role: str, dask_worker=None, dask_scheduler=None) -> list[float]:
+    """The ms of each of many samples, in the event loop."""
+    attachment = (dask_worker or dask_scheduler)._stethoscope
+    times = []
+    for _ in range(1000):
+        await attachment.up_to_date()
+        # Of all its slices, by its own clock.
+        times.append(attachment._sampler.seconds * 1e3)
+    return times
+
+
+def handled(role: str, dask_worker=None, dask_scheduler=None) -> list[float]:
+    """The same of Dask's handler, which collects and formats there."""
+    import time
+
+    import prometheus_client
+
+    times = []
+    for _ in range(100):
+        start = time.perf_counter()
+        # Registered by the first scrape, and of this server from then on.
+        prometheus_client.generate_latest()
+        times.append((time.perf_counter() - start) * 1e3)
+    return times
