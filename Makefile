@@ -60,7 +60,7 @@ watch:
 	$(CARGO) build --quiet --profile quick --example watch
 
 # A cluster under churn for so many seconds; a minute of it is among the tests.
-SECONDS ?= 600
+soak: SECONDS ?= 600
 soak: $(VENV)/ready watch
 	$(call install,$(VENV))
 	$(VENV)/bin/python tests/dask/soak.py --seconds $(SECONDS)
@@ -77,7 +77,7 @@ lint: $(VENV)/ready
 
 # Each fuzz target for SECONDS, which needs a nightly compiler. What is found new is kept below target/,
 # what ends a target in fuzz/artifacts/.
-SECONDS ?= 60
+fuzz: SECONDS ?= 60
 FUZZ_TARGETS := parse rewrite round_trip escaping numbers negotiation request
 
 target/tools/bin/cargo-fuzz:

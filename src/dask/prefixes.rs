@@ -5,8 +5,8 @@
 //! There may be any number of prefixes, and a page must not grow without end:
 //! the first `max_task_prefixes` have series of their own, the others are added
 //! up in series of the prefix `other`. What is added up over all prefixes does
-//! not depend on that. A total never falls, though the scheduler's own numbers
-//! do when it forgets a prefix and meets it anew.
+//! not depend on that. A total neither falls nor goes, though the scheduler's own
+//! numbers do when the cluster is restarted: it forgets every prefix then.
 //!
 //! Of thousands of prefixes few change between two passes. What is added up is
 //! kept from pass to pass, so that the others need only be
@@ -15,12 +15,11 @@
 use super::catalogue::Entry;
 use super::places::Places;
 use super::scheduler::{
-    COMPUTE, FOLDED, FORGOTTEN, OUTPUT, PREFIX, STATE_TOTALS, SUSPICIOUS, TASKS, TRANSFER,
-    TRANSITIONS,
+    COMPUTE, FOLDED, FORGOTTEN, OUTPUT, STATE_TOTALS, SUSPICIOUS, TASKS, TRANSFER, TRANSITIONS,
 };
 use crate::cell::{Counter, FloatCounter, FloatGauge, Gauge};
 use crate::{Family, Handle, RegisterError};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 /// The prefix that stands for those beyond the cap.
 const OTHER: &str = "other";
@@ -232,8 +231,9 @@ impl Prefixes {
         }
     }
 
-    /// Ends a pass: shows what was added up, and forgets the prefixes that were
-    /// not in it. Whether there were such: each [`RowId`] is void then.
+    /// Ends a pass: shows what was added up. Prefixes that were not in it keep
+    /// their series and totals; those beyond the cap are forgotten. Whether there
+    /// were such: each [`RowId`] is void then.
     pub fn finish(&mut self) -> bool {
         let forgotten = self.forget();
         if let Some(family) = &self.families.tasks {
@@ -257,25 +257,30 @@ impl Prefixes {
     }
 
     fn forget(&mut self) -> bool {
-        let (pass, before) = (self.pass, self.rows.len());
-        let mut gone = HashSet::new();
-        for row in self.rows.extract_if(.., |row| row.pass != pass) {
+        let pass = self.pass;
+        for row in self.rows.iter_mut().filter(|row| row.pass != pass) {
             for (total, tasks) in self.in_state.iter_mut().zip(&row.in_state) {
                 *total -= tasks;
             }
-            if row.cells.is_some() {
-                gone.insert(row.name);
-            } else {
-                self.other_output -= row.output;
+            match &row.cells {
+                Some(cells) => cells.output.iter().for_each(|cell| cell.set(0)),
+                None => self.other_output -= row.output,
             }
+            // Should it come again, the scheduler counts from 0.
+            *row = Row {
+                name: std::mem::take(&mut row.name),
+                cells: row.cells.take(),
+                pass: row.pass,
+                ..Row::default()
+            };
         }
-        if self.rows.len() == before {
+        let gone = |row: &Row| row.pass != pass && row.cells.is_none();
+        if !self.rows.iter().any(gone) {
             return false;
         }
+        self.rows.retain(|row| !gone(row));
         let names = self.rows.iter().map(|row| row.name.clone());
         self.by_name = names.zip((0..).map(RowId)).collect();
-        self.shown -= gone.len();
-        self.families.keep(|prefix| !gone.contains(prefix));
         true
     }
 }
@@ -297,24 +302,6 @@ impl Families {
                 )
             }),
             states: Vec::new(),
-        }
-    }
-
-    /// Takes the series of the prefixes off the page for which `keep` is false.
-    fn keep(&self, keep: impl Fn(&str) -> bool) {
-        let keep = |labels: crate::family::Labels<'_>| labels.get(PREFIX).is_none_or(&keep);
-        if let Some(family) = &self.suspicious {
-            family.retain(keep);
-        }
-        if let Some(family) = &self.output {
-            family.retain(keep);
-        }
-        if let Some((compute, transfer)) = &self.durations {
-            compute.retain(keep);
-            transfer.retain(keep);
-        }
-        if let Some(counts) = &self.state_counts {
-            counts.by_prefix.retain(keep);
         }
     }
 }

@@ -194,6 +194,8 @@ def test_the_restart_of_a_cluster_lowers_no_total(new_cluster) -> None:
     client = cluster.client
     client.gather(client.map(nap, [0] * 50, range(50)))
     totals = ["dask_scheduler_tasks_forgotten_total", "dask_scheduler_task_duration_seconds_count"]
+    count = "dask_scheduler_prefix_state_totals_total"
+    naps = {"task_prefix_name": "nap", "state": "memory"}
 
     def forgotten() -> Page:
         page = scrape(cluster.scheduler_url)
@@ -203,7 +205,7 @@ def test_the_restart_of_a_cluster_lowers_no_total(new_cluster) -> None:
     before = eventually(forgotten)
     client.restart()
     after = scrape(cluster.scheduler_url)
-    assert not after.by("task_prefix_name", "dask_scheduler_tasks_suspicious_total")
+    assert after.value(count, **naps) == before.value(count, **naps) == 50
     client.gather(client.map(nap, [0] * 5, range(5)))
     final = scrape(cluster.scheduler_url)
     for name in totals:
@@ -211,6 +213,7 @@ def test_the_restart_of_a_cluster_lowers_no_total(new_cluster) -> None:
     state = {"state": "memory"}
     name = "dask_scheduler_task_transitions_total"
     assert final.value(name, **state) == before.value(name, **state) + 5
+    assert final.value(count, **naps) == 55
 
 
 def test_prefixes_beyond_the_cap_cost_no_series(new_cluster) -> None:

@@ -243,11 +243,8 @@ impl Client {
 
 /// Whether a counter has left the page that should stay as long as its process.
 fn is_lost(series: &[u8], now: &Counters) -> bool {
-    // A semaphore takes its counters with it when it is closed, and a restart of
-    // the cluster those of the task prefixes, which the scheduler forgets.
-    let of_a_prefix = series.windows(17).any(|part| part == b"task_prefix_name=");
-    let may_go = series.starts_with(b"dask_semaphore_") || of_a_prefix;
-    !may_go && !now.values.contains_key(series)
+    // A semaphore takes its counters with it when it is closed.
+    !series.starts_with(b"dask_semaphore_") && !now.values.contains_key(series)
 }
 
 /// Everything on a page that must not fall, by series.

@@ -166,12 +166,13 @@ def test_totals_never_fall_where_the_scheduler_forgets_a_prefix() -> None:
     take(prefixes, prefix("inc", 5), prefix("add", 2))
     take(prefixes, prefix("add", 2))
     assert by_prefix(page, "dask_scheduler_tasks_forgotten_total") == {(): 7}
-    assert by_prefix(page, "dask_scheduler_tasks_suspicious_total") == {("add",): 2}
+    assert by_prefix(page, "dask_scheduler_tasks_suspicious_total") == {("inc",): 5, ("add",): 2}
+    assert by_prefix(page, "dask_scheduler_tasks_output_bytes") == {("inc",): 0, ("add",): 200}
     assert by_prefix(page, "dask_scheduler_tasks")["memory",] == 2
     # It meets both anew, one of them without a pass between.
     take(prefixes, prefix("inc", 1), prefix("add", 1))
     assert by_prefix(page, "dask_scheduler_tasks_forgotten_total") == {(): 9}
-    assert by_prefix(page, "dask_scheduler_tasks_suspicious_total") == {("add",): 3, ("inc",): 1}
+    assert by_prefix(page, "dask_scheduler_tasks_suspicious_total") == {("inc",): 6, ("add",): 3}
 
 
 def test_prefixes_beyond_the_cap_are_added_up() -> None:
@@ -225,7 +226,8 @@ def test_a_prefix_is_looked_at_closely_when_its_tasks_have_moved() -> None:
     take(prefixes, prefix("sub"), add, inc)
     take(prefixes, inc, prefix("sub"))
     take(prefixes, inc, add)
-    assert by_prefix(page, "dask_scheduler_tasks_suspicious_total") == {("add",): 1, ("inc",): 4}
+    suspicious = by_prefix(page, "dask_scheduler_tasks_suspicious_total")
+    assert suspicious == {("inc",): 4, ("sub",): 1, ("add",): 2}
     assert by_prefix(page, "dask_scheduler_tasks")["memory",] == 1
 
 
