@@ -65,6 +65,29 @@ fn removing_by_part_of_the_labels_leaves_the_rest() -> Result {
 }
 
 #[test]
+fn a_question_about_a_series_may_use_the_family() -> Result {
+    let registry = Registry::new();
+    let family = registry.gauge_family("g", "", ["x"])?;
+    for x in ["a", "b", "c"] {
+        family.with([x])?;
+    }
+    let removed = family.retain(|labels| {
+        family.with(["made meanwhile"]).unwrap();
+        family.remove(["b"]);
+        labels.get("x") == Some("c")
+    });
+    assert_eq!(removed, 1, "b was gone already");
+    assert_eq!(
+        sample_lines(&registry),
+        ["g{x=\"c\"} 0", "g{x=\"made meanwhile\"} 0"]
+    );
+    let panicked = std::panic::catch_unwind(|| family.retain(|_| panic!("in the question")));
+    assert!(panicked.is_err());
+    assert_eq!(family.len(), 2);
+    Ok(())
+}
+
+#[test]
 fn series_that_stand_still_expire() -> Result {
     let registry = Registry::new();
     let family = registry.counter_family("c", "", ["x"])?;

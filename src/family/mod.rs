@@ -344,11 +344,12 @@ impl<C: Metric> Family<C> {
 
     /// Keeps the series for which `keep` is true; how many were removed.
     ///
-    /// `keep` runs under the lock that making and removing series takes: it
-    /// must not make or remove series of this family itself.
+    /// `keep` is asked of the series that there are at the call, and may do
+    /// anything, make and remove series of this family included. If it panics,
+    /// all stay.
     pub fn retain(&self, mut keep: impl FnMut(Labels<'_>) -> bool) -> usize {
         let names = &self.0.descriptor.label_names;
-        self.0.retain(&mut self.0.lock(), |s| {
+        self.0.retain(|s| {
             keep(Labels {
                 names,
                 values: &s.labels,
@@ -360,8 +361,8 @@ impl<C: Metric> Family<C> {
     /// far as earlier calls of this function have seen; how many.
     ///
     /// Updates pay nothing for it: each call compares readings with those of
-    /// the call before, so call it every so often, a few times within `age`. A
-    /// gauge that is set to the value it has counts as unchanged.
+    /// the call before, so call it every so often, a few times within `age`, from
+    /// one thread. A gauge that is set to the value it has counts as unchanged.
     pub fn remove_unchanged(&self, age: Duration) -> usize {
         self.0.remove_unchanged(age, Instant::now())
     }
@@ -388,8 +389,7 @@ impl<C: Metric> Family<C> {
 
 impl<C: Metric> Inner<C> {
     fn lock(&self) -> MutexGuard<'_, Members<C>> {
-        // A panic under the lock (in `retain`'s closure) leaves the members as
-        // they were before or after one removal: there is nothing to repair.
+        // Only code of our own runs under the lock, and none of it panics half-way.
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -406,6 +406,8 @@ impl<C: Metric> Inner<C> {
         let created = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
+        // Before the lock is taken: a cell may be of anybody's making.
+        let cell = C::new(&self.options);
         let mut members = self.lock();
         // Again, now that nobody else can make it.
         if let Some(series) = self.table.find(&self.shared.readers, hash, values) {
@@ -424,7 +426,7 @@ impl<C: Metric> Inner<C> {
             ordinal: members.next_ordinal,
             created: created.as_secs_f64(),
             labels,
-            cell: C::new(&self.options),
+            cell,
         });
         members.next_ordinal += 1;
         self.table
@@ -434,29 +436,42 @@ impl<C: Metric> Inner<C> {
         Ok(Handle(series))
     }
 
-    fn retain(&self, members: &mut Members<C>, mut keep: impl FnMut(&Series<C>) -> bool) -> usize {
+    fn retain(&self, mut keep: impl FnMut(&Series<C>) -> bool) -> usize {
+        // Asked without the lock, so that `keep` can't wait for itself.
+        let asked = self.lock().series.clone();
+        let gone: Vec<u64> = asked
+            .iter()
+            .filter(|series| !keep(series))
+            .map(|series| series.ordinal)
+            .collect();
+        if gone.is_empty() {
+            return 0;
+        }
+        let mut members = self.lock();
         let before = members.series.len();
-        let Members { series, upkeep, .. } = members;
+        let Members { series, upkeep, .. } = &mut *members;
         series.retain(|series| {
-            let keep = keep(series);
+            let keep = gone.binary_search(&series.ordinal).is_err();
             if !keep {
                 self.table.remove(upkeep, series);
             }
             keep
         });
+        // Others may have removed some of them meanwhile.
         let removed = before - members.series.len();
         if removed > 0 {
-            self.removed(members);
+            self.removed(&mut members);
         }
         removed
     }
 
     fn remove_unchanged(&self, age: Duration, now: Instant) -> usize {
-        let mut members = self.lock();
         let mut row = vec![0; C::width(&self.options)];
-        let mut swept = std::mem::take(&mut members.sweep).into_iter().peekable();
-        let mut sweep = Vec::with_capacity(members.series.len());
-        let removed = self.retain(&mut members, |series| {
+        let mut swept = std::mem::take(&mut self.lock().sweep)
+            .into_iter()
+            .peekable();
+        let mut sweep = Vec::new();
+        let removed = self.retain(|series| {
             series.cell.read(&mut row);
             let digest = row.iter().fold(0, |digest: u64, &bits| {
                 (digest ^ bits)
@@ -479,7 +494,7 @@ impl<C: Metric> Inner<C> {
             }
             keep
         });
-        members.sweep = sweep;
+        self.lock().sweep = sweep;
         removed
     }
 
