@@ -48,6 +48,14 @@ fn file(name: &str, content: &str) -> PathBuf {
 /// Answers one request on loopback with a page; gives the URL and, later, the
 /// request.
 fn serve(content_type: &'static str, page: &'static str) -> (String, thread::JoinHandle<String>) {
+    answer("200 OK", content_type, page)
+}
+
+fn answer(
+    status: &'static str,
+    content_type: &'static str,
+    page: &'static str,
+) -> (String, thread::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!(
         "http://{}/metrics",
@@ -63,7 +71,7 @@ fn serve(content_type: &'static str, page: &'static str) -> (String, thread::Joi
         }
         write!(
             connection,
-            "HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\
+            "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\
              Connection: close\r\n\r\n{page}",
             page.len()
         )
@@ -110,6 +118,19 @@ fn unusable_arguments_are_2() {
         assert_eq!(code(&output), 2, "{arguments:?}");
         assert!(!stderr(&output).is_empty(), "{arguments:?}");
     }
+}
+
+#[test]
+fn a_server_without_the_page_is_told_of_in_words() {
+    let (url, server) = answer("404 Not Found", "text/plain", "nothing");
+    let output = check(&[&url], b"");
+    server.join().expect("the server ends");
+    let expected = format!("stethoscope: {url}: answered 404: are the metrics at another path?\n");
+    assert_eq!((code(&output), stderr(&output)), (2, expected));
+    // It has ended.
+    let output = check(&[&url], b"");
+    let expected = format!("stethoscope: {url}: nobody listens there (connection refused)\n");
+    assert_eq!((code(&output), stderr(&output)), (2, expected));
 }
 
 #[test]

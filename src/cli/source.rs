@@ -82,7 +82,7 @@ impl Source {
             .build()
             .into();
         let response = agent.get(url).header("Accept", accept).call();
-        let response = response.map_err(|error| Unusable(format!("{url}: {error}")))?;
+        let response = response.map_err(|error| Unusable(format!("{url}: {}", words(&error))))?;
         let content_type = response.headers().get("Content-Type");
         let content_type = content_type.and_then(|value| value.to_str().ok());
         let content_type = content_type.map(str::to_owned);
@@ -129,6 +129,19 @@ impl Read for Source {
         into[..len].copy_from_slice(&self.head[..len]);
         self.head.drain(..len);
         Ok(len)
+    }
+}
+
+/// Why a server did not give the page.
+fn words(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            "nobody listens there (connection refused)".to_owned()
+        }
+        ureq::Error::StatusCode(code) => {
+            format!("answered {code}: are the metrics at another path?")
+        }
+        error => error.to_string(),
     }
 }
 
