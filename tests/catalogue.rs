@@ -55,7 +55,10 @@ fn full(role: Role) -> Page {
 fn every_family_of_the_catalogue_can_be_on_the_page_as_it_says() {
     for role in [Role::Scheduler, Role::Worker] {
         let page = full(role);
+        let endpoint = page.endpoint().listen("127.0.0.1:0").unwrap().spawn();
+        let endpoint = endpoint.expect("its families register");
         let text = text(&mut page.registry().scraper());
+        endpoint.shutdown();
         let mut names = HashSet::new();
         for entry in catalogue(role) {
             assert!(names.insert(entry.name), "{} is there twice", entry.name);
@@ -83,6 +86,23 @@ fn every_family_of_the_catalogue_can_be_on_the_page_as_it_says() {
             );
         }
     }
+}
+
+#[test]
+fn what_its_endpoint_counts_is_left_out_and_labelled_like_the_rest() {
+    let options = Options {
+        left_out: vec!["stethoscope_http_page_seconds".to_owned()],
+        labels: vec![("cluster".to_owned(), "blue".to_owned())],
+        ..Options::default()
+    };
+    let python = PythonVersion::new("CPython", "3.12.1");
+    let page = Page::new(Role::Worker, &python, &options).unwrap();
+    let endpoint = page.endpoint().listen("127.0.0.1:0").unwrap().spawn();
+    let text = text(&mut page.registry().scraper());
+    endpoint.unwrap().shutdown();
+    assert!(!text.contains("stethoscope_http_page_seconds"), "{text}");
+    let series = "\nstethoscope_http_responses_total{cluster=\"blue\",code=\"200\"} 0\n";
+    assert!(text.contains(series), "{text}");
 }
 
 #[test]

@@ -43,6 +43,8 @@ pub enum Source {
     Proc,
     /// Known to stethoscope itself.
     Own,
+    /// Counted by the endpoint that serves the page.
+    Endpoint,
 }
 
 /// One family: what a reader of the page sees, and where it comes from.

@@ -11,6 +11,7 @@
 //!     sampled.rs         <- values that a sample of the server's state brings
 //!     python_runtime.rs  <- garbage collections, as they end
 //!     process.rs         <- /proc, when a scrape asks
+//!     own.rs             <- the endpoint that serves the page
 //! ```
 //!
 //! ```

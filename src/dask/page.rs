@@ -10,7 +10,7 @@ use super::python_runtime::{GcTotals, PythonVersion};
 use super::sampled::Sampled;
 use super::{own, process};
 use crate::cell::{Buckets, FloatCounter, FloatGauge, Window};
-use crate::{Handle, RegisterError, Registry};
+use crate::{Handle, RegisterError, Registry, endpoint};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -162,6 +162,14 @@ impl Page {
     /// What is scraped; more may be registered there.
     pub fn registry(&self) -> &Registry {
         self.places.shown()
+    }
+
+    /// An endpoint that serves this page, and what it counts of itself on it. A
+    /// page can have one; it listens nowhere yet.
+    pub fn endpoint(&self) -> endpoint::Builder {
+        let left_out = self.options.left_out.clone();
+        endpoint::Builder::new(self.registry())
+            .metrics_only(move |name| !left_out.iter().any(|out| out == name))
     }
 
     /// What the garbage collector did.

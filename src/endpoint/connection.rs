@@ -44,10 +44,10 @@ pub(super) enum Phase {
 /// How far sending has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sent {
-    /// Everything is on its way.
-    All,
-    /// There may be room for more.
-    Some,
+    /// Everything is on its way: this many bytes more.
+    All(usize),
+    /// This many are, and there may be room for more.
+    Some(usize),
     /// The client has to read first.
     Blocked,
 }
@@ -70,6 +70,8 @@ pub(super) struct Connection {
     pub(super) peer_finished: bool,
     /// What the request under way wants.
     pub(super) wanted: Option<Wanted>,
+    /// When that request was whole.
+    pub(super) asked: Instant,
     /// What comes after the answer.
     pub(super) after: After,
     /// The answer's head, a refusal's body with it.
@@ -94,6 +96,7 @@ impl Connection {
             in_next_turn: false,
             peer_finished: false,
             wanted: None,
+            asked: now,
             after: After::Close,
             head,
             page: None,
@@ -175,10 +178,14 @@ impl Connection {
             Ok(sent) => {
                 self.sent += sent;
                 self.since = now;
-                Ok(if sent == left { Sent::All } else { Sent::Some })
+                Ok(if sent == left {
+                    Sent::All(sent)
+                } else {
+                    Sent::Some(sent)
+                })
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Sent::Blocked),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Sent::Some),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Sent::Some(0)),
             Err(error) => Err(error),
         }
     }

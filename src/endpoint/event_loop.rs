@@ -294,6 +294,7 @@ impl EventLoop {
         match wanted {
             Ok(wanted) => {
                 connection.wanted = Some(wanted);
+                connection.asked = now;
                 connection.enter(Phase::Waiting, now, None);
                 self.scrapes.want(key);
             }
@@ -358,8 +359,11 @@ impl EventLoop {
                 return;
             };
             match connection.flush(self.scrapes.pool(), now) {
-                Ok(Sent::All) => return self.finish(key, now),
-                Ok(Sent::Some) => {}
+                Ok(Sent::All(sent)) => {
+                    self.meters.sent.inc_by(sent as u64);
+                    return self.finish(key, now);
+                }
+                Ok(Sent::Some(sent)) => self.meters.sent.inc_by(sent as u64),
                 Ok(Sent::Blocked) => return,
                 Err(_) => return self.close(key),
             }
@@ -372,7 +376,9 @@ impl EventLoop {
         let Some(connection) = self.slots.get_mut(key) else {
             return;
         };
+        let waited = connection.asked.elapsed();
         if let Some(page) = connection.finish(now, self.limits.idle_time) {
+            self.meters.response_seconds.observe(waited.as_secs_f64());
             self.scrapes.release(page);
         }
         match connection.after {

@@ -4,10 +4,49 @@ use super::response::Status;
 use crate::cell::{Buckets, Counter, Gauge, Histogram};
 use crate::{Family, Handle, RegisterError, Registry};
 
+/// Name and help of each family: Dask's catalogue lists them too.
+pub(crate) type Said = (&'static str, &'static str);
+
+pub(crate) const CONNECTIONS: Said = (
+    "stethoscope_http_connections",
+    "Connections open at the endpoint",
+);
+pub(crate) const ACCEPTED: Said = (
+    "stethoscope_http_connections_accepted_total",
+    "Connections accepted by the endpoint",
+);
+pub(crate) const HANDED_OVER: Said = (
+    "stethoscope_http_connections_handed_over_total",
+    "Connections handed over because their request was not for the metrics",
+);
+pub(crate) const DROPPED: Said = (
+    "stethoscope_http_connections_dropped_total",
+    "Connections ended by one of the endpoint's bounds",
+);
+pub(crate) const RESPONSES: Said = (
+    "stethoscope_http_responses_total",
+    "Responses of the endpoint by status code",
+);
+pub(crate) const SENT: Said = (
+    "stethoscope_http_sent_bytes_total",
+    "Bytes of responses sent, heads included, compressed or not",
+);
+pub(crate) const PAGE_SECONDS: Said = (
+    "stethoscope_http_page_seconds",
+    "Time to make a page, hooks included",
+);
+pub(crate) const RESPONSE_SECONDS: Said = (
+    "stethoscope_http_response_seconds",
+    "Time from a whole request to the last byte of its page, waiting included",
+);
+
+/// The status code that is on the page before the first response.
+pub(crate) const OK_CODE: &str = "200";
+
 /// Why a connection was ended before its client wanted. Named like the
 /// [`Limits`](super::Limits) that bound it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Dropped {
+pub(crate) enum Dropped {
     /// For another, or at once, because there were too many.
     Connections,
     HeaderTime,
@@ -21,14 +60,15 @@ pub(super) enum Dropped {
 }
 
 impl Dropped {
-    const ALL: [(Dropped, &'static str); 7] = [
-        (Dropped::Connections, "connections"),
-        (Dropped::HeaderTime, "header_time"),
-        (Dropped::IdleTime, "idle_time"),
-        (Dropped::WriteTime, "write_time"),
-        (Dropped::Pages, "pages"),
-        (Dropped::Descriptors, "descriptors"),
-        (Dropped::HandOff, "hand_off"),
+    /// In words, in the order above.
+    pub(crate) const REASONS: &[&str] = &[
+        "connections",
+        "header_time",
+        "idle_time",
+        "write_time",
+        "pages",
+        "descriptors",
+        "hand_off",
     ];
 }
 
@@ -37,49 +77,47 @@ pub(super) struct Meters {
     pub(super) connections: Handle<Gauge>,
     pub(super) accepted: Handle<Counter>,
     pub(super) handed_over: Handle<Counter>,
+    /// Of heads and bodies.
+    pub(super) sent: Handle<Counter>,
     /// How long it took to make a page.
     pub(super) page_seconds: Handle<Histogram>,
-    dropped: [Handle<Counter>; Dropped::ALL.len()],
+    /// How long a client waited for one.
+    pub(super) response_seconds: Handle<Histogram>,
+    /// By place in [`Dropped::REASONS`].
+    dropped: Vec<Handle<Counter>>,
     responses: Family<Counter>,
     ok: Handle<Counter>,
 }
 
 impl Meters {
-    pub(super) fn new(registry: &Registry) -> Result<Self, RegisterError> {
-        let dropped = registry.counter_family(
-            "stethoscope_http_connections_dropped_total",
-            "Connections ended by one of the endpoint's bounds.",
-            ["reason"],
-        )?;
-        let responses = registry.counter_family(
-            "stethoscope_http_responses_total",
-            "Responses of the endpoint by status code.",
-            ["code"],
-        )?;
+    /// Those that are not `shown`, by name, are counted where nobody looks.
+    pub(super) fn new(
+        registry: &Registry,
+        shown: impl Fn(&str) -> bool,
+    ) -> Result<Self, RegisterError> {
+        let hidden = Registry::new();
+        let place = |(name, _): Said| if shown(name) { registry } else { &hidden };
+        let counter = |said: Said| place(said).counter(said.0, said.1);
+        let family = |said: Said, label| place(said).counter_family(said.0, said.1, [label]);
+        let seconds = |said: Said| {
+            let family = place(said).family(said.0, said.1).unit("seconds");
+            family.options(times()).register_single()
+        };
         let few = "a handful of series fits in any family";
+        let dropped = family(DROPPED, "reason")?;
+        let responses = family(RESPONSES, "code")?;
         Ok(Self {
-            connections: registry.gauge(
-                "stethoscope_http_connections",
-                "Connections open at the endpoint.",
-            )?,
-            accepted: registry.counter(
-                "stethoscope_http_connections_accepted_total",
-                "Connections accepted by the endpoint.",
-            )?,
-            handed_over: registry.counter(
-                "stethoscope_http_connections_handed_over_total",
-                "Connections handed over because their request was not for the metrics.",
-            )?,
-            page_seconds: registry
-                .family(
-                    "stethoscope_http_page_seconds",
-                    "Time to make a page, hooks included.",
-                )
-                .unit("seconds")
-                .options(page_times())
-                .register_single()?,
-            dropped: Dropped::ALL.map(|(_, reason)| dropped.with([reason]).expect(few)),
-            ok: responses.with(["200"]).expect(few),
+            connections: place(CONNECTIONS).gauge(CONNECTIONS.0, CONNECTIONS.1)?,
+            accepted: counter(ACCEPTED)?,
+            handed_over: counter(HANDED_OVER)?,
+            sent: counter(SENT)?,
+            page_seconds: seconds(PAGE_SECONDS)?,
+            response_seconds: seconds(RESPONSE_SECONDS)?,
+            dropped: Dropped::REASONS
+                .iter()
+                .map(|&reason| dropped.with([reason]).expect(few))
+                .collect(),
+            ok: responses.with([OK_CODE]).expect(few),
             responses,
         })
     }
@@ -100,7 +138,7 @@ impl Meters {
 }
 
 /// From 16 us, a small page, to 4 s, an extraordinary one.
-fn page_times() -> Buckets {
+fn times() -> Buckets {
     Buckets::exponential(16e-6, 4.0, 10).expect("ascending")
 }
 
@@ -110,19 +148,46 @@ mod tests {
 
     #[test]
     fn each_reason_is_counted_as_itself() {
+        use Dropped::*;
+        let reasons = [
+            (Connections, "connections"),
+            (HeaderTime, "header_time"),
+            (IdleTime, "idle_time"),
+            (WriteTime, "write_time"),
+            (Pages, "pages"),
+            (Descriptors, "descriptors"),
+            (HandOff, "hand_off"),
+        ];
+        assert_eq!(reasons.len(), Dropped::REASONS.len());
         let registry = Registry::new();
-        let meters = Meters::new(&registry).unwrap();
-        for (why, _) in Dropped::ALL {
-            meters.dropped(why);
+        let meters = Meters::new(&registry, |_| true).unwrap();
+        for (times, (why, _)) in reasons.iter().enumerate() {
+            (0..=times).for_each(|_| meters.dropped(*why));
         }
+        let page = page(&registry);
+        for (times, (_, reason)) in reasons.iter().enumerate() {
+            let line = format!("dropped_total{{reason=\"{reason}\"}} {}\n", times + 1);
+            assert!(page.contains(&line), "{reason} in {page}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_shown_is_not_there_and_the_rest_is() {
+        let registry = Registry::new();
+        let meters = Meters::new(&registry, |name| name != SENT.0).unwrap();
+        meters.sent.inc();
+        let page = page(&registry);
+        assert!(
+            !page.contains(SENT.0) && page.contains(ACCEPTED.0),
+            "{page}"
+        );
+    }
+
+    fn page(registry: &Registry) -> String {
         let page = registry
             .scraper()
             .scrape(crate::exposition::Format::Text)
             .to_vec();
-        let page = String::from_utf8(page).unwrap();
-        for (_, reason) in Dropped::ALL {
-            let line = format!("dropped_total{{reason=\"{reason}\"}} 1\n");
-            assert!(page.contains(&line), "{reason} in {page}");
-        }
+        String::from_utf8(page).unwrap()
     }
 }

@@ -63,7 +63,7 @@ mod handle;
 mod html;
 mod limits;
 mod listener;
-mod meters;
+pub(crate) mod meters;
 mod page_pool;
 mod request;
 mod responder;
@@ -120,7 +120,8 @@ pub struct Builder {
     unix: Vec<PathBuf>,
     adopted: Vec<OwnedFd>,
     limits: Limits,
-    metrics: bool,
+    /// Which of its own families are on the page, by name.
+    metrics: Box<dyn Fn(&str) -> bool + Send>,
     gzip: bool,
     freshness: Option<Arc<dyn Freshness>>,
     hand_off: Option<Box<dyn HandOff>>,
@@ -136,7 +137,7 @@ impl Builder {
             unix: Vec::new(),
             adopted: Vec::new(),
             limits: Limits::default(),
-            metrics: false,
+            metrics: Box::new(|_| false),
             gzip: true,
             freshness: None,
             hand_off: None,
@@ -193,10 +194,18 @@ impl Builder {
     /// Puts what the endpoint counts of itself on the page, as families whose
     /// names begin with `stethoscope_http_`: connections that are open, accepted,
     /// handed over, and dropped by a bound (by `reason`, named like the
-    /// [`Limits`]); responses by `code`; the time to make a page. A registry can
-    /// have those of one endpoint.
-    pub fn metrics(mut self, on_the_page: bool) -> Self {
-        self.metrics = on_the_page;
+    /// [`Limits`]); responses by `code`, and their bytes; the time to make a page,
+    /// and from request to response. A registry can have those of one endpoint.
+    ///
+    /// They change with each scrape: a page that has them is never the same as
+    /// before, and so is compressed anew for each.
+    pub fn metrics(self, on_the_page: bool) -> Self {
+        self.metrics_only(move |_| on_the_page)
+    }
+
+    /// The same, of those families alone for whose name `shown` says so.
+    pub fn metrics_only(mut self, shown: impl Fn(&str) -> bool + Send + 'static) -> Self {
+        self.metrics = Box::new(shown);
         self
     }
 
@@ -270,13 +279,7 @@ impl Builder {
             closing: AtomicBool::new(false),
             fresh: AtomicU64::new(0),
         });
-        // What is not to be on the page is counted on a page of nobody's.
-        let counted_in = if self.metrics {
-            self.registry.clone()
-        } else {
-            Registry::new()
-        };
-        let meters = Meters::new(&counted_in).map_err(io::Error::other)?;
+        let meters = Meters::new(&self.registry, &self.metrics).map_err(io::Error::other)?;
         let compressor = if self.gzip { Compressor::new() } else { None };
         let scrapes = Scrapes::new(self.registry.scraper(), self.freshness, compressor);
         let others = Others {

@@ -9,7 +9,6 @@ use super::own::Registry;
 use super::prefixes::Prefixes;
 use crate::cell::Buckets;
 use crate::dask::{self, Event, Observed, Options, PythonVersion, Role, Sampled};
-use crate::endpoint::Builder;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
@@ -125,7 +124,7 @@ impl Page {
     ) -> PyResult<Listener> {
         let builder = documents
             .iter()
-            .fold(Builder::new(self.page.registry()), |builder, document| {
+            .fold(self.page.endpoint(), |builder, document| {
                 builder.document(&document.0)
             });
         Ok(Listener::start(builder, &sockets, duration(freshness)?)?)

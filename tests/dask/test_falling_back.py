@@ -155,7 +155,10 @@ def test_a_dashboard_that_speaks_tls_has_the_page_as_a_route(new_cluster, certif
 def test_a_route_is_there_on_request(new_cluster) -> None:
     cluster = new_cluster(DASK_DISTRIBUTED__STETHOSCOPE__SERVE="route")
     process = cluster.start_scheduler()
-    assert scrape(cluster.scheduler_url).value("dask_scheduler_clients") == 1
+    page = scrape(cluster.scheduler_url)
+    assert page.value("dask_scheduler_clients") == 1
+    # Nobody counts connections there.
+    assert "stethoscope_http" not in page.text
     assert fetch(cluster.scheduler_url, "/metrics", method="HEAD").status == 200
     assert ROUTE_LOG not in process.log.read_text()
 

@@ -116,6 +116,27 @@ def tasks_known(dask_scheduler) -> int:
     return len(dask_scheduler.tasks)
 
 
+def test_a_page_tells_what_serving_it_costs(cluster: Cluster) -> None:
+    for url in [cluster.scheduler_url, *cluster.workers().values()]:
+        before = scrape(url)
+        assert fetch(url, "/health").status == 200
+        after = scrape(url)
+
+        def grown(name: str, before: Page = before, after: Page = after, **labels: str) -> float:
+            name = f"stethoscope_http_{name}"
+            return after.value(name, **labels) - before.value(name, **labels)
+
+        # A page is made before it is sent: the first is in the second, and no later one.
+        assert grown("responses_total", code="200") == 1
+        assert grown("connections_accepted_total") == 2
+        assert grown("connections_handed_over_total") == 1
+        assert 0 < grown("sent_bytes_total") - len(before.text.encode()) < 500
+        assert grown("page_seconds_count") == grown("response_seconds_count") == 1
+        assert grown("response_seconds_sum") >= grown("page_seconds_sum") > 0
+        assert after.value("stethoscope_http_connections") >= 1
+        assert after.by("reason", "stethoscope_http_connections_dropped_total")["hand_off"] == 0
+
+
 def test_both_paths_and_both_methods(cluster: Cluster) -> None:
     for path in ("/metrics", "/metrics/"):
         got = fetch(cluster.scheduler_url, path)

@@ -15,6 +15,9 @@ import yaml
 
 HERE = Path(__file__).parent
 
+#: What Prometheus itself knows of a target.
+OF_PROMETHEUS = {"up", "scrape_duration_seconds"}
+
 
 def printed(*arguments: str) -> str:
     """What `python -m stethoscope.dask ARGUMENTS` prints."""
@@ -139,6 +142,31 @@ def test_prometheus_reads_each_expression_of_the_dashboard(
     path = tmp_path / "rules.yml"
     path.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
     promtool("check", "rules", str(path))
+
+
+def families() -> set[str]:
+    """Those of the README's table, which the Rust tests hold against the catalogue."""
+    readme = (HERE.parents[1] / "README.md").read_text()
+    return set(re.findall(r"^\| `([a-z_]+)[{`]", readme, flags=re.MULTILINE))
+
+
+def named(expression: str) -> set[str]:
+    """The families that a PromQL expression selects."""
+    without_labels = re.sub(r"\{[^}]*\}|\b(?:by|without|ignoring)\s*\([^)]*\)", " ", expression)
+    names = set(re.findall(r"\b[a-z]+_[a-z_]+\b(?!\s*\()", without_labels))
+    return {name.removesuffix("_bucket") for name in names} - OF_PROMETHEUS
+
+
+def test_dashboard_and_rules_name_only_families_that_there_are(dashboard: dict) -> None:
+    known = families()
+    assert len(known) > 70
+    on_the_dashboard = set().union(*map(named, expressions(dashboard["panels"])))
+    in_the_rules = set().union(*(named(rule["expr"]) for rule in alert_rules()))
+    assert on_the_dashboard | in_the_rules <= known
+    assert "dask_scheduler_task_duration_seconds" in on_the_dashboard
+    assert "stethoscope_http_connections_dropped_total" in in_the_rules
+    # Each can be looked at, but for a clock.
+    assert known - on_the_dashboard == {"dask_scheduler_last_time_total"}
 
 
 def test_each_graph_has_a_place_of_its_own(dashboard: dict) -> None:

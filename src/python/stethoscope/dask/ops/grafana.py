@@ -525,6 +525,72 @@ SECTIONS = [
                 [Query(f"scrape_duration_seconds{{{_SERVER}}}", _BY_SERVER)],
                 unit="s",
             ),
+            Panel(
+                "Responses a second, by status code",
+                [_sum("code", _rate(_server("stethoscope_http_responses_total", "{{code}}")))],
+                unit="ops",
+                description="Of the thread that answers scrapes; Dask's own are not in it.",
+            ),
+            Panel(
+                "Bytes sent",
+                [_rate(_server("stethoscope_http_sent_bytes_total"))],
+                unit="Bps",
+                description="Compressed where the scraper asks for it, as Prometheus does.",
+            ),
+            Panel(
+                "From request to page: 99th percentile",
+                [
+                    _quantile(
+                        0.99,
+                        "stethoscope_http_response_seconds",
+                        _SERVER,
+                        "role, worker_name",
+                        f"{_BY_SERVER}, as a scraper waits",
+                    ),
+                    _quantile(
+                        0.99,
+                        "stethoscope_http_page_seconds",
+                        _SERVER,
+                        "role, worker_name",
+                        f"{_BY_SERVER}, to make the page",
+                    ),
+                ],
+                unit="s",
+            ),
+            Panel("Connections open", [_server("stethoscope_http_connections")]),
+            Panel(
+                "Connections accepted, and handed over to Dask, a second",
+                [
+                    _sum(
+                        "role",
+                        _rate(
+                            _server(
+                                "stethoscope_http_connections_accepted_total", "{{role}} accepted"
+                            )
+                        ),
+                    ),
+                    _sum(
+                        "role",
+                        _rate(
+                            _server(
+                                "stethoscope_http_connections_handed_over_total",
+                                "{{role}} handed over",
+                            )
+                        ),
+                    ),
+                ],
+                unit="ops",
+            ),
+            Panel(
+                "Connections ended by a bound",
+                [
+                    _sum(
+                        "reason",
+                        _rate(_server("stethoscope_http_connections_dropped_total", "{{reason}}")),
+                    )
+                ],
+                unit="ops",
+            ),
         ],
     ),
 ]
