@@ -31,7 +31,7 @@ pub(super) fn write(sample: &Sample<'_>, into: &mut impl Write) -> io::Result<()
     writeln!(into, "}}")
 }
 
-fn labels(labels: Labels<'_>, into: &mut impl Write) -> io::Result<()> {
+fn labels(labels: Labels<'_, '_>, into: &mut impl Write) -> io::Result<()> {
     write!(into, ",\"labels\":[")?;
     for (index, label) in labels.enumerate() {
         write!(into, "{}", if index == 0 { "[" } else { ",[" })?;

@@ -410,6 +410,18 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
 /// takes as much as can belong to a number; what follows is the caller's.
 #[inline]
 pub(crate) fn parse_prefix(text: &[u8]) -> Option<(f64, usize)> {
+    // Most values on most pages: a short count, and the end of the line.
+    if let Some(bytes) = text.first_chunk() {
+        let (digits, run) = leading_digits(*bytes);
+        if (1..8).contains(&run) && bytes[run] == b'\n' {
+            return Some((digits as i64 as f64, run));
+        }
+    }
+    parse_any_prefix(text)
+}
+
+#[inline(never)]
+fn parse_any_prefix(text: &[u8]) -> Option<(f64, usize)> {
     let sign = matches!(text.first(), Some(b'-' | b'+'));
     let mut at = usize::from(sign);
     let mut mantissa = 0;

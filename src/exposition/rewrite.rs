@@ -131,7 +131,7 @@ fn write_sample(sample: &Sample<'_>, into: &mut Vec<u8>) {
     }
 }
 
-fn labels(labels: Labels<'_>, into: &mut Vec<u8>) {
+fn labels(labels: Labels<'_, '_>, into: &mut Vec<u8>) {
     for (index, label) in labels.enumerate() {
         if index > 0 {
             into.push(b',');

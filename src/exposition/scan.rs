@@ -27,6 +27,13 @@ pub(crate) fn metric_name_end(text: &[u8], from: usize) -> usize {
     scan(text, from, |block| block.names(b':') ^ ALL, is_stop).at
 }
 
+/// The same, if it is not among the last bytes of the text.
+#[inline]
+pub(crate) fn near_metric_name_end(text: &[u8], from: usize) -> Option<usize> {
+    let found = near(text, from, |block| block.names(b':') ^ ALL);
+    found.ok().map(|found| found.at)
+}
+
 /// The first byte from `from` on that may not stand in the name of a label: not
 /// one of `[a-zA-Z0-9_]`.
 #[inline]
@@ -35,15 +42,26 @@ pub(crate) fn label_name_end(text: &[u8], from: usize) -> usize {
     scan(text, from, |block| block.names(b'9') ^ ALL, is_stop).at
 }
 
+/// The same, if it is not among the last bytes of the text.
+#[inline]
+pub(crate) fn near_label_name_end(text: &[u8], from: usize) -> Option<usize> {
+    let found = near(text, from, |block| block.names(b'9') ^ ALL);
+    found.ok().map(|found| found.at)
+}
+
 /// The first `"`, `\` or newline from `from` on.
 #[inline]
 pub(crate) fn quoted_end(text: &[u8], from: usize) -> Found {
-    scan(
-        text,
-        from,
-        |block| block.equal(b'"') | block.equal(b'\\') | block.equal(b'\n'),
-        |byte| matches!(byte, b'"' | b'\\' | b'\n'),
-    )
+    let is_stop = |byte| matches!(byte, b'"' | b'\\' | b'\n');
+    scan(text, from, Block::ends_quoted, is_stop)
+}
+
+/// The same or the first byte beyond ASCII, if it is not among the last bytes
+/// of the text.
+#[inline]
+pub(crate) fn near_quoted_end(text: &[u8], from: usize) -> Option<usize> {
+    let found = near(text, from, |block| block.ends_quoted() | block.non_ascii());
+    found.ok().map(|found| found.at)
 }
 
 /// The first `\` or newline from `from` on.
@@ -75,6 +93,19 @@ fn scan(
     stops: impl Fn(Block) -> u32,
     is_stop: impl Fn(u8) -> bool,
 ) -> Found {
+    near(text, from, &stops).unwrap_or_else(|before| {
+        let rest = scan_rest(text, before.at, &stops, is_stop);
+        Found {
+            non_ascii: before.non_ascii | rest.non_ascii,
+            ..rest
+        }
+    })
+}
+
+/// Scans whole blocks. Where nothing is found in them, the error is how far
+/// that was.
+#[inline(always)]
+fn near(text: &[u8], from: usize, stops: impl Fn(Block) -> u32) -> Result<Found, Found> {
     let mut at = from;
     let mut beyond = 0;
     while let Some(bytes) = block_at(text, at) {
@@ -83,19 +114,18 @@ fn scan(
         if stops != 0 {
             let first = stops.trailing_zeros();
             let before = !(u32::MAX << first);
-            return Found {
+            return Ok(Found {
                 at: at + first as usize,
                 non_ascii: (beyond | block.non_ascii() & before) != 0,
-            };
+            });
         }
         beyond |= block.non_ascii();
         at += WIDTH;
     }
-    let rest = scan_rest(text, at, stops, is_stop);
-    Found {
-        non_ascii: beyond != 0 || rest.non_ascii,
-        ..rest
-    }
+    Err(Found {
+        at,
+        non_ascii: beyond != 0,
+    })
 }
 
 #[inline(always)]
@@ -175,18 +205,27 @@ mod sse2 {
             unsafe { _mm_movemask_epi8(self.0) as u32 }
         }
 
+        #[inline(always)]
+        pub(super) fn ends_quoted(self) -> u32 {
+            self.equal(b'"') | self.equal(b'\\') | self.equal(b'\n')
+        }
+
         /// Letters, with the bit of their case set; `0` to `last`, which is `9`
         /// or the colon behind it; the underscore.
         #[inline(always)]
         pub(super) fn names(self, last: u8) -> u32 {
             // SAFETY: SSE2 is part of x86-64.
             unsafe {
-                let within = |bytes, from: u8, len: u8| {
-                    let offset = _mm_sub_epi8(bytes, _mm_set1_epi8(from as i8));
-                    _mm_cmpeq_epi8(_mm_min_epu8(offset, _mm_set1_epi8(len as i8)), offset)
+                // Moved so that the range begins at the least of all signed
+                // bytes: then one comparison tells.
+                let within = |bytes, first: u8, last: u8| {
+                    let move_by = (i8::MIN as u8).wrapping_sub(first);
+                    let moved = _mm_add_epi8(bytes, _mm_set1_epi8(move_by as i8));
+                    let end = i8::MIN.wrapping_add((last - first + 1) as i8);
+                    _mm_cmplt_epi8(moved, _mm_set1_epi8(end))
                 };
-                let letters = within(_mm_or_si128(self.0, _mm_set1_epi8(0x20)), b'a', 25);
-                let digits = within(self.0, b'0', last - b'0');
+                let letters = within(_mm_or_si128(self.0, _mm_set1_epi8(0x20)), b'a', b'z');
+                let digits = within(self.0, b'0', last);
                 let underscores = _mm_cmpeq_epi8(self.0, _mm_set1_epi8(b'_' as i8));
                 _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(letters, digits), underscores)) as u32
             }
@@ -222,6 +261,11 @@ mod portable {
         #[inline(always)]
         pub(super) fn non_ascii(self) -> u32 {
             self.mask(|byte| byte >= 0x80)
+        }
+
+        #[inline(always)]
+        pub(super) fn ends_quoted(self) -> u32 {
+            self.mask(|byte| matches!(byte, b'"' | b'\\' | b'\n'))
         }
 
         #[inline(always)]
@@ -285,6 +329,7 @@ mod tests {
                 let mut bytes = *b"azAZ09_:@[`{/\n \x7f";
                 bytes[at] = odd;
                 let (fast, plain) = (sse2::Block::load(&bytes), portable::Block::load(&bytes));
+                assert_eq!(fast.ends_quoted(), plain.ends_quoted());
                 assert_eq!(fast.names(b':'), plain.names(b':'));
                 assert_eq!(fast.names(b'9'), plain.names(b'9'));
                 assert_eq!(fast.non_ascii(), plain.non_ascii());

@@ -628,6 +628,16 @@ fn an_exemplar_has_a_hash_labels_and_a_value() {
 }
 
 #[test]
+fn a_parser_that_has_refused_a_line_can_be_looked_at() {
+    let page = "a 1\nlonger{than=\"the line before\"} 1 refused\n# and not the last\n";
+    let mut parser = parse(page, Text);
+    assert!(parser.next().expect("a line").is_ok());
+    assert!(parser.next().expect("a line").is_err());
+    assert!(!format!("{parser:?}").contains("than"));
+    assert!(parser.clone().next().is_none());
+}
+
+#[test]
 fn a_line_has_a_longest_length() {
     let mut options = Options::strict(Text);
     options.max_line = 10;

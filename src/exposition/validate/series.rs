@@ -34,19 +34,17 @@ impl Fingerprinter {
     pub(super) fn of_labels(&mut self, sample: &Sample<'_>, but: &str) -> u64 {
         let mut labels = sample.labels();
         let mut sum = self.keys[2];
-        loop {
-            let label = match labels.next_as_written() {
-                None => return sum,
-                Some(Ok((name, written))) if name == but => {
-                    debug_assert!(written.len() > name.len());
-                    continue;
-                }
-                Some(Ok((_, written))) => self.of_bytes(written.as_bytes()),
-                Some(Err(label)) if label.name == but => continue,
-                Some(Err(label)) => self.of_odd_label(&label.name, &label.value),
-            };
-            sum = sum.wrapping_add(label);
+        while let Some((name, written)) = labels.next_known() {
+            if name != but {
+                sum = sum.wrapping_add(self.of_bytes(written.as_bytes()));
+            }
         }
+        for label in labels {
+            if label.name != but {
+                sum = sum.wrapping_add(self.of_odd_label(&label.name, &label.value));
+            }
+        }
+        sum
     }
 
     /// Of a label that is written with blanks, escapes or a name in quotes: as

@@ -1,0 +1,176 @@
+//! Lines that begin with `#`: HELP, TYPE and UNIT, comments, the end.
+
+use super::error::ErrorKind;
+use super::event::{Event, MetricType};
+use super::line::{Lexer, Result, Window, begins_name, fail};
+use crate::exposition::escape::unescape_help;
+use crate::exposition::scan;
+use std::borrow::Cow;
+use std::str;
+
+impl Lexer {
+    /// `# HELP name text`, `# TYPE name type`, or a comment.
+    #[inline]
+    pub(super) fn text_metadata<'a>(
+        &self,
+        window: Window<'a>,
+        hash: usize,
+    ) -> Result<(Option<Event<'a, ()>>, usize)> {
+        let Some((is_help, name)) = text_keyword(window, hash) else {
+            let end = scan::line_end(window.0, hash);
+            let text = &window.0[hash + 1..end];
+            return Ok((Some(Event::Comment { text }), end));
+        };
+        let (name, at) = self.metadata_name(window, name)?;
+        if !matches!(window.peek(at), b' ' | b'\t' | b'\n') {
+            return fail(ErrorKind::BadMetadataName, at);
+        }
+        if is_help {
+            // One blank separates; what follows belongs to the text, as the
+            // Prometheus server reads it.
+            let start = at + usize::from(window.peek(at) != b'\n');
+            let (text, end) = self.help(window, start)?;
+            return Ok((Some(Event::Help { name, text }), end));
+        }
+        let word = window.skip_blanks(at);
+        let word_end = scan::label_name_end(window.0, word);
+        let end = window.skip_blanks(word_end);
+        match MetricType::read(&window.0[word..word_end], false) {
+            Some(kind) if window.peek(end) == b'\n' => Ok((Some(Event::Type { name, kind }), end)),
+            _ => fail(ErrorKind::BadType, word),
+        }
+    }
+
+    /// `# HELP name text`, `# TYPE name type`, `# UNIT name unit` or `# EOF`.
+    pub(super) fn openmetrics_metadata<'a>(
+        &mut self,
+        window: Window<'a>,
+    ) -> Result<(Option<Event<'a, ()>>, usize)> {
+        let keyword = window.0.get(..7).unwrap_or(window.0);
+        if window.0.starts_with(b"# EOF") {
+            if window.peek(5) != b'\n' {
+                return fail(ErrorKind::AfterEof, 5);
+            }
+            self.ended = true;
+            return Ok((Some(Event::Eof), 5));
+        }
+        if !matches!(keyword, b"# HELP " | b"# TYPE " | b"# UNIT ") {
+            return fail(ErrorKind::Comment, 0);
+        }
+        let (name, at) = self.metadata_name(window, keyword.len())?;
+        if window.peek(at) != b' ' {
+            return fail(ErrorKind::ExpectedBlank, at);
+        }
+        let start = at + 1;
+        let (event, end) = match keyword[2] {
+            b'H' => {
+                let (text, end) = self.help(window, start)?;
+                (Event::Help { name, text }, end)
+            }
+            b'T' => {
+                let end = scan::line_end(window.0, start);
+                match MetricType::read(&window.0[start..end], true) {
+                    Some(kind) => (Event::Type { name, kind }, end),
+                    None => return fail(ErrorKind::BadType, start),
+                }
+            }
+            _ => {
+                let end = scan::metric_name_end(window.0, start);
+                if window.peek(end) != b'\n' {
+                    return fail(ErrorKind::BadUnit, end);
+                }
+                let unit = str::from_utf8(&window.0[start..end]).expect("names are ASCII");
+                let family = name.strip_suffix(unit);
+                if !unit.is_empty() && !family.is_some_and(|family| family.ends_with('_')) {
+                    return fail(ErrorKind::UnitNotInName, start);
+                }
+                (Event::Unit { name, unit }, end)
+            }
+        };
+        Ok((Some(event), end))
+    }
+
+    /// The name in a metadata line, and the place behind it.
+    #[inline(always)]
+    fn metadata_name<'a>(&self, window: Window<'a>, at: usize) -> Result<(Cow<'a, str>, usize)> {
+        if !begins_name(window.peek(at)) {
+            return self.quoted_metadata_name(window, at);
+        }
+        let end = scan::metric_name_end(window.0, at);
+        Ok((Cow::Borrowed(window.ascii(at, end)), end))
+    }
+
+    #[cold]
+    fn quoted_metadata_name<'a>(
+        &self,
+        window: Window<'a>,
+        at: usize,
+    ) -> Result<(Cow<'a, str>, usize)> {
+        if window.peek(at) != b'"' {
+            return fail(ErrorKind::BadMetadataName, at);
+        }
+        let name = self.quoted_name(window, at)?;
+        let line = window.utf8(0, name.end())?;
+        Ok((name.of(line), name.end() + 1))
+    }
+
+    /// The text of a HELP line, and the place of its newline.
+    #[inline(always)]
+    fn help<'a>(&self, window: Window<'a>, start: usize) -> Result<(Cow<'a, str>, usize)> {
+        let found = scan::help_end(window.0, start);
+        if window.peek(found.at) == b'\\' {
+            return self.escaped_help(window, start, found.at);
+        }
+        let text = match found.non_ascii {
+            true => window.utf8(start, found.at)?,
+            false => window.ascii(start, found.at),
+        };
+        Ok((Cow::Borrowed(text), found.at))
+    }
+
+    /// The same, with a backslash at `at`.
+    #[cold]
+    fn escaped_help<'a>(
+        &self,
+        window: Window<'a>,
+        start: usize,
+        mut at: usize,
+    ) -> Result<(Cow<'a, str>, usize)> {
+        while window.peek(at) == b'\\' {
+            let known = match window.peek(at + 1) {
+                b'\\' | b'n' => true,
+                b'"' => self.rules.openmetrics,
+                b'\n' if !self.rules.open_escape => return fail(ErrorKind::UnknownEscape, at),
+                _ => false,
+            };
+            if !known && !self.rules.unknown_escapes {
+                return fail(ErrorKind::UnknownEscape, at);
+            }
+            at = scan::help_end(window.0, at + 1 + usize::from(known)).at;
+        }
+        let raw = window.utf8(start, at)?;
+        Ok((unescape_help(raw, self.rules.openmetrics), at))
+    }
+}
+
+/// Whether the line of the `#` is HELP and not TYPE, and where its name begins;
+/// `None` of a comment.
+#[inline]
+fn text_keyword(window: Window<'_>, hash: usize) -> Option<(bool, usize)> {
+    // As a machine writes it.
+    match window.0.get(hash..)?.first_chunk() {
+        Some(b"# HELP ") if begins_name(window.peek(hash + 7)) => return Some((true, hash + 7)),
+        Some(b"# TYPE ") if begins_name(window.peek(hash + 7)) => return Some((false, hash + 7)),
+        _ => {}
+    }
+    let keyword = window.skip_blanks(hash + 1);
+    let after = keyword + 4;
+    let name = window.skip_blanks(after);
+    let is_help = match window.0.get(keyword..after)? {
+        b"HELP" => true,
+        b"TYPE" => false,
+        _ => return None,
+    };
+    let is_metadata = keyword > hash + 1 && name > after && window.peek(name) != b'\n';
+    is_metadata.then_some((is_help, name))
+}
