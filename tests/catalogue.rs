@@ -106,6 +106,46 @@ fn what_its_endpoint_counts_is_left_out_and_labelled_like_the_rest() {
 }
 
 #[test]
+fn a_label_of_a_familys_own_is_not_one_of_each_series() {
+    let python = PythonVersion::new("CPython", "3.12.1");
+    for label in ["le", "generation", "state", "task_prefix_name", "reason"] {
+        let options = Options {
+            labels: vec![(label.to_owned(), "x".to_owned())],
+            ..Options::default()
+        };
+        let error = Page::new(Role::Scheduler, &python, &options).unwrap_err();
+        assert!(matches!(error, PageError::Label { .. }), "{error}");
+    }
+}
+
+#[test]
+fn what_is_dasks_is_in_its_namespace() {
+    for (namespace, prefix) in [("team", "team_"), ("", "")] {
+        let options = Options {
+            namespace: namespace.to_owned(),
+            left_out: vec!["dask_worker_latency_seconds".to_owned()],
+            ..Options::default()
+        };
+        let python = PythonVersion::new("CPython", "3.12.1");
+        let page = Page::new(Role::Worker, &python, &options).unwrap();
+        for name in ["dask_worker_threads", "dask_worker_latency_seconds"] {
+            page.sampled(name).unwrap().set(2.0);
+        }
+        page.events(Event::Tick).unwrap().observe(0.02);
+        let text = text(&mut page.registry().scraper());
+        for series in ["worker_threads 2", "worker_tick_duration_seconds_count 1"] {
+            let line = format!("\n{prefix}{series}\n");
+            assert!(text.contains(&line), "{line:?} is not in\n{text}");
+        }
+        assert!(text.contains("\npython_info{"), "not Dask's own\n{text}");
+        assert!(
+            !text.contains("dask_") && !text.contains("latency"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn a_family_that_cannot_be_sampled_leaves_until_it_can() {
     let page = page(Role::Worker);
     let mut scraper = page.registry().scraper();

@@ -50,7 +50,8 @@ pub enum Source {
 /// One family: what a reader of the page sees, and where it comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// As in the text format: a counter's with `_total`.
+    /// As in the text format: a counter's with `_total`. What is Dask's begins
+    /// with `dask_`, its namespace unless it is given another.
     pub name: &'static str,
     /// The type.
     pub kind: Type,
@@ -110,14 +111,19 @@ impl Entry {
         }
     }
 
-    /// The family as it is about to be registered: all but the options of its
-    /// cells is said.
+    /// The name without Dask's namespace, if it has that.
+    pub(super) fn name_in_dask(&self) -> Option<&'static str> {
+        self.name.strip_prefix("dask_")
+    }
+
+    /// The family as it is about to be registered, in the place that it has: all
+    /// but the options of its cells is said.
     pub(super) fn family<'r, C: Metric>(&self, registry: &'r Registry) -> FamilyBuilder<'r, C>
     where
         C::Options: Default,
     {
         let family = registry
-            .family(self.name, self.help)
+            .family(self.name_in_dask().unwrap_or(self.name), self.help)
             .labels(self.labels.iter().copied());
         match self.unit() {
             Some(unit) => family.unit(unit),

@@ -1,7 +1,7 @@
 //! The page of one server: the catalogue's families, registered as they turn
 //! out to be known.
 
-use super::catalogue::{Entry, Role, Source, catalogue};
+use super::catalogue::{Entry, Role, Source, Type, catalogue};
 use super::events::{Event, Observed};
 use super::moment::Moment;
 use super::places::Places;
@@ -26,10 +26,14 @@ pub struct Options {
     pub buckets: Buckets,
     /// Task prefixes that have series of their own; 1,000 unless set.
     pub max_task_prefixes: usize,
-    /// Full names of families that are not to be on the page.
+    /// Full names of families that are not to be on the page, as the catalogue
+    /// has them.
     pub left_out: Vec<String>,
     /// Labels that each series carries, names and values.
     pub labels: Vec<(String, String)>,
+    /// What the names of Dask's own families begin with, before a `_`; `dask`
+    /// unless set, and nothing where it is empty.
+    pub namespace: String,
 }
 
 impl Default for Options {
@@ -43,6 +47,7 @@ impl Default for Options {
             max_task_prefixes: 1000,
             left_out: Vec::new(),
             labels: Vec::new(),
+            namespace: "dask".to_owned(),
         }
     }
 }
@@ -62,6 +67,13 @@ pub enum PageError {
     },
     /// No server of Dask has the family that is to be left out.
     LeftOut(String),
+    /// Each series was to have a label that a family uses itself.
+    Label {
+        /// Its name.
+        label: String,
+        /// One that uses it.
+        family: &'static str,
+    },
     /// The registry does not take it: mostly, because it is there already.
     Register(RegisterError),
 }
@@ -81,6 +93,13 @@ impl fmt::Display for PageError {
             Self::LeftOut(name) => {
                 write!(f, "there is no family {name:?} that could be left out")
             }
+            Self::Label { label, family } => {
+                write!(
+                    f,
+                    "each series was to have a label {label:?}, which {family} uses itself: \
+                     take another name"
+                )
+            }
             Self::Register(error) => error.fmt(f),
         }
     }
@@ -90,7 +109,7 @@ impl std::error::Error for PageError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Register(error) => Some(error),
-            Self::Window(_) | Self::Unknown { .. } | Self::LeftOut(_) => None,
+            _ => None,
         }
     }
 }
@@ -129,12 +148,28 @@ impl Page {
                 return Err(PageError::LeftOut(name.clone()));
             }
         }
+        for entry in catalogue(role) {
+            let of_histograms: &[_] = match entry.kind {
+                Type::Histogram => &["le"],
+                _ => &[],
+            };
+            let mut own = entry.labels.iter().chain(of_histograms);
+            if let Some(label) =
+                own.find(|own| options.labels.iter().any(|(name, _)| name == **own))
+            {
+                return Err(PageError::Label {
+                    label: (*label).to_owned(),
+                    family: entry.name,
+                });
+            }
+        }
         let labels = options
             .labels
             .iter()
             .map(|(name, value)| (&**name, &**value));
         let registry = Registry::new().with_const_labels(labels);
-        let places = Places::new(registry, options.left_out.iter().cloned().collect());
+        let left_out = options.left_out.iter().cloned().collect();
+        let places = Places::new(registry, &options.namespace, left_out);
         let gc = GcTotals::register(&places)?;
         python.register(&places)?;
         let resident_memory = process::register(&places)?;

@@ -9,13 +9,20 @@ use std::collections::HashSet;
 #[derive(Debug)]
 pub(super) struct Places {
     shown: Registry,
+    /// The same, for the families that are Dask's: in its namespace.
+    shown_of_dask: Registry,
     hidden: Registry,
     left_out: HashSet<String>,
 }
 
 impl Places {
-    pub(super) fn new(shown: Registry, left_out: HashSet<String>) -> Self {
+    /// Without a namespace for an empty one, as Dask has it.
+    pub(super) fn new(shown: Registry, namespace: &str, left_out: HashSet<String>) -> Self {
         Self {
+            shown_of_dask: match namespace {
+                "" => shown.clone(),
+                namespace => shown.with_namespace(namespace),
+            },
             shown,
             hidden: Registry::new(),
             left_out,
@@ -25,6 +32,8 @@ impl Places {
     pub(super) fn of(&self, entry: &Entry) -> &Registry {
         if self.left_out.contains(entry.name) {
             &self.hidden
+        } else if entry.name_in_dask().is_some() {
+            &self.shown_of_dask
         } else {
             &self.shown
         }

@@ -54,7 +54,7 @@ pub(super) const FAMILIES: &[Entry] = &[
 /// Puts the families of the process on a registry that is not a server's of
 /// Dask. Where there is no `/proc` they are not.
 pub fn register_process(registry: &Registry) -> Result<(), RegisterError> {
-    let everything = Places::new(registry.clone(), HashSet::new());
+    let everything = Places::new(registry.clone(), "", HashSet::new());
     register(&everything).map(drop)
 }
 

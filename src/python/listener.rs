@@ -81,6 +81,7 @@ pub(super) struct Listener {
     inner: Mutex<Inner>,
     wake: Arc<OwnedFd>,
     owed: Arc<AtomicBool>,
+    port: u16,
 }
 
 struct Inner {
@@ -91,12 +92,41 @@ struct Inner {
 }
 
 impl Listener {
-    /// Serves what `builder` has to serve at listening sockets that are open
-    /// during this call.
-    pub(super) fn start(
+    /// Serves what `builder` has to serve at listening sockets of another server,
+    /// which are open during this call, and gives that one what is not ours.
+    pub(super) fn take_over(
         builder: Builder,
         sockets: &[RawFd],
         patience: Duration,
+    ) -> io::Result<Self> {
+        Self::start(patience, |to_loop| {
+            let mut builder = builder.hand_off(Box::new(to_loop));
+            for &socket in sockets {
+                if socket < 0 {
+                    return Err(io::Error::from(io::ErrorKind::InvalidInput));
+                }
+                // SAFETY: the descriptor is not -1, and its owner, the Python
+                // socket, keeps it open during this call; the builder duplicates it.
+                let socket = unsafe { BorrowedFd::borrow_raw(socket) };
+                builder = builder.lent_listener(socket)?;
+            }
+            Ok(builder)
+        })
+    }
+
+    /// Serves it at an address of its own, a free one where port is 0.
+    pub(super) fn at(
+        builder: Builder,
+        (host, port): (&str, u16),
+        patience: Duration,
+    ) -> io::Result<Self> {
+        Self::start(patience, |_| builder.listen((host, port)))
+    }
+
+    /// `listen` tells a builder where, and is given what leads to the loop.
+    fn start(
+        patience: Duration,
+        listen: impl FnOnce(ToLoop) -> io::Result<Builder>,
     ) -> io::Result<Self> {
         let flags = EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC;
         let wake = Arc::new(eventfd(0, flags)?);
@@ -108,23 +138,14 @@ impl Listener {
             owed: Arc::clone(&owed),
             patience,
         };
-        let mut builder = builder
-            .freshness(Arc::new(to_loop.clone()))
-            .hand_off(Box::new(to_loop));
-        for &socket in sockets {
-            if socket < 0 {
-                return Err(io::Error::from(io::ErrorKind::InvalidInput));
-            }
-            // SAFETY: the descriptor is not -1, and its owner, the Python
-            // socket, keeps it open during this call; the builder duplicates it.
-            let socket = unsafe { BorrowedFd::borrow_raw(socket) };
-            builder = builder.lent_listener(socket)?;
-        }
+        let builder = listen(to_loop.clone())?.freshness(Arc::new(to_loop));
+        let endpoint = builder.spawn()?;
         Ok(Self {
+            port: endpoint.local_addr().map_or(0, |address| address.port()),
             inner: Mutex::new(Inner {
                 events,
                 waiting: None,
-                endpoint: Some(builder.spawn()?),
+                endpoint: Some(endpoint),
             }),
             wake,
             owed,
@@ -143,6 +164,12 @@ impl Listener {
     #[getter]
     fn wake_fd(&self) -> RawFd {
         self.wake.as_raw_fd()
+    }
+
+    /// The first port that it listens at.
+    #[getter]
+    fn port(&self) -> u16 {
+        self.port
     }
 
     /// Whether a sample is wished for, and the connections handed over, which

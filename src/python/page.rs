@@ -9,6 +9,7 @@ use super::own::Registry;
 use super::prefixes::Prefixes;
 use crate::cell::Buckets;
 use crate::dask::{self, Event, Observed, Options, PythonVersion, Role, Sampled};
+use crate::endpoint::Builder;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
@@ -26,9 +27,11 @@ impl Page {
     /// A page of a `"scheduler"` or a `"worker"`: medians and maxima are taken
     /// over the last `window` seconds, histograms of seconds have these `buckets`,
     /// so many task prefixes have series of their own, some families are
-    /// `left_out`, and each series has these `labels`.
+    /// `left_out`, and each series has these `labels`. What is Dask's begins with
+    /// the `namespace` in place of `dask`.
     #[new]
-    #[pyo3(signature = (role, *, window=None, buckets=None, max_task_prefixes=None, left_out=vec![], labels=vec![]))]
+    #[pyo3(signature = (role, *, window=None, buckets=None, max_task_prefixes=None, left_out=vec![], labels=vec![], namespace=None))]
+    #[expect(clippy::too_many_arguments, reason = "all by name, in Python")]
     fn new(
         py: Python<'_>,
         role: &str,
@@ -37,6 +40,7 @@ impl Page {
         max_task_prefixes: Option<usize>,
         left_out: Vec<String>,
         labels: Vec<(String, String)>,
+        namespace: Option<String>,
     ) -> PyResult<Self> {
         let role = match role {
             "scheduler" => Role::Scheduler,
@@ -59,6 +63,9 @@ impl Page {
         }
         if let Some(bounds) = buckets {
             options.buckets = Buckets::new(bounds).map_err(value_error)?;
+        }
+        if let Some(namespace) = namespace {
+            options.namespace = namespace;
         }
         if let Some(prefixes) = max_task_prefixes {
             options.max_task_prefixes = prefixes;
@@ -115,19 +122,28 @@ impl Page {
     }
 
     /// Serves the page, and documents beside it, on a thread of its own, at
-    /// sockets that listen already.
+    /// sockets that another server listens on.
     fn listen(
         &self,
         sockets: Vec<RawFd>,
         freshness: f64,
         documents: Vec<PyRef<'_, Document>>,
     ) -> PyResult<Listener> {
-        let builder = documents
-            .iter()
-            .fold(self.page.endpoint(), |builder, document| {
-                builder.document(&document.0)
-            });
-        Ok(Listener::start(builder, &sockets, duration(freshness)?)?)
+        let builder = self.endpoint(&documents);
+        let patience = duration(freshness)?;
+        Ok(Listener::take_over(builder, &sockets, patience)?)
+    }
+
+    /// The same at an address of its own; port 0 finds a free one.
+    fn listen_at(
+        &self,
+        host: &str,
+        port: u16,
+        freshness: f64,
+        documents: Vec<PyRef<'_, Document>>,
+    ) -> PyResult<Listener> {
+        let builder = self.endpoint(&documents);
+        Ok(Listener::at(builder, (host, port), duration(freshness)?)?)
     }
 
     /// The page as a client with this Accept header wants it, and the content
@@ -148,6 +164,12 @@ impl Page {
 }
 
 impl Page {
+    fn endpoint(&self, documents: &[PyRef<'_, Document>]) -> Builder {
+        let page = self.page.endpoint();
+        let add = |builder: Builder, document: &PyRef<'_, Document>| builder.document(&document.0);
+        documents.iter().fold(page, add)
+    }
+
     fn events(&self, event: &str) -> PyResult<Observed> {
         let event = match event {
             "tick" => Event::Tick,

@@ -49,7 +49,13 @@ def test_the_installed_configuration_switches_it_on_and_tells_the_defaults() -> 
         ("freshness", "-1s"),
         ("window", 0),
         ("background-interval", "0s"),
+        ("enabled", "perhaps"),
         ("serve", "carrier-pigeon"),
+        ("address", 9000),
+        ("address", "localhost"),
+        ("address", "localhost:65536"),
+        ("address", "::1:9000"),
+        ("max-task-prefixes", True),
         ("buckets", [1, 1]),
         ("buckets", "many"),
         ("max-task-prefixes", -1),
@@ -65,6 +71,22 @@ def test_a_setting_that_makes_no_sense_is_named(key: str, value: object) -> None
         pytest.raises(ValueError, match=f"^distributed.stethoscope.{key}: "),
     ):
         settings.load()
+
+
+@pytest.mark.parametrize(
+    ("address", "means"),
+    [
+        (":0", ("", 0)),
+        ("0.0.0.0:9000", ("0.0.0.0", 9000)),
+        ("localhost:80", ("localhost", 80)),
+        ("[::1]:9000", ("::1", 9000)),
+    ],
+)
+def test_an_address_is_a_host_and_a_port(address: str, means: tuple[str, int]) -> None:
+    import dask
+
+    with dask.config.set({"distributed.stethoscope.address": address}):
+        assert settings.load().address == means
 
 
 def test_the_version_is_that_of_the_package() -> None:

@@ -18,11 +18,13 @@ class Page:
         max_task_prefixes: int | None = None,
         left_out: Sequence[str] = (),
         labels: Sequence[tuple[str, str]] = (),
+        namespace: str | None = None,
     ) -> None:
         """Medians and maxima are taken over the last `window` seconds; `buckets`
         are the upper bounds of the histograms of durations, in seconds; so many
         task prefixes have series of their own; the families in `left_out` are
-        not shown; each series has `labels`.
+        not shown; each series has `labels`; the names of Dask's own families begin
+        with `namespace`, by default "dask".
 
         Raises `ValueError` for what makes no sense.
         """
@@ -63,6 +65,14 @@ class Page:
 
         Their owner keeps them, and must not accept meanwhile. A scrape waits
         at most `freshness` seconds for the event loop.
+        """
+
+    def listen_at(
+        self, host: str, port: int, freshness: float, documents: Sequence[Document]
+    ) -> Listener:
+        """The same at an address of its own; port 0 finds a free one.
+
+        Raises `OSError` where it can't listen.
         """
 
     def render(self, accept: str) -> tuple[bytes, str]:
@@ -146,6 +156,9 @@ class GcWatcher:
 
 class Listener:
     """The thread that serves a page, seen from the event loop."""
+
+    port: int
+    """The first that it listens at."""
 
     wake_fd: int
     """Readable when there is something for the loop: then call `woken`."""

@@ -20,6 +20,8 @@ How the parts work together:
     sampling.py   probes -> page, on the event loop, whenever a scrape asks
     digests.py    every tick, task duration and bandwidth -> page, as it happens
     takeover.py   the dashboard's port, given to a native thread and back
+    own_address.py  or a port beside it
+    link.py       what such a thread asks of the event loop
     route.py      the same page as a route of Dask's own server
     shared.py     on which page metrics of one's own are shown
     targets.py    where the pages of a cluster are, for Prometheus to find them
@@ -40,9 +42,12 @@ __all__ = ["dask_setup", "dask_teardown", "routes"]
 def dask_setup(server: ServerNode) -> None:
     """Attach to a scheduler or a worker. Called by Dask's preloading."""
     from stethoscope.dask.attach import attach, logger
+    from stethoscope.dask.settings import Wrong
 
     try:
         attach(server)
+    except Wrong as error:
+        logger.error("not attached to this server, its metrics are Dask's own: %s", error)
     except Exception:
         # Not every Dask guards its preloads, and none should fail for this.
         logger.exception("not attached to this server: its metrics are Dask's own")

@@ -13,11 +13,13 @@ from typing import Any
 
 from stethoscope._native import Document, Page
 from stethoscope.dask import digests, settings, shared
+from stethoscope.dask.link import Unavailable
+from stethoscope.dask.own_address import OwnAddress
 from stethoscope.dask.probes import prefix_columns, probes
 from stethoscope.dask.route import add_route
 from stethoscope.dask.sampling import Sampler
 from stethoscope.dask.settings import Settings
-from stethoscope.dask.takeover import TakeOver, Unavailable
+from stethoscope.dask.takeover import TakeOver
 from stethoscope.dask.targets import Targets
 
 logger = logging.getLogger("stethoscope.dask")
@@ -43,8 +45,9 @@ def attach(server: Any) -> Attachment | None:
     """Serve the metrics of a scheduler or worker, until it closes.
 
     Attaching again gives the same attachment. None where the configuration
-    says no, and for what is neither scheduler nor worker or has no HTTP server. Must be
-    called on the server's event loop.
+    says no, and for what is neither scheduler nor worker or has no HTTP server.
+    Raises `Wrong` for settings that cannot be used, and has changed nothing then.
+    Must be called on the server's event loop.
     """
     attachment = getattr(server, _ATTRIBUTE, None)
     if attachment is not None:
@@ -87,15 +90,19 @@ class Attachment:
 
     def __init__(self, server: Any, role: str, wanted: Settings) -> None:
         self._process = os.getpid()
-        self._page = Page(
-            role,
-            window=wanted.window,
-            buckets=wanted.buckets,
-            max_task_prefixes=wanted.max_task_prefixes,
-            left_out=wanted.leave_out,
-            labels=list(wanted.labels.items()),
-        )
-        self._sampler = Sampler(server, self._page, probes(role), prefix_columns(role))
+        try:
+            self._page = Page(
+                role,
+                window=wanted.window,
+                buckets=wanted.buckets,
+                max_task_prefixes=wanted.max_task_prefixes,
+                left_out=wanted.leave_out,
+                labels=list(wanted.labels.items()),
+                namespace=settings.namespace(),
+            )
+            self._sampler = Sampler(server, self._page, probes(role), prefix_columns(role))
+        except ValueError as error:
+            raise settings.Wrong(f"{settings.PREFIX}: {error}") from error
         self.targets: Targets | None = None
         with ExitStack() as undo:
             undo.callback(self._sampler.stop)
@@ -193,15 +200,26 @@ class Attachment:
 
     def _serve(self, undo: ExitStack, server: Any, wanted: Settings) -> None:
         add_route(undo, server)
-        if wanted.serve == settings.TAKE_OVER:
-            try:
+        try:
+            if wanted.serve == settings.TAKE_OVER:
                 take_over = TakeOver(
                     server, self._page, self.sample, wanted.freshness, self._documents()
                 )
-            except Unavailable as why:
-                logger.warning("/metrics is served by Dask's event loop: %s", why)
-            else:
                 undo.callback(take_over.give_back)
+            elif wanted.serve == settings.OWN_ADDRESS:
+                own = OwnAddress(
+                    server,
+                    self._page,
+                    wanted.address,
+                    self.sample,
+                    wanted.freshness,
+                    self._documents(),
+                )
+                undo.callback(own.withdraw)
+                if self.targets is not None:
+                    self.targets.moved(own.port)
+        except Unavailable as why:
+            logger.warning("/metrics is served by Dask's event loop: %s", why)
         # A server that was attached to by its routes alone tells nobody but
         # its HTTP server that it closes.
         http = server.http_server

@@ -22,10 +22,18 @@ class _Handler(RequestHandler):
 
     async def get(self) -> None:
         # Here, not above: `attach` adds this route.
-        from stethoscope.dask.attach import attach
+        from stethoscope.dask.attach import attach, logger
+        from stethoscope.dask.settings import Wrong
 
-        # By way of `routes` in the configuration nothing has attached before.
-        attachment = attach(self._server)
+        try:
+            # By way of `routes` in the configuration nothing has attached before.
+            attachment = attach(self._server)
+        except Wrong as error:
+            logger.error("no metrics are served: %s", error)
+            self.set_status(500)
+            self.set_header("Content-Type", "text/plain; charset=utf-8")
+            self.finish(f"{error}\n")
+            return
         if attachment is None:
             raise HTTPError(404, reason="stethoscope is switched off")
         await attachment.up_to_date()

@@ -17,6 +17,7 @@ import json
 from typing import Any
 
 from stethoscope._native import Document
+from stethoscope.dask.own_address import SERVICE
 
 PATH = "/metrics/targets"
 
@@ -31,7 +32,11 @@ class Targets:
         # itself. A worker that was restarted may have the address it had.
         self._listed: dict[str, tuple[Any, bytes]] = {}
         self._changes: tuple[int, int] | None = None
-        self._own = _entry(scheduler.address, scheduler.http_server.port, role="scheduler")
+        self.moved(scheduler.http_server.port)
+
+    def moved(self, port: int) -> None:
+        """The scheduler's own page is at this port."""
+        self._own = _entry(self._scheduler.address, port, role="scheduler")
         self._write()
 
     def refresh(self) -> None:
@@ -61,7 +66,7 @@ class Targets:
 
 
 def _worker_entry(worker: Any) -> bytes:
-    port = worker.services.get("dashboard")
+    port = worker.services.get(SERVICE, worker.services.get("dashboard"))
     if port is None:
         return b""
     name, address = str(worker.name), worker.address

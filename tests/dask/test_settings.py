@@ -1,0 +1,155 @@
+"""What `distributed.stethoscope.*` in Dask's configuration changes, on real servers."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+import pytest
+from harness import HOST, Cluster, eventually, fetch, free_port, scrape
+from tasks import nap
+
+OWN_ADDRESS = {"DASK_DISTRIBUTED__STETHOSCOPE__SERVE": "own-address"}
+
+
+def targets(cluster: Cluster) -> dict[str, str]:
+    """Where the pages are, as Prometheus is told by the dashboard's port: URL to role."""
+    listed = json.loads(fetch(cluster.scheduler_url, "/metrics/targets").body)
+    return {f"http://{entry['targets'][0]}": entry["labels"]["role"] for entry in listed}
+
+
+def test_a_page_has_an_address_of_its_own(new_cluster) -> None:
+    cluster = new_cluster(**OWN_ADDRESS)
+    scheduler = cluster.start_scheduler()
+    workers = cluster.start_workers(2)
+    dashboards = {cluster.scheduler_url, *cluster.workers().values()}
+    found = eventually(lambda: len(targets(cluster)) == 3 and targets(cluster))
+    assert sorted(found.values()) == ["scheduler", "worker", "worker"]
+    assert not found.keys() & dashboards
+    for url, role in found.items():
+        assert scrape(url).has(f"dask_{role}_tick_count_total")
+        assert scrape(url).value("stethoscope_sample_age_seconds") < 1
+        assert scrape(url).value("stethoscope_http_responses_total", code="200") >= 2
+        assert fetch(url, "/status").status == 404
+        listed = fetch(url, "/metrics/targets")
+        assert listed.status == (200 if role == "scheduler" else 404)
+    for url in dashboards:
+        # Dask's own port is Dask's, and has the page as well, by its event loop.
+        assert fetch(url, "/health").body == b"ok"
+        assert scrape(url).has("stethoscope_sample_age_seconds")
+    workers.stop()
+    eventually(lambda: list(targets(cluster).values()) == ["scheduler"])
+    cluster.client.close()
+    scheduler.stop()
+    for process in (scheduler, workers):
+        assert "Traceback" not in process.log.read_text()
+    for url in found:
+        with pytest.raises(OSError, match="refused"):
+            fetch(url)
+
+
+def test_an_address_that_is_taken_is_given_up_for_a_free_one(new_cluster) -> None:
+    with socket.create_server((HOST, 0)) as taken:
+        port = taken.getsockname()[1]
+        address = {"DASK_DISTRIBUTED__STETHOSCOPE__ADDRESS": f"{HOST}:{port}"}
+        cluster = new_cluster(**OWN_ADDRESS, **address)
+        scheduler = cluster.start_scheduler()
+        (url,) = targets(cluster)
+        assert scrape(url).has("dask_scheduler_clients")
+        assert f"{port}" in scheduler.log.read_text()
+    assert url != f"http://{HOST}:{port}"
+
+
+def test_an_address_of_nobodys_leaves_the_page_where_it_can_be(new_cluster) -> None:
+    # Of a network that is kept for examples.
+    address = {"DASK_DISTRIBUTED__STETHOSCOPE__ADDRESS": "192.0.2.1:0"}
+    cluster = new_cluster(**OWN_ADDRESS, **address)
+    scheduler = cluster.start_scheduler()
+    assert list(targets(cluster)) == [cluster.scheduler_url]
+    assert scrape(cluster.scheduler_url).has("dask_scheduler_clients")
+    log = scheduler.log.read_text()
+    assert "/metrics is served by Dask's event loop: " in log
+    assert "'192.0.2.1', in distributed.stethoscope.address" in log
+
+
+def test_a_worker_names_its_page_however_it_is_chosen(new_cluster) -> None:
+    port = free_port()
+    address = {"DASK_DISTRIBUTED__STETHOSCOPE__ADDRESS": f"localhost:{port}"}
+    cluster = new_cluster()
+    cluster.start_scheduler()
+    cluster._environment |= OWN_ADDRESS | address
+    cluster.start_workers(1)
+    found = eventually(lambda: len(targets(cluster)) == 2 and targets(cluster))
+    assert found == {cluster.scheduler_url: "scheduler", f"http://{HOST}:{port}": "worker"}
+
+
+def test_families_labels_buckets_and_namespace_are_chosen(new_cluster) -> None:
+    cluster = new_cluster(
+        DASK_DISTRIBUTED__STETHOSCOPE__LEAVE_OUT="['python_info', 'dask_worker_latency_seconds']",
+        DASK_DISTRIBUTED__STETHOSCOPE__LABELS="{'cluster': 'blue', 'site': 'here'}",
+        DASK_DISTRIBUTED__STETHOSCOPE__BUCKETS="[0.5, 5]",
+        DASK_DISTRIBUTED__STETHOSCOPE__WINDOW="2s",
+        DASK_DISTRIBUTED__STETHOSCOPE__BACKGROUND_INTERVAL="50ms",
+        # A setting of Dask's own, which its handler heeds.
+        DASK_DISTRIBUTED__DASHBOARD__PROMETHEUS__NAMESPACE="team",
+    )
+    cluster.start_scheduler()
+    cluster.start_workers(1)
+    cluster.client.gather(cluster.client.map(nap, [0] * 10, range(10)))
+    worker = next(iter(cluster.workers().values()))
+    for url, role in [(cluster.scheduler_url, "scheduler"), (worker, "worker")]:
+        page = scrape(url)
+        assert "python_info" not in page.types
+        assert not any("latency" in name or name.startswith("dask_") for name in page.types)
+        assert page.has("python_gc_collections_total")
+        chosen = {("cluster", "blue"), ("site", "here")}
+        assert all(chosen <= set(labels) for _, labels in page.samples)
+        duration = f"team_{role}_task_duration_seconds_bucket"
+        bounds = {dict(labels)["le"] for name, labels in page.samples if name == duration}
+        assert bounds == {"0.5", "5.0", "+Inf"}
+
+    def median() -> float:
+        page = scrape(worker)
+        return page.value("team_worker_task_duration_median_seconds", cluster="blue", site="here")
+
+    assert median() < 1
+    # The window has passed over it: nothing was seen lately.
+    eventually(lambda: median() != median() or None)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("FRESHNESS", "soon", "distributed.stethoscope.freshness: 'soon' is no duration"),
+        ("ENABLED", "perhaps", "distributed.stethoscope.enabled: 'perhaps' is neither true"),
+        ("LEAVE_OUT", "['nothing']", 'distributed.stethoscope: there is no family "nothing"'),
+        ("LABELS", "{'1st': 'a'}", "distributed.stethoscope: "),
+        ("LABELS", "{'state': 'a'}", 'distributed.stethoscope: each series was to have a label "s'),
+        ("WINDOW", "9999999999s", "distributed.stethoscope: a window of "),
+    ],
+)
+def test_a_setting_that_makes_no_sense_leaves_dask_alone(
+    new_cluster, key: str, value: str, words: str
+) -> None:
+    cluster = new_cluster(**{f"DASK_DISTRIBUTED__STETHOSCOPE__{key}": value})
+    process = cluster.start_scheduler()
+    assert b"dask_scheduler_tasks_forgotten" in fetch(cluster.scheduler_url).body
+    log = process.log.read_text()
+    assert f"its metrics are Dask's own: {words}" in log
+    assert "Traceback" not in log
+
+
+def test_a_setting_that_makes_no_sense_is_what_a_route_answers(new_cluster) -> None:
+    cluster = new_cluster(
+        DASK_DISTRIBUTED__SCHEDULER__PRELOAD="[]",
+        DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES="['stethoscope.dask', 'distributed.http.health']",
+        DASK_DISTRIBUTED__STETHOSCOPE__WINDOW="soon",
+    )
+    process = cluster.start_scheduler()
+    response = fetch(cluster.scheduler_url)
+    assert response.status == 500
+    words = "distributed.stethoscope.window: 'soon' is no duration, such as 20ms"
+    assert response.body.decode() == f"{words}\n"
+    assert words in (log := process.log.read_text())
+    assert "Traceback" not in log
+    assert fetch(cluster.scheduler_url, "/health").status == 200
