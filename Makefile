@@ -103,3 +103,4 @@ bench-dask: $(VENV)/ready
 bench-python: $(VENV)/ready
 	$(call install,$(VENV))
 	$(VENV)/bin/python benches/own_metrics.py
+	$(VENV)/bin/python benches/parse_python.py

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::time::Duration;
 use stethoscope::exposition::parser::Options;
-use stethoscope::exposition::{ContentType, Escaping, Format};
+use stethoscope::exposition::{ContentType, Format};
 
 /// How long a server may take to answer, and then for each read of its page.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -99,23 +99,17 @@ impl Source {
     /// that only OpenMetrics has.
     pub(super) fn guess(&mut self) -> io::Result<Options> {
         if let Some(content_type) = &self.content_type {
-            return Ok(read_content_type(content_type).into());
+            return Ok(ContentType::from_header(content_type).into());
         }
         self.reader
             .by_ref()
             .take(HEAD as u64)
             .read_to_end(&mut self.head)?;
-        let ends_in_eof = |text: &[u8]| text.ends_with(b"# EOF\n") || text.ends_with(b"# EOF");
-        let openmetrics = match &self.tail {
-            Some(tail) => ends_in_eof(tail),
-            None if self.head.len() < HEAD => ends_in_eof(&self.head),
-            None => self.head.split(|&byte| byte == b'\n').any(only_openmetrics),
-        };
-        // Text 1.0.0 is 0.0.4 with more names.
-        Ok(Options::strict(if openmetrics {
-            Format::OpenMetrics
-        } else {
-            Format::Text1
+        let has_openmetrics = || self.head.split(|&byte| byte == b'\n').any(only_openmetrics);
+        Ok(Options::strict(match &self.tail {
+            Some(tail) => Format::guess(tail),
+            None if self.head.len() == HEAD && has_openmetrics() => Format::OpenMetrics,
+            None => Format::guess(&self.head),
         }))
     }
 }
@@ -143,25 +137,6 @@ fn words(error: &ureq::Error) -> String {
         }
         error => error.to_string(),
     }
-}
-
-/// The format that a Content-Type names.
-pub(super) fn read_content_type(header: &str) -> ContentType {
-    let header = header.to_ascii_lowercase();
-    let mut parameters = header.split(';').map(str::trim);
-    let media_type = parameters.next().unwrap_or_default();
-    let (mut format, mut escaping) = (Format::Text, Escaping::default());
-    for parameter in parameters {
-        match parameter {
-            "version=1.0.0" => format = Format::Text1,
-            "escaping=allow-utf-8" => escaping = Escaping::AllowUtf8,
-            _ => {}
-        }
-    }
-    if media_type == "application/openmetrics-text" {
-        format = Format::OpenMetrics;
-    }
-    ContentType { format, escaping }
 }
 
 /// Whether no other format has such a line.

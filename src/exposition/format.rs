@@ -34,6 +34,21 @@ impl Format {
     /// Every format; of those a header wants equally (`*/*`), the first is sent.
     const OFFERED: [Format; 3] = [Format::Text, Format::OpenMetrics, Format::Text1];
 
+    /// What a page without a Content-Type seems to be: OpenMetrics if its last
+    /// line is `# EOF`, else text 1.0.0, which is 0.0.4 with more names.
+    ///
+    /// ```
+    /// use stethoscope::exposition::Format;
+    /// assert_eq!(Format::guess(b"up 1\n# EOF\n"), Format::OpenMetrics);
+    /// assert_eq!(Format::guess(b"up 1\n"), Format::Text1);
+    /// ```
+    pub fn guess(page: &[u8]) -> Self {
+        match page.ends_with(b"# EOF\n") || page.ends_with(b"# EOF") {
+            true => Self::OpenMetrics,
+            false => Self::Text1,
+        }
+    }
+
     /// Type, subtype and version.
     fn media_type(self) -> (&'static str, &'static str, &'static str) {
         match self {
@@ -142,6 +157,29 @@ impl ContentType {
         // Text is the answer to a header that speaks of nothing we have, but
         // not to one that says no to it.
         (!refused(&offers[0])).then(Self::default)
+    }
+
+    /// What a `Content-Type` header says that a page is; text 0.0.4 where it
+    /// says nothing of ours, as its oldest readers have it.
+    ///
+    /// ```
+    /// use stethoscope::exposition::{ContentType, Format};
+    /// let header = ContentType::from(Format::OpenMetrics).header();
+    /// assert_eq!(ContentType::from_header(header).format, Format::OpenMetrics);
+    /// assert_eq!(ContentType::from_header("text/plain").format, Format::Text);
+    /// ```
+    pub fn from_header(header: &str) -> Self {
+        let named = MediaRange::parse(header);
+        let openmetrics = named.media_type.eq_ignore_ascii_case("application")
+            && named.subtype.eq_ignore_ascii_case("openmetrics-text");
+        Self {
+            format: match named.version {
+                _ if openmetrics => Format::OpenMetrics,
+                Some("1.0.0") => Format::Text1,
+                _ => Format::Text,
+            },
+            escaping: named.escaping,
+        }
     }
 
     /// The value of the `Content-Type` header.
@@ -259,7 +297,7 @@ fn media_ranges<'a>(
     entries.map(MediaRange::parse)
 }
 
-/// One entry of an `Accept` header, as far as it matters here.
+/// One entry of an `Accept` header, or a `Content-Type`, as far as it matters here.
 struct MediaRange<'a> {
     media_type: &'a str,
     subtype: &'a str,

@@ -19,6 +19,7 @@ mod gc;
 mod listener;
 mod own;
 mod page;
+mod parse;
 mod prefixes;
 
 use pyo3::prelude::*;
@@ -39,6 +40,8 @@ mod _native {
     use super::own::{Counter, Gauge, Histogram, Registry, Server, Summary, Timer};
     #[pymodule_export]
     use super::page::{Page, Samples};
+    #[pymodule_export]
+    use super::parse::parse;
     #[pymodule_export]
     use super::prefixes::Prefixes;
 

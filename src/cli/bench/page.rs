@@ -1,7 +1,7 @@
 //! What is on a page: read once, to know what the scrapes are of.
 
-use super::super::source::read_content_type;
 use std::time::{Duration, Instant};
+use stethoscope::exposition::ContentType;
 use stethoscope::exposition::parser::{Event, Options, parse};
 
 /// Times that a page is parsed, for the median.
@@ -20,7 +20,7 @@ pub(super) struct Page {
 impl Page {
     /// Reads it as the Prometheus server would; the error says where it fails.
     pub(super) fn read(text: &[u8], content_type: &str) -> Result<Self, String> {
-        let options = Options::lenient(read_content_type(content_type).format);
+        let options = Options::lenient(ContentType::from_header(content_type).format);
         let mut page = Self {
             bytes: text.len(),
             families: 0,

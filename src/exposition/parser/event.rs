@@ -85,7 +85,7 @@ pub enum MetricType {
 
 impl MetricType {
     /// The word of a TYPE line, in the text formats or in OpenMetrics.
-    pub(in crate::exposition) fn word(self, openmetrics: bool) -> &'static str {
+    pub(crate) fn word(self, openmetrics: bool) -> &'static str {
         match self {
             Self::Counter => "counter",
             Self::Gauge => "gauge",

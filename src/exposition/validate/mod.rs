@@ -51,6 +51,16 @@ pub fn validate<T: AsRef<[u8]> + ?Sized>(
     validator.end()
 }
 
+/// The suffixes that the names of a family's samples may have, by its type.
+#[cfg(feature = "python")]
+pub(crate) fn sample_suffixes(
+    kind: MetricType,
+    format: Format,
+) -> impl Iterator<Item = &'static str> {
+    let suffixes = Role::suffixes(kind, format == Format::OpenMetrics);
+    suffixes.iter().map(|(suffix, _)| *suffix)
+}
+
 /// What a format asks of a page.
 #[derive(Clone, Copy, Debug)]
 struct Rules {

@@ -19,6 +19,12 @@ pickled, as tasks are, it is that of the process where it arrives.
 Without Dask, `stethoscope.serve(9000)` shows them at
 http://127.0.0.1:9000/metrics, and `stethoscope.page()` hands the page to an HTTP
 server that is there already.
+
+To test a page, anybody's, `stethoscope.parse` reads it back:
+
+    [jobs] = stethoscope.parse('# TYPE jobs gauge\\njobs{queue="a"} 3\\n')
+    assert jobs.type == "gauge"
+    assert jobs.samples == [("jobs", {"queue": "a"}, 3.0, None, None)]
 """
 
 from __future__ import annotations
@@ -35,13 +41,19 @@ from stethoscope._native import (
     Summary,
     Timer,
     __version__,
+    parse,
 )
+from stethoscope._parsed import Exemplar, Family, ParseError, Sample
 
 __all__ = [
     "Counter",
+    "Exemplar",
+    "Family",
     "Gauge",
     "Histogram",
+    "ParseError",
     "Registry",
+    "Sample",
     "Server",
     "Summary",
     "Timer",
@@ -50,6 +62,7 @@ __all__ = [
     "gauge",
     "histogram",
     "page",
+    "parse",
     "serve",
     "summary",
 ]

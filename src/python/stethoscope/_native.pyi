@@ -4,7 +4,31 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal
 
+from stethoscope._parsed import Family
+
 __version__: str
+
+def parse(
+    page: str | bytes | bytearray, format: str = "auto", *, lenient: bool = False
+) -> list[Family]:
+    """Read a page: its families, in their order, each with its samples.
+
+    `format` is "prometheus" (text 0.0.4), "prometheus1" (text 1.0.0),
+    "openmetrics" (1.0), or the `Content-Type` that the page came with. By
+    default it is OpenMetrics if `# EOF` ends it, and text 1.0.0, which 0.0.4 is
+    a part of, if not.
+
+    Strictly read, a page must keep to the words of its standard, from each
+    character up to the buckets of its histograms; `lenient` takes what the
+    Prometheus server takes, even what is of one family in several places.
+
+    Names stay as they are on the page. A sample belongs to the family of its
+    name; else to the one above it whose type has samples of its suffix, as
+    histograms have `_bucket`; else to one of its own, of type "unknown".
+
+    Raises `ParseError`, a `ValueError`, for a page that is refused, and
+    `ValueError` for a format that there is not.
+    """
 
 class Page:
     """The metrics of one server, in a registry of their own."""
