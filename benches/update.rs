@@ -237,16 +237,25 @@ fn look_up(c: &mut Criterion) {
     for i in 0..codes.len() as u64 {
         family.with(["GET", code(i)]).unwrap();
     }
+    let count = || {
+        let handles = codes.iter().map(|code| family.get(["GET", code]).unwrap());
+        handles.map(|handle| handle.get()).sum()
+    };
     one_and_two(
         c,
-        "look_up_and_inc/two_labels",
+        "look_up/with",
         |i| family.with(["GET", code(i)]).unwrap().inc(),
-        || {
-            codes
-                .iter()
-                .map(|code| family.get(["GET", code]).unwrap().get())
-                .sum()
+        count,
+    );
+    one_and_two(
+        c,
+        "look_up/update",
+        |i| {
+            family
+                .update(["GET", code(i)], |counter| counter.inc())
+                .unwrap();
         },
+        count,
     );
 }
 

@@ -1,8 +1,9 @@
 //! Label values: owned by a series, or borrowed by a look-up.
 //!
 //! A series owns its values as one run of bytes with the ends beside it, in
-//! its own memory where they are short. A look-up brings `&[&str]`, which is
-//! hashed and compared as it is: nothing is cloned to find a series.
+//! its own memory where they are short. A look-up brings `&[&str]`, from which a
+//! [`Key`] is made on the stack: nothing is cloned to find a series. Each value
+//! is one word of the key, which both the hash and the comparison take.
 
 use crate::cell::ExemplarLabels;
 use crate::name::{self, NameError, NameRules};
@@ -10,8 +11,9 @@ use smallvec::SmallVec;
 use std::fmt;
 
 /// The values of a series' labels, in the order of its family's label names.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LabelValues {
+    words: Words,
     /// The values, one after the other. 40 bytes hold most sets in place.
     text: SmallVec<[u8; 40]>,
     /// Where each value ends in `text`.
@@ -19,38 +21,48 @@ pub(crate) struct LabelValues {
 }
 
 impl LabelValues {
-    /// Copies `values`; `None` if they are longer than 4 GiB together.
-    pub(crate) fn new(values: &[&str]) -> Option<Self> {
-        let mut owned = Self::default();
-        for value in values {
+    /// Copies the values of `key`; `None` if they are longer than 4 GiB together.
+    pub(crate) fn new(key: &Key<'_>) -> Option<Self> {
+        let mut owned = Self {
+            words: key.words,
+            text: SmallVec::new(),
+            ends: SmallVec::new(),
+        };
+        for value in key.values {
             owned.text.extend_from_slice(value.as_bytes());
             owned.ends.push(u32::try_from(owned.text.len()).ok()?);
         }
         Some(owned)
     }
 
-    /// Whether these are `values`.
+    /// Whether these are the values of `key`, which must be of this family's
+    /// seed.
     #[inline]
-    pub(crate) fn are(&self, values: &[&str]) -> bool {
-        let mut start = 0;
-        self.ends.len() == values.len()
-            && self.ends.iter().zip(values).all(|(&end, value)| {
-                let mine = &self.text[start..end as usize];
-                start = end as usize;
-                same_bytes(mine, value.as_bytes())
-            })
+    pub(crate) fn are(&self, key: &Key<'_>) -> bool {
+        let same_text = || {
+            self.bytes()
+                .eq(key.values.iter().map(|value| value.as_bytes()))
+        };
+        // Word by word: `==` reads two at once from where they have just been
+        // written one by one, and waits till both are in the cache.
+        let pairs = self.words.iter().zip(&key.words);
+        let same_words = pairs.fold(0, |differ, (a, b)| differ | (a ^ b)) == 0;
+        same_words && (key.words_are_all || same_text())
     }
 
     /// The values, in order.
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
+        // Each run was copied from a &str, so this never fails; checking costs
+        // little where it is called (when lines are compiled).
+        self.bytes()
+            .map(|value| std::str::from_utf8(value).unwrap_or_default())
+    }
+
+    fn bytes(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         let mut start = 0;
-        self.ends.iter().map(move |&end| {
-            let value = &self.text[start..end as usize];
-            start = end as usize;
-            // Each run was copied from a &str, so this never fails; checking
-            // costs little where it is called (when lines are compiled).
-            std::str::from_utf8(value).unwrap_or_default()
-        })
+        self.ends
+            .iter()
+            .map(move |&end| &self.text[std::mem::replace(&mut start, end as usize)..end as usize])
     }
 
     /// Bytes on the heap beside the series' own memory.
@@ -60,44 +72,74 @@ impl LabelValues {
     }
 }
 
-/// `==` for short strings: the call to `memcmp` would cost more than the
-/// comparison.
-#[inline]
-fn same_bytes(a: &[u8], b: &[u8]) -> bool {
-    if a.len() != b.len() {
-        return false;
-    }
-    let (Some(a_last), Some(b_last)) = (a.last_chunk::<8>(), b.last_chunk::<8>()) else {
-        return up_to_seven(a) == up_to_seven(b);
-    };
-    // The last words overlap those before them where the length is odd.
-    a_last == b_last && a.as_chunks::<8>().0 == b.as_chunks::<8>().0
+/// A word for each of the first values, then zeros.
+///
+/// A value of up to seven bytes is its word: its bytes, and its length and one
+/// more in the highest byte. Of a longer one the word is a digest.
+type Words = [u64; 4];
+
+/// The values of a look-up, with what finds and compares them.
+pub(crate) struct Key<'k> {
+    values: &'k [&'k str],
+    words: Words,
+    /// Whether the words alone tell the values.
+    words_are_all: bool,
+    pub(crate) hash: u64,
 }
 
-/// Hashes the values of a look-up. `seed` is drawn at random for each family,
-/// so that nobody who chooses label values can choose collisions.
-#[inline]
-pub(crate) fn hash(seed: u64, values: &[&str]) -> u64 {
-    // Multiply-and-fold over words, as in wyhash and its kin. The constants
-    // are the fractional digits of pi: no structure of their own.
-    const WORD: u64 = 0x243f_6a88_85a3_08d3;
-    const END: u64 = 0x1319_8a2e_0370_7344;
-    let mut state = seed;
-    for value in values {
-        let bytes = value.as_bytes();
-        let last = match bytes.last_chunk() {
-            None => up_to_seven(bytes),
-            Some(last) => {
-                for word in bytes[..bytes.len() - 1].as_chunks().0 {
-                    state = fold(state ^ u64::from_le_bytes(*word), WORD);
+impl<'k> Key<'k> {
+    /// `seed` is drawn at random for each family, so that nobody who chooses
+    /// label values can choose collisions.
+    #[inline]
+    pub(crate) fn new(seed: u64, values: &'k [&'k str]) -> Self {
+        let mut words = Words::default();
+        let mut words_are_all = values.len() <= words.len();
+        let mut hash = seed;
+        for (index, value) in values.iter().enumerate() {
+            let bytes = value.as_bytes();
+            let word = match bytes.len() {
+                0..8 => up_to_seven(bytes) | (bytes.len() as u64 + 1) << 56,
+                _ => {
+                    words_are_all = false;
+                    digest(seed, bytes)
                 }
-                u64::from_le_bytes(*last)
+            };
+            hash = fold(hash ^ word, END);
+            if let Some(place) = words.get_mut(index) {
+                *place = word;
             }
-        };
-        // The length goes in with the end: ["a", "bc"] is not ["ab", "c"].
-        state = fold(state ^ last, END ^ bytes.len() as u64);
+        }
+        Self {
+            values,
+            words,
+            words_are_all,
+            hash,
+        }
     }
-    state
+
+    /// The values, in order.
+    pub(crate) fn values(&self) -> &'k [&'k str] {
+        self.values
+    }
+}
+
+// Multiply-and-fold over words, as in wyhash and its kin. The constants are the
+// fractional digits of pi: no structure of their own.
+const WORD: u64 = 0x243f_6a88_85a3_08d3;
+const END: u64 = 0x1319_8a2e_0370_7344;
+
+/// Of eight bytes or more; the highest byte is that of no shorter value's word.
+#[inline]
+fn digest(seed: u64, bytes: &[u8]) -> u64 {
+    let mut state = seed;
+    for word in bytes.as_chunks().0 {
+        state = fold(state ^ u64::from_le_bytes(*word), WORD);
+    }
+    // The last word overlaps the one before where the length is odd.
+    let last = bytes
+        .last_chunk()
+        .map_or(0, |last| u64::from_le_bytes(*last));
+    fold(state ^ last, WORD ^ bytes.len() as u64) | 0xff << 56
 }
 
 /// Up to seven bytes as one word: of two strings of one length, no two have the
@@ -129,7 +171,7 @@ fn fold(a: u64, b: u64) -> u64 {
 }
 
 /// Ends a name or a value in the text of an exemplar: no byte of UTF-8.
-const END: u8 = 0xff;
+const STOP: u8 = 0xff;
 
 /// Code points that the names and values of an exemplar may have together.
 const EXEMPLAR_CODE_POINTS: usize = 128;
@@ -156,7 +198,7 @@ impl ExemplarLabels {
                 .ok_or(ExemplarError::TooLong { index })?;
             for text in [name, value] {
                 made.push(text.as_bytes());
-                made.push(&[END]);
+                made.push(&[STOP]);
             }
         }
         Ok(made)
@@ -166,7 +208,7 @@ impl ExemplarLabels {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         // Each run was copied from a &str, so reading it as one never fails.
         let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
-        let mut parts = self.bytes().split(|byte| *byte == END);
+        let mut parts = self.bytes().split(|byte| *byte == STOP);
         // Behind the last value nothing comes but the end of the text.
         std::iter::from_fn(move || Some((text(parts.next()?), text(parts.next()?))))
     }
@@ -226,9 +268,13 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::HashSet;
 
+    fn owned(values: &[&str]) -> LabelValues {
+        LabelValues::new(&Key::new(7, values)).unwrap()
+    }
+
     #[test]
     fn short_values_stay_in_place() {
-        let values = LabelValues::new(&["GET", "/metrics", "200"]).unwrap();
+        let values = owned(&["GET", "/metrics", "200"]);
         assert!(!values.spilled());
         assert_eq!(
             values.iter().collect::<Vec<_>>(),
@@ -238,21 +284,46 @@ mod tests {
 
     #[test]
     fn a_cut_elsewhere_is_another_set() {
-        let values = LabelValues::new(&["a", "bc"]).unwrap();
-        assert!(values.are(&["a", "bc"]));
+        let values = owned(&["a", "bc"]);
+        assert!(values.are(&Key::new(7, &["a", "bc"])));
         for other in [&["ab", "c"][..], &["a"], &["a", "bc", ""], &["", "abc"]] {
-            assert!(!values.are(other), "{other:?}");
-            assert_ne!(hash(7, other), hash(7, &["a", "bc"]), "{other:?}");
+            let key = Key::new(7, other);
+            assert!(!values.are(&key), "{other:?}");
+            assert_ne!(key.hash, Key::new(7, &["a", "bc"]).hash, "{other:?}");
         }
     }
 
     #[test]
+    fn long_and_many_values_are_told_apart() {
+        let values = ["/api/items", "b", "c", "d", "e", "/api/parts"];
+        let one = owned(&values);
+        assert!(one.are(&Key::new(7, &values)));
+        assert!(!one.are(&Key::new(7, &values[..5])));
+        for place in 0..values.len() {
+            let mut other = values;
+            other[place] = "another";
+            assert!(!one.are(&Key::new(7, &other)), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn values_of_one_digest_are_told_apart_by_their_text() {
+        let mut one = owned(&["/api/items"]);
+        let other = Key::new(7, &["/api/parts"]);
+        one.words = other.words;
+        assert!(!one.are(&other));
+    }
+
+    #[test]
     fn numbered_values_spread_over_a_table() {
-        let hashes: HashSet<u64> = (0..10_000)
-            .map(|i| hash(1, &["prefix", &i.to_string()]) & 0xffff)
-            .collect();
-        // 10,000 balls in 65,536 bins leave 9,300 bins hit on average.
-        assert!(hashes.len() > 9_100, "{}", hashes.len());
+        for prefix in ["prefix", "/a/long/prefix"] {
+            let hashes: HashSet<u64> = (0..10_000)
+                .map(|i| Key::new(1, &[prefix, &format!("{prefix}{i}"), &i.to_string()]).hash)
+                .map(|hash| hash & 0xffff)
+                .collect();
+            // 10,000 balls in 65,536 bins leave 9,300 bins hit on average.
+            assert!(hashes.len() > 9_100, "{}", hashes.len());
+        }
     }
 
     #[test]
@@ -319,15 +390,19 @@ mod tests {
         #[test]
         fn owned_values_are_what_they_were_made_from(values in prop::collection::vec(".{0,20}", 0..6)) {
             let borrowed: Vec<&str> = values.iter().map(String::as_str).collect();
-            let owned = LabelValues::new(&borrowed).unwrap();
-            prop_assert!(owned.are(&borrowed));
+            let owned = owned(&borrowed);
+            prop_assert!(owned.are(&Key::new(7, &borrowed)));
             prop_assert_eq!(owned.iter().collect::<Vec<_>>(), borrowed);
         }
 
         #[test]
-        fn comparison_agrees_with_std(a in prop::collection::vec(0u8..3, 0..30), b in prop::collection::vec(0u8..3, 0..30)) {
-            prop_assert_eq!(same_bytes(&a, &b), a == b);
-            prop_assert!(same_bytes(&a, &a.clone()));
+        fn comparison_agrees_with_std(
+            a in prop::collection::vec("[ab]{0,9}", 0..3),
+            b in prop::collection::vec("[ab]{0,9}", 0..3),
+        ) {
+            let a: Vec<&str> = a.iter().map(String::as_str).collect();
+            let b: Vec<&str> = b.iter().map(String::as_str).collect();
+            prop_assert_eq!(owned(&a).are(&Key::new(7, &b)), a == b);
         }
     }
 }

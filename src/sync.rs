@@ -20,8 +20,8 @@ pub(crate) use std::sync::atomic::Ordering;
 
 /// A fence that a store-then-load pair needs beside its `SeqCst` operations
 /// under loom alone, which models `SeqCst` accesses as acquire and release.
-/// In the memory model of the language the accesses are enough, and the
-/// `SeqCst` read-modify-write is a full barrier on every machine.
+/// In the memory model of the language the accesses are enough: the store and
+/// the loads behind it are all `SeqCst`, so no machine may swap them.
 #[inline]
 pub(crate) fn dekker_fence() {
     #[cfg(loom)]

@@ -107,6 +107,64 @@ fn series_that_stand_still_expire() -> Result {
 }
 
 #[test]
+fn an_update_makes_the_series_that_it_does_not_find() -> Result {
+    let registry = Registry::new();
+    let family = registry.counter_family("c", "", ["x", "y"])?;
+    for y in ["1", "a long value, looked up by its text"] {
+        assert_eq!(family.update(["x", y], |counter| counter.get())?, 0);
+        family.update(["x", y], |counter| counter.inc_by(2))?;
+        family.with(["x", y])?.inc();
+        assert_eq!(family.update(["x", y], |counter| counter.get())?, 3);
+    }
+    assert_eq!(family.len(), 2);
+    assert_eq!(
+        family.update(["x"], |_| ()),
+        Err(SeriesError::LabelCount {
+            expected: 2,
+            found: 1
+        })
+    );
+    Ok(())
+}
+
+#[test]
+fn an_update_may_do_anything_to_its_family() -> Result {
+    let registry = Registry::new();
+    let family = registry.counter_family("c", "", ["x"])?;
+    family.with(["1"])?;
+    let again = family.update(["1"], |counter| {
+        counter.inc_by(5);
+        assert!(family.remove(["1"]));
+        // Makes the table grow, and frees what nobody looks at any more.
+        for n in 0..100 {
+            family.update([&*n.to_string()], |other| other.inc())?;
+        }
+        registry.scraper().scrape(Format::Text);
+        assert_eq!(family.retain(|labels| labels.get("x") == Some("1")), 99);
+        counter.inc();
+        assert_eq!(counter.get(), 6, "the old series is there, if off the page");
+        family.update(["1"], |counter| counter.get())
+    })??;
+    assert_eq!(again, 1);
+    assert_eq!(sample_lines(&registry), ["c_total{x=\"1\"} 1"]);
+    Ok(())
+}
+
+#[test]
+fn an_update_that_panics_leaves_the_family_as_it_was() -> Result {
+    let registry = Registry::new();
+    let family = registry.counter_family("c", "", ["x"])?;
+    for name in ["there", "new"] {
+        family.with(["there"])?;
+        let panics = || family.update([name], |_| panic!("on purpose"));
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics)).unwrap_err();
+        family.update([name], |counter| counter.inc())?;
+        assert!(family.remove([name]));
+    }
+    Ok(())
+}
+
+#[test]
 fn what_the_cap_refuses_is_counted() -> Result {
     let registry = Registry::new();
     let family = registry
@@ -191,6 +249,7 @@ fn everything_at_once() -> Result {
                         let name = ((round + thread) % 7).to_string();
                         kept.with([&*name]).unwrap().inc();
                         churned.with([&*name]).unwrap().inc();
+                        churned.update([&*name], |counter| counter.inc()).unwrap();
                         if round % 3 == thread % 3 {
                             churned.remove([&*name]);
                         }

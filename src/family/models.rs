@@ -1,6 +1,8 @@
 //! Loom models: each interleaving of a few threads over a family's table.
 
-use super::table::{Entry, Readers, Table, Upkeep};
+use super::table::{Entry, Found, Readers, Table, Upkeep};
+use crate::label::Key;
+use crate::sync::{Numbers, OWN_NUMBERS};
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicU64, Ordering};
 use loom::sync::{Arc, Mutex};
@@ -16,13 +18,19 @@ struct Watched {
 
 impl Entry for Watched {
     fn hash(&self) -> u64 {
-        self.memory.with(|_| 5)
+        self.memory.with(|_| HASH)
     }
 
-    fn is(&self, key: &[&str]) -> bool {
-        self.memory.with(|_| key == [self.name])
+    fn is(&self, key: &Key<'_>) -> bool {
+        self.memory.with(|_| key.values() == [self.name])
     }
 }
+
+/// Of every key: each probe meets the others.
+const HASH: u64 = 5;
+
+/// The number of a thread that shares its stripe.
+const SHARING: usize = OWN_NUMBERS;
 
 impl Drop for Watched {
     fn drop(&mut self) {
@@ -41,7 +49,7 @@ struct Model {
 impl Model {
     fn new() -> Arc<Self> {
         let (table, upkeep) = Table::new();
-        let readers = Readers::new(1);
+        let readers = Readers::new();
         Arc::new(Self {
             table,
             upkeep: Mutex::new(upkeep),
@@ -63,8 +71,22 @@ impl Model {
         entry
     }
 
+    /// What the thread of this number makes of the entry of that name.
+    fn look<R>(
+        &self,
+        thread: usize,
+        name: &str,
+        make: impl FnOnce(Found<'_, Watched>) -> R,
+    ) -> Option<R> {
+        let values = [name];
+        let mut key = Key::new(0, &values);
+        key.hash = HASH;
+        let reader = self.readers.enter(thread);
+        self.table.find(&reader, &key).map(make)
+    }
+
     fn find(&self, name: &str) -> Option<Arc<Watched>> {
-        self.table.find(&self.readers, 5, &[name])
+        self.look(SHARING, name, |entry| entry.keep())
     }
 
     fn remove(&self, name: &str) {
@@ -76,22 +98,14 @@ impl Model {
     }
 }
 
-#[test]
-fn an_entry_is_freed_only_when_nobody_looks_at_it() {
-    loom::model(|| {
+/// An entry is removed while `look` runs in another thread.
+fn removed_during(look: fn(&Model)) {
+    loom::model(move || {
         let model = Model::new();
         drop(model.insert("a"));
         let reader = thread::spawn({
             let model = Arc::clone(&model);
-            move || {
-                // Only looks at the entry: takes no count that would order it.
-                assert!(model.find("another").is_none());
-                if let Some(entry) = model.find("a") {
-                    // Usable after the look-up, whatever happens to the table.
-                    assert_eq!(entry.name, "a");
-                    entry.memory.with(|_| ());
-                }
-            }
+            move || look(&model)
         });
         model.remove("a");
         reader.join().unwrap();
@@ -103,6 +117,61 @@ fn an_entry_is_freed_only_when_nobody_looks_at_it() {
             1,
             "it is freed, once nobody looks"
         );
+    });
+}
+
+#[test]
+fn an_entry_is_freed_only_when_nobody_looks_at_it() {
+    removed_during(|model| {
+        // Only looks at the entry: takes no count that would order it.
+        assert!(model.find("another").is_none());
+        if let Some(entry) = model.find("a") {
+            // Usable after the look-up, whatever happens to the table.
+            assert_eq!(entry.name, "a");
+            entry.memory.with(|_| ());
+        }
+    });
+}
+
+#[test]
+fn an_entry_that_is_not_kept_is_there_while_its_reader_is() {
+    // By a plain store the reader leaves the stripe that is its own.
+    removed_during(|model| {
+        model.look(0, "a", |entry| {
+            entry.memory.with(|_| ());
+            // A look-up within does not end the one around it.
+            model.look(0, "another", |_| ());
+            entry.memory.with(|_| ());
+        });
+    });
+}
+
+#[test]
+fn a_stripe_goes_from_reader_to_reader() {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(2);
+    builder.check(|| {
+        let model = Model::new();
+        let numbers = Arc::new(Numbers::new());
+        drop(model.insert("a"));
+        let readers = [(); 2].map(|()| {
+            let (model, numbers) = (Arc::clone(&model), Arc::clone(&numbers));
+            thread::spawn(move || {
+                // Of the two, the second shares a stripe if the first has not
+                // left its own yet.
+                let number = numbers.take().unwrap();
+                model.look(number, "a", |entry| entry.memory.with(|_| ()));
+                numbers.give_back(number);
+            })
+        });
+        model.remove("a");
+        for reader in readers {
+            reader.join().unwrap();
+        }
+        model
+            .table
+            .reclaim(&mut model.upkeep.lock().unwrap(), &model.readers);
+        assert_eq!(model.freed.load(Ordering::Relaxed), 1);
     });
 }
 

@@ -2,79 +2,105 @@
 //! one.
 //!
 //! Open addressing over pointers to entries. A reader announces itself in a
-//! [`Readers`] stripe, probes, takes its own count on the entry's `Arc`, and
-//! leaves: no guard survives the look-up, so no code can deadlock on one.
-//! Writers (serialised by the family's mutex) unlink an entry first and free it
-//! only when every stripe has been seen empty since: whoever could still hold
-//! the bare pointer had announced itself before, and is gone.
+//! stripe of [`Readers`], probes, uses the entry or takes a count of its own on
+//! the entry's `Arc`, and leaves. Nobody ever waits for a reader, so no code can
+//! deadlock on one. Writers (serialised by the family's mutex) unlink an entry
+//! first and free it only when every stripe has been seen empty since: whoever
+//! could still hold the bare pointer had announced itself before, and is gone.
 
 #![allow(unsafe_code)]
 
-use crate::sync::{Arc, AtomicPtr, AtomicUsize, Ordering, dekker_fence, thread_number};
+use crate::label::Key;
+use crate::sync::{Arc, AtomicPtr, AtomicUsize, OWN_NUMBERS, Ordering, Padded, dekker_fence};
+use std::ops::Deref;
 use std::ptr;
 
 /// What a table holds: anything that knows its hash and its key.
 pub(crate) trait Entry {
     fn hash(&self) -> u64;
-    fn is(&self, key: &[&str]) -> bool;
+    fn is(&self, key: &Key<'_>) -> bool;
 }
 
 /// How many look-ups are under way, in stripes so that threads do not meet on
 /// a cache line. One for all families of a registry.
 pub(crate) struct Readers {
-    stripes: Box<[Stripe]>,
+    /// One for each number that a thread may have to itself, then those that
+    /// the others share.
+    stripes: [Padded<AtomicUsize>; STRIPES],
 }
 
-/// 64 bytes: a cache line of its own.
-#[repr(align(64))]
-struct Stripe(AtomicUsize);
+// Loom, which takes them in all orders, gets the fewest.
+const OWN: usize = if cfg!(loom) { 1 } else { OWN_NUMBERS };
+const SHARED: usize = if cfg!(loom) { 1 } else { 8 };
+const STRIPES: usize = OWN + SHARED;
 
 impl Readers {
-    /// `stripes` is rounded up to a power of two, at most 64 (the bits of a
-    /// [`Grace`]).
-    pub(crate) fn new(stripes: usize) -> Self {
-        let stripes = stripes.next_power_of_two().min(64);
+    pub(crate) fn new() -> Self {
         Self {
-            stripes: (0..stripes).map(|_| Stripe(AtomicUsize::new(0))).collect(),
+            stripes: std::array::from_fn(|_| Padded(AtomicUsize::new(0))),
         }
     }
 
-    /// Runs `look` while entries that it can reach are kept from being freed.
+    /// Keeps the entries that can be reached from now on from being freed, until
+    /// the reader is dropped. `thread` is the [number](crate::sync::thread_number)
+    /// of this thread.
     #[inline]
-    fn during<R>(&self, look: impl FnOnce() -> R) -> R {
-        struct Leave<'a>(&'a AtomicUsize);
-        impl Drop for Leave<'_> {
-            fn drop(&mut self) {
-                // Release: pairs with the Acquire in `Grace::is_over`; all that
-                // was read through the table happens before the free.
-                self.0.fetch_sub(1, Ordering::Release);
-            }
-        }
-        let stripe = &self.stripes[thread_number() & (self.stripes.len() - 1)].0;
-        // SeqCst, and the fence: one half of a Dekker pair with `Grace`. Either
-        // the writer that unlinks sees this reader, or this reader sees the
-        // entry unlinked.
+    pub(crate) fn enter(&self, thread: usize) -> Reader<'_> {
+        let own = thread < OWN;
+        let stripe = match own {
+            true => thread,
+            false => OWN + thread % SHARED,
+        };
+        let stripe = &self.stripes[stripe].0;
+        // SeqCst: the store of the reader's half of a Dekker pair with `Grace`.
+        // Either the writer that unlinked an entry sees this reader, or this
+        // reader, whose loads from the table are SeqCst too, sees it unlinked.
         stripe.fetch_add(1, Ordering::SeqCst);
         dekker_fence();
-        let _leave = Leave(stripe);
-        look()
+        Reader { stripe, own }
     }
 
     /// A grace period that begins now, after what was unlinked so far.
     fn grace(&self) -> Grace {
-        // The other half of the pair in `during`: the unlinking stores come
-        // before the loads in `Grace::is_over`.
+        // SeqCst: the writer's half of the pair in `enter`. The unlinking stores
+        // come before it, the loads in `Grace::is_over` behind.
         crate::sync::fence(Ordering::SeqCst);
         Grace {
-            not_seen_empty: u64::MAX >> (64 - self.stripes.len()),
+            not_seen_empty: ALL,
         }
     }
 }
 
-/// The stripes that have not been seen empty since a grace period began.
-struct Grace {
-    not_seen_empty: u64,
+/// A look-up that is under way.
+pub(crate) struct Reader<'a> {
+    stripe: &'a AtomicUsize,
+    /// Whether no other thread writes to the stripe.
+    own: bool,
 }
+
+impl Drop for Reader<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        // Release, both: pairs with the SeqCst load in `Grace::is_over`; all
+        // that was read through the table happens before the free.
+        if self.own {
+            // Relaxed: only this thread writes to it, or did so before it gave
+            // its number back. A look-up within this one has left again.
+            let under_way = self.stripe.load(Ordering::Relaxed);
+            self.stripe.store(under_way - 1, Ordering::Release);
+        } else {
+            self.stripe.fetch_sub(1, Ordering::Release);
+        }
+    }
+}
+
+/// A bit for each stripe that has not been seen empty since a grace period
+/// began.
+struct Grace {
+    not_seen_empty: u128,
+}
+
+const ALL: u128 = u128::MAX >> (u128::BITS as usize - STRIPES);
 
 impl Grace {
     fn is_over(&mut self, readers: &Readers) -> bool {
@@ -82,7 +108,7 @@ impl Grace {
             let bit = 1 << index;
             // SeqCst: the load of the Dekker pair; it also acquires what the
             // readers that left have released.
-            if self.not_seen_empty & bit != 0 && stripe.0.load(Ordering::SeqCst) == 0 {
+            if self.not_seen_empty & bit != 0 && stripe.load(Ordering::SeqCst) == 0 {
                 self.not_seen_empty &= !bit;
             }
         }
@@ -164,41 +190,40 @@ impl<T: Entry> Table<T> {
     }
 
     /// The entry of `key`, if there is one. Takes no lock, allocates nothing.
+    ///
+    /// `_reader` must be of the [`Readers`] that `reclaim` is given.
     #[inline]
-    pub(crate) fn find(&self, readers: &Readers, hash: u64, key: &[&str]) -> Option<Arc<T>> {
-        readers.during(|| {
-            // Acquire: pairs with the Release in `rebuild`; the slots are seen
-            // as they were filled.
-            let slots = self.slots.load(Ordering::Acquire);
-            // SAFETY: `slots` came from `Box::into_raw` and is freed only after
-            // a grace period, which this reader holds open, or by `drop`, which
-            // has `&mut self`.
-            let slots = unsafe { &*slots };
-            for slot in slots.probe(hash) {
-                // Acquire: pairs with the Release in `insert`; the entry is
-                // seen as it was made.
-                let entry = slot.load(Ordering::Acquire);
-                if entry.is_null() {
-                    return None;
-                }
-                if entry == tombstone() {
-                    continue;
-                }
-                // SAFETY: a pointer in a slot came from `Arc::into_raw`; the
-                // count that the table owns is dropped only after a grace
-                // period, which this reader holds open.
-                let found = unsafe { &*entry };
-                if found.hash() == hash && found.is(key) {
-                    // SAFETY: as above; the table's own count keeps the entry
-                    // alive until the new count is taken.
-                    return Some(unsafe {
-                        Arc::increment_strong_count(entry);
-                        Arc::from_raw(entry)
-                    });
-                }
+    pub(crate) fn find<'r>(
+        &'r self,
+        _reader: &'r Reader<'_>,
+        key: &Key<'_>,
+    ) -> Option<Found<'r, T>> {
+        // SeqCst: see `Readers::enter`. It also pairs with the Release in
+        // `rebuild`: the slots are seen as they were filled.
+        let slots = self.slots.load(Ordering::SeqCst);
+        // SAFETY: `slots` came from `Box::into_raw` and is freed only after a
+        // grace period, which the reader holds open, or by `drop`, which has
+        // `&mut self`.
+        let slots = unsafe { &*slots };
+        for slot in slots.probe(key.hash) {
+            // SeqCst: see `Readers::enter`. It also pairs with the Release in
+            // `insert`: the entry is seen as it was made.
+            let pointer = slot.load(Ordering::SeqCst);
+            if pointer.is_null() {
+                return None;
             }
-            None
-        })
+            if pointer == tombstone() {
+                continue;
+            }
+            // SAFETY: a pointer in a slot came from `Arc::into_raw`; the count
+            // that the table owns is dropped only after a grace period, which
+            // the reader holds open.
+            let entry = unsafe { &*pointer };
+            if entry.is(key) {
+                return Some(Found { entry, pointer });
+            }
+        }
+        None
     }
 
     /// Links `entry`, whose key must not be in the table.
@@ -293,6 +318,36 @@ impl<T: Entry> Table<T> {
             }
             upkeep.closed.clear();
         }
+    }
+}
+
+/// An entry, for as long as its reader is there.
+pub(crate) struct Found<'r, T> {
+    entry: &'r T,
+    /// To the same, as it came from its `Arc`.
+    pointer: *const T,
+}
+
+impl<T> Found<'_, T> {
+    /// The entry, to be kept.
+    #[inline]
+    pub(crate) fn keep(self) -> Arc<T> {
+        // SAFETY: the pointer came from `Arc::into_raw`, and the table's own
+        // count keeps the entry alive while the reader is there: longer than
+        // until the new count is taken.
+        unsafe {
+            Arc::increment_strong_count(self.pointer);
+            Arc::from_raw(self.pointer)
+        }
+    }
+}
+
+impl<T> Deref for Found<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        self.entry
     }
 }
 

@@ -97,10 +97,9 @@ impl fmt::Debug for Registry {
 impl Registry {
     /// A registry with no families.
     pub fn new() -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let shared = Shared {
             generation: AtomicU64::new(0),
-            readers: Readers::new(cores * 2),
+            readers: Readers::new(),
         };
         Self {
             core: Arc::new(Core {

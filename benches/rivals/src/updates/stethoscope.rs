@@ -47,8 +47,9 @@ where
     fn look_up(&self) -> Option<Box<dyn Worker + '_>> {
         worker(|number| {
             let [method, code] = &self.keys[number % KEYS];
-            let series = self.looked_up.with([&**method, &**code]);
-            series.expect("as many values as labels").inc();
+            self.looked_up
+                .update([&**method, &**code], |counter| counter.inc())
+                .expect("as many values as labels");
         })
     }
 
