@@ -7,41 +7,89 @@ import threading
 import time
 from collections.abc import Callable
 
-from sides import Figure, Scraper, Side
+from sides import CAP, DEFAULT_CAP, OURS, THEIRS, Figure, Scraper, Side, capped
 from tasks import hold_gil
 from test_blocked import block_loop
 
-PREFIXES = 5_000
-SCRAPES = 100
+SCRAPES = {OURS: 100, THEIRS: 20}
 #: How long a process stands still, and the pause between two scrapes of it.
 SECONDS = 4.0
 PAUSE = 0.01
 
 
-def measure(sides: list[Side]) -> list[Figure]:
-    return [idle(sides), *standing_still(sides)]
+def measure(sides: list[Side], prefixes: int) -> list[Figure]:
+    return [
+        *idle(sides, prefixes),
+        *with_the_default_cap(prefixes),
+        *standing_still(sides),
+        *after_a_leap(sides, prefixes),
+    ]
 
 
-def idle(sides: list[Side]) -> Figure:
-    figure = Figure(f"scrape latency, idle, {PREFIXES:,} prefixes", "ms", 5)
-    scrapers = {}
+def idle(sides: list[Side], prefixes: int) -> list[Figure]:
+    latency = Figure(f"scrape latency, idle, {prefixes:,} prefixes", "ms", 5)
+    processor = Figure("  processor time of the scheduler for it", "ms")
+    age = Figure("  age of its values when the page is made", "ms", 20)
+    sizes = []
     for side in sides:
-        side.grow(PREFIXES)
-        scrapers[side.name] = Scraper(side.scheduler)
-        scrapers[side.name]()
-    for _ in range(SCRAPES):
-        for name, scrape in scrapers.items():
-            # Not in step with what the loops do by themselves.
+        scrape = Scraper(side.scheduler)
+        scrape()
+        client = side.cluster.client
+        before = client.run_on_scheduler(time.process_time)
+        for _ in range(SCRAPES[side.name]):
+            # Not in step with what the loop does by itself.
             time.sleep(0.013)
             start, end = scrape()
-            figure.measured.setdefault(name, []).append((end - start) * 1e3)
-    sizes = ", ".join(f"{name} {s.bytes / 1e6:.1f} MB" for name, s in scrapers.items())
-    figure.question += f" ({sizes})"
-    return figure
+            latency.measured.setdefault(side.name, []).append((end - start) * 1e3)
+            if side.name == OURS:
+                seconds = scrape.value("stethoscope_sample_age_seconds")
+                age.measured.setdefault(side.name, []).append(seconds * 1e3)
+        spent = client.run_on_scheduler(time.process_time) - before
+        processor.measured[side.name] = [spent / SCRAPES[side.name] * 1e3]
+        sizes.append(f"{side.name} {scrape.bytes / 1e6:.1f} MB")
+    latency.question += f" ({', '.join(sizes)})"
+    return [latency, processor, age]
+
+
+def with_the_default_cap(prefixes: int) -> list[Figure]:
+    """As it comes."""
+    with capped() as side:
+        side.cluster.client.run_on_scheduler(meet, prefixes)
+        # Not the one that meets them first.
+        Scraper(side.scheduler)()
+        time.sleep(1)
+        latency, processor, _ = idle([side], prefixes)
+    cap = f"prefixes, cap at {DEFAULT_CAP:,}"
+    latency.question = latency.question.replace("prefixes", cap, 1)
+    return [latency, processor]
+
+
+def after_a_leap(sides: list[Side], prefixes: int) -> list[Figure]:
+    """Of the scrape that comes when as many prefixes again are suddenly known."""
+    figure = Figure(f"the first scrape after {CAP - prefixes:,} more prefixes at once", "ms")
+    for side in sides:
+        scrape = Scraper(side.scheduler)
+        scrape()
+        side.cluster.client.run_on_scheduler(meet, CAP - prefixes)
+        start, end = scrape()
+        figure.measured[side.name] = [(end - start) * 1e3]
+    return [figure]
+
+
+def meet(number: int, dask_scheduler=None) -> None:
+    from distributed.scheduler import TaskPrefix
+
+    for new in range(number):
+        prefix = TaskPrefix(f"leap{new}")
+        for state in ("released", "waiting", "processing", "memory", "forgotten"):
+            prefix.state_counts[state] += 1
+        dask_scheduler.task_prefixes[prefix.name] = prefix
 
 
 def standing_still(sides: list[Side]) -> list[Figure]:
-    gil = Figure(f"scrape latency of a worker, GIL held for {SECONDS:.0f} s", "ms", 1)
+    gil = Figure(
+        f"scrape latency of a worker, GIL held for {SECONDS:.0f} s", "ms", 1, worst_goal=30
+    )
     worker = Figure("scrape latency of a worker, event loop blocked", "ms", 1)
     scheduler = Figure("scrape latency of a scheduler, event loop blocked", "ms", 1)
     for side in sides:

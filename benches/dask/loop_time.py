@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from sides import OURS, Figure, Scraper, Side
 
-PREFIXES = 10
 
-
-def measure(sides: list[Side]) -> list[Figure]:
+def measure(sides: list[Side], prefixes: int) -> list[Figure]:
     worker = Figure("loop time of a scrape of a worker", "ms", 0.02)
-    scheduler = Figure(f"loop time of a scrape of a scheduler, {PREFIXES} prefixes", "ms", 0.05)
+    scheduler = Figure(f"loop time of a scrape of a scheduler, {prefixes} prefixes", "ms", 0.05)
     for side in sides:
-        side.grow(PREFIXES)
         function = samples if side.name == OURS else handled
         address, url = side.worker()
         Scraper(url)()

@@ -16,7 +16,8 @@ def svg(figures: list[Figure]) -> str:
     """Bars on a logarithmic axis, a tick at each goal."""
     figures = [figure for figure in figures if figure.unit == "ms" and figure.question[0] != " "]
     values = [figure.median(side) for figure in figures for side in _COLORS]
-    values = [value for value in values if value] + [figure.goal for figure in figures]
+    values += [figure.goal for figure in figures]
+    values = [value for value in values if value]
     low = 10 ** math.floor(math.log10(min(values)))
     high = 10 ** math.ceil(math.log10(max(values)))
 
@@ -58,10 +59,11 @@ def svg(figures: list[Figure]) -> str:
                 f"height='{_BAR - 1}' fill='{color}'/>"
                 f"<text x='{x(value) + 4:.1f}' y='{top + _BAR - 2}' {_FONT}>{value:.3g}</text>"
             )
-        goal = x(figure.goal)
-        parts.append(
-            f"<line x1='{goal:.1f}' x2='{goal:.1f}' y1='{y - 2}' y2='{y + 2 * _BAR}' "
-            "stroke='#d0342c' stroke-width='2'/>"
-        )
+        if figure.goal is not None:
+            goal = x(figure.goal)
+            parts.append(
+                f"<line x1='{goal:.1f}' x2='{goal:.1f}' y1='{y - 2}' y2='{y + 2 * _BAR}' "
+                "stroke='#d0342c' stroke-width='2'/>"
+            )
         y += 2 * _BAR + _GAP
     return "\n".join([*parts, "</svg>", ""])

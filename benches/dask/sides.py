@@ -23,14 +23,18 @@ TESTS = HERE.parents[1] / "tests" / "dask"
 sys.path.insert(0, str(TESTS))
 
 from harness import Cluster  # noqa: E402
+from stethoscope.dask.settings import Settings  # noqa: E402
 from tasks import nap  # noqa: E402
 
 OURS = "stethoscope"
 THEIRS = "Dask's own"
 
+#: As many series as Dask's handler shows, which has no such cap.
+CAP = 10_000
+DEFAULT_CAP = Settings().max_task_prefixes
+
 _ENVIRONMENTS = {
-    # As many series as Dask's handler shows: without a cap on prefixes.
-    OURS: {"DASK_DISTRIBUTED__STETHOSCOPE__MAX_TASK_PREFIXES": "1000000"},
+    OURS: {"DASK_DISTRIBUTED__STETHOSCOPE__MAX_TASK_PREFIXES": str(CAP)},
     THEIRS: {"DASK_DISTRIBUTED__STETHOSCOPE__ENABLED": "false"},
 }
 
@@ -42,6 +46,8 @@ class Side:
     name: str
     cluster: Cluster
     prefixes: int = 0
+    #: Prefixes that have series.
+    cap: int = CAP
     _kept: list = field(default_factory=list)
 
     @property
@@ -58,28 +64,54 @@ class Side:
         client = self.cluster.client
         while self.prefixes < prefixes:
             some = range(self.prefixes, min(prefixes, self.prefixes + 500))
-            keys = [f"prefix{number}-{task}" for number in some for task in range(3)]
+            keys = [f"prefix{number}-{task}" for number in some for task in range(2)]
             futures = client.map(nap, [0] * len(keys), key=keys)
             client.gather(futures)
-            # Some are done and gone, some stay.
-            self._kept += futures[::3]
+            # One of each is done and gone, one stays.
+            self._kept += futures[::2]
             self.prefixes = some.stop
+            self._check()
+
+    def _check(self) -> None:
+        """The page has them all, unless they are beyond a cap."""
+        scrape = Scraper(self.scheduler)
+        # The first may be answered before the loop has taken thousands.
+        for _ in range(20):
+            scrape()
+            shown = scrape.page().count(b"\ndask_scheduler_tasks_compute_seconds_total{")
+            if shown >= min(self.prefixes, self.cap):
+                return
+        raise AssertionError(f"{self.name}: {shown} of {self.prefixes} prefixes are on the page")
 
 
 @contextmanager
 def both() -> Iterator[list[Side]]:
     """Ours and theirs."""
     with ExitStack() as stack:
-        sides = []
-        for name, environment in _ENVIRONMENTS.items():
-            directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            # What is run on a scheduler is imported there.
-            paths = os.pathsep.join([str(TESTS), str(HERE)])
-            cluster = stack.enter_context(Cluster(directory, {"PYTHONPATH": paths, **environment}))
-            cluster.start_scheduler()
-            cluster.start_workers(2)
-            sides.append(Side(name, cluster))
-        yield sides
+        yield [
+            Side(name, stack.enter_context(_cluster(environment)))
+            for name, environment in _ENVIRONMENTS.items()
+        ]
+
+
+@contextmanager
+def capped() -> Iterator[Side]:
+    """Ours as it comes, with the cap on prefixes that it has by default."""
+    with _cluster({}) as cluster:
+        yield Side(OURS, cluster, cap=DEFAULT_CAP)
+
+
+@contextmanager
+def _cluster(environment: dict[str, str]) -> Iterator[Cluster]:
+    # What is run on a scheduler is imported there.
+    paths = os.pathsep.join([str(TESTS), str(HERE)])
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        Cluster(Path(directory), {"PYTHONPATH": paths, **environment}) as cluster,
+    ):
+        cluster.start_scheduler()
+        cluster.start_workers(2)
+        yield cluster
 
 
 class Scraper:
@@ -106,6 +138,15 @@ class Scraper:
         assert self._buffer.startswith(b"# HELP ")
         return start, end
 
+    def page(self) -> bytes:
+        """What was read last."""
+        return bytes(memoryview(self._buffer)[: self.bytes])
+
+    def value(self, series: str) -> float:
+        """A value on it."""
+        start = self._buffer.index(f"\n{series} ".encode(), 0, self.bytes) + len(series) + 2
+        return float(self._buffer[start : self._buffer.index(b"\n", start)])
+
 
 @dataclass
 class Figure:
@@ -113,8 +154,11 @@ class Figure:
 
     question: str
     unit: str
-    goal: float
+    #: None for what is there to be compared with.
+    goal: float | None = None
     at_least: bool = False
+    #: What the worst of them should be at most, where that was said.
+    worst_goal: float | None = None
     measured: dict[str, list[float]] = field(default_factory=dict)
 
     def median(self, side: str) -> float | None:
@@ -124,3 +168,12 @@ class Figure:
     def worst(self, side: str) -> float | None:
         values = self.measured.get(side)
         return (min if self.at_least else max)(values) if values else None
+
+    def reached(self, side: str) -> bool:
+        """Whether it is as it should be."""
+        median, worst = self.median(side), self.worst(side)
+        if self.goal is None:
+            return True
+        if self.at_least:
+            return median >= self.goal
+        return median <= self.goal and (self.worst_goal is None or worst <= self.worst_goal)

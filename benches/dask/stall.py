@@ -12,28 +12,21 @@ import time
 import monitor
 from sides import Figure, Scraper, Side
 
-PREFIXES = [10, 1_000, 5_000]
-SCRAPES = 30
+SCRAPES = 20
 PAUSE = 0.1
 
 
-def measure(sides: list[Side]) -> list[Figure]:
-    figures = []
-    for prefixes in PREFIXES:
-        name = f"stall of the loop by one scrape, {prefixes:,} prefixes"
-        wall = Figure(name, "ms", 1)
-        cpu = Figure("  CPU time of the longest turn", "ms", 1)
-        without = Figure("  the same without a scrape", "ms", 1)
-        for side in sides:
-            side.grow(prefixes)
-        time.sleep(2)
-        for side in sides:
-            turns = of_scrapes(side)
-            wall.measured[side.name] = [wall for wall, _, _ in turns]
-            cpu.measured[side.name] = [cpu for _, cpu, _ in turns]
-            without.measured[side.name] = [without for _, _, without in turns]
-        figures += [wall, cpu, without]
-    return figures
+def measure(sides: list[Side], prefixes: int) -> list[Figure]:
+    wall = Figure(f"stall of the loop by one scrape, {prefixes:,} prefixes", "ms", 1)
+    cpu = Figure("  CPU time of the longest turn", "ms", 1)
+    without = Figure("  the longest turn without a scrape", "ms")
+    time.sleep(2)
+    for side in sides:
+        turns = of_scrapes(side)
+        wall.measured[side.name] = [wall for wall, _, _ in turns]
+        cpu.measured[side.name] = [cpu for _, cpu, _ in turns]
+        without.measured[side.name] = [without for _, _, without in turns]
+    return [wall, cpu, without]
 
 
 def of_scrapes(side: Side) -> list[tuple[float, float, float]]:
