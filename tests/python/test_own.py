@@ -122,8 +122,10 @@ def test_labels_must_fit(registry: Registry) -> None:
     with pytest.raises(ValueError, match="has no labels"):
         registry.gauge("plain").labels("a")
     # A string is a sequence of strings, which nobody means.
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match=r'labels are a list of names, such as \["table"\], not'):
         registry.gauge("depth", "", "table")
+    with pytest.raises(TypeError, match="help is a string, and labels come after it"):
+        registry.gauge("depth", ["table"])
 
 
 def test_the_same_name_is_the_same_metric(registry: Registry) -> None:

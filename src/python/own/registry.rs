@@ -8,7 +8,7 @@ use crate::cell::{Buckets, QuantileOptions, Window};
 use crate::dask::{Role, catalogue};
 use crate::family::Metric;
 use crate::python::convert::{Renderer, duration, value_error};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use std::any::Any;
@@ -125,36 +125,36 @@ impl Registry {
         }
     }
 
-    #[pyo3(signature = (name, help = "", labels = Vec::new(), *, max_series = None))]
+    #[pyo3(signature = (name, help = String::new(), labels = Vec::new(), *, max_series = None))]
     fn counter(
         &self,
         name: &str,
-        help: &str,
-        labels: Vec<String>,
+        #[pyo3(from_py_with = help_text)] help: String,
+        #[pyo3(from_py_with = label_names)] labels: Vec<String>,
         max_series: Option<usize>,
     ) -> PyResult<Counter> {
         let spec = spec(Kind::Counter, name, help, labels, max_series);
         Ok(Counter(self.store.family(spec, ())?))
     }
 
-    #[pyo3(signature = (name, help = "", labels = Vec::new(), *, max_series = None))]
+    #[pyo3(signature = (name, help = String::new(), labels = Vec::new(), *, max_series = None))]
     fn gauge(
         &self,
         name: &str,
-        help: &str,
-        labels: Vec<String>,
+        #[pyo3(from_py_with = help_text)] help: String,
+        #[pyo3(from_py_with = label_names)] labels: Vec<String>,
         max_series: Option<usize>,
     ) -> PyResult<Gauge> {
         let spec = spec(Kind::Gauge, name, help, labels, max_series);
         Ok(Gauge(self.store.family(spec, ())?))
     }
 
-    #[pyo3(signature = (name, help = "", labels = Vec::new(), *, buckets = None, max_series = None))]
+    #[pyo3(signature = (name, help = String::new(), labels = Vec::new(), *, buckets = None, max_series = None))]
     fn histogram(
         &self,
         name: &str,
-        help: &str,
-        labels: Vec<String>,
+        #[pyo3(from_py_with = help_text)] help: String,
+        #[pyo3(from_py_with = label_names)] labels: Vec<String>,
         buckets: Option<Vec<f64>>,
         max_series: Option<usize>,
     ) -> PyResult<Histogram> {
@@ -171,13 +171,13 @@ impl Registry {
     }
 
     #[pyo3(signature = (
-        name, help = "", labels = Vec::new(), *, quantiles = None, window = None, max_series = None
+        name, help = String::new(), labels = Vec::new(), *, quantiles = None, window = None, max_series = None
     ))]
     fn summary(
         &self,
         name: &str,
-        help: &str,
-        labels: Vec<String>,
+        #[pyo3(from_py_with = help_text)] help: String,
+        #[pyo3(from_py_with = label_names)] labels: Vec<String>,
         quantiles: Option<Vec<f64>>,
         window: Option<f64>,
         max_series: Option<usize>,
@@ -209,17 +209,34 @@ impl Registry {
     }
 }
 
+/// The labels of a metric. A string is a sequence of strings too, which nobody
+/// means.
+fn label_names(given: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
+    given.extract().map_err(|_| {
+        let error = format!("labels are a list of names, such as [\"table\"], not {given:?}");
+        PyTypeError::new_err(error)
+    })
+}
+
+/// The help of a metric.
+fn help_text(given: &Bound<'_, PyAny>) -> PyResult<String> {
+    given.extract().map_err(|_| {
+        let error = format!("help is a string, and labels come after it: not {given:?}");
+        PyTypeError::new_err(error)
+    })
+}
+
 fn spec(
     kind: Kind,
     name: &str,
-    help: &str,
+    help: String,
     labels: Vec<String>,
     max_series: Option<usize>,
 ) -> Spec {
     Spec {
         kind,
         name: name.to_owned(),
-        help: help.to_owned(),
+        help,
         labels,
         max_series,
     }
