@@ -34,8 +34,11 @@ DIGESTS = {
     },
 }
 
-#: Of the loop's time, what samples may take that nobody has asked for.
+#: Of the loop's time, what samples may take that nobody has asked for; and the
+#: longest that they are put off for it, in seconds: the sample that meets
+#: thousands of prefixes for the first time is dear, and the next is not.
 BACKGROUND_SHARE = 0.0005
+LONGEST_PAUSE = 30.0
 
 #: Where a server keeps its attachment.
 _ATTRIBUTE = "_stethoscope"
@@ -176,7 +179,8 @@ class Attachment:
                 again()
 
         def again() -> None:
-            pause = max(interval, self._sampler.seconds / BACKGROUND_SHARE)
+            dear = min(self._sampler.seconds / BACKGROUND_SHARE, LONGEST_PAUSE)
+            pause = max(interval, dear)
             self._timer = loop.call_later(pause, turn)
 
         again()
