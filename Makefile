@@ -1,5 +1,5 @@
 # Two commands for a stranger: `make run` and `make test`. The rest is for us.
-.PHONY: run test test-rust loom test-python test-oldest watch soak lint fuzz bench bench-dask bench-python
+.PHONY: run test test-rust loom test-python test-versions watch soak lint fuzz bench bench-dask bench-python
 SHELL := /bin/bash
 
 CARGO ?= cargo
@@ -8,16 +8,20 @@ PYTHON ?= python3
 PORT ?= 8787
 SCHEDULER_PORT ?= 8786
 
-# Python environments live below target/, one for the newest Dask, one for the oldest tested.
+# Python environments live below target/, one for the newest Dask, one for each older that is tested.
 VENV := target/venv
-OLDEST := target/venv-oldest
+OLDER := 2023.9.3 2024.8.0 2025.7.0
+# `make test` leaves out what lies between two that it has.
+OLDER_IN_TEST := 2023.9.3 2024.8.0
+.PHONY: $(OLDER:%=test-with-%)
 
-# $(call environment,DIRECTORY,GROUPS): a virtual environment with what pyproject.toml lists in GROUPS.
+# $(call environment,DIRECTORY,GROUP,PACKAGES): a virtual environment with what pyproject.toml lists in
+# GROUP, and with PACKAGES.
 define environment
 @$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 10) else "Python 3.10 or newer is needed: make PYTHON=python3.12 ...")'
 $(PYTHON) -m venv --clear $(1)
 $(1)/bin/python -m pip install --quiet --upgrade pip
-$(1)/bin/python -m pip install --quiet $(foreach group,$(2),--group $(group))
+$(1)/bin/python -m pip install --quiet --group $(2) $(3)
 touch $@
 endef
 
@@ -31,14 +35,17 @@ endef
 $(VENV)/ready: pyproject.toml
 	$(call environment,$(VENV),test)
 
-$(OLDEST)/ready: pyproject.toml
-	$(call environment,$(OLDEST),oldest)
+$(OLDER:%=$(VENV)-%/ready): $(VENV)-%/ready: pyproject.toml
+	$(call environment,$(VENV)-$*,older,dask==$* distributed==$*)
 
 run: $(VENV)/ready
 	$(call install,$(VENV))
 	@exec $(VENV)/bin/python tests/dask/demo.py --port $(PORT) --scheduler-port $(SCHEDULER_PORT)
 
-test: test-rust loom test-python test-oldest
+test: test-rust loom test-python $(OLDER_IN_TEST:%=test-with-%)
+
+# The tests of clusters on every Dask that is supported: the newest and all older ones.
+test-versions: test-python $(OLDER:%=test-with-%)
 
 test-rust:
 	$(CARGO) test --features gzip,cli
@@ -51,9 +58,9 @@ test-python: $(VENV)/ready watch
 	$(call install,$(VENV))
 	$(VENV)/bin/python -m pytest
 
-test-oldest: $(VENV)/ready $(OLDEST)/ready watch
-	$(call install,$(OLDEST))
-	$(OLDEST)/bin/python -m pytest -m "not newest"
+$(OLDER:%=test-with-%): test-with-%: $(VENV)-%/ready $(VENV)/ready watch
+	$(call install,$(VENV)-$*)
+	$(VENV)-$*/bin/python -m pytest -m "not newest" tests/dask tests/python/test_package.py
 
 # The scrapers that the soak is watched with.
 watch:
