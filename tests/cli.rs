@@ -221,3 +221,66 @@ fn a_long_page_is_read_in_pieces() {
         stderr(&output)
     );
 }
+
+/// The most memory that a process has had so far, in bytes.
+#[cfg(target_os = "linux")]
+fn peak(process: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok());
+    kib.expect("a number of KiB") << 10
+}
+
+/// Feeds megabytes of page to a check of standard input, and says how much more
+/// memory the last of them took than the first.
+#[cfg(target_os = "linux")]
+fn growth(arguments: &[&str], megabytes: usize) -> usize {
+    let mut tool = Command::new(env!("CARGO_BIN_EXE_stethoscope"))
+        .args(["check", "--format", "openmetrics", "-"])
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the tool starts");
+    let mut input = tool.stdin.take().expect("a pipe");
+    let mut family = String::new();
+    let mut fed = 0;
+    let mut first = None;
+    for number in 0.. {
+        family.clear();
+        family += &format!("# TYPE f{number} histogram\n");
+        for series in 0..200 {
+            let labels = format!("series=\"{series}\",text=\"as \\\"much\\\" as that\"");
+            for (bound, count) in [("0.1", 0), ("2.5", series), ("+Inf", series + 1)] {
+                family += &format!("f{number}_bucket{{{labels},le=\"{bound}\"}} {count}\n");
+            }
+            family += &format!("f{number}_count{{{labels}}} {}\n", series + 1);
+            family += &format!("f{number}_sum{{{labels}}} 0.5\n");
+        }
+        input
+            .write_all(family.as_bytes())
+            .expect("it goes on reading");
+        fed += family.len();
+        if fed > 1 << 20 && first.is_none() {
+            first = Some(peak(tool.id()));
+        }
+        if fed > megabytes << 20 {
+            break;
+        }
+    }
+    let last = peak(tool.id());
+    input.write_all(b"# EOF\n").expect("it goes on reading");
+    drop(input);
+    assert!(tool.wait().expect("the tool ends").success());
+    last - first.expect("more than a megabyte was fed")
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn memory_does_not_grow_with_the_page() {
+    for arguments in [&[][..], &["--lint"], &["--json"], &["--lenient"]] {
+        let more = growth(arguments, 6);
+        assert!(more < 2 << 20, "{arguments:?}: {more} bytes more");
+    }
+}

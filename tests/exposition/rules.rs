@@ -108,6 +108,13 @@ fn no_two_families_claim_a_name() {
 }
 
 #[test]
+fn families_whose_names_differ_little_are_not_one() {
+    let names = (0..1200).map(|number| format!("f{number}"));
+    let page: String = names.map(|name| format!("{name} 1\n")).collect();
+    both(&page, None);
+}
+
+#[test]
 fn a_sample_ends_as_its_type_does() {
     page("# TYPE a counter\na 1\n", YES, Some(UnexpectedSample));
     openmetrics("# TYPE a counter\na_total 1\na_created 2\n", YES);

@@ -60,17 +60,30 @@ fn main() {
     println!("{UNFAIR}");
     let page = pages::of_3500_lines(Format::Text);
     let page = String::from_utf8(page).expect("a page is UTF-8");
-    compare("3,500 samples", &page, 3_500, 60);
+    compare(
+        "3,500 samples",
+        &page,
+        3_500,
+        Effort {
+            rounds: 60,
+            runs: 4,
+        },
+    );
     for (name, page) in [
         ("a Dask scheduler", pages::DASK_SCHEDULER),
         ("a Dask worker", pages::DASK_WORKER),
     ] {
         let samples = page.lines().filter(|line| !line.starts_with('#')).count();
-        compare(name, page, samples, 300);
+        // Enough runs for the branches to be known again, of everyone.
+        let effort = Effort {
+            rounds: 100,
+            runs: 20,
+        };
+        compare(name, page, samples, effort);
     }
 }
 
-fn compare(name: &str, page: &str, samples: usize, rounds: usize) {
+fn compare(name: &str, page: &str, samples: usize, effort: Effort) {
     let expected = strict(page);
     assert_eq!(expected.numbers, samples);
     let mut allocations = Vec::new();
@@ -91,7 +104,7 @@ fn compare(name: &str, page: &str, samples: usize, rounds: usize) {
             }),
         })
         .collect();
-    let times: Vec<Vec<f64>> = round_robin(&mut turns, Effort { rounds, runs: 4 })
+    let times: Vec<Vec<f64>> = round_robin(&mut turns, effort)
         .into_iter()
         .map(|times| times.warm)
         .collect();

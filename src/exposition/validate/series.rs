@@ -68,7 +68,9 @@ impl Fingerprinter {
     #[inline]
     fn of_bytes(&self, bytes: &[u8]) -> u64 {
         let [first, second, third] = self.keys;
-        let mut state = third ^ bytes.len() as u64;
+        // Keyed, or a byte of the text could make up for the length: it did, in
+        // `f1` and `f10`.
+        let mut state = third ^ second.wrapping_mul(bytes.len() as u64);
         let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
         let mut rest = bytes;
         while let (Some((low, high)), true) = (rest.split_first_chunk(), rest.len() > 16) {
@@ -246,6 +248,33 @@ mod tests {
         }
         for labels in all {
             assert!(!seen.insert(fingerprint(&mut by, labels, "")), "{labels}");
+        }
+    }
+
+    #[test]
+    fn no_two_short_texts_have_one_fingerprint() {
+        let by = Fingerprinter::new();
+        let mut seen = Fingerprints::default();
+        let letters = "0123456789abcdefghijkop".chars();
+        let mut shorter = vec![String::new()];
+        for _ in 0..4 {
+            let mut texts = Vec::new();
+            for text in &shorter {
+                for letter in letters.clone() {
+                    let longer = format!("{text}{letter}");
+                    assert!(seen.insert(by.of_name(&longer)), "{longer}");
+                    texts.push(longer);
+                }
+            }
+            shorter = texts;
+        }
+        // Of one letter, where a longer text begins and ends as a shorter one
+        // does, and but for its last.
+        for len in 5..40 {
+            for last in letters.clone().filter(|&last| last != 'o') {
+                let text = format!("{}{last}", "o".repeat(len));
+                assert!(seen.insert(by.of_name(&text)), "{text}");
+            }
         }
     }
 
