@@ -638,6 +638,15 @@ fn a_parser_that_has_refused_a_line_can_be_looked_at() {
 }
 
 #[test]
+fn what_is_wrong_with_a_line_does_not_depend_on_what_follows_it() {
+    let line = b"a{b=\"c\"} 1 \xdf\n".as_slice();
+    let page = [line, b"# a line that is long enough to be read by blocks\n"].concat();
+    let errors = [line, &page].map(|page| parse(page, Text).find_map(Result::err).unwrap());
+    assert_eq!(errors[0].kind(), ErrorKind::BadTimestamp);
+    assert_eq!(errors[0], errors[1]);
+}
+
+#[test]
 fn a_line_has_a_longest_length() {
     let mut options = Options::strict(Text);
     options.max_line = 10;

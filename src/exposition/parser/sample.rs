@@ -194,7 +194,7 @@ impl Lexer {
                 _ => return fail(ErrorKind::ExpectedComma, at),
             }
         }
-        self.check_names(window, first)?;
+        self.check_names(window, first, at + 1)?;
         Ok(at + 1)
     }
 
@@ -231,9 +231,11 @@ impl Lexer {
         Ok(Piece::new(start, end, escaped))
     }
 
-    /// Whether the names of labels that were read are allowed and distinct.
-    fn check_names(&self, window: Window<'_>, first: usize) -> Result<()> {
-        let line = window.utf8(0, scan::line_end(window.0, 0))?;
+    /// Whether the names of labels that were read are allowed and distinct. What
+    /// stands behind them is not looked at: `plain` doesn't, and what is wrong
+    /// there is the same whichever way a sample went.
+    fn check_names(&self, window: Window<'_>, first: usize, end: usize) -> Result<()> {
+        let line = window.utf8(0, end)?;
         let mut labels = Labels::new(line, first as u32, &Places::UNKNOWN);
         let mut names = SmallVec::<[_; 8]>::new();
         while let Some((name, _)) = labels.search() {
