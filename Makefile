@@ -100,7 +100,7 @@ fuzz: target/tools/bin/cargo-fuzz
 
 # Every benchmark: ours, then those beside the rivals, which compile only here.
 bench:
-	$(CARGO) bench --features gzip
+	$(CARGO) bench --features gzip,cli
 	cd benches/rivals && $(CARGO) bench
 
 bench-dask: $(VENV)/ready
