@@ -7,7 +7,7 @@ use super::request::{METRICS_PATH, Method};
 use super::response::Refusal;
 use super::selection::Selection;
 use crate::Scraper;
-use crate::exposition::format::{parse_weight, prefers_html, split_unquoted};
+use crate::exposition::negotiation::{parse_weight, prefers_html, split_unquoted};
 use crate::exposition::{ContentType, Format};
 
 /// What there is to show.

@@ -6,6 +6,7 @@ mod exemplars;
 pub mod format;
 mod layout;
 pub mod name_scheme;
+pub(crate) mod negotiation;
 pub mod number;
 pub mod parser;
 pub mod rewrite;

@@ -1,0 +1,486 @@
+//! Which format a reader's `Accept` header asks for, and which one a
+//! `Content-Type` names.
+//!
+//! A header goes through [`ContentType::acceptable`] entry by entry: a media
+//! range is split from its parameters, weighed (`q`), and held against each
+//! format on offer. The most specific range decides a format's weight, the
+//! greatest weight wins, and of equals the more specific, then the one named
+//! first. Nothing is allocated.
+//!
+//! Where this differs from the negotiation of Go's client library, and why:
+//!
+//! - Protobuf and OpenMetrics 0.0.1 and 2.0 are not on offer. Who asks for
+//!   nothing else gets text 0.0.4; OpenMetrics without a version is 1.0.
+//! - A range that is all wildcard gets text 0.0.4, which everybody reads.
+//! - Text 0.0.4 has no quotes for names, so it is never `escaping=allow-utf-8`.
+//! - The most specific range weighs a format, as RFC 9110 has it; there the
+//!   first that fits does.
+
+use super::format::{ContentType, Escaping, Format};
+use std::cmp::Reverse;
+
+impl ContentType {
+    /// What to answer to an `Accept` header: the best of what it accepts, and
+    /// text 0.0.4, which every reader takes, where it names nothing we have.
+    ///
+    /// Several `Accept` headers are one, joined by commas.
+    ///
+    /// ```
+    /// use stethoscope::exposition::{ContentType, Escaping, Format};
+    /// let asked = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+    ///              text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+    /// let answer = ContentType::negotiate(asked);
+    /// assert_eq!(answer.format, Format::OpenMetrics);
+    /// assert_eq!(answer.escaping, Escaping::AllowUtf8);
+    /// assert_eq!(ContentType::negotiate("image/png").format, Format::Text);
+    /// ```
+    pub fn negotiate(accept: &str) -> Self {
+        Self::acceptable(accept).unwrap_or_default()
+    }
+
+    /// As [`negotiate`](Self::negotiate), but `None` where the header refuses
+    /// (`q=0`) every format there is: the one case for a `406`.
+    ///
+    /// ```
+    /// use stethoscope::exposition::ContentType;
+    /// assert_eq!(ContentType::acceptable("*/*;q=0"), None);
+    /// assert_eq!(ContentType::acceptable("image/png"), Some(ContentType::default()));
+    /// ```
+    pub fn acceptable(accept: &str) -> Option<Self> {
+        Self::acceptable_in([accept])
+    }
+
+    /// As [`acceptable`](Self::acceptable), for headers that came one by one.
+    pub(crate) fn acceptable_in<'a>(headers: impl IntoIterator<Item = &'a str>) -> Option<Self> {
+        let mut offers = Format::OFFERED.map(Offer::new);
+        for (place, range) in media_ranges(headers).enumerate() {
+            for offer in &mut offers {
+                offer.consider(&range, place);
+            }
+        }
+        let mut best = &offers[0];
+        for offer in &offers[1..] {
+            if offer.found > best.found {
+                best = offer;
+            }
+        }
+        let refused = |offer: &Offer| offer.found.is_some_and(|found| found.weight == 0);
+        if best.found.is_some() && !refused(best) {
+            return Some(best.content_type);
+        }
+        // Text is the answer to a header that speaks of nothing we have, but
+        // not to one that says no to it.
+        (!refused(&offers[0])).then(Self::default)
+    }
+
+    /// What a `Content-Type` header says that a page is; text 0.0.4 where it
+    /// says nothing of ours, as its oldest readers have it.
+    ///
+    /// ```
+    /// use stethoscope::exposition::{ContentType, Format};
+    /// let header = ContentType::from(Format::OpenMetrics).header();
+    /// assert_eq!(ContentType::from_header(header).format, Format::OpenMetrics);
+    /// assert_eq!(ContentType::from_header("text/plain").format, Format::Text);
+    /// ```
+    pub fn from_header(header: &str) -> Self {
+        let named = MediaRange::parse(header);
+        let openmetrics = named.media_type.eq_ignore_ascii_case("application")
+            && named.subtype.eq_ignore_ascii_case("openmetrics-text");
+        Self {
+            format: match named.version {
+                _ if openmetrics => Format::OpenMetrics,
+                Some("1.0.0") => Format::Text1,
+                _ => Format::Text,
+            },
+            escaping: named.escaping,
+        }
+    }
+}
+
+/// A format on offer, and the range that decides how much it is wanted.
+struct Offer {
+    content_type: ContentType,
+    found: Option<Found>,
+}
+
+/// How much an offer is wanted. The order of the fields is the order in which
+/// two offers are compared.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Found {
+    weight: u16,
+    specificity: Specificity,
+    place: Reverse<usize>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Specificity {
+    Anything,
+    AnySubtype,
+    AnyVersion,
+    Exact,
+}
+
+impl Offer {
+    fn new(format: Format) -> Self {
+        Self {
+            content_type: format.into(),
+            found: None,
+        }
+    }
+
+    fn consider(&mut self, range: &MediaRange<'_>, place: usize) {
+        let Some(specificity) = range.specificity(self.content_type.format) else {
+            return;
+        };
+        let found = Found {
+            weight: range.weight,
+            specificity,
+            place: Reverse(place),
+        };
+        // The most specific range decides; one named twice is meant at its best.
+        if self
+            .found
+            .is_none_or(|before| (specificity, found) > (before.specificity, before))
+        {
+            self.found = Some(found);
+            self.content_type.escaping = range.escaping;
+        }
+    }
+}
+
+/// Whether a browser's page is what these `Accept` headers want: they name
+/// `text/html`, and none of our formats by name as much as that.
+#[cfg(any(feature = "http", test))]
+pub(crate) fn prefers_html<'a>(headers: impl IntoIterator<Item = &'a str>) -> bool {
+    let (mut html, mut ours) = (0, 0);
+    for range in media_ranges(headers) {
+        let by_name = |format: &Format| range.specificity(*format) >= Some(Specificity::AnyVersion);
+        if range.media_type.eq_ignore_ascii_case("text")
+            && range.subtype.eq_ignore_ascii_case("html")
+        {
+            html = html.max(range.weight);
+        } else if Format::OFFERED.iter().any(by_name) {
+            ours = ours.max(range.weight);
+        }
+    }
+    html > ours
+}
+
+fn media_ranges<'a>(
+    headers: impl IntoIterator<Item = &'a str>,
+) -> impl Iterator<Item = MediaRange<'a>> {
+    let entries = headers
+        .into_iter()
+        .flat_map(|header| split_unquoted(header, ','));
+    entries.map(MediaRange::parse)
+}
+
+/// One entry of an `Accept` header, or a `Content-Type`, as far as it matters here.
+struct MediaRange<'a> {
+    media_type: &'a str,
+    subtype: &'a str,
+    version: Option<&'a str>,
+    escaping: Escaping,
+    weight: u16,
+}
+
+impl<'a> MediaRange<'a> {
+    /// Of a parameter that comes twice the last counts; unknown parameters and
+    /// unknown schemes of escaping count for nothing.
+    fn parse(entry: &'a str) -> Self {
+        let mut parts = split_unquoted(entry, ';');
+        let range = parts.next().unwrap_or_default().trim();
+        // Some clients send `*` for `*/*`.
+        let (media_type, subtype) = match range {
+            "*" => ("*", "*"),
+            _ => range.split_once('/').unwrap_or((range, "")),
+        };
+        let mut parsed = Self {
+            media_type,
+            subtype,
+            version: None,
+            escaping: Escaping::default(),
+            weight: MAX_WEIGHT,
+        };
+        for parameter in parts {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            let (name, value) = (name.trim(), value.trim().trim_matches('"'));
+            if name.eq_ignore_ascii_case("q") {
+                parsed.weight = parse_weight(value);
+            } else if name.eq_ignore_ascii_case("version") {
+                parsed.version = Some(value);
+            } else if name.eq_ignore_ascii_case("escaping") {
+                parsed.escaping = Escaping::from_parameter(value).unwrap_or_default();
+            }
+        }
+        parsed
+    }
+
+    /// How closely the range names that format; `None` where it does not.
+    fn specificity(&self, format: Format) -> Option<Specificity> {
+        let (media_type, subtype, version) = format.media_type();
+        if self.media_type == "*" {
+            return (self.subtype == "*").then_some(Specificity::Anything);
+        }
+        if !self.media_type.eq_ignore_ascii_case(media_type) {
+            return None;
+        }
+        if self.subtype == "*" {
+            return Some(Specificity::AnySubtype);
+        }
+        if !self.subtype.eq_ignore_ascii_case(subtype) {
+            return None;
+        }
+        match self.version {
+            None => Some(Specificity::AnyVersion),
+            Some(asked) => (asked == version).then_some(Specificity::Exact),
+        }
+    }
+}
+
+/// A weight of 1, in thousandths.
+const MAX_WEIGHT: u16 = 1000;
+
+/// A `q` in thousandths. What is no weight (Prometheus 2.49.0 sent `q=2` on its
+/// last resort) is worth as little as can be, not nothing.
+pub(crate) fn parse_weight(value: &str) -> u16 {
+    match value.parse::<f64>() {
+        Ok(0.0) => 0,
+        Ok(weight) if weight > 0.0 && weight <= 1.0 => {
+            ((weight * f64::from(MAX_WEIGHT)) as u16).max(1)
+        }
+        _ => 1,
+    }
+}
+
+/// Splits at a separator that does not stand in a quoted string.
+pub(crate) fn split_unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    let mut escaped = false;
+    text.split(move |character| {
+        if escaped {
+            escaped = false;
+            return false;
+        }
+        match character {
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            _ => {}
+        }
+        character == separator && !quoted
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn negotiated(accept: &str) -> (Format, Escaping) {
+        let answer = ContentType::negotiate(accept);
+        (answer.format, answer.escaping)
+    }
+
+    #[test]
+    fn each_prometheus_server_gets_the_best_it_can_read() {
+        let utf8 = (Format::OpenMetrics, Escaping::AllowUtf8);
+        let plain = (Format::OpenMetrics, Escaping::Underscores);
+        for (server, accept, answer) in [
+            (
+                "2.42",
+                "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+                plain,
+            ),
+            (
+                "2.49.0",
+                "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=2",
+                plain,
+            ),
+            (
+                "2.55",
+                "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+                plain,
+            ),
+            (
+                "3.0",
+                "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;escaping=allow-utf-8;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+                utf8,
+            ),
+            (
+                "3.4",
+                "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+                utf8,
+            ),
+            (
+                "3.4, text only",
+                "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+                (Format::Text1, Escaping::AllowUtf8),
+            ),
+            (
+                "3.4, old text only",
+                "text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+                (Format::Text, Escaping::Underscores),
+            ),
+        ] {
+            assert_eq!(negotiated(accept), answer, "Prometheus {server}");
+        }
+    }
+
+    #[test]
+    fn who_asks_for_nothing_we_know_gets_plain_text() {
+        for accept in [
+            "",
+            " ",
+            ",",
+            ";",
+            "*/*",
+            "*",
+            "text/*",
+            "text/plain",
+            "TEXT/PLAIN; VERSION=0.0.4",
+            "image/png",
+            "application/openmetrics-text;version=2.0.0",
+            "application/openmetrics-text;version=0.0.1",
+            "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
+            "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8",
+            "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2",
+            "*/plain, openmetrics-text",
+        ] {
+            assert_eq!(
+                ContentType::acceptable(accept),
+                Some(ContentType::default()),
+                "{accept:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_most_specific_range_decides_how_much_a_format_is_wanted() {
+        let refuses =
+            "application/openmetrics-text;version=1.0.0;q=0,application/*,text/plain;q=0.1";
+        assert_eq!(negotiated(refuses).0, Format::Text);
+        assert_eq!(
+            negotiated("*/*, application/openmetrics-text").0,
+            Format::OpenMetrics
+        );
+        assert_eq!(
+            negotiated("*/*;q=0.9, application/openmetrics-text;q=0.8").0,
+            Format::Text
+        );
+        assert_eq!(negotiated("application/*").0, Format::OpenMetrics);
+        assert_eq!(
+            negotiated("text/plain;version=0.0.4;q=0, text/plain").0,
+            Format::Text1
+        );
+    }
+
+    #[test]
+    fn among_equals_the_one_named_first_is_meant() {
+        assert_eq!(
+            negotiated("text/plain, application/openmetrics-text").0,
+            Format::Text
+        );
+        assert_eq!(
+            negotiated("application/openmetrics-text, text/plain").0,
+            Format::OpenMetrics
+        );
+        let twice = "text/plain;version=0.0.4;q=0.1, application/openmetrics-text;q=0.5, text/plain;version=0.0.4;q=0.7";
+        assert_eq!(negotiated(twice).0, Format::Text);
+    }
+
+    #[test]
+    fn a_weight_that_is_none_counts_less_than_any_that_is() {
+        for q in ["2", "-1", "abc", "", "NaN", "inf"] {
+            let accept = format!("application/openmetrics-text;q={q}, text/plain;q=0.002");
+            assert_eq!(negotiated(&accept).0, Format::Text, "q={q}");
+            let alone = format!("application/openmetrics-text;q={q}, text/plain;q=0");
+            assert_eq!(negotiated(&alone).0, Format::OpenMetrics, "q={q}");
+        }
+    }
+
+    #[test]
+    fn only_who_refuses_plain_text_and_takes_nothing_else_is_refused() {
+        for accept in [
+            "*/*;q=0",
+            "text/plain;q=0",
+            "text/plain;q=0.000, image/png",
+            "text/*;q=0",
+        ] {
+            assert_eq!(ContentType::acceptable(accept), None, "{accept:?}");
+        }
+        assert!(ContentType::acceptable("application/openmetrics-text;q=0").is_some());
+        assert!(ContentType::acceptable("*/*;q=0, application/openmetrics-text").is_some());
+    }
+
+    #[test]
+    fn escaping_is_a_parameter_of_the_range_that_won() {
+        let accept = "text/plain;version=0.0.4;escaping=dots;q=0.2, application/openmetrics-text; Escaping=\"values\" ;q=0.3";
+        assert_eq!(negotiated(accept), (Format::OpenMetrics, Escaping::Values));
+        assert_eq!(negotiated("text/plain;escaping=dots").1, Escaping::Dots);
+        assert_eq!(
+            negotiated("text/plain;escaping=unheard-of").1,
+            Escaping::Underscores
+        );
+        assert_eq!(
+            negotiated("text/plain;escaping=dots;escaping=values").1,
+            Escaping::Values
+        );
+    }
+
+    #[test]
+    fn text_0_0_4_never_says_that_its_names_are_quoted() {
+        let asked = ContentType::negotiate("text/plain;version=0.0.4;escaping=allow-utf-8");
+        assert_eq!(asked.header(), ContentType::from(Format::Text).header());
+    }
+
+    #[test]
+    fn only_who_names_html_and_wants_it_most_is_a_browser() {
+        for browser in [
+            "text/html",
+            "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8",
+            "text/plain;q=0.5,text/html;q=0.6",
+        ] {
+            assert!(prefers_html([browser]), "{browser}");
+        }
+        for scraper in [
+            "",
+            "*/*",
+            "text/*",
+            "text/plain,text/html",
+            "text/html;q=0",
+            "text/html;q=0.4,application/openmetrics-text;version=1.0.0;q=0.5,*/*",
+        ] {
+            assert!(!prefers_html([scraper]), "{scraper}");
+        }
+        assert!(
+            !prefers_html(["text/html", "text/plain"]),
+            "two headers are one"
+        );
+    }
+
+    #[test]
+    fn a_separator_in_quotes_separates_nothing() {
+        let accept = "text/plain;x=\"a,b;version=9\\\",\";escaping=values, image/png";
+        assert_eq!(negotiated(accept), (Format::Text, Escaping::Values));
+    }
+
+    #[test]
+    fn every_content_type_is_asked_for_by_its_own_header() {
+        for format in Format::OFFERED {
+            for escaping in ["underscores", "allow-utf-8", "dots", "values"] {
+                let escaping = Escaping::from_parameter(escaping).unwrap();
+                let content_type = ContentType { format, escaping };
+                let asked = ContentType::negotiate(content_type.header());
+                assert_eq!(asked.header(), content_type.header());
+                assert_eq!(asked.format, format);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_panics(accept in "[a-z/*;,=q.0-9\"\\\\ ]{0,64}") {
+            ContentType::negotiate(&accept);
+        }
+    }
+}
