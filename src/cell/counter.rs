@@ -8,7 +8,7 @@
 use std::ops::Deref;
 
 use super::stripe::stripes;
-use super::{AtomicF64, Cell, ExemplarLabels, SingleWriter, WithExemplars, Writer};
+use super::{AtomicF64, ExemplarLabels, SingleWriter, WithExemplars, Writer};
 use crate::sync::{AtomicU64, Ordering, Padded, thread_number};
 
 /// A `u64` that only goes up, shared by any number of writers.
@@ -51,22 +51,6 @@ impl Counter {
     pub fn get(&self) -> u64 {
         // Relaxed: as in `inc_by`.
         self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl Cell for Counter {
-    type Options = ();
-
-    fn new((): &()) -> Self {
-        Self::default()
-    }
-
-    fn width((): &()) -> usize {
-        1
-    }
-
-    fn read(&self, into: &mut [u64]) {
-        into[0] = self.get();
     }
 }
 
@@ -139,6 +123,12 @@ struct Stripe {
     shared: AtomicU64,
 }
 
+impl Default for StripedCounter {
+    fn default() -> Self {
+        Self::with_stripes(stripes())
+    }
+}
+
 impl StripedCounter {
     /// `stripes` is a power of two.
     pub(super) fn with_stripes(stripes: usize) -> Self {
@@ -179,22 +169,6 @@ impl StripedCounter {
             own.wrapping_add(stripe.shared.load(Ordering::Relaxed))
         };
         self.0.iter().map(count).fold(0, u64::wrapping_add)
-    }
-}
-
-impl Cell for StripedCounter {
-    type Options = ();
-
-    fn new((): &()) -> Self {
-        Self::with_stripes(stripes())
-    }
-
-    fn width((): &()) -> usize {
-        1
-    }
-
-    fn read(&self, into: &mut [u64]) {
-        into[0] = self.get();
     }
 }
 
@@ -262,22 +236,6 @@ fn is_increment(amount: f64) -> bool {
 
 fn sum(now: f64, amount: f64) -> f64 {
     (now + amount).min(f64::MAX)
-}
-
-impl Cell for FloatCounter {
-    type Options = ();
-
-    fn new((): &()) -> Self {
-        Self::default()
-    }
-
-    fn width((): &()) -> usize {
-        1
-    }
-
-    fn read(&self, into: &mut [u64]) {
-        into[0] = self.get().to_bits();
-    }
 }
 
 impl SingleWriter<FloatCounter> {

@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{AtomicF64, Cell, SingleWriter, Writer};
+use super::{AtomicF64, SingleWriter, Writer};
 use crate::sync::{AtomicI64, Ordering, Padded};
 
 /// An `i64` that goes up and down, shared by any number of writers.
@@ -66,22 +66,6 @@ impl Gauge {
     #[inline]
     pub fn get(&self) -> i64 {
         self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl Cell for Gauge {
-    type Options = ();
-
-    fn new((): &()) -> Self {
-        Self::default()
-    }
-
-    fn width((): &()) -> usize {
-        1
-    }
-
-    fn read(&self, into: &mut [u64]) {
-        into[0] = self.get() as u64;
     }
 }
 
@@ -193,22 +177,6 @@ impl FloatGauge {
     #[inline]
     pub fn get(&self) -> f64 {
         self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl Cell for FloatGauge {
-    type Options = ();
-
-    fn new((): &()) -> Self {
-        Self::default()
-    }
-
-    fn width((): &()) -> usize {
-        1
-    }
-
-    fn read(&self, into: &mut [u64]) {
-        into[0] = self.get().to_bits();
     }
 }
 

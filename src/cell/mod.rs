@@ -84,3 +84,33 @@ pub trait Cell: Send + Sync + 'static {
         false
     }
 }
+
+/// Makes cells of types that are one number, have no options and start at their
+/// default: `$bits` takes what their `get` returns.
+macro_rules! one_number {
+    ($($cell:ty: $bits:expr,)*) => {$(
+        impl Cell for $cell {
+            type Options = ();
+
+            fn new((): &()) -> Self {
+                Self::default()
+            }
+
+            fn width((): &()) -> usize {
+                1
+            }
+
+            fn read(&self, into: &mut [u64]) {
+                into[0] = $bits(self.get());
+            }
+        }
+    )*};
+}
+
+one_number! {
+    Counter: std::convert::identity,
+    StripedCounter: std::convert::identity,
+    FloatCounter: f64::to_bits,
+    Gauge: i64::cast_unsigned,
+    FloatGauge: f64::to_bits,
+}
