@@ -142,7 +142,8 @@ class Cluster:
 
     def __init__(self, directory: Path, environment: dict[str, str]) -> None:
         self._directory = directory
-        self._environment = environment
+        #: Of what is started from now on.
+        self.environment = environment
         self._exit = contextlib.ExitStack()
         self._started = 0
         self.client: Client
@@ -157,7 +158,7 @@ class Cluster:
         """Start `dask ARGUMENTS`, stopped at the latest with the cluster."""
         self._started += 1
         log = self._directory / f"{self._started}-{arguments[0]}.log"
-        process = Process([sys.executable, "-m", "dask", *arguments], log, **self._environment)
+        process = Process([sys.executable, "-m", "dask", *arguments], log, **self.environment)
         self._exit.callback(process.stop)
         return process
 

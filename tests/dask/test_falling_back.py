@@ -138,11 +138,13 @@ def certificate(tmp_path: Path) -> Path:
     return path
 
 
+def tls(certificate: Path) -> dict[str, str]:
+    prefix = "DASK_DISTRIBUTED__SCHEDULER__DASHBOARD__TLS__"
+    return {f"{prefix}CERT": str(certificate), f"{prefix}KEY": str(certificate)}
+
+
 def test_a_dashboard_that_speaks_tls_has_the_page_as_a_route(new_cluster, certificate) -> None:
-    cluster = new_cluster(
-        DASK_DISTRIBUTED__SCHEDULER__DASHBOARD__TLS__CERT=str(certificate),
-        DASK_DISTRIBUTED__SCHEDULER__DASHBOARD__TLS__KEY=str(certificate),
-    )
+    cluster = new_cluster(**tls(certificate))
     process = cluster.start_scheduler()
     unverified = ssl._create_unverified_context()
     url = cluster.scheduler_url.replace("http:", "https:")
@@ -150,6 +152,23 @@ def test_a_dashboard_that_speaks_tls_has_the_page_as_a_route(new_cluster, certif
         page = Page(response.read().decode())
     assert page.value("dask_scheduler_clients") == 1
     assert process.log.read_text().count(f"{ROUTE_LOG}: the dashboard speaks TLS") == 1
+
+
+def test_beside_such_a_dashboard_the_page_may_have_an_address_of_its_own(
+    new_cluster, certificate
+) -> None:
+    serve = {"DASK_DISTRIBUTED__STETHOSCOPE__SERVE": "own-address"}
+    cluster = new_cluster(**tls(certificate), **serve)
+    process = cluster.start_scheduler()
+
+    def own_port(dask_scheduler) -> int:
+        return dask_scheduler.identity()["services"]["stethoscope"]
+
+    url = f"http://{HOST}:{cluster.client.run_on_scheduler(own_port)}"
+    page = scrape(url)
+    assert page.value("dask_scheduler_clients") == 1
+    assert page.has("stethoscope_http_responses_total")
+    assert ROUTE_LOG not in process.log.read_text()
 
 
 def test_a_route_is_there_on_request(new_cluster) -> None:

@@ -77,7 +77,7 @@ def test_a_worker_names_its_page_however_it_is_chosen(new_cluster) -> None:
     address = {"DASK_DISTRIBUTED__STETHOSCOPE__ADDRESS": f"localhost:{port}"}
     cluster = new_cluster()
     cluster.start_scheduler()
-    cluster._environment |= OWN_ADDRESS | address
+    cluster.environment |= OWN_ADDRESS | address
     cluster.start_workers(1)
     found = eventually(lambda: len(targets(cluster)) == 2 and targets(cluster))
     assert found == {cluster.scheduler_url: "scheduler", f"http://{HOST}:{port}": "worker"}
