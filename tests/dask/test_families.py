@@ -267,6 +267,49 @@ def test_the_restart_of_a_cluster_lowers_no_total(new_cluster) -> None:
     assert final.value(count, **naps) == 55
 
 
+def test_what_tasks_do_shows_at_once_where_prefixes_are_many(new_cluster) -> None:
+    """Prefixes are looked at only when something has moved: nothing is missed for it."""
+    cluster = new_cluster()
+    cluster.start_scheduler()
+    cluster.start_workers(1)
+    client = cluster.client
+    client.gather([client.submit(nap, 0, key=f"{chr(97 + i) * 3}-{i}") for i in range(20)])
+    count = "dask_scheduler_prefix_state_totals_total"
+    kept = []
+    for number in range(1, 6):
+        scrape(cluster.scheduler_url)
+        kept.append(client.submit(nap, 0, key=f"nap-{number}"))
+        kept[-1].result()
+        page = scrape(cluster.scheduler_url)
+        assert page.value(count, task_prefix_name="nap", state="memory") == number
+    for number in range(1, 6):
+        scrape(cluster.scheduler_url)
+        kept.append(client.scatter({f"data-{number}": b"x" * 1000}))
+        page = scrape(cluster.scheduler_url)
+        assert page.value(count, task_prefix_name="data", state="memory") == number
+        output = page.value("dask_scheduler_tasks_output_bytes", task_prefix_name="data")
+        assert output == sum(
+            client.run_on_scheduler(_nbytes, f"data-{n}") for n in range(1, number + 1)
+        )
+    # The same key again, with more in it, and once more with as much.
+    kept.append(client.scatter({"data-1": b"x" * 5000}))
+    output = scrape(cluster.scheduler_url).value(
+        "dask_scheduler_tasks_output_bytes", task_prefix_name="data"
+    )
+    assert output == sum(client.run_on_scheduler(_nbytes, f"data-{n}") for n in range(1, 6))
+    kept.append(client.scatter({"data-1": b"y" * 5000}))
+
+    def counted() -> None:
+        page = scrape(cluster.scheduler_url)
+        assert page.value(count, task_prefix_name="data", state="memory") == 7
+
+    eventually(counted, timeout=5)
+
+
+def _nbytes(key: str, dask_scheduler=None) -> int:
+    return dask_scheduler.tasks[key].nbytes
+
+
 def test_prefixes_beyond_the_cap_cost_no_series(new_cluster) -> None:
     cluster = new_cluster(DASK_DISTRIBUTED__STETHOSCOPE__MAX_TASK_PREFIXES="5")
     cluster.start_scheduler()

@@ -211,3 +211,20 @@ def prefix_columns(role: str) -> dict[str, str]:
     if "microseconds" in columns:
         columns.pop("seconds", None)
     return columns
+
+
+def task_moves(scheduler: Any) -> Any:
+    """What is another as soon as a task has changed its state, or its result its size.
+
+    None where this version of Dask does not tell, or to look at each prefix is
+    not dearer.
+    """
+    try:
+        workers, prefixes = scheduler.workers, len(scheduler.task_prefixes)
+        if prefixes <= len(workers):
+            return None
+        # Scattered data comes without a transition, and is some worker's.
+        stored = sum(worker.nbytes for worker in workers.values())
+        return scheduler.transition_counter, len(scheduler.tasks), prefixes, stored
+    except AttributeError:
+        return None

@@ -1,7 +1,8 @@
 """Probes to page: samples of a server, taken on its event loop.
 
 A sample begins with the probes, which are cheap. A scheduler's task prefixes
-may be thousands: they follow in slices, with the loop let go after each.
+may be thousands: they follow in slices, with the loop let go after each, and
+only where a task has moved since they were taken.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from stethoscope._native import Page
-from stethoscope.dask.probes import Probe
+from stethoscope.dask.probes import Probe, task_moves
 
 logger = logging.getLogger("stethoscope.dask")
 
@@ -23,6 +24,9 @@ SLICE = 0.0005
 #: Prefixes between two looks at the clock. One that is new takes some 25 us, for
 #: each of its series is made; any other takes 0.2.
 BATCH = 16
+#: The most seconds for which they are left as they are: scattering the same data
+#: to the same key again counts as a move that leaves no trace elsewhere.
+LONGEST_REST = 1.0
 
 
 class Sampler:
@@ -47,6 +51,10 @@ class Sampler:
         self._probes = list(probes.values())
         self._samples = page.samples(self._families)
         self._prefixes = page.prefixes(columns) if columns else None
+        #: What there was to see of the tasks' moves when the prefixes were last
+        #: taken, and when that began.
+        self._moves: Any = None
+        self._begun_at = float("-inf")
         self._told: set[str] = set()
         self._loop = asyncio.get_running_loop()
         #: Who is told when the sample that is being taken, and the next, is there.
@@ -74,11 +82,19 @@ class Sampler:
         self.seconds = 0.0
         start = time.perf_counter()
         self._take_probes()
-        if self._prefixes is not None:
+        if self._prefixes is not None and self._have_moved():
             self._prefixes.begin()
             self._take_slice(iter(list(self._server.task_prefixes.values())), start)
         else:
             self._finish(start)
+
+    def _have_moved(self) -> bool:
+        """Whether anything may be different of the prefixes since the last pass began."""
+        moves, now = task_moves(self._server), time.monotonic()
+        if moves is not None and moves == self._moves and now - self._begun_at < LONGEST_REST:
+            return False
+        self._moves, self._begun_at = moves, now
+        return True
 
     def _take_slice(self, prefixes: Any, start: float | None = None) -> None:
         if self._stopped:
@@ -93,6 +109,7 @@ class Sampler:
                     self._loop.call_soon(self._take_slice, prefixes)
                     return
         except Exception as error:
+            self._moves = None
             self._tell("the tasks by prefix", error)
         self._prefixes.finish()
         self._finish(start)
