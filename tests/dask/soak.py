@@ -10,7 +10,7 @@ read it strictly and hold its counters against the page before (`watch.rs`).
 
 In the last third no new prefixes come: from there on the memory and the
 descriptors of the scheduler, and of a worker that nobody kills, must stay as
-they are.
+they are, but for what a scheduler of Dask's keeps of each task by itself.
 """
 
 from __future__ import annotations
@@ -44,6 +44,9 @@ PREFIXES_A_SECOND = 50
 #: anew, and the logs that Dask itself fills.
 MEMORY_SLACK = 16 << 20
 DESCRIPTOR_SLACK = 8
+#: Bytes by which the scheduler of distributed 2025.7 grew with each task of this
+#: kind while the package was switched off: 2.1 KiB over 25,000 of them, without an end.
+KEPT_OF_A_TASK = 2_500
 
 
 @dataclass
@@ -68,6 +71,7 @@ class Report:
     scrapes: dict[str, float]
     processes: dict[str, Process]
     done: dict[str, int]
+    late_tasks: int
 
     def __str__(self) -> str:
         mib = 1 << 20
@@ -76,7 +80,8 @@ class Report:
             f"median {self.scrapes['median'] * 1e3:.1f} ms, "
             f"p99 {self.scrapes['p99'] * 1e3:.1f} ms, worst {self.scrapes['worst'] * 1e3:.1f} ms; "
             f"{self.scrapes['faults']:.0f} faults, {self.scrapes['unanswered']:.0f} unanswered",
-            ", ".join(f"{number} {what}" for what, number in self.done.items()),
+            ", ".join(f"{number} {what}" for what, number in self.done.items())
+            + f", {self.late_tasks} tasks of them in the last third",
         ]
         for name, process in self.processes.items():
             begin, end = plateau(process.memory)
@@ -132,6 +137,8 @@ class Soak:
         self._listed_last: dict[str, float] = {}
         self._processes = {"scheduler": Process(), "steady worker": Process()}
         self._random = random.Random(1)
+        #: Tasks when the last third began.
+        self._tasks_before: int | None = None
 
     def run(self) -> Report:
         cluster = self.cluster
@@ -164,7 +171,12 @@ class Soak:
                 thread.join(60)
             self._tell(watch)
         self._judge()
-        return Report(self.complaints, self.scrapes, self._processes, self.done)
+        return Report(self.complaints, self.scrapes, self._processes, self.done, self._late_tasks())
+
+    def _late_tasks(self) -> int:
+        """Those of the last third."""
+        done = self.done["tasks"]
+        return 0 if self._tasks_before is None else done - self._tasks_before
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._begin
@@ -189,6 +201,8 @@ class Soak:
             prefixes = [f"passing{begun + n}" for n in range(PREFIXES_A_SECOND)]
             self.done["prefixes"] += PREFIXES_A_SECOND
         else:
+            if self._tasks_before is None:
+                self._tasks_before = self.done["tasks"]
             chosen = self._random.sample(range(begun), PREFIXES_A_SECOND)
             prefixes = [f"passing{n}" for n in chosen]
         batch = self.done["tasks"]
@@ -266,14 +280,16 @@ class Soak:
         expected = CLIENTS * SCRAPES_A_SECOND * self._seconds
         if self.scrapes["scrapes"] < expected / 2:
             self.complaints.append(f"{self.scrapes['scrapes']} scrapes, not {expected:.0f}")
+        kept = {"scheduler": self._late_tasks() * KEPT_OF_A_TASK}
         for name, process in self._processes.items():
             for what, values, slack in [
-                ("bytes", process.memory, MEMORY_SLACK),
+                ("bytes", process.memory, MEMORY_SLACK + kept.get(name, 0)),
                 ("descriptors", process.descriptors, DESCRIPTOR_SLACK),
             ]:
                 begin, end = plateau(values)
                 if end > begin + slack:
-                    self.complaints.append(f"{name}: from {begin:.0f} to {end:.0f} {what}")
+                    complaint = f"{name}: from {begin:.0f} to {end:.0f} {what}"
+                    self.complaints.append(f"{complaint}, which is more than {slack:.0f} more")
 
 
 def main() -> int:
