@@ -21,7 +21,12 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType};
 use std::collections::HashMap;
 
-/// Reads a page. What the Python side documents is in `_native.pyi`.
+/// Read a page: its families, in their order, each with its samples.
+///
+/// `format` is "prometheus" (text 0.0.4), "prometheus1" (text 1.0.0),
+/// "openmetrics", the page's Content-Type, or "auto", which goes by whether the
+/// page ends in `# EOF`. `lenient` takes what the Prometheus server takes.
+/// Raises `ParseError`, a `ValueError` that shows the place.
 #[pyfunction]
 #[pyo3(signature = (page, format = "auto", *, lenient = false))]
 pub(super) fn parse<'py>(

