@@ -62,10 +62,12 @@ def main() -> None:
     print(f"\nAll {max(QUESTIONS):,} prefixes have series of their own: the cap is at {CAP:,}.")
     missed = [figure.question for figure in figures if not figure.reached(OURS)]
     print("Goals missed: " + ("; ".join(missed) or "none"))
-    PLOT.parent.mkdir(exist_ok=True)
-    PLOT.write_text(picture := plot.svg(figures))
-    minidom.parseString(picture)
-    print(f"{PLOT}, after {time.monotonic() - start:.0f} s")
+    if drawn := [figure for figure in figures if plot.shows(figure)]:
+        PLOT.parent.mkdir(exist_ok=True)
+        PLOT.write_text(picture := plot.svg(drawn))
+        minidom.parseString(picture)
+        print(PLOT)
+    print(f"After {time.monotonic() - start:.0f} s.")
 
 
 def say(figures: list[Figure]) -> list[Figure]:

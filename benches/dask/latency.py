@@ -11,7 +11,7 @@ from sides import CAP, DEFAULT_CAP, OURS, THEIRS, Figure, Scraper, Side, capped
 from tasks import hold_gil
 from test_blocked import block_loop
 
-SCRAPES = {OURS: 100, THEIRS: 20}
+SCRAPES = {OURS: 100, THEIRS: 10}
 #: How long a process stands still, and the pause between two scrapes of it.
 SECONDS = 4.0
 PAUSE = 0.01

@@ -12,9 +12,13 @@ _LEFT, _WIDTH, _BAR, _GAP = 440, 420, 12, 16
 _FONT = "font-family='sans-serif' font-size='12'"
 
 
+def shows(figure: Figure) -> bool:
+    """Whether it is for the picture: a time, and no comment on another."""
+    return figure.unit == "ms" and figure.question[0] != " "
+
+
 def svg(figures: list[Figure]) -> str:
     """Bars on a logarithmic axis, a tick at each goal."""
-    figures = [figure for figure in figures if figure.unit == "ms" and figure.question[0] != " "]
     values = [figure.median(side) for figure in figures for side in _COLORS]
     values += [figure.goal for figure in figures]
     values = [value for value in values if value]

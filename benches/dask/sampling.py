@@ -13,11 +13,14 @@ def measure(sides: list[Side], prefixes: int) -> list[Figure]:
     """Dask's handler takes no samples."""
     figure = Figure(f"loop time for samples, nobody scrapes, {prefixes:,} prefixes", "%", 0.1)
     (side,) = [side for side in sides if side.name == OURS]
-    time.sleep(2)
-    before = spent(side)
+    # From one sample to another: those that met new prefixes put the next one off.
+    first = spent(side)
+    while (before := spent(side)) == first:
+        time.sleep(0.1)
     start = time.monotonic()
-    time.sleep(SECONDS)
-    figure.measured[OURS] = [(spent(side) - before) / (time.monotonic() - start) * 100]
+    while (after := spent(side)) == before or time.monotonic() - start < SECONDS:
+        time.sleep(0.1)
+    figure.measured[OURS] = [(after - before) / (time.monotonic() - start) * 100]
     return [figure]
 
 

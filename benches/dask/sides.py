@@ -60,14 +60,14 @@ class Side:
         return next(iter(self.cluster.workers().items()))
 
     def grow(self, prefixes: int) -> None:
-        """Have the scheduler know so many task prefixes, with a few tasks each."""
+        """Have the scheduler know so many task prefixes."""
         client = self.cluster.client
         while self.prefixes < prefixes:
             some = range(self.prefixes, min(prefixes, self.prefixes + 500))
-            keys = [f"prefix{number}-{task}" for number in some for task in range(2)]
+            keys = [f"prefix{number}-0" for number in some]
             futures = client.map(nap, [0] * len(keys), key=keys)
             client.gather(futures)
-            # One of each is done and gone, one stays.
+            # The task of every other is done and gone, and else it stays.
             self._kept += futures[::2]
             self.prefixes = some.stop
             self._check()

@@ -10,9 +10,9 @@ from __future__ import annotations
 import time
 
 import monitor
-from sides import Figure, Scraper, Side
+from sides import OURS, THEIRS, Figure, Scraper, Side
 
-SCRAPES = 20
+SCRAPES = {OURS: 30, THEIRS: 10}
 PAUSE = 0.1
 
 
@@ -37,7 +37,7 @@ def of_scrapes(side: Side) -> list[tuple[float, float, float]]:
     client = side.cluster.client
     client.run_on_scheduler(monitor.start)
     spans = []
-    for _ in range(SCRAPES):
+    for _ in range(SCRAPES[side.name]):
         time.sleep(PAUSE)
         spans.append(scrape())
     long = client.run_on_scheduler(monitor.stop)
