@@ -322,13 +322,16 @@ impl Validator {
     #[inline]
     fn role(&self, name: &str) -> Option<Role> {
         let Family { number, kind, .. } = self.family;
-        let suffix = name.strip_prefix(&*self.family.name)?;
-        if number == 0 {
+        let (own, suffix) = name.as_bytes().split_at_checked(self.family.name.len())?;
+        if number == 0 || !are_equal(own, self.family.name.as_bytes()) {
             return None;
         }
         let suffixes = Role::suffixes(kind, self.rules.openmetrics);
-        let found = suffixes.iter().find(|(other, _)| *other == suffix)?;
-        Some(found.1)
+        let found = |other: &str| are_equal(other.as_bytes(), suffix);
+        suffixes
+            .iter()
+            .find(|(other, _)| found(other))
+            .map(|(_, role)| *role)
     }
 
     #[cold]
@@ -468,6 +471,25 @@ impl Validator {
     }
 }
 
+/// Whether two short texts are the same, without the call that comparing slices
+/// is: it took a fifth of the time of a check.
+#[inline]
+fn are_equal(a: &[u8], b: &[u8]) -> bool {
+    let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
+    if a.len() != b.len() {
+        return false;
+    }
+    match (a.last_chunk(), b.last_chunk()) {
+        // The last word may overlap with the one before it.
+        (Some(last), Some(other_last)) => {
+            let (words, others) = (a.as_chunks().0, b.as_chunks().0);
+            word(last) == word(other_last)
+                && words.iter().zip(others).all(|(a, b)| word(a) == word(b))
+        }
+        _ => a.iter().zip(b).all(|(a, b)| a == b),
+    }
+}
+
 /// Values that OpenMetrics has rules for.
 #[inline]
 fn check_value(kind: MetricType, role: Role, value: f64) -> Result<(), ErrorKind> {
@@ -528,4 +550,25 @@ fn place_of(kind: ErrorKind, sample: &Sample<'_>) -> usize {
 #[cold]
 fn fail(kind: ErrorKind, offset: usize) -> Verdict {
     Err(Error::new(kind, offset))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::are_equal;
+
+    #[test]
+    fn texts_are_equal_if_all_their_bytes_are() {
+        let text: Vec<u8> = (1..=40).collect();
+        for len in 0..=text.len() {
+            let one = &text[..len];
+            let mut other = one.to_vec();
+            assert!(are_equal(one, &other));
+            for odd in 0..len {
+                let kept = std::mem::replace(&mut other[odd], 0);
+                assert!(!are_equal(one, &other), "{len} {odd}");
+                other[odd] = kept;
+                assert!(!are_equal(one, &text[..odd]), "{len} {odd}");
+            }
+        }
+    }
 }
