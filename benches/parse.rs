@@ -10,6 +10,7 @@ mod pages;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
+use std::time::Duration;
 use stethoscope::exposition::Format;
 use stethoscope::exposition::number::{SCRATCH, parse_f64, print_f64, print_f64_into};
 use stethoscope::exposition::parser::{Chunks, Event, LentEvent, Line, Options, Sample, parse};
@@ -177,5 +178,12 @@ fn measure(mut group: BenchmarkGroup<'_, WallTime>, page: &[u8], format: Format,
     });
 }
 
-criterion_group!(benches, numbers, parsing);
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1));
+    targets = numbers, parsing
+}
 criterion_main!(benches);
