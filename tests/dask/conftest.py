@@ -25,6 +25,8 @@ def new_cluster(tmp_path: Path) -> Iterator[Callable[..., Cluster]]:
     yield new
     for cluster in made:
         cluster.__exit__()
+        # Shown where the test has failed.
+        print(cluster.logs())
 
 
 @pytest.fixture(scope="module")

@@ -154,6 +154,11 @@ class Cluster:
     def __exit__(self, *_: object) -> None:
         self._exit.close()
 
+    def logs(self) -> str:
+        """What its processes have said."""
+        logs = sorted(self._directory.glob("*.log"))
+        return "\n".join(f"{log.name}:\n{log.read_text(errors='replace')}" for log in logs)
+
     def dask(self, *arguments: str) -> Process:
         """Start `dask ARGUMENTS`, stopped at the latest with the cluster."""
         self._started += 1
