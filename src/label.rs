@@ -75,8 +75,11 @@ impl LabelValues {
 /// A word for each of the first values, then zeros.
 ///
 /// A value of up to seven bytes is its word: its bytes, and its length and one
-/// more in the highest byte. Of a longer one the word is a digest.
-type Words = [u64; 4];
+/// more in the highest byte. Of a longer one the word is a digest, whose highest
+/// byte is 0xff; where values follow that have no word, that of the last is 0xfe.
+type Words = [u64; WORDS];
+
+const WORDS: usize = 4;
 
 /// The values of a look-up, with what finds and compares them.
 pub(crate) struct Key<'k> {
@@ -108,6 +111,12 @@ impl<'k> Key<'k> {
             if let Some(place) = words.get_mut(index) {
                 *place = word;
             }
+        }
+        if values.len() > WORDS {
+            // Or the first values alone would have the same words, and theirs
+            // would be all.
+            let last = &mut words[WORDS - 1];
+            *last = *last & (u64::MAX >> 8) | 0xfe << 56;
         }
         Self {
             values,
@@ -304,6 +313,14 @@ mod tests {
             other[place] = "another";
             assert!(!one.are(&Key::new(7, &other)), "{other:?}");
         }
+    }
+
+    #[test]
+    fn the_first_values_alone_are_others() {
+        let one = owned(&["a", "b", "c", "d", "e"]);
+        assert!(one.are(&Key::new(7, &["a", "b", "c", "d", "e"])));
+        assert!(!one.are(&Key::new(7, &["a", "b", "c", "d"])));
+        assert!(!owned(&["a", "b", "c", "d"]).are(&Key::new(7, &["a", "b", "c", "d", "e"])));
     }
 
     #[test]
