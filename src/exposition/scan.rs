@@ -30,8 +30,7 @@ pub(crate) fn metric_name_end(text: &[u8], from: usize) -> usize {
 /// The same, if it is not among the last bytes of the text.
 #[inline]
 pub(crate) fn near_metric_name_end(text: &[u8], from: usize) -> Option<usize> {
-    let found = near(text, from, |block| block.names(b':') ^ ALL);
-    found.ok().map(|found| found.at)
+    find(text, from, |block| block.names(b':') ^ ALL)
 }
 
 /// The first byte from `from` on that may not stand in the name of a label: not
@@ -45,8 +44,7 @@ pub(crate) fn label_name_end(text: &[u8], from: usize) -> usize {
 /// The same, if it is not among the last bytes of the text.
 #[inline]
 pub(crate) fn near_label_name_end(text: &[u8], from: usize) -> Option<usize> {
-    let found = near(text, from, |block| block.names(b'9') ^ ALL);
-    found.ok().map(|found| found.at)
+    find(text, from, |block| block.names(b'9') ^ ALL)
 }
 
 /// The first `"`, `\` or newline from `from` on.
@@ -60,8 +58,7 @@ pub(crate) fn quoted_end(text: &[u8], from: usize) -> Found {
 /// of the text.
 #[inline]
 pub(crate) fn near_quoted_end(text: &[u8], from: usize) -> Option<usize> {
-    let found = near(text, from, |block| block.ends_quoted() | block.non_ascii());
-    found.ok().map(|found| found.at)
+    find(text, from, |block| block.ends_quoted() | block.non_ascii())
 }
 
 /// The first `\` or newline from `from` on.
@@ -73,6 +70,36 @@ pub(crate) fn help_end(text: &[u8], from: usize) -> Found {
         |block| block.equal(b'\\') | block.equal(b'\n'),
         |byte| matches!(byte, b'\\' | b'\n'),
     )
+}
+
+/// The same or the first byte beyond ASCII, if it is not among the last bytes
+/// of the text.
+#[inline]
+pub(crate) fn near_help_end(text: &[u8], from: usize) -> Option<usize> {
+    find(text, from, |block| {
+        block.equal(b'\\') | block.equal(b'\n') | block.non_ascii()
+    })
+}
+
+/// How many bytes both begin with: at least as many as are said here. Looks no
+/// further than the block that holds the last of those `asked` about, and not at
+/// the last bytes of a text.
+#[inline]
+pub(crate) fn near_common(text: &[u8], other: &[u8], asked: usize) -> usize {
+    let mut rests = (text, other);
+    let mut common = 0;
+    while common < asked
+        && let Some((block, rest)) = rests.0.split_first_chunk()
+        && let Some((other, other_rest)) = rests.1.split_first_chunk()
+    {
+        let differ = Block::load(block).equal_to(Block::load(other)) ^ ALL;
+        if differ != 0 {
+            return common + differ.trailing_zeros() as usize;
+        }
+        common += WIDTH;
+        rests = (rest, other_rest);
+    }
+    common
 }
 
 /// The first newline from `from` on.
@@ -126,6 +153,20 @@ fn near(text: &[u8], from: usize, stops: impl Fn(Block) -> u32) -> Result<Found,
         at,
         non_ascii: beyond != 0,
     })
+}
+
+/// The first stop in a whole block.
+#[inline(always)]
+fn find(text: &[u8], from: usize, stops: impl Fn(Block) -> u32) -> Option<usize> {
+    let mut rest = text.get(from..)?;
+    while let Some((bytes, behind)) = rest.split_first_chunk() {
+        let stops = stops(Block::load(bytes));
+        if stops != 0 {
+            return Some(text.len() - rest.len() + stops.trailing_zeros() as usize);
+        }
+        rest = behind;
+    }
+    None
 }
 
 #[inline(always)]
@@ -200,6 +241,12 @@ mod sse2 {
         }
 
         #[inline(always)]
+        pub(super) fn equal_to(self, other: Self) -> u32 {
+            // SAFETY: SSE2 is part of x86-64.
+            unsafe { _mm_movemask_epi8(_mm_cmpeq_epi8(self.0, other.0)) as u32 }
+        }
+
+        #[inline(always)]
         pub(super) fn non_ascii(self) -> u32 {
             // SAFETY: SSE2 is part of x86-64.
             unsafe { _mm_movemask_epi8(self.0) as u32 }
@@ -256,6 +303,13 @@ mod portable {
         #[inline(always)]
         pub(super) fn equal(self, byte: u8) -> u32 {
             self.mask(|other| other == byte)
+        }
+
+        #[inline(always)]
+        pub(super) fn equal_to(self, other: Self) -> u32 {
+            (self.0.iter().zip(other.0).enumerate()).fold(0, |mask, (at, (&byte, other))| {
+                mask | u32::from(byte == other) << at
+            })
         }
 
         #[inline(always)]
@@ -316,6 +370,46 @@ mod tests {
     }
 
     #[test]
+    fn what_is_near_is_found_and_nothing_is_found_where_it_is_not() {
+        for len in 0..50 {
+            for at in 0..50.min(len) {
+                for odd in *b"\"\\\n{\xff" {
+                    let text = text(len, at, odd);
+                    for from in [0, at / 2, at, len] {
+                        // In whole blocks from there on.
+                        let blocks = from + (len - from) / WIDTH * WIDTH;
+                        let near = |stops: &[u8]| {
+                            let stops = stops.contains(&odd) && (from..blocks).contains(&at);
+                            stops.then_some(at)
+                        };
+                        assert_eq!(near_metric_name_end(&text, from), near(b"\"\\\n{\xff"));
+                        assert_eq!(near_label_name_end(&text, from), near(b"\"\\\n{\xff"));
+                        assert_eq!(near_quoted_end(&text, from), near(b"\"\\\n\xff"));
+                        assert_eq!(near_help_end(&text, from), near(b"\\\n\xff"));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_two_texts_begin_with_is_alike_and_no_more() {
+        let plain = [b'x'; 60];
+        for len in 0..60 {
+            for at in 0..len {
+                let other = text(len, at, b'y');
+                for asked in [0, 1, 16, 17, 60] {
+                    let common = near_common(&plain, &other, asked);
+                    assert_eq!(common, near_common(&other, &plain, asked));
+                    assert!(common <= at, "{common} {at}");
+                    let blocks = (len / WIDTH).min(asked.div_ceil(WIDTH)) * WIDTH;
+                    assert_eq!(common, at.min(blocks));
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_scan_from_beyond_the_end_finds_nothing() {
         assert_eq!(metric_name_end(b"abc", 3), 3);
         assert_eq!(quoted_end(b"", 0).at, 0);
@@ -334,6 +428,11 @@ mod tests {
                 assert_eq!(fast.names(b'9'), plain.names(b'9'));
                 assert_eq!(fast.non_ascii(), plain.non_ascii());
                 assert_eq!(fast.equal(odd), plain.equal(odd));
+                let other = *b"azAZ09_:@[`{/\n \x7f";
+                assert_eq!(
+                    fast.equal_to(sse2::Block::load(&other)),
+                    plain.equal_to(portable::Block::load(&other))
+                );
             }
         }
     }

@@ -7,7 +7,7 @@
 use super::Options;
 use super::error::{Error, Excerpt};
 use super::event::{Event, LentEvent, Sample};
-use super::line::Lexer;
+use super::line::{Lexer, Seen};
 use crate::exposition::scan;
 
 /// Reads a page in pieces: the same events and errors as
@@ -170,7 +170,8 @@ impl Chunks {
         let mut last = None;
         while at < text.len() {
             let start = at;
-            let seen = match self.lexer.line(text, &mut at, &mut sample) {
+            let read = self.lexer.line(text, &mut at, &mut sample);
+            let seen = match read.map(Seen::event) {
                 Ok(None) => Ok(()),
                 Ok(Some(event)) => {
                     let is_sample = matches!(event, Event::Sample(()));

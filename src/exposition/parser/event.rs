@@ -149,6 +149,9 @@ pub struct Sample<'a> {
     /// The line from the first byte of the sample on, without its newline. The
     /// lexer has read it to its end, so what is read of it again is well-formed.
     pub(super) line: &'a str,
+    /// What the lexer saw from there on, for the next sample to be compared with;
+    /// nothing if this one did not go the short way.
+    pub(super) seen: &'a [u8],
     /// How many blanks stand before it.
     pub(super) indent: u32,
     pub(super) name: Piece,
@@ -167,6 +170,7 @@ impl<'a> Sample<'a> {
     /// Nothing yet.
     pub(super) const EMPTY: Self = Self {
         line: "",
+        seen: &[],
         indent: 0,
         name: Piece::EMPTY,
         labels: 0,

@@ -78,6 +78,15 @@ impl<'a, 's> Labels<'a, 's> {
         at
     }
 
+    #[inline(never)]
+    fn search_label(&mut self) -> Option<Label<'a>> {
+        let (name, value) = self.search()?;
+        Some(Label {
+            name: name.of(self.line),
+            value: value.of(self.line),
+        })
+    }
+
     /// The next label, wherever it is.
     #[inline(never)]
     pub(super) fn search(&mut self) -> Option<(Piece, Piece)> {
@@ -126,7 +135,7 @@ impl<'a, 's> Labels<'a, 's> {
 impl<'a> Iterator for Labels<'a, '_> {
     type Item = Label<'a>;
 
-    #[inline]
+    #[inline(always)] // so that nobody has to ask whether a borrowed text is owned
     fn next(&mut self) -> Option<Label<'a>> {
         if let Some((name, written)) = self.next_known() {
             return Some(Label {
@@ -137,11 +146,7 @@ impl<'a> Iterator for Labels<'a, '_> {
         if self.places.all {
             return None;
         }
-        let (name, value) = self.search()?;
-        Some(Label {
-            name: name.of(self.line),
-            value: value.of(self.line),
-        })
+        self.search_label()
     }
 }
 

@@ -26,10 +26,12 @@
 
 use super::error::{Error, ErrorKind};
 use super::event::{Event, Sample};
+use super::plain::{self, Metadata};
 use super::{Mode, Options};
 use crate::exposition::Format;
 use crate::exposition::number;
 use crate::exposition::scan;
+use std::borrow::Cow;
 use std::str;
 
 pub(super) type Result<T> = std::result::Result<T, Error>;
@@ -86,6 +88,25 @@ impl Rules {
     }
 }
 
+/// What a line is. A sample is elsewhere; metadata that went the short way stand
+/// apart, for an event that several ways lead to is copied where they meet.
+pub(super) enum Seen<'a, S> {
+    Sample,
+    Metadata(Event<'a, S>),
+    /// A blank line is no event.
+    Other(Option<Event<'a, ()>>),
+}
+
+impl<'a> Seen<'a, ()> {
+    pub(super) fn event(self) -> Option<Event<'a, ()>> {
+        match self {
+            Self::Sample => Some(Event::Sample(())),
+            Self::Metadata(event) => Some(event),
+            Self::Other(event) => event,
+        }
+    }
+}
+
 /// Reads lines; knows nothing of a page but whether its `# EOF` has come.
 #[derive(Clone, Debug)]
 pub(super) struct Lexer {
@@ -107,25 +128,51 @@ impl Lexer {
         self.max_line
     }
 
-    /// Reads the line that begins at `*at` and moves `*at` behind it. `None` is a
-    /// blank line. All lines but the text's last are whole.
+    /// Reads the line that begins at `*at` and moves `*at` behind it. All lines but
+    /// the text's last are whole.
     ///
     /// A sample is put into `sample`, not passed on as a value from call to call:
     /// made where it stays, it takes half the time.
     #[inline(always)]
-    pub(super) fn line<'a>(
+    pub(super) fn line<'a, S>(
         &mut self,
         text: &'a [u8],
         at: &mut usize,
         sample: &mut Sample<'a>,
-    ) -> Result<Option<Event<'a, ()>>> {
-        if begins_name(text[*at]) && !self.ended {
-            return match self.sample_at(text, at, sample) {
-                Ok(()) => Ok(Some(Event::Sample(()))),
-                Err(error) => Err(error),
-            };
+    ) -> Result<Seen<'a, S>> {
+        if !self.ended {
+            if begins_name(text[*at]) {
+                return match self.sample_at(text, at, sample) {
+                    Ok(()) => Ok(Seen::Sample),
+                    Err(error) => Err(error),
+                };
+            }
+            if let Some(event) = self.metadata_at(text, at) {
+                return Ok(Seen::Metadata(event));
+            }
         }
-        self.other_at(text, at, sample)
+        match self.other_at(text, at, sample) {
+            Ok(event) => Ok(Seen::Other(event)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A line of metadata, if it goes the short way.
+    #[inline(always)]
+    fn metadata_at<'a, S>(&self, text: &'a [u8], at: &mut usize) -> Option<Event<'a, S>> {
+        let window = self.window(&text[*at..]).0;
+        let found = plain::metadata(window.0)?;
+        let end = found.end as usize;
+        let name_end = found.name_end as usize;
+        *at += end + 1;
+        let name = Cow::Borrowed(window.ascii(Metadata::NAME, name_end));
+        Some(match found.kind {
+            Some(kind) => Event::Type { name, kind },
+            None => Event::Help {
+                name,
+                text: Cow::Borrowed(window.ascii(name_end + 1, end)),
+            },
+        })
     }
 
     /// A line that begins with the name of a sample.
@@ -144,7 +191,7 @@ impl Lexer {
 
     /// Any other line.
     #[inline(never)]
-    fn other_at<'a>(
+    pub(super) fn other_at<'a>(
         &mut self,
         text: &'a [u8],
         at: &mut usize,

@@ -43,7 +43,7 @@ pub use event::{Event, Exemplar, LentEvent, MetricType, Sample, Timestamp};
 pub use labels::{Label, Labels};
 
 use super::{ContentType, Escaping, Format};
-use line::Lexer;
+use line::{Lexer, Seen};
 
 /// How closely a page must keep to its format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -149,10 +149,12 @@ impl<'a> Parser<'a> {
         while self.at < self.text.len() && !self.done {
             self.line = self.at;
             match (self.lexer).line(self.text, &mut self.at, &mut self.sample) {
-                Ok(Some(event)) => {
+                Ok(Seen::Sample) => return Some(Ok((self.line, Event::Sample(&self.sample)))),
+                Ok(Seen::Metadata(event)) => return Some(Ok((self.line, event))),
+                Ok(Seen::Other(Some(event))) => {
                     return Some(Ok((self.line, event.map(|()| &self.sample))));
                 }
-                Ok(None) => {}
+                Ok(Seen::Other(None)) => {}
                 Err(error) => {
                     self.done = true;
                     return Some(Err(error));
