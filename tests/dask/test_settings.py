@@ -7,6 +7,7 @@ import socket
 
 import pytest
 from harness import HOST, Cluster, eventually, fetch, free_port, scrape
+from stethoscope.dask.attach import BACKGROUND_SHARE, LONGEST_PAUSE, pause_after
 from tasks import nap
 
 OWN_ADDRESS = {"DASK_DISTRIBUTED__STETHOSCOPE__SERVE": "own-address"}
@@ -81,6 +82,15 @@ def test_a_worker_names_its_page_however_it_is_chosen(new_cluster) -> None:
     cluster.start_workers(1)
     found = eventually(lambda: len(targets(cluster)) == 2 and targets(cluster))
     assert found == {cluster.scheduler_url: "scheduler", f"http://{HOST}:{port}": "worker"}
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e-6, 1e-4, 1e-3, 1e-2, 1.0, 1e3])
+def test_samples_that_nobody_asked_for_take_a_small_share_of_the_loop(seconds: float) -> None:
+    pause = pause_after(seconds, interval=0.5)
+    assert 0.5 <= pause <= LONGEST_PAUSE
+    assert seconds <= pause * BACKGROUND_SHARE or pause == LONGEST_PAUSE
+    # Whoever wants fewer has fewer.
+    assert pause_after(seconds, interval=60.0) == 60.0
 
 
 def test_families_labels_buckets_and_namespace_are_chosen(new_cluster) -> None:

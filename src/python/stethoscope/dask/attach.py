@@ -44,6 +44,11 @@ LONGEST_PAUSE = 30.0
 _ATTRIBUTE = "_stethoscope"
 
 
+def pause_after(seconds: float, interval: float) -> float:
+    """Say how long no sample is taken unasked after one that took so many seconds."""
+    return max(interval, min(seconds / BACKGROUND_SHARE, LONGEST_PAUSE))
+
+
 def attach(server: Any) -> Attachment | None:
     """Serve the metrics of a scheduler or worker, until it closes.
 
@@ -179,9 +184,7 @@ class Attachment:
                 again()
 
         def again() -> None:
-            dear = min(self._sampler.seconds / BACKGROUND_SHARE, LONGEST_PAUSE)
-            pause = max(interval, dear)
-            self._timer = loop.call_later(pause, turn)
+            self._timer = loop.call_later(pause_after(self._sampler.seconds, interval), turn)
 
         again()
         undo.callback(lambda: self._timer.cancel())
