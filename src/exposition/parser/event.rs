@@ -151,7 +151,7 @@ pub struct Sample<'a> {
     pub(super) line: &'a str,
     /// What the lexer saw from there on, for the next sample to be compared with;
     /// nothing if this one did not go the short way.
-    pub(super) seen: &'a [u8],
+    pub(super) rest: &'a [u8],
     /// How many blanks stand before it.
     pub(super) indent: u32,
     pub(super) name: Piece,
@@ -170,7 +170,7 @@ impl<'a> Sample<'a> {
     /// Nothing yet.
     pub(super) const EMPTY: Self = Self {
         line: "",
-        seen: &[],
+        rest: &[],
         indent: 0,
         name: Piece::EMPTY,
         labels: 0,

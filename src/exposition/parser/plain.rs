@@ -34,7 +34,7 @@ use crate::exposition::scan;
 /// `sample` is the one before if that went the short way; else it knows of none.
 #[inline]
 pub(super) fn series_and_value<'a>(text: &'a [u8], sample: &mut Sample<'a>) -> Option<usize> {
-    let before = sample.seen;
+    let before = sample.rest;
     let alike = scan::near_common(text, before, sample.value_text.start());
     if alike <= sample.name.end() {
         let name_end = scan::near_metric_name_end(text, alike)?;
@@ -54,7 +54,7 @@ pub(super) fn series_and_value<'a>(text: &'a [u8], sample: &mut Sample<'a>) -> O
     }
     at += 1;
     sample.places.all = true;
-    sample.seen = text;
+    sample.rest = text;
     let (value, len) = number::parse_prefix(&text[at..])?;
     let end = at + len;
     sample.value_text = Piece::new(at, end, false);
@@ -259,7 +259,7 @@ mod tests {
             assert!(line.is_ascii());
             short.line = line;
             // For the next to be compared with.
-            assert_eq!(short.seen.as_ptr(), line.as_ptr());
+            assert_eq!(short.rest.as_ptr(), line.as_ptr());
             for format in [Format::Text, Format::Text1, Format::OpenMetrics] {
                 for options in [Options::strict(format), Options::lenient(format)] {
                     let mut long = Sample::EMPTY;

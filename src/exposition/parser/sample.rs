@@ -47,7 +47,7 @@ impl Lexer {
         window: Window<'_>,
         sample: &mut Sample<'_>,
     ) -> Result<usize> {
-        sample.seen = &[];
+        sample.rest = &[];
         let mut at = scan::metric_name_end(window.0, 0);
         let mut name = (at > 0).then_some(Piece::new(0, at, false));
         if matches!(window.peek(at), b' ' | b'\t') && !self.rules.openmetrics {
