@@ -299,6 +299,39 @@ fn a_quantile_is_nan_only_while_nothing_was_observed() {
 }
 
 #[test]
+fn a_quantile_among_the_largest_floats_is_one_of_them() {
+    let options = QuantileOptions::new([0.5]).unwrap();
+    let options = options.range(1e300, 1.7e308).unwrap();
+    let now = Instant::now();
+    for value in [1e307, 1.7e308, 1.795e308] {
+        let cell = Quantile::new(&options);
+        cell.observe_at(value, now);
+        assert_close(quantiles_at(&cell, &options, now)[0], value);
+    }
+}
+
+#[test]
+fn what_is_no_maximum_does_not_end_the_one_that_there_was() {
+    let cell = WindowMax::new(&Window::default());
+    let start = Instant::now();
+    cell.observe_at(5.0, start);
+    for later in 0..100 {
+        let now = start + seconds(10.0 * f64::from(later));
+        cell.observe_at(f64::NAN, now);
+        cell.observe_at(f64::NEG_INFINITY, now);
+        assert_eq!(cell.get_at(now), 5.0);
+    }
+}
+
+#[test]
+fn an_instant_that_no_clock_will_show_is_one_like_others() {
+    let cell = WindowMax::new(&Window::default());
+    let far = Instant::now() + seconds(600.0 * 365.0 * 86_400.0);
+    cell.observe_at(1.0, far);
+    assert_eq!(cell.get_at(far), 1.0);
+}
+
+#[test]
 fn the_window_moves_on() {
     let options = QuantileOptions::new([0.0, 1.0]).unwrap();
     let cell = Quantile::new(&options);

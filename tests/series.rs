@@ -2,8 +2,11 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
+use stethoscope::cell::{Cell, Number};
 use stethoscope::exposition::Format;
+use stethoscope::family::{Kind, Metric, Shape};
 use stethoscope::{Family, Registry, SeriesError};
 
 type Result = std::result::Result<(), Box<dyn std::error::Error>>;
@@ -33,6 +36,69 @@ fn a_series_made_again_is_a_new_series() -> Result {
     old.inc();
     assert_eq!(sample_lines(&registry), ["c_total{x=\"1\"} 1"]);
     assert_eq!(old.get(), 7);
+    Ok(())
+}
+
+/// Looks at its own family when it is dropped.
+struct Nosy;
+
+static NOSY: OnceLock<Family<Nosy>> = OnceLock::new();
+
+impl Drop for Nosy {
+    fn drop(&mut self) {
+        if let Some(family) = NOSY.get() {
+            family.len();
+        }
+    }
+}
+
+impl Cell for Nosy {
+    type Options = ();
+
+    fn new((): &()) -> Self {
+        Self
+    }
+
+    fn width((): &()) -> usize {
+        1
+    }
+
+    fn read(&self, into: &mut [u64]) {
+        into[0] = 0;
+    }
+}
+
+impl Metric for Nosy {
+    const KIND: Kind = Kind::Gauge;
+
+    fn shape((): &()) -> Shape {
+        Shape::Single(Number::U64)
+    }
+}
+
+#[test]
+fn a_cell_of_ones_own_may_do_anything_when_it_is_dropped() -> Result {
+    let registry = Registry::new();
+    let family = registry.family::<Nosy>("nosy", "").labels(["x"]);
+    let family = NOSY.get_or_init(|| family.register().unwrap());
+    let (done, is_done) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut scraper = registry.scraper();
+        let removals: [fn(&Family<Nosy>); 3] = [
+            |family| assert!(family.remove(["1"])),
+            |family| assert_eq!(family.retain(|_| false), 1),
+            |family| assert_eq!(family.remove_matching([("x", "1")]), 1),
+        ];
+        for remove in removals {
+            family.with(["1"]).unwrap();
+            scraper.scrape(Format::Text);
+            remove(family);
+            scraper.scrape(Format::Text);
+        }
+        done.send(())
+    });
+    // It would wait for itself for ever.
+    is_done.recv_timeout(Duration::from_secs(60))?;
     Ok(())
 }
 

@@ -206,7 +206,8 @@ impl Bins {
         let key = self.first + size - 1;
         let (low, high) = (
             f64::from_bits(key << SHIFT),
-            f64::from_bits((key + 1) << SHIFT),
+            // The last bin of all ends at infinity.
+            f64::from_bits((key + 1) << SHIFT).min(f64::MAX),
         );
         // 2 low high / (low + high), in an order that cannot overflow: its
         // ratio to either end differs from 1 by the same amount.

@@ -159,7 +159,8 @@ impl<S: Slice> Ring<S> {
     fn nanos(&self, at: Instant) -> u64 {
         let since = at.saturating_duration_since(self.start);
         // In 64 bits, unlike `as_nanos`: enough for 584 years.
-        since.as_secs() * 1_000_000_000 + u64::from(since.subsec_nanos())
+        let whole = since.as_secs().saturating_mul(1_000_000_000);
+        whole.saturating_add(u64::from(since.subsec_nanos()))
     }
 
     fn state(&self) -> State {

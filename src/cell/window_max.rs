@@ -44,7 +44,8 @@ impl Slice for Maximum {
 }
 
 impl WindowMax {
-    /// Takes `value` into account, as of now. NaN is ignored.
+    /// Takes `value` into account, as of now. NaN and -inf, which are no maximum,
+    /// are ignored.
     pub fn observe(&self, value: f64) {
         self.observe_at(value, Instant::now());
     }
@@ -55,7 +56,11 @@ impl WindowMax {
     /// An instant that lies before what was observed last counts as that.
     #[inline]
     pub fn observe_at(&self, value: f64, at: Instant) {
-        self.ring.newest(at).0.raise(value);
+        // Before the ring is turned: that forgets what was before the window,
+        // which is shown as long as nothing is observed.
+        if value > f64::NEG_INFINITY {
+            self.ring.newest(at).0.raise(value);
+        }
     }
 
     /// The maximum now.

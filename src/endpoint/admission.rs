@@ -51,8 +51,13 @@ impl EventLoop {
 
     fn admit(&mut self, socket: OwnedFd, now: Instant) {
         self.meters.accepted.inc();
-        let full = self.slots.len() >= self.limits.connections;
-        let full = full && !self.evict(Dropped::Connections, now);
+        let mut full = self.slots.len() >= self.limits.connections;
+        if full {
+            self.evict(Dropped::Connections, now);
+            // The one that has gone may have been one too many: who is refused
+            // stays until it has read that.
+            full = self.slots.len() >= self.limits.connections;
+        }
         let deadline = now + self.limits.header_time;
         let key = self
             .slots

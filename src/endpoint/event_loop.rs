@@ -285,8 +285,8 @@ impl EventLoop {
                 request.values("Accept-Encoding"),
             ),
         };
-        // There is more behind it, or there may be.
-        connection.input_pending = peeked > end;
+        // There is more behind it, or there may be: what is full shows no more.
+        connection.input_pending = peeked > end || peeked == self.scratch.len();
         match connection.receive(&mut self.scratch[..end]) {
             Ok(taken) if taken == end => {}
             _ => return self.close(key),

@@ -87,6 +87,63 @@ pub(super) struct Meters {
     dropped: Vec<Handle<Counter>>,
     responses: Family<Counter>,
     ok: Handle<Counter>,
+    _shown: Shown,
+}
+
+/// Those that are on the registry's page: they leave with the endpoint, so that
+/// another can take its place.
+struct Shown {
+    registry: Registry,
+    names: Vec<&'static str>,
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        for name in &self.names {
+            self.registry.unregister(name);
+        }
+    }
+}
+
+/// Where each is registered.
+struct Places<F> {
+    shown: Shown,
+    hidden: Registry,
+    is_shown: F,
+}
+
+impl<F: Fn(&str) -> bool> Places<F> {
+    fn register<T>(
+        &mut self,
+        (name, help): Said,
+        register: impl FnOnce(&Registry, &'static str, &'static str) -> Result<T, RegisterError>,
+    ) -> Result<T, RegisterError> {
+        if !(self.is_shown)(name) {
+            return register(&self.hidden, name, help);
+        }
+        let registered = register(&self.shown.registry, name, help)?;
+        self.shown.names.push(name);
+        Ok(registered)
+    }
+
+    fn family(
+        &mut self,
+        said: Said,
+        label: &'static str,
+    ) -> Result<Family<Counter>, RegisterError> {
+        self.register(said, |registry, name, help| {
+            registry.counter_family(name, help, [label])
+        })
+    }
+}
+
+fn seconds(
+    registry: &Registry,
+    name: &'static str,
+    help: &'static str,
+) -> Result<Handle<Histogram>, RegisterError> {
+    let family = registry.family(name, help).unit("seconds");
+    family.options(times()).register_single()
 }
 
 impl Meters {
@@ -95,30 +152,31 @@ impl Meters {
         registry: &Registry,
         shown: impl Fn(&str) -> bool,
     ) -> Result<Self, RegisterError> {
-        let hidden = Registry::new();
-        let place = |(name, _): Said| if shown(name) { registry } else { &hidden };
-        let counter = |said: Said| place(said).counter(said.0, said.1);
-        let family = |said: Said, label| place(said).counter_family(said.0, said.1, [label]);
-        let seconds = |said: Said| {
-            let family = place(said).family(said.0, said.1).unit("seconds");
-            family.options(times()).register_single()
+        let mut places = Places {
+            shown: Shown {
+                registry: registry.clone(),
+                names: Vec::new(),
+            },
+            hidden: Registry::new(),
+            is_shown: shown,
         };
         let few = "a handful of series fits in any family";
-        let dropped = family(DROPPED, "reason")?;
-        let responses = family(RESPONSES, "code")?;
+        let dropped = places.family(DROPPED, "reason")?;
+        let responses = places.family(RESPONSES, "code")?;
         Ok(Self {
-            connections: place(CONNECTIONS).gauge(CONNECTIONS.0, CONNECTIONS.1)?,
-            accepted: counter(ACCEPTED)?,
-            handed_over: counter(HANDED_OVER)?,
-            sent: counter(SENT)?,
-            page_seconds: seconds(PAGE_SECONDS)?,
-            response_seconds: seconds(RESPONSE_SECONDS)?,
+            connections: places.register(CONNECTIONS, Registry::gauge)?,
+            accepted: places.register(ACCEPTED, Registry::counter)?,
+            handed_over: places.register(HANDED_OVER, Registry::counter)?,
+            sent: places.register(SENT, Registry::counter)?,
+            page_seconds: places.register(PAGE_SECONDS, seconds)?,
+            response_seconds: places.register(RESPONSE_SECONDS, seconds)?,
             dropped: Dropped::REASONS
                 .iter()
                 .map(|&reason| dropped.with([reason]).expect(few))
                 .collect(),
             ok: responses.with([OK_CODE]).expect(few),
             responses,
+            _shown: places.shown,
         })
     }
 

@@ -93,18 +93,19 @@ impl<C: Metric> Column for SeriesColumn<C> {
             self.series.extend_from_slice(&members.series[known..]);
             Change::Appended
         } else {
-            // What was held till now is dropped below, after the lock.
+            // What was held till now is dropped below, behind the lock.
             gone = std::mem::replace(&mut self.series, members.series.clone());
             Change::Rebuilt
         };
         self.removals = members.removals;
         // Relaxed: it moves only under the mutex.
         self.generation = self.family.generation.load(Ordering::Relaxed);
-        self.family
+        let unseen = self
+            .family
             .table
             .reclaim(&mut members.upkeep, &self.family.shared.readers);
         drop(members);
-        drop(gone);
+        drop((gone, unseen));
         change
     }
 

@@ -347,7 +347,7 @@ impl<C: Metric> Family<C> {
         {
             members.series.remove(index);
         }
-        self.0.removed(&mut members);
+        self.0.removed(members);
         true
     }
 
@@ -420,7 +420,8 @@ impl<C: Metric> Family<C> {
 
 impl<C: Metric> Inner<C> {
     fn lock(&self) -> MutexGuard<'_, Members<C>> {
-        // Only code of our own runs under the lock, and none of it panics half-way.
+        // Only code of our own runs under the lock, and none of it panics half-way:
+        // cells are made before, and dropped behind it.
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -467,7 +468,7 @@ impl<C: Metric> Inner<C> {
         self.table
             .insert(&mut members.upkeep, SyncArc::clone(&series));
         members.series.push(SyncArc::clone(&series));
-        self.changed(&mut members);
+        self.changed(members);
         Ok(Handle(series))
     }
 
@@ -495,7 +496,7 @@ impl<C: Metric> Inner<C> {
         // Others may have removed some of them meanwhile.
         let removed = before - members.series.len();
         if removed > 0 {
-            self.removed(&mut members);
+            self.removed(members);
         }
         removed
     }
@@ -533,18 +534,22 @@ impl<C: Metric> Inner<C> {
         removed
     }
 
-    fn removed(&self, members: &mut Members<C>) {
+    fn removed(&self, mut members: MutexGuard<'_, Members<C>>) {
         members.removals += 1;
         self.changed(members);
     }
 
-    /// Tells scrapes that the members are others, and frees what can be freed.
-    fn changed(&self, members: &mut Members<C>) {
+    /// Tells scrapes that the members are others, and frees what can be freed:
+    /// without the lock, for a cell may be of anybody's making.
+    fn changed(&self, mut members: MutexGuard<'_, Members<C>>) {
         // Release, both, the family's first: a scrape that acquires the
         // registry's new generation also sees the family's.
         self.generation.fetch_add(1, Ordering::Release);
         self.shared.generation.fetch_add(1, Ordering::Release);
-        self.table
+        let unseen = self
+            .table
             .reclaim(&mut members.upkeep, &self.shared.readers);
+        drop(members);
+        drop(unseen);
     }
 }

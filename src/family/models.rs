@@ -89,12 +89,17 @@ impl Model {
         self.look(SHARING, name, |entry| entry.keep())
     }
 
+    fn reclaim(&self) {
+        let mut upkeep = self.upkeep.lock().unwrap();
+        drop(self.table.reclaim(&mut upkeep, &self.readers));
+    }
+
     fn remove(&self, name: &str) {
         let mut upkeep = self.upkeep.lock().unwrap();
         if let Some(entry) = self.find(name) {
             self.table.remove(&mut upkeep, &entry);
         }
-        self.table.reclaim(&mut upkeep, &self.readers);
+        drop(self.table.reclaim(&mut upkeep, &self.readers));
     }
 }
 
@@ -109,9 +114,7 @@ fn removed_during(look: fn(&Model)) {
         });
         model.remove("a");
         reader.join().unwrap();
-        model
-            .table
-            .reclaim(&mut model.upkeep.lock().unwrap(), &model.readers);
+        model.reclaim();
         assert_eq!(
             model.freed.load(Ordering::Relaxed),
             1,
@@ -168,9 +171,7 @@ fn a_stripe_goes_from_reader_to_reader() {
         for reader in readers {
             reader.join().unwrap();
         }
-        model
-            .table
-            .reclaim(&mut model.upkeep.lock().unwrap(), &model.readers);
+        model.reclaim();
         assert_eq!(model.freed.load(Ordering::Relaxed), 1);
     });
 }

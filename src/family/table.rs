@@ -24,20 +24,24 @@ pub(crate) trait Entry {
 /// How many look-ups are under way, in stripes so that threads do not meet on
 /// a cache line. One for all families of a registry.
 pub(crate) struct Readers {
-    /// One for each number that a thread may have to itself, then those that
-    /// the others share.
+    /// One for each number that a thread may have to itself, then two sets of
+    /// those that the others share.
     stripes: [Padded<AtomicUsize>; STRIPES],
+    /// The set, 0 or 1, that who comes now enters. While there is always somebody
+    /// in some stripe of it, those of the other become empty.
+    open_set: Padded<AtomicUsize>,
 }
 
 // Loom, which takes them in all orders, gets the fewest.
 const OWN: usize = if cfg!(loom) { 1 } else { OWN_NUMBERS };
 const SHARED: usize = if cfg!(loom) { 1 } else { 8 };
-const STRIPES: usize = OWN + SHARED;
+const STRIPES: usize = OWN + 2 * SHARED;
 
 impl Readers {
     pub(crate) fn new() -> Self {
         Self {
             stripes: std::array::from_fn(|_| Padded(AtomicUsize::new(0))),
+            open_set: Padded(AtomicUsize::new(0)),
         }
     }
 
@@ -49,7 +53,9 @@ impl Readers {
         let own = thread < OWN;
         let stripe = match own {
             true => thread,
-            false => OWN + thread % SHARED,
+            // Relaxed: which of the two it is matters only for how soon
+            // something is freed.
+            false => OWN + self.open_set.0.load(Ordering::Relaxed) * SHARED + thread % SHARED,
         };
         let stripe = &self.stripes[stripe].0;
         // SeqCst: the store of the reader's half of a Dekker pair with `Grace`.
@@ -58,6 +64,20 @@ impl Readers {
         stripe.fetch_add(1, Ordering::SeqCst);
         dekker_fence();
         Reader { stripe, own }
+    }
+
+    /// Sends who comes now to the other set of stripes, if nobody is left there.
+    fn change_sets(&self) {
+        // Relaxed, all: as in `enter`. Two writers, of two families, may well
+        // change at once.
+        let open = self.open_set.0.load(Ordering::Relaxed);
+        let closed = &self.stripes[OWN + (1 - open) * SHARED..][..SHARED];
+        if closed
+            .iter()
+            .all(|stripe| stripe.0.load(Ordering::Relaxed) == 0)
+        {
+            self.open_set.0.store(1 - open, Ordering::Relaxed);
+        }
     }
 
     /// A grace period that begins now, after what was unlinked so far.
@@ -112,6 +132,9 @@ impl Grace {
                 self.not_seen_empty &= !bit;
             }
         }
+        if self.not_seen_empty >> OWN != 0 {
+            readers.change_sets();
+        }
         self.not_seen_empty == 0
     }
 }
@@ -122,7 +145,7 @@ pub(crate) struct Table<T> {
     slots: AtomicPtr<Slots<T>>,
 }
 
-struct Slots<T> {
+pub(crate) struct Slots<T> {
     /// A power of two of them; at least a quarter are null, so probing ends.
     entries: Box<[AtomicPtr<T>]>,
 }
@@ -142,7 +165,7 @@ pub(crate) struct Upkeep<T> {
 
 /// Something that a reader may still be looking at.
 #[expect(dead_code, reason = "held only to be dropped, when no reader is left")]
-enum Retired<T> {
+pub(crate) enum Retired<T> {
     Entry(Arc<T>),
     Slots(Box<Slots<T>>),
 }
@@ -263,11 +286,11 @@ impl<T: Entry> Table<T> {
             if found == pointer {
                 slot.store(tombstone(), Ordering::Release);
                 upkeep.len -= 1;
-                // SAFETY: the pointer came from `Arc::into_raw` in `insert`, and
-                // the slot that held its count no longer does.
+                // SAFETY: what stood in the slot came from `Arc::into_raw` in
+                // `insert`, and the slot no longer holds its count.
                 upkeep
                     .open
-                    .push(Retired::Entry(unsafe { Arc::from_raw(pointer) }));
+                    .push(Retired::Entry(unsafe { Arc::from_raw(found) }));
                 return;
             }
         }
@@ -301,23 +324,27 @@ impl<T: Entry> Table<T> {
             .push(Retired::Slots(unsafe { Box::from_raw(old) }));
     }
 
-    /// Frees what no look-up can see any more. Never waits: what is still in
-    /// sight is tried again at the next call.
-    pub(crate) fn reclaim(&self, upkeep: &mut Upkeep<T>, readers: &Readers) {
+    /// Gives what no look-up can see any more, to be dropped when the lock is no
+    /// longer held. Never waits: what is still in sight is tried again at the
+    /// next call.
+    #[must_use]
+    pub(crate) fn reclaim(&self, upkeep: &mut Upkeep<T>, readers: &Readers) -> Vec<Retired<T>> {
+        let mut unseen = Vec::new();
         // Twice: what has just been unlinked is mostly out of sight at once.
         for _ in 0..2 {
             if upkeep.closed.is_empty() {
                 if upkeep.open.is_empty() {
-                    return;
+                    break;
                 }
                 std::mem::swap(&mut upkeep.closed, &mut upkeep.open);
                 upkeep.grace = readers.grace();
             }
             if !upkeep.grace.is_over(readers) {
-                return;
+                break;
             }
-            upkeep.closed.clear();
+            unseen.append(&mut upkeep.closed);
         }
+        unseen
     }
 }
 
@@ -363,5 +390,41 @@ impl<T> Drop for Table<T> {
                 drop(unsafe { Arc::from_raw(entry) });
             }
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    struct Named(&'static str);
+
+    impl Entry for Named {
+        fn hash(&self) -> u64 {
+            0
+        }
+
+        fn is(&self, key: &Key<'_>) -> bool {
+            key.values() == [self.0]
+        }
+    }
+
+    #[test]
+    fn what_is_removed_is_freed_though_there_is_always_some_reader() {
+        let readers = Readers::new();
+        let (table, mut upkeep) = Table::new();
+        // Of those that share a stripe; each comes before the last one goes.
+        let mut reader = readers.enter(OWN_NUMBERS);
+        for _ in 0..100 {
+            let entry = Arc::new(Named("a"));
+            table.insert(&mut upkeep, Arc::clone(&entry));
+            table.remove(&mut upkeep, &entry);
+            drop(table.reclaim(&mut upkeep, &readers));
+            assert_eq!(Arc::strong_count(&entry), 2, "it may be in sight");
+            reader = readers.enter(OWN_NUMBERS);
+            drop(table.reclaim(&mut upkeep, &readers));
+            assert_eq!(Arc::strong_count(&entry), 1, "nobody has seen it");
+        }
+        drop(reader);
     }
 }

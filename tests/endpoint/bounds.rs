@@ -2,11 +2,13 @@
 //! well-behaved scraper is answered.
 
 use std::io::Read;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client::{Client, eventually, registry, sample, wide_registry};
 use stethoscope::Registry;
-use stethoscope::endpoint::{Builder, Endpoint, Limits};
+use stethoscope::endpoint::{Builder, Endpoint, Freshness, Limits, Notifier};
+use stethoscope::exposition::Format;
 
 fn bounded(registry: &Registry, limits: Limits) -> Endpoint {
     let builder = Builder::new(registry).listen("127.0.0.1:0").unwrap();
@@ -47,6 +49,45 @@ fn neither_idle_nor_silent_nor_slow_clients_keep_a_scraper_out() {
     let page = Client::of(&endpoint).get("/metrics").body;
     assert!(sample(&page, "stethoscope_http_connections") <= 20.0);
     assert!(dropped(&endpoint, "connections") >= 180.0);
+}
+
+/// Lets every scrape wait.
+struct Never;
+
+impl Freshness for Never {
+    fn request(&self, _: Notifier) -> Option<Duration> {
+        Some(Duration::from_secs(3600))
+    }
+}
+
+#[test]
+fn who_is_refused_makes_no_room_for_the_next() {
+    let registry = registry();
+    let limits = Limits {
+        connections: 2,
+        ..Limits::default()
+    };
+    let builder = Builder::new(&registry).listen("127.0.0.1:0").unwrap();
+    let builder = builder.limits(limits).metrics(true);
+    let endpoint = builder.freshness(Arc::new(Never)).spawn().unwrap();
+    let scrapes: Vec<Client> = (0..20)
+        .map(|_| {
+            let mut client = Client::of(&endpoint);
+            client.send("GET /metrics HTTP/1.0\r\n\r\n");
+            client
+        })
+        .collect();
+    let page = || {
+        let page = registry.scraper().scrape(Format::Text).to_vec();
+        String::from_utf8(page).unwrap()
+    };
+    eventually("all are let in or refused", || {
+        sample(&page(), "stethoscope_http_connections_accepted_total") == 20.0
+    });
+    // Two that wait, and one that is still to read that it was refused.
+    let open = sample(&page(), "stethoscope_http_connections");
+    assert!(open <= 3.0, "{open} are open");
+    drop(scrapes);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! HTTP as a careful server speaks it.
 
-use stethoscope::endpoint::Builder;
+use stethoscope::endpoint::{Builder, Limits};
 
 use crate::client::{Client, PAGE, registry, serve, wide_registry};
 
@@ -126,6 +126,26 @@ fn requests_sent_at_once_are_answered_one_after_another() {
     }
     assert_eq!(client.answer().code, 200);
     client.expect_end();
+}
+
+#[test]
+fn a_request_behind_one_that_is_as_long_as_may_be_is_answered_too() {
+    let limits = Limits {
+        header_bytes: 128,
+        ..Limits::default()
+    };
+    let builder = Builder::new(&registry()).listen("127.0.0.1:0").unwrap();
+    let endpoint = builder.limits(limits).spawn().unwrap();
+    for length in 120..=128 {
+        let head = "GET /metrics HTTP/1.1\r\nHost: a\r\nX: ";
+        let filler = "x".repeat(length - head.len() - 4);
+        let mut client = Client::of(&endpoint);
+        client.send(format!(
+            "{head}{filler}\r\n\r\nGET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"
+        ));
+        assert_eq!(client.answer().code, 200, "{length}");
+        assert_eq!(client.answer().code, 200, "{length}");
+    }
 }
 
 #[test]

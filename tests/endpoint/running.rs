@@ -145,6 +145,32 @@ fn what_can_not_be_listened_at_is_said() {
 }
 
 #[test]
+fn what_an_endpoint_counts_of_itself_is_there_as_long_as_it_is() {
+    let registry = registry();
+    let spawn = || {
+        let builder = Builder::new(&registry).listen("127.0.0.1:0").unwrap();
+        builder.metrics(true).spawn()
+    };
+    for _ in 0..2 {
+        let endpoint = spawn().unwrap();
+        assert!(registry.contains("stethoscope_http_connections"));
+        let second = spawn().unwrap_err();
+        assert!(second.to_string().contains("stethoscope_http_"), "{second}");
+        assert_eq!(Client::of(&endpoint).get("/metrics").code, 200);
+        endpoint.shutdown();
+        endpoint.join().unwrap();
+        assert!(!registry.contains("stethoscope_http_connections"));
+    }
+    // Nothing is left of one that did not come to be, but what was there before.
+    registry
+        .gauge("stethoscope_http_page_seconds", "Mine.")
+        .unwrap();
+    spawn().unwrap_err();
+    assert!(!registry.contains("stethoscope_http_connections"));
+    assert!(registry.contains("stethoscope_http_page_seconds"));
+}
+
+#[test]
 fn limits_that_would_serve_nobody_are_refused_and_no_limit_is_one() {
     let with = |limits| {
         Builder::new(&registry())

@@ -117,14 +117,13 @@ impl Bench {
         bar.set_style(style.expect("a template of known keys"));
         let begun = Instant::now();
         for turn in 0u32.. {
-            let due = self
-                .rate
-                .map(|rate| begun + Duration::from_secs_f64(f64::from(turn) / rate));
+            let due = self.rate.map(|rate| f64::from(turn) / rate);
             if begun.elapsed() >= self.how_long
-                || due.is_some_and(|due| due >= begun + self.how_long)
+                || due.is_some_and(|due| due >= self.how_long.as_secs_f64())
             {
                 break;
             }
+            let due = due.map(|due| begun + Duration::from_secs_f64(due));
             if let Some(due) = due {
                 std::thread::sleep(due.saturating_duration_since(Instant::now()));
             }
@@ -257,10 +256,14 @@ fn duration(text: &str) -> Result<Duration, String> {
         .map_err(|_| "say how many, like 10s".to_owned())?;
     let duration = Duration::try_from_secs_f64(number * seconds);
     match duration {
+        // Sums of times beyond that need not fit anything.
+        Ok(duration) if duration > A_YEAR => Err("it must be no longer than a year".to_owned()),
         Ok(duration) if !duration.is_zero() => Ok(duration),
         _ => Err("it must be longer than nothing".to_owned()),
     }
 }
+
+const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -278,7 +281,7 @@ mod tests {
         assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
         assert_eq!(duration("0.5m"), Ok(Duration::from_secs(30)));
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
-        for wrong in ["", "s", "0s", "-1s", "1h", "1e99m", "NaNs"] {
+        for wrong in ["", "s", "0s", "-1s", "1h", "1e99m", "1e15s", "NaNs"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
     }
