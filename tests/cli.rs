@@ -284,3 +284,76 @@ fn memory_does_not_grow_with_the_page() {
         assert!(more < 2 << 20, "{arguments:?}: {more} bytes more");
     }
 }
+
+/// Starts `stethoscope ARGUMENTS`, with `page` on standard input, and these two
+/// as its output.
+#[cfg(target_os = "linux")]
+fn ends_at(
+    arguments: &[&str],
+    page: &[u8],
+    out: impl Into<Stdio>,
+    error: impl Into<Stdio>,
+) -> Output {
+    let mut tool = Command::new(env!("CARGO_BIN_EXE_stethoscope"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(out)
+        .stderr(error)
+        .spawn()
+        .expect("the tool starts");
+    // It may end before it has read all.
+    let _ = tool.stdin.take().expect("a pipe").write_all(page);
+    tool.wait_with_output().expect("the tool ends")
+}
+
+#[cfg(target_os = "linux")]
+fn full() -> std::fs::File {
+    std::fs::File::create("/dev/full").expect("a device that is always full")
+}
+
+/// A pipe that nobody reads.
+#[cfg(target_os = "linux")]
+fn gone() -> std::io::PipeWriter {
+    std::io::pipe().expect("a pipe").1
+}
+
+#[cfg(target_os = "linux")]
+const MANY_WARNINGS: &[u8] = b"# TYPE a counter\na 1\n# TYPE bC counter\nbC 2\n";
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_report_that_can_not_be_written_is_2_and_said() {
+    for arguments in [
+        &["check", "--json", "-"][..],
+        &["check", "--help"],
+        &["--version"],
+    ] {
+        let output = ends_at(arguments, b"a 1\n", full(), Stdio::piped());
+        assert_eq!(code(&output), 2, "{arguments:?}");
+        let expected = "stethoscope: the report could not be written: \
+                        No space left on device (os error 28)\n";
+        assert_eq!(stderr(&output), expected, "{arguments:?}");
+    }
+    for arguments in [
+        &["check", "--lint", "-"][..],
+        &["check", "no such file"],
+        &["check"],
+    ] {
+        let output = ends_at(arguments, MANY_WARNINGS, Stdio::piped(), full());
+        assert_eq!(code(&output), 2, "{arguments:?}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_reader_that_has_gone_ends_the_program_quietly() {
+    // An error in the page is not come to any more.
+    let page = [b"a{b=\"c\"} 1\n".repeat(10_000), b"a b\n".to_vec()].concat();
+    let arguments = ["check", "--lenient", "--json", "-"];
+    let output = ends_at(&arguments, &page, gone(), Stdio::piped());
+    assert_eq!((code(&output), stderr(&output)), (141, String::new()));
+    for arguments in [&["check", "--lint", "-"][..], &["check", "no such file"]] {
+        let output = ends_at(arguments, MANY_WARNINGS, Stdio::piped(), gone());
+        assert_eq!((code(&output), stdout(&output)), (141, String::new()));
+    }
+}

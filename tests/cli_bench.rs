@@ -233,3 +233,27 @@ fn an_endpoint_that_changes_its_mind_is_told_apart() {
     );
     assert!(report.contains("changed its mind: the page was text/plain; version=0.0.4 and is application/openmetrics-text"), "{report}");
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_report_that_nobody_gets_is_no_panic() {
+    let endpoint = endpoint();
+    let url = endpoint.local_addr().unwrap().to_string();
+    for json in [None, Some("--json")] {
+        let writing_to = |out: std::process::Stdio| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_stethoscope"));
+            command.args(["bench", "--for", "20ms", &url]).args(json);
+            command.stdout(out).output().unwrap()
+        };
+        let full = std::fs::File::create("/dev/full").unwrap();
+        let output = writing_to(full.into());
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(error.contains("could not be written: No space"), "{error}");
+
+        let (_, nobody_reads) = std::io::pipe().unwrap();
+        let output = writing_to(nobody_reads.into());
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), &*error), (Some(141), ""));
+    }
+}

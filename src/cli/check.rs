@@ -10,7 +10,7 @@
 //! validation must remember.
 
 use super::source::Source;
-use super::{REFUSED, Unusable, json};
+use super::{REFUSED, Unusable, json, output};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, BufWriter, Read, Write};
@@ -21,7 +21,8 @@ use stethoscope::exposition::{ContentType, Escaping, Format};
 
 /// Reads a page and says whether, and where, it breaks its format.
 ///
-/// Exit code 0: accepted. 1: refused. 2: it could not be read.
+/// Exit code 0: accepted. 1: refused. 2: it could not be read, or the report not
+/// be written.
 #[derive(Args)]
 pub(super) struct Check {
     /// The page: a file, an http:// URL, or - for standard input.
@@ -81,9 +82,9 @@ impl Check {
         }
         let mut out = BufWriter::new(io::stdout().lock());
         let refused = self.read(&mut source, options, &mut out).map_err(broken)?;
-        out.flush().map_err(broken)?;
+        out.flush().unwrap_or_else(|error| output::lost(&error));
         if let Some(reason) = refused {
-            eprintln!("{name}: {reason}");
+            output::say(format_args!("{name}: {reason}"));
             return Ok(ExitCode::from(REFUSED));
         }
         Ok(ExitCode::SUCCESS)
@@ -114,19 +115,21 @@ impl Check {
         let mut chunks = Chunks::new(options);
         let mut validator = Validator::new(options);
         let mut linter = self.lint.then(|| Linter::new(options));
-        let mut written = Ok(());
         let mut piece = vec![0; 256 << 10];
         let mut each = |line: Line<'_>, event: LentEvent<'_>| {
             validator.see(line.offset, &event)?;
             if let Some(linter) = &mut linter {
                 let warn = |warning: Warning| {
                     let shown = warning.show(line);
-                    bar.suspend(|| eprintln!("{name}: warning: {shown}"));
+                    bar.suspend(|| output::say(format_args!("{name}: warning: {shown}")));
                 };
                 linter.see(line.offset, line.text, &event, warn);
             }
-            if let (true, Event::Sample(sample), Ok(())) = (self.json, event, &written) {
-                written = json::write(sample, out);
+            if let (true, Event::Sample(sample)) = (self.json, event) {
+                json::write(sample, out).unwrap_or_else(|error| {
+                    bar.finish_and_clear();
+                    output::lost(&error)
+                });
             }
             Ok::<_, Error>(())
         };
@@ -144,7 +147,6 @@ impl Check {
         };
         let read = read.and_then(|()| validator.end());
         bar.finish_and_clear();
-        written?;
         Ok(read.err().map(|error| chunks.show(&error).to_string()))
     }
 }

@@ -4,6 +4,7 @@
 mod bench;
 mod check;
 mod json;
+mod output;
 mod source;
 
 use clap::{Parser, Subcommand};
@@ -29,16 +30,25 @@ struct Unusable(String);
 
 /// Exit code of a page that is refused, and of scrapes that failed.
 const REFUSED: u8 = 1;
-/// Exit code of arguments that are unusable, as clap has it too.
+/// Exit code of arguments that are unusable, as clap has it too, and of a report
+/// that can't be written.
 const UNUSABLE: u8 = 2;
 
 pub(crate) fn run() -> ExitCode {
-    let done = match Arguments::parse().command {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        // Help and the version come as errors, too.
+        Err(error) => {
+            error.print().unwrap_or_else(|error| output::lost(&error));
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(UNUSABLE));
+        }
+    };
+    let done = match arguments.command {
         Command::Check(check) => check.run(),
         Command::Bench(bench) => bench.run(),
     };
     done.unwrap_or_else(|Unusable(reason)| {
-        eprintln!("stethoscope: {reason}");
+        output::say(format_args!("stethoscope: {reason}"));
         ExitCode::from(UNUSABLE)
     })
 }

@@ -12,7 +12,7 @@ mod client;
 mod page;
 mod report;
 
-use super::{REFUSED, Unusable};
+use super::{REFUSED, Unusable, output};
 use clap::Args;
 use client::{Answer, Client, Failure, Url};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -98,9 +98,10 @@ impl Bench {
             target.probe_again();
         }
         if self.json {
-            println!("{}", report::json(&targets, self.gzip));
+            output::report(report::json(&targets, self.gzip));
         } else {
-            print!("{}", report::text(&targets, self.gzip, self.rate));
+            let text = report::text(&targets, self.gzip, self.rate);
+            output::report(text.strip_suffix('\n').unwrap_or(&text));
         }
         let failed = targets.iter().any(|target| !target.failures.is_empty());
         Ok(if failed {
