@@ -1,6 +1,8 @@
 //! Which formats there are, and what each is called on the wire. Which of them a
 //! reader's `Accept` header asks for is `negotiation`'s business.
 
+pub use crate::name::scheme::Escaping;
+
 /// A text format of the exposition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Format {
@@ -40,20 +42,6 @@ impl Format {
             Format::OpenMetrics => ("application", "openmetrics-text", "1.0.0"),
         }
     }
-}
-
-/// What happens to a name that is not `[a-zA-Z_:][a-zA-Z0-9_:]*`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Escaping {
-    /// Every other character becomes an underscore.
-    #[default]
-    Underscores,
-    /// Names are written as they are, quoted where they must be.
-    AllowUtf8,
-    /// `.` becomes `_dot_`, `_` becomes `__`, every other character `__`.
-    Dots,
-    /// Prefixed with `U__`, every other character as `_hex_`.
-    Values,
 }
 
 impl Escaping {

@@ -5,7 +5,6 @@ pub mod escape;
 mod exemplars;
 pub mod format;
 mod layout;
-pub mod name_scheme;
 pub(crate) mod negotiation;
 pub mod number;
 pub mod parser;
@@ -15,5 +14,6 @@ mod scraper;
 pub mod validate;
 mod writer;
 
+pub use crate::name::scheme as name_scheme;
 pub use format::{ContentType, Escaping, Format};
 pub use scraper::Scraper;

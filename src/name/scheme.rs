@@ -16,7 +16,19 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use super::format::Escaping;
+/// What happens to a name that is not `[a-zA-Z_:][a-zA-Z0-9_:]*`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Escaping {
+    /// Every other character becomes an underscore.
+    #[default]
+    Underscores,
+    /// Names are written as they are, quoted where they must be.
+    AllowUtf8,
+    /// `.` becomes `_dot_`, `_` becomes `__`, every other character `__`.
+    Dots,
+    /// Prefixed with `U__`, every other character as `_hex_`.
+    Values,
+}
 
 /// What an escaped name of [`Escaping::Values`] begins with.
 const VALUES_PREFIX: &str = "U__";

@@ -1,6 +1,8 @@
 //! Metric and label names, validated once by the rules of the Prometheus data
 //! model. Everything behind registration may rely on them.
 
+pub mod scheme;
+
 use std::fmt;
 
 /// Which names a registry takes.
