@@ -54,10 +54,14 @@
     feature = "http",
     doc = "| [`endpoint`] | the listener: one thread, one readiness loop |"
 )]
+#![cfg_attr(
+    feature = "http",
+    doc = "| [`dask`] | the metrics of Dask's schedulers and workers |"
+)]
 //!
 //! The plain crate depends on itoa, ryu and smallvec. Features add to it:
-//! `http` (the listener), `cli` (the command line tool), `python` (the
-//! extension module for Dask).
+//! `http` (the listener), `gzip` (compressed pages), `cli` (the command line
+//! tool), `python` (the extension module for Dask).
 
 #[allow(unused_imports, reason = "one list for std and for loom")]
 mod sync;

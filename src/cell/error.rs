@@ -35,7 +35,8 @@ pub enum OptionsError {
     RangeNotPositive,
     /// A range of more octaves than a cell can hold.
     RangeTooWide {
-        /// Octaves asked for.
+        /// Octaves that the range touches, each from one power of two to the
+        /// next: up to one more than its doublings.
         octaves: usize,
         /// Octaves there may be.
         limit: usize,
@@ -82,7 +83,8 @@ impl fmt::Display for OptionsError {
             ),
             Self::RangeTooWide { octaves, limit } => write!(
                 f,
-                "a range of {octaves} octaves is too wide: narrow it to at most {limit} doublings"
+                "a range that touches {octaves} octaves is too wide: narrow it to at most {} doublings",
+                limit.saturating_sub(1)
             ),
             Self::WindowSlices { limit } => {
                 write!(f, "a window has 1 to {limit} slices: six are usual")
