@@ -234,7 +234,7 @@ fn clashes_are_refused_with_both_names() -> Result {
     let error = registry.gauge("x_total", "").unwrap_err().to_string();
     assert_eq!(
         error,
-        "can't register \"x_total\": \"x_total\" is already on the page, by the family \"x_total\": \
+        "can't register \"x_total\": the name \"x_total\" is taken, by the family \"x_total\": \
          rename one or unregister the other"
     );
     assert!(registry.unregister("x_total"));

@@ -16,7 +16,8 @@ use crate::sync::{AtomicU64, Ordering, Padded, thread_number};
 ///
 /// NaN is not a measurement and is ignored: one would turn the sum into NaN
 /// for as long as the process lives. The infinities are counted, and the sum
-/// becomes what IEEE 754 makes of them.
+/// becomes what IEEE 754 makes of them. Strict readers of OpenMetrics refuse a
+/// sum that is negative or NaN: see [`Registry::histogram`](crate::Registry::histogram).
 ///
 /// A reading is one cumulative count for each finite bound, one for `+Inf`
 /// (all `u64`), and the sum (`f64`). The sum is never behind the counts beside

@@ -101,6 +101,10 @@ impl QuantileOptions {
     /// Negative values are counted like positive ones, and not as 0. Takes
     /// twice the memory.
     ///
+    /// Strict readers of OpenMetrics refuse a summary with a negative quantile or
+    /// sum. A [gauge](crate::registry::FamilyBuilder::as_gauge) may be negative
+    /// everywhere.
+    ///
     /// # Errors
     /// There are more than 126 doublings in the range.
     pub fn negative_values(mut self) -> Result<Self, OptionsError> {

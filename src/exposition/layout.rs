@@ -22,10 +22,10 @@
 
 use super::escape::{escape_help, quote};
 use super::format::Escaping;
-use super::name_scheme::{escape_label_name, escape_name};
+use super::name_scheme::{written_label_name, written_metric_name};
 use super::number::{self, MAX_LEN, SCRATCH};
 use crate::cell::Number;
-use crate::family::{Change, Column, Kind, Shape, Source};
+use crate::family::{Change, Column, Kind, Shape, Source, ends_in_unit};
 use crate::label::LabelValues;
 use crate::name;
 use std::sync::Arc;
@@ -124,7 +124,7 @@ impl FamilyLines {
     /// by its name without suffix, because nobody else has that name.
     pub(super) fn new(source: Arc<dyn Source>, dialect: Dialect, bare_name: bool) -> Self {
         let descriptor = source.descriptor();
-        let label_name = |name: &str| written_label_name(name, dialect.escaping);
+        let label_name = |name: &str| label_name(name, dialect.escaping);
         let mut const_labels = Vec::new();
         for (name, value) in &descriptor.const_labels {
             push_label(&label_name(name), value, &mut const_labels);
@@ -134,7 +134,7 @@ impl FamilyLines {
             .iter()
             .map(|name| label_name(name))
             .collect();
-        let templates = templates(source.as_ref(), dialect.escaping);
+        let templates = templates(source.as_ref(), dialect);
         let mut family = Self {
             column: Arc::clone(&source).column(),
             head: Vec::new(),
@@ -356,48 +356,37 @@ fn quoted(name: &str) -> String {
     String::from_utf8(quoted).expect("escaping UTF-8 gives UTF-8")
 }
 
-fn written_label_name(label: &str, escaping: Escaping) -> String {
-    if name::is_classic_label_name(label) {
-        label.to_owned()
-    } else if escaping == Escaping::AllowUtf8 {
-        quoted(label)
-    } else {
-        escape_label_name(label, escaping).into_owned()
-    }
-}
-
-/// A metric's name as it stands in metadata and, unless quoted, before labels.
-fn written_name(metric: &str, escaping: Escaping) -> SampleName {
-    if name::is_classic_metric_name(metric) {
-        SampleName::Plain(metric.to_owned())
-    } else if escaping == Escaping::AllowUtf8 {
-        SampleName::Quoted(quoted(metric))
-    } else {
-        SampleName::Plain(escape_name(metric, escaping).into_owned())
+/// A label's name as it stands before `=`.
+fn label_name(label: &str, escaping: Escaping) -> String {
+    let written = written_label_name(label, escaping);
+    match name::is_classic_label_name(&written) {
+        true => written.into_owned(),
+        false => quoted(&written),
     }
 }
 
 /// The family's name with a suffix. The suffix is not escaped, or readers would
 /// not know it: under dots `_bucket` would become `__bucket`.
 fn sample_name(source: &dyn Source, escaping: Escaping, suffix: &str) -> SampleName {
-    let name = &source.descriptor().name;
-    match written_name(name, escaping) {
-        SampleName::Plain(written) => SampleName::Plain(written + suffix),
-        SampleName::Quoted(_) => SampleName::Quoted(quoted(&format!("{name}{suffix}"))),
+    let written = written_metric_name(&source.descriptor().name, escaping).into_owned() + suffix;
+    match name::is_classic_metric_name(&written) {
+        true => SampleName::Plain(written),
+        false => SampleName::Quoted(quoted(&written)),
     }
 }
 
-fn templates(source: &dyn Source, escaping: Escaping) -> Vec<Template> {
+fn templates(source: &dyn Source, dialect: Dialect) -> Vec<Template> {
     let descriptor = source.descriptor();
+    let escaping = dialect.escaping;
     let template = |index, number, suffix: &str, label: Option<(&str, &str)>| {
         let mut extra = Vec::new();
         if let Some((name, value)) = label {
-            push_label(&written_label_name(name, escaping), value, &mut extra);
+            push_label(&label_name(name, escaping), value, &mut extra);
         }
         Template {
             index,
             number,
-            exemplar: index < source.exemplars() && suffix != "_count",
+            exemplar: index < source.exemplars() && matches!(suffix, "_total" | "_bucket"),
             name: sample_name(source, escaping, suffix),
             extra,
         }
@@ -412,6 +401,12 @@ fn templates(source: &dyn Source, escaping: Escaping) -> Vec<Template> {
             };
             let all = bounds.iter().copied().chain([f64::INFINITY]);
             let mut lines: Vec<Template> = all.enumerate().map(bucket).collect();
+            // A sum that may fall is none to OpenMetrics, and a count does not
+            // stand without one.
+            let negative = bounds.first().is_some_and(|bound| *bound < 0.0);
+            if negative && dialect.open_metrics {
+                return lines;
+            }
             lines.push(template(inf + 1, Number::F64, "_sum", None));
             // The count is the last bucket, so they can never disagree.
             lines.push(template(inf, Number::U64, "_count", None));
@@ -478,8 +473,13 @@ fn head(source: &dyn Source, dialect: Dialect, bare_name: bool) -> Vec<u8> {
     }
     metadata("TYPE", kind.as_bytes());
     if open_metrics {
+        // Where the name does not end in it, as written, there is none.
         if let Some(unit) = descriptor.unit()
             && (bare || descriptor.suffix().is_empty())
+            && ends_in_unit(
+                &written_metric_name(&descriptor.name, dialect.escaping),
+                unit,
+            )
         {
             metadata("UNIT", unit.as_bytes());
         }

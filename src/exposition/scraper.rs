@@ -5,7 +5,7 @@ use super::format::{ContentType, Escaping, Format};
 use super::layout::{Dialect, FamilyLines};
 use super::number::SCRATCH;
 use super::writer;
-use crate::family::{Kind, Source};
+use crate::family::Source;
 use crate::name;
 use crate::registry::{Contents, Core, Hook, Registry};
 use crate::sync::Ordering;
@@ -201,7 +201,7 @@ impl Part {
     }
 }
 
-/// Every name that these families bring to a page.
+/// Every name that these families need on a page.
 fn claims(families: &[Arc<dyn Source>]) -> impl Iterator<Item = String> {
     families
         .iter()
@@ -233,7 +233,7 @@ impl Layout {
             let mut old: HashMap<_, _> = old
                 .map(|family| (address(&family.source), family))
                 .collect();
-            let bare = bare_names(sources);
+            let bare = bare_names(sources, dialect.escaping);
             for (source, bare) in sources.iter().zip(bare) {
                 let mut family = old
                     .remove(&address(source))
@@ -251,19 +251,23 @@ impl Layout {
 }
 
 /// For each family: whether OpenMetrics may call it by its name without
-/// `_total` or `_info`. It may not where another family has that name.
-fn bare_names(sources: &[Arc<dyn Source>]) -> Vec<bool> {
-    let mut taken: HashSet<&str> = sources
-        .iter()
-        .map(|source| source.descriptor())
-        .filter(|descriptor| !matches!(descriptor.kind, Kind::Counter | Kind::Info))
-        .map(|descriptor| &*descriptor.name)
-        .collect();
-    sources
-        .iter()
-        .map(|source| source.descriptor())
-        .map(|descriptor| {
-            !matches!(descriptor.kind, Kind::Counter | Kind::Info) || taken.insert(&descriptor.name)
+/// `_total` or `_info`. It may not where another family has a name that it
+/// would keep there.
+fn bare_names(sources: &[Arc<dyn Source>], escaping: Escaping) -> Vec<bool> {
+    let names = |needed| {
+        sources
+            .iter()
+            .map(move |source| source.descriptor().names(escaping, needed))
+    };
+    let mut taken: HashSet<String> = names(true).flatten().collect();
+    names(false)
+        .map(|kept| {
+            let kept: Vec<String> = kept.collect();
+            let free = !kept.iter().any(|name| taken.contains(name));
+            if free {
+                taken.extend(kept);
+            }
+            free
         })
         .collect()
 }

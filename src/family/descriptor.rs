@@ -2,7 +2,8 @@
 //! shape of a series.
 
 use crate::cell::Number;
-use crate::name;
+use crate::name::scheme::{Escaping, written_metric_name};
+use std::collections::BTreeSet;
 
 /// The type of a family, in the terms of the data model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,6 +48,42 @@ pub enum Shape {
     },
 }
 
+impl Shape {
+    /// How many numbers it gives a meaning.
+    pub(crate) fn width(&self) -> usize {
+        match self {
+            Self::Single(_) => 1,
+            Self::Histogram { bounds } => bounds.len() + 2,
+            Self::Summary { quantiles } => quantiles.len() + 2,
+            Self::StateSet { states } => states.len(),
+        }
+    }
+
+    /// Whether lines of this shape can be those of a family of this kind.
+    pub(crate) fn is_of(&self, kind: Kind) -> bool {
+        let ascend = |numbers: &[f64]| numbers.is_sorted_by(|a, b| a < b);
+        match self {
+            Self::Single(_) => matches!(
+                kind,
+                Kind::Counter | Kind::Gauge | Kind::Info | Kind::Unknown
+            ),
+            Self::Histogram { bounds } => {
+                kind == Kind::Histogram
+                    && ascend(bounds)
+                    && bounds.iter().all(|bound| bound.is_finite())
+            }
+            Self::Summary { quantiles } => {
+                kind == Kind::Summary
+                    && ascend(quantiles)
+                    && quantiles
+                        .iter()
+                        .all(|quantile| (0.0..=1.0).contains(quantile))
+            }
+            Self::StateSet { .. } => kind == Kind::StateSet,
+        }
+    }
+}
+
 /// A family's name, help, unit, labels and shape. Fixed at registration.
 #[derive(Clone, Debug)]
 pub struct Descriptor {
@@ -60,6 +97,12 @@ pub struct Descriptor {
     pub(crate) const_labels: Vec<(String, String)>,
     /// Whether `_created` is shown.
     pub(crate) created: bool,
+}
+
+/// Whether a name ends in a unit as OpenMetrics wants it.
+pub(crate) fn ends_in_unit(name: &str, unit: &str) -> bool {
+    name.strip_suffix(unit)
+        .is_some_and(|rest| rest.ends_with('_'))
 }
 
 impl Descriptor {
@@ -98,23 +141,43 @@ impl Descriptor {
         &self.label_names
     }
 
-    /// Every name that appears on a page for this family, as a sample's or in
-    /// metadata that cannot give way. No two families may share one.
-    pub(crate) fn claims(&self) -> Vec<String> {
-        let suffixes: &[&str] = match self.kind {
-            Kind::Counter => &["_total"],
-            Kind::Info => &["_info"],
-            Kind::Histogram => &["", "_bucket", "_sum", "_count"],
-            Kind::Summary => &["", "_sum", "_count"],
+    /// The suffixes of the names that OpenMetrics keeps for a family of this
+    /// kind, whether its samples have them all or not.
+    fn suffixes(&self) -> &'static [&'static str] {
+        match self.kind {
+            Kind::Counter => &["", "_total", "_created"],
+            Kind::Info => &["", "_info"],
+            Kind::Histogram => &["", "_bucket", "_sum", "_count", "_created"],
+            Kind::Summary => &["", "_sum", "_count", "_created"],
             Kind::Gauge | Kind::StateSet | Kind::Unknown => &[""],
-        };
-        let created = if self.created { &["_created"][..] } else { &[] };
-        // As the least able reader sees them: `a.b` and `a_b` are one name there.
-        let name = name::underscored(&self.name);
-        suffixes
+        }
+    }
+
+    /// Whether the family needs the name with this suffix. The others it can do
+    /// without: it is then called by its full name in OpenMetrics, too, as of a
+    /// type that keeps no more.
+    fn needs(&self, suffix: &str) -> bool {
+        let own = self.suffix();
+        own.is_empty() || suffix == own || (self.created && suffix == "_created")
+    }
+
+    /// The names that no other family may have on the family's pages in this
+    /// escaping: those that it needs, or those that it can do without.
+    pub(crate) fn names(&self, escaping: Escaping, needed: bool) -> impl Iterator<Item = String> {
+        let name = written_metric_name(&self.name, escaping);
+        self.suffixes()
             .iter()
-            .chain(created)
-            .map(|suffix| format!("{name}{suffix}"))
+            .filter(move |suffix| self.needs(suffix) == needed)
+            .map(move |suffix| format!("{name}{suffix}"))
+    }
+
+    /// Every name that the family needs on some page: of its samples in any
+    /// format, as each escaping writes them, and what OpenMetrics keeps for its
+    /// type. No two families may share one.
+    pub(crate) fn claims(&self) -> BTreeSet<String> {
+        Escaping::ALL
+            .into_iter()
+            .flat_map(|escaping| self.names(escaping, true))
             .collect()
     }
 }

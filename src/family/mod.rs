@@ -20,6 +20,7 @@ mod models;
 mod table;
 
 pub(crate) use column::{Change, Column, Source};
+pub(crate) use descriptor::ends_in_unit;
 pub use descriptor::{Descriptor, Kind, Shape};
 pub use metric::Metric;
 pub(crate) use table::Readers;

@@ -81,17 +81,6 @@ pub fn check_label_name(name: &str, rules: NameRules) -> Result<(), NameError> {
     }
 }
 
-/// The name as a reader of classic names sees it: whatever else there is became
-/// an underscore. Names that differ only there cannot stand on one page.
-pub(crate) fn underscored(name: &str) -> String {
-    let classic = |(at, found): (usize, char)| {
-        let fits =
-            found.is_ascii_alphabetic() || found == ':' || (at > 0 && found.is_ascii_digit());
-        if fits { found } else { '_' }
-    };
-    name.char_indices().map(classic).collect()
-}
-
 fn check_classic(name: &str, colon: bool) -> Result<(), NameError> {
     if name.is_empty() {
         return Err(NameError::Empty);

@@ -2,7 +2,7 @@
 //! reader that knows only that alphabet, and how such a reader's answer is
 //! turned back.
 //!
-//! A page is written for one [`Escaping`]; every name on it goes through
+//! A page is written for one [`Escaping`]; what needs it goes through
 //! [`escape_name`] or [`escape_label_name`] once, when its line is laid out.
 //! [`unescape_name`] is the way back: exact for [`Escaping::Values`], as good
 //! as the scheme allows for [`Escaping::Dots`], nothing for the others.
@@ -11,8 +11,9 @@
 //! name's alphabet has no colon, and `a__dot__b` is `a_dot_b` written with dots.
 //!
 //! Two different names may become the same one (`a.b` and `a_b` under
-//! [`Escaping::Underscores`]): whoever lays out a page must expect it.
+//! [`Escaping::Underscores`]): a registry refuses the second of them.
 
+use super::{is_classic_label_name, is_classic_metric_name};
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
@@ -28,6 +29,12 @@ pub enum Escaping {
     Dots,
     /// Prefixed with `U__`, every other character as `_hex_`.
     Values,
+}
+
+impl Escaping {
+    /// Every scheme.
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Underscores, Self::AllowUtf8, Self::Dots, Self::Values];
 }
 
 /// What an escaped name of [`Escaping::Values`] begins with.
@@ -61,6 +68,27 @@ pub fn escape_name(name: &str, escaping: Escaping) -> Cow<'_, str> {
 /// ```
 pub fn escape_label_name(name: &str, escaping: Escaping) -> Cow<'_, str> {
     escape(name, escaping, classic_in_label_name)
+}
+
+/// A metric's name as it stands on a page: what is classic needs no scheme.
+pub(crate) fn written_metric_name(name: &str, escaping: Escaping) -> Cow<'_, str> {
+    match is_classic_metric_name(name) {
+        true => Cow::Borrowed(name),
+        false => escape_name(name, escaping),
+    }
+}
+
+/// A label's name as it stands on a page. Where the scheme would have it begin
+/// with two underscores, which readers reserve, it begins with one.
+pub(crate) fn written_label_name(name: &str, escaping: Escaping) -> Cow<'_, str> {
+    if is_classic_label_name(name) {
+        return Cow::Borrowed(name);
+    }
+    let escaped = escape_label_name(name, escaping);
+    match escaped.starts_with("__") {
+        true => Cow::Owned(format!("_{}", escaped.trim_start_matches('_'))),
+        false => escaped,
+    }
 }
 
 /// Turns an escaped name back.

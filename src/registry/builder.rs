@@ -2,7 +2,8 @@
 
 use super::{RegisterError, RegisterErrorKind, Registry};
 use crate::cell::{Number, Quantile, StateSet, States};
-use crate::family::{Descriptor, Family, Handle, Kind, Metric, Shape};
+use crate::family::{Descriptor, Family, Handle, Kind, Metric, Shape, ends_in_unit};
+use crate::name::scheme::{self, Escaping};
 use crate::name::{self, NameError};
 use crate::sync::Arc as SyncArc;
 
@@ -67,7 +68,8 @@ impl<'r, C: Metric> FamilyBuilder<'r, C> {
         self
     }
 
-    /// The unit, for OpenMetrics: the last word of the name (before `_total`).
+    /// The unit, for OpenMetrics: the last word of the name (before `_total`),
+    /// of letters, digits and underscores. An info and a state set have none.
     pub fn unit(mut self, unit: &str) -> Self {
         self.unit = Some(unit.to_owned());
         self
@@ -90,7 +92,7 @@ impl<'r, C: Metric> FamilyBuilder<'r, C> {
     /// Shows in OpenMetrics when each series was made (`_created`), for kinds
     /// that have it: counters, histograms, summaries.
     pub fn created_timestamps(mut self) -> Self {
-        self.created = matches!(self.kind, Kind::Counter | Kind::Histogram | Kind::Summary);
+        self.created = true;
         self
     }
 
@@ -167,21 +169,17 @@ impl<'r, C: Metric> FamilyBuilder<'r, C> {
                 .cloned()
                 .chain(self.const_labels)
                 .collect(),
-            created: self.created,
+            created: self.created
+                && matches!(self.kind, Kind::Counter | Kind::Histogram | Kind::Summary),
         };
         if let Some(bare) = name.strip_suffix(descriptor.suffix()) {
             name.truncate(bare.len());
         }
         name::check_metric_name(&name, self.registry.rules)
             .map_err(|e| error(RegisterErrorKind::Name(e)))?;
-        if let Some(unit) = &descriptor.unit
-            && !name
-                .strip_suffix(unit.as_str())
-                .is_some_and(|rest| rest.ends_with('_'))
-        {
-            return Err(error(RegisterErrorKind::Unit { unit: unit.clone() }));
+        if let Some(unit) = &descriptor.unit {
+            check_unit(unit, &name, self.kind).map_err(error)?;
         }
-
         if let Shape::StateSet { states } = &descriptor.shape {
             let count = states.len();
             States::new(count).map_err(|_| error(RegisterErrorKind::States { count }))?;
@@ -190,7 +188,15 @@ impl<'r, C: Metric> FamilyBuilder<'r, C> {
                 let state = states[index].clone();
                 return Err(error(RegisterErrorKind::DuplicateState { state }));
             }
+            let is_label = |escaping| {
+                scheme::written_label_name(&name, escaping)
+                    == scheme::written_metric_name(&name, escaping)
+            };
+            if name.starts_with("__") || !Escaping::ALL.into_iter().all(is_label) {
+                return Err(error(RegisterErrorKind::StateLabel));
+            }
         }
+        check_shape(&descriptor.shape, self.kind, C::width(&self.options)).map_err(error)?;
 
         // The label that the lines of this kind carry beside the user's.
         let own = match descriptor.shape {
@@ -214,10 +220,16 @@ impl<'r, C: Metric> FamilyBuilder<'r, C> {
                 })
             };
             name::check_label_name(label, self.registry.rules).map_err(refused)?;
-            if own == Some(*label) {
+            // Some reader may see two names as one.
+            let same = |other: &&str| {
+                let written = scheme::written_label_name;
+                Escaping::ALL
+                    .into_iter()
+                    .any(|escaping| written(other, escaping) == written(label, escaping))
+            };
+            if own.as_ref().is_some_and(same) {
                 return Err(refused(NameError::Reserved));
             }
-            let same = |other: &&str| name::underscored(other) == name::underscored(label);
             if labels[..index].iter().any(same) {
                 return Err(error(RegisterErrorKind::DuplicateLabel {
                     label: (*label).to_owned(),
@@ -226,6 +238,37 @@ impl<'r, C: Metric> FamilyBuilder<'r, C> {
         }
         descriptor.name = name;
         Ok((descriptor, self.options))
+    }
+}
+
+/// Checks the unit of a family of that name, which is without suffix.
+fn check_unit(unit: &str, name: &str, kind: Kind) -> Result<(), RegisterErrorKind> {
+    if matches!(kind, Kind::Info | Kind::StateSet) {
+        return Err(RegisterErrorKind::UnitNotAllowed);
+    }
+    let fits = |character: char| character.is_ascii_alphanumeric() || "_:".contains(character);
+    if !unit.chars().all(fits) {
+        let unit = unit.to_owned();
+        return Err(RegisterErrorKind::UnitCharacters { unit });
+    }
+    match ends_in_unit(name, unit) {
+        true => Ok(()),
+        false => Err(RegisterErrorKind::Unit {
+            unit: unit.to_owned(),
+        }),
+    }
+}
+
+/// Checks what a cell of anybody's making says of itself: the writer relies on
+/// it. A cell may read more than the one number that is shown of it.
+fn check_shape(shape: &Shape, kind: Kind, read: usize) -> Result<(), RegisterErrorKind> {
+    let shown = shape.width();
+    if read != shown && !(matches!(shape, Shape::Single(_)) && read > shown) {
+        return Err(RegisterErrorKind::Width { shown, read });
+    }
+    match shape.is_of(kind) {
+        true => Ok(()),
+        false => Err(RegisterErrorKind::Shape),
     }
 }
 
@@ -254,6 +297,9 @@ impl FamilyBuilder<'_, Quantile> {
 impl FamilyBuilder<'_, StateSet> {
     /// The names of the states, in the order in which the cell knows them:
     /// from 1 to 64, each another.
+    ///
+    /// The label that tells them apart is called as the family, whose name must
+    /// therefore be one for labels: without a colon, for example.
     ///
     /// ```
     /// # use stethoscope::{Registry, cell::StateSet};

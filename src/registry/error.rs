@@ -31,18 +31,41 @@ pub enum RegisterErrorKind {
         /// The label.
         label: String,
     },
-    /// Both families would have a line of this name.
+    /// Both families need this name: for their samples in some format and
+    /// escaping, or because OpenMetrics keeps it for their type (`_created`,
+    /// whether shown or not).
     Clash {
-        /// The name on the page.
+        /// The name, as it would stand on the page.
         name: String,
         /// The family that has it.
         with: String,
     },
+    /// The label that tells the states apart is called as the state set, and
+    /// this name can't be a label's for each reader.
+    StateLabel,
     /// The name does not end in the unit.
     Unit {
         /// The unit.
         unit: String,
     },
+    /// The unit has characters that a unit can't have in OpenMetrics.
+    UnitCharacters {
+        /// The unit.
+        unit: String,
+    },
+    /// A family of this kind has no unit.
+    UnitNotAllowed,
+    /// A reading of a cell has fewer or more numbers than the lines show: the
+    /// options are not of the same cells as the shape or the states.
+    Width {
+        /// Numbers that the lines show.
+        shown: usize,
+        /// Numbers of a reading.
+        read: usize,
+    },
+    /// The lines are not such as a family of this kind has, or their bounds or
+    /// quantiles are out of range or not ascending.
+    Shape,
     /// A state set has no states, or more than 64.
     States {
         /// How many it was to have.
@@ -68,11 +91,30 @@ impl fmt::Display for RegisterError {
             }
             RegisterErrorKind::Clash { name, with } => write!(
                 f,
-                "{name:?} is already on the page, by the family {with:?}: rename one or unregister the other"
+                "the name {name:?} is taken, by the family {with:?}: rename one or unregister the other"
+            ),
+            RegisterErrorKind::StateLabel => f.write_str(
+                "a state set's name is also a label's: it can't have a colon, nor begin with two \
+                 underscores or with what is written so where it is escaped",
             ),
             RegisterErrorKind::Unit { unit } => {
                 write!(f, "the name must end in its unit, \"_{unit}\"")
             }
+            RegisterErrorKind::UnitCharacters { unit } => write!(
+                f,
+                "the unit {unit:?} can't be written: use letters, digits and underscores"
+            ),
+            RegisterErrorKind::UnitNotAllowed => {
+                f.write_str("an info or a state set has no unit: leave it out")
+            }
+            RegisterErrorKind::Width { shown, read } => write!(
+                f,
+                "its lines show {shown} numbers, but its cells read {read}: give options for as many"
+            ),
+            RegisterErrorKind::Shape => f.write_str(
+                "its shape is not one of its kind: let Metric::shape and Metric::KIND agree, and \
+                 bounds or quantiles ascend",
+            ),
             RegisterErrorKind::States { count } => {
                 write!(f, "a state set has 1 to 64 states, not {count}")
             }

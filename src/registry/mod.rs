@@ -14,7 +14,7 @@ use crate::cell::{Buckets, Counter, FloatCounter, FloatGauge, Gauge, Histogram, 
 use crate::family::{Descriptor, Family, Handle, Kind, Metric, Readers, Shared, Source};
 use crate::name::NameRules;
 use crate::sync::{Arc as SyncArc, AtomicU64, Mutex, MutexGuard, Ordering};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 
@@ -163,7 +163,7 @@ impl Registry {
 
     /// The same registry, but what is registered through it may have any UTF-8
     /// in the names of metrics and labels. Scrapers that have not said that they
-    /// take such names get them escaped.
+    /// take such names get them escaped; names that would then be one clash.
     #[must_use]
     pub fn with_utf8_names(&self) -> Self {
         Self {
@@ -208,6 +208,12 @@ impl Registry {
     }
 
     /// A histogram without labels.
+    ///
+    /// Where observations may be negative, give a bound below 0: OpenMetrics then
+    /// shows neither sum nor count, for a sum that may fall is not valid there.
+    /// Without such a bound, a sum that became negative (or NaN, of infinities)
+    /// is shown as it is, and strict readers of OpenMetrics refuse the page.
+    /// Readers of text take it.
     ///
     /// ```
     /// # use stethoscope::{Registry, cell::Buckets};
@@ -437,7 +443,7 @@ impl Core {
 }
 
 impl State {
-    fn add<C: Metric>(&mut self, family: &Family<C>, claims: Vec<String>) {
+    fn add<C: Metric>(&mut self, family: &Family<C>, claims: BTreeSet<String>) {
         let full_name = family.descriptor().full_name();
         self.names
             .extend(claims.into_iter().map(|name| (name, full_name.clone())));
