@@ -47,6 +47,30 @@ def test_a_metric_that_a_function_closes_over_travels_with_it(cluster: Cluster) 
     assert b'block_bytes_count{kind="plain"} 0\n' in stethoscope.page()[0]
 
 
+def test_a_metric_that_does_not_fit_a_worker_fails_the_task_and_not_the_worker(
+    cluster: Cluster,
+) -> None:
+    def define(labels: list[str]) -> None:
+        import stethoscope
+
+        stethoscope.counter("redefined", labels=labels).labels("x").inc()
+
+    cluster.client.run(define, ["a"])
+    before = set(cluster.workers())
+    redefined = stethoscope.counter("redefined", labels=["b"])
+    future = cluster.client.submit(lambda: redefined.labels("x").inc(), pure=False)
+    assert "there already with the labels" in str(future.exception(timeout=60))
+    assert set(cluster.workers()) == before
+    # Where it is defined anew, it is as everywhere.
+    cluster.client.run(lambda: stethoscope.unregister("redefined"))
+    cluster.client.run(define, ["b"])
+    cluster.client.submit(lambda: redefined.labels("x").inc(), pure=False).result(timeout=60)
+    pages = [scrape(url) for url in cluster.workers().values()]
+    assert total(pages, "redefined_total", b="x") == len(pages) + 1
+    # A scheduler only passes it on.
+    assert not scrape(cluster.scheduler_url).has("redefined_total")
+
+
 def test_a_scheduler_has_its_own(cluster: Cluster) -> None:
     def set_depth() -> None:
         import stethoscope

@@ -245,6 +245,64 @@ def test_pickled_it_is_the_metric_of_that_name_where_it_arrives() -> None:
         pickle.dumps(Registry().gauge("depth"))
 
 
+def test_what_arrives_is_registered_when_it_is_used() -> None:
+    # As on a scheduler, which unpickles the tasks that it passes on.
+    depth = stethoscope.gauge("arriving_depth", labels=["queue"])
+    pickles = [pickle.dumps(depth), pickle.dumps(depth.labels("a"))]
+    assert stethoscope.unregister("arriving_depth")
+    unused = [pickle.loads(pickle.loads(pickle.dumps(pickled))) for pickled in pickles]
+    # It travels on unused, too.
+    family, series = (pickle.loads(pickle.dumps(metric)) for metric in unused)
+    assert b"arriving_depth" not in stethoscope.page()[0]
+    series.set(5)
+    assert b'arriving_depth{queue="a"} 5\n' in stethoscope.page()[0]
+    assert family.labels("a").value == 5
+    assert repr(family) == repr(depth)
+
+
+def test_what_does_not_fit_where_it_arrives_is_an_error_of_its_use() -> None:
+    here = stethoscope.histogram("unfit_seconds", labels=["a"], buckets=[1, 2])
+    pickled = pickle.dumps(here.labels("x"))
+    assert stethoscope.unregister("unfit_seconds")
+    stethoscope.histogram("unfit_seconds", labels=["b"], buckets=[1, 2, 3])
+    arrived = pickle.loads(pickled)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="unfit_seconds is there already with the labels"):
+            arrived.observe(1)
+    # What made it fit, where it was, makes it fit here.
+    stethoscope.unregister("unfit_seconds")
+    arrived.observe(1)
+    assert b'unfit_seconds_count{a="x"} 1\n' in stethoscope.page()[0]
+
+
+def test_a_metric_can_be_defined_otherwise_once_it_is_gone(registry: Registry) -> None:
+    rows = registry.counter("rows_total", labels=["table"])
+    rows.labels("a").inc()
+    with pytest.raises(ValueError, match="is a counter already"):
+        registry.gauge("rows")
+    assert registry.unregister("rows_total")
+    assert not registry.unregister("rows_total")
+    registry.gauge("rows").set(2)
+    rows.labels("a").inc()
+    assert samples(registry) == {"rows": 2}
+    assert registry.unregister("rows")
+    registry.counter("rows", labels=["table"]).labels("a").inc()
+    assert samples(registry) == {'rows_total{table="a"}': 1}
+    assert registry.unregister("rows")
+    assert not registry.page()[0]
+
+
+def test_a_summary_may_be_of_values_of_any_size(registry: Registry) -> None:
+    times = registry.summary("taken_nanoseconds", quantiles=[0.5], range=(1e9, 1e19))
+    times.observe(1.7e18)
+    shown = samples(registry)['taken_nanoseconds{quantile="0.5"}']
+    assert shown == pytest.approx(1.7e18, rel=0.01)
+    with pytest.raises(ValueError, match="range"):
+        registry.summary("taken_nanoseconds", range=(1, 2))
+    with pytest.raises(ValueError, match="range of a quantile"):
+        registry.summary("wrong", range=(2, 1))
+
+
 def test_a_page_can_be_served_without_dask(registry: Registry) -> None:
     registry.gauge("depth", "Depth.").set(3)
     with registry.serve() as server:

@@ -1,7 +1,7 @@
 //! Counters, gauges, histograms and summaries, as Python holds them.
 
 use super::registry::Store;
-use super::spec::{Kind, Spec};
+use super::spec::{Kind, Made, Spec};
 use crate::cell::{FloatCounter, FloatGauge, Quantile};
 use crate::family::Metric;
 use crate::{Family, Handle, SeriesError, cell};
@@ -9,13 +9,23 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 use smallvec::SmallVec;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 /// A family, and the series of it that is meant.
-pub(super) struct Own<C: Metric> {
+pub(super) struct Own<C: Made> {
     store: Arc<Store>,
     spec: Arc<Spec>,
+    /// The label values that were chosen.
+    values: Option<Py<PyTuple>>,
+    /// Found when first used, if it came from another process: most of what a
+    /// scheduler unpickles it never uses, and what does not fit here is the
+    /// error of the task that uses it, not of the connection that brought it.
+    place: OnceLock<Place<C>>,
+}
+
+/// Where updates go.
+struct Place<C: Metric> {
     family: Family<C>,
     series: Series<C>,
 }
@@ -23,46 +33,91 @@ pub(super) struct Own<C: Metric> {
 enum Series<C> {
     /// None yet: the family has labels, and nobody has said which.
     Unchosen,
-    Chosen {
-        cell: Handle<C>,
-        values: Option<Py<PyTuple>>,
-    },
+    Chosen(Handle<C>),
     /// The family has as many as it may have, and counts what it refuses. A
     /// task shall not fail for that: updates go nowhere.
-    Refused { values: Option<Py<PyTuple>> },
+    Refused,
 }
 
-impl<C: Metric> Own<C> {
-    pub(super) fn new(store: &Arc<Store>, spec: &Arc<Spec>, family: Family<C>) -> Self {
-        let series = match family.with([]) {
-            _ if !spec.labels.is_empty() => Series::Unchosen,
-            Ok(cell) => Series::Chosen { cell, values: None },
-            Err(_) => Series::Refused { values: None },
+impl<C: Made> Own<C> {
+    /// What was asked for here.
+    pub(super) fn asked(py: Python<'_>, store: &Arc<Store>, spec: Spec) -> PyResult<Self> {
+        let (spec, family) = store.family(spec)?;
+        let own = Self {
+            store: Arc::clone(store),
+            spec,
+            values: None,
+            place: OnceLock::new(),
         };
+        own.take_place(py, family)?;
+        Ok(own)
+    }
+
+    /// What was asked for in another process.
+    pub(super) fn arrived(store: &Arc<Store>, spec: Spec, values: Option<Py<PyTuple>>) -> Self {
         Self {
             store: Arc::clone(store),
-            spec: Arc::clone(spec),
-            family,
-            series,
+            spec: Arc::new(spec),
+            values,
+            place: OnceLock::new(),
         }
     }
 
     #[inline]
+    fn place(&self) -> PyResult<&Place<C>> {
+        match self.place.get() {
+            Some(place) => Ok(place),
+            None => self.find_place(),
+        }
+    }
+
+    #[cold]
+    fn find_place(&self) -> PyResult<&Place<C>> {
+        Python::attach(|py| {
+            let (_, family) = self.store.family(Spec::clone(&self.spec))?;
+            self.take_place(py, family)
+        })
+    }
+
+    fn take_place(&self, py: Python<'_>, family: Family<C>) -> PyResult<&Place<C>> {
+        let chosen = match &self.values {
+            None if !self.spec.labels.is_empty() => None,
+            None => Some(Texts::new()),
+            Some(values) => Some(
+                values
+                    .bind(py)
+                    .iter()
+                    .map(|v| text(&v))
+                    .collect::<PyResult<_>>()?,
+            ),
+        };
+        let series = match chosen {
+            None => Series::Unchosen,
+            Some(values) => match family.with(&texts(&values)?[..]) {
+                Ok(cell) => Series::Chosen(cell),
+                Err(SeriesError::Full { .. }) => Series::Refused,
+                Err(error) => return Err(PyValueError::new_err(error.to_string())),
+            },
+        };
+        Ok(self.place.get_or_init(|| Place { family, series }))
+    }
+
+    #[inline]
     fn update(&self, update: impl FnOnce(&C)) -> PyResult<()> {
-        match &self.series {
-            Series::Chosen { cell, .. } => {
+        match &self.place()?.series {
+            Series::Chosen(cell) => {
                 update(cell);
                 Ok(())
             }
-            Series::Refused { .. } => Ok(()),
+            Series::Refused => Ok(()),
             Series::Unchosen => Err(self.unchosen()),
         }
     }
 
     fn cell(&self) -> PyResult<Option<&Handle<C>>> {
-        match &self.series {
-            Series::Chosen { cell, .. } => Ok(Some(cell)),
-            Series::Refused { .. } => Ok(None),
+        match &self.place()?.series {
+            Series::Chosen(cell) => Ok(Some(cell)),
+            Series::Refused => Ok(None),
             Series::Unchosen => Err(self.unchosen()),
         }
     }
@@ -81,7 +136,8 @@ impl<C: Metric> Own<C> {
         named: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         let py = values.py();
-        if !matches!(self.series, Series::Unchosen) {
+        let place = self.place()?;
+        if !matches!(place.series, Series::Unchosen) {
             let error = match self.spec.labels.is_empty() {
                 true => format!("{} has no labels", self.spec.name),
                 false => format!("the labels of this {} are chosen already", self.spec.name),
@@ -89,23 +145,14 @@ impl<C: Metric> Own<C> {
             return Err(PyValueError::new_err(error));
         }
         let values = self.in_order(values, named)?;
-        let texts = texts(&values)?;
-        let series = match self.family.with(&texts[..]) {
-            Ok(cell) => Series::Chosen {
-                cell,
-                values: Some(PyTuple::new(py, &values)?.unbind()),
-            },
-            Err(SeriesError::Full { .. }) => Series::Refused {
-                values: Some(PyTuple::new(py, &values)?.unbind()),
-            },
-            Err(error) => return Err(PyValueError::new_err(error.to_string())),
-        };
-        Ok(Self {
+        let chosen = Self {
             store: Arc::clone(&self.store),
             spec: Arc::clone(&self.spec),
-            family: self.family.clone(),
-            series,
-        })
+            values: Some(PyTuple::new(py, &values)?.unbind()),
+            place: OnceLock::new(),
+        };
+        chosen.take_place(py, place.family.clone())?;
+        Ok(chosen)
     }
 
     fn remove(
@@ -114,7 +161,7 @@ impl<C: Metric> Own<C> {
         named: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<bool> {
         let values = self.in_order(values, named)?;
-        Ok(self.family.remove(&texts(&values)?[..]))
+        Ok(self.place()?.family.remove(&texts(&values)?[..]))
     }
 
     /// One value for each label, as text.
@@ -162,34 +209,34 @@ impl<C: Metric> Own<C> {
         match kind {
             Kind::Counter | Kind::Gauge => {}
             Kind::Histogram { buckets } => options.set_item("buckets", buckets)?,
-            Kind::Summary { quantiles, window } => {
+            Kind::Summary {
+                quantiles,
+                window,
+                range,
+            } => {
                 options.set_item("quantiles", quantiles)?;
                 options.set_item("window", window)?;
+                options.set_item("range", range.as_ref().map(|range| (range[0], range[1])))?;
             }
         }
-        let values = match &self.series {
-            Series::Unchosen => None,
-            Series::Chosen { values, .. } | Series::Refused { values } => values.as_ref(),
-        };
         let restore = py.import("stethoscope")?.getattr("_restore")?;
-        let arguments = (kind.name(), name, help, labels, options, values);
+        let arguments = (
+            kind.name(),
+            name,
+            help,
+            labels,
+            options,
+            self.values.as_ref(),
+        );
         (restore, arguments.into_pyobject(py)?).into_pyobject(py)
     }
 
     fn repr(&self, py: Python<'_>) -> PyResult<String> {
         let Spec { kind, name, .. } = &*self.spec;
         let kind = kind.name();
-        Ok(match &self.series {
-            Series::Chosen {
-                values: Some(values),
-                ..
-            }
-            | Series::Refused {
-                values: Some(values),
-            } => {
-                format!("<stethoscope {kind} {name}{}>", values.bind(py).repr()?)
-            }
-            _ => format!("<stethoscope {kind} {name}>"),
+        Ok(match &self.values {
+            Some(values) => format!("<stethoscope {kind} {name}{}>", values.bind(py).repr()?),
+            None => format!("<stethoscope {kind} {name}>"),
         })
     }
 }

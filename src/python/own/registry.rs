@@ -2,21 +2,16 @@
 
 use super::metrics::{Counter, Gauge, Histogram, Own, Summary};
 use super::server::Server;
-use super::spec::{Kind, Spec};
+use super::spec::{Kind, Made, Spec};
 use crate::Family;
-use crate::cell::{Buckets, QuantileOptions, Window};
 use crate::dask::{Role, catalogue};
-use crate::family::Metric;
-use crate::python::convert::{Renderer, duration, value_error};
+use crate::python::convert::{Renderer, value_error};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyTuple};
 use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// Slices of a summary's window.
-const SLICES: usize = 6;
 
 /// What the metrics of a registry share.
 pub(super) struct Store {
@@ -32,20 +27,22 @@ struct Known {
     spec: Arc<Spec>,
     /// A `Family` of the kind's cells.
     family: Box<dyn Any + Send + Sync>,
+    /// As on the page in text.
+    full_name: String,
 }
 
 impl Store {
-    /// The family of that name; made, if nobody has asked for it yet.
-    fn family<C: Metric>(self: &Arc<Self>, spec: Spec, options: C::Options) -> PyResult<Own<C>>
-    where
-        C::Options: Default,
-    {
+    /// The family of that name, and what it was made by; made, if nobody has
+    /// asked for it yet.
+    pub(super) fn family<C: Made>(&self, mut spec: Spec) -> PyResult<(Arc<Spec>, Family<C>)> {
+        let options = C::options(&spec.kind)?;
+        C::put_in_order(&mut spec.kind, &options);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = known.get(spec.key()) {
             spec.check_agrees(&known.spec)?;
             let family = known.family.downcast_ref::<Family<C>>();
             let family = family.expect("a kind has one sort of cells").clone();
-            return Ok(Own::new(self, &known.spec, family));
+            return Ok((Arc::clone(&known.spec), family));
         }
         if self.of_process {
             check_not_dasks(&spec)?;
@@ -62,10 +59,20 @@ impl Store {
         let spec = Arc::new(spec.settled());
         let entry = Known {
             spec: Arc::clone(&spec),
+            full_name: family.descriptor().full_name(),
             family: Box::new(family.clone()),
         };
         known.insert(spec.key().to_owned(), entry);
-        Ok(Own::new(self, &spec, family))
+        Ok((spec, family))
+    }
+
+    fn unregister(&self, name: &str) -> bool {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let counter = name.strip_suffix("_total").unwrap_or(name);
+        let Some(entry) = known.remove(name).or_else(|| known.remove(counter)) else {
+            return false;
+        };
+        self.registry.unregister(&entry.full_name)
     }
 }
 
@@ -108,6 +115,7 @@ impl Registry {
 }
 
 #[pymethods]
+#[allow(clippy::too_many_arguments, reason = "Python gives them by name")]
 impl Registry {
     /// A registry without metrics; `of_process` is for the one that
     /// `stethoscope` itself keeps.
@@ -128,70 +136,126 @@ impl Registry {
     #[pyo3(signature = (name, help = String::new(), labels = Vec::new(), *, max_series = None))]
     fn counter(
         &self,
+        py: Python<'_>,
         name: &str,
         #[pyo3(from_py_with = help_text)] help: String,
         #[pyo3(from_py_with = label_names)] labels: Vec<String>,
         max_series: Option<usize>,
     ) -> PyResult<Counter> {
         let spec = spec(Kind::Counter, name, help, labels, max_series);
-        Ok(Counter(self.store.family(spec, ())?))
+        Ok(Counter(Own::asked(py, &self.store, spec)?))
     }
 
     #[pyo3(signature = (name, help = String::new(), labels = Vec::new(), *, max_series = None))]
     fn gauge(
         &self,
+        py: Python<'_>,
         name: &str,
         #[pyo3(from_py_with = help_text)] help: String,
         #[pyo3(from_py_with = label_names)] labels: Vec<String>,
         max_series: Option<usize>,
     ) -> PyResult<Gauge> {
         let spec = spec(Kind::Gauge, name, help, labels, max_series);
-        Ok(Gauge(self.store.family(spec, ())?))
+        Ok(Gauge(Own::asked(py, &self.store, spec)?))
     }
 
     #[pyo3(signature = (name, help = String::new(), labels = Vec::new(), *, buckets = None, max_series = None))]
     fn histogram(
         &self,
+        py: Python<'_>,
         name: &str,
         #[pyo3(from_py_with = help_text)] help: String,
         #[pyo3(from_py_with = label_names)] labels: Vec<String>,
         buckets: Option<Vec<f64>>,
         max_series: Option<usize>,
     ) -> PyResult<Histogram> {
-        let asked = buckets.map(|mut bounds| {
+        let buckets = buckets.map(|mut bounds| {
             // The bucket of +Inf is always there, and may be given.
             bounds.pop_if(|last| *last == f64::INFINITY);
-            Buckets::new(bounds).map_err(value_error)
+            bounds
         });
-        let asked = asked.transpose()?;
-        let buckets = asked.as_ref().map(|buckets| buckets.bounds().to_vec());
-        let options = asked.unwrap_or_default();
         let spec = spec(Kind::Histogram { buckets }, name, help, labels, max_series);
-        Ok(Histogram(self.store.family(spec, options)?))
+        Ok(Histogram(Own::asked(py, &self.store, spec)?))
     }
 
     #[pyo3(signature = (
-        name, help = String::new(), labels = Vec::new(), *, quantiles = None, window = None, max_series = None
+        name, help = String::new(), labels = Vec::new(), *, quantiles = None, window = None, range = None, max_series = None
     ))]
     fn summary(
         &self,
+        py: Python<'_>,
         name: &str,
         #[pyo3(from_py_with = help_text)] help: String,
         #[pyo3(from_py_with = label_names)] labels: Vec<String>,
         quantiles: Option<Vec<f64>>,
         window: Option<f64>,
+        range: Option<(f64, f64)>,
         max_series: Option<usize>,
     ) -> PyResult<Summary> {
-        let asked = quantiles.map(|quantiles| QuantileOptions::new(quantiles).map_err(value_error));
-        let asked = asked.transpose()?;
-        let quantiles = asked.as_ref().map(|options| options.quantiles().to_vec());
-        let mut options = asked.unwrap_or_default();
-        if let Some(window) = window {
-            options = options.window(Window::new(duration(window)?, SLICES).map_err(value_error)?);
-        }
-        let kind = Kind::Summary { quantiles, window };
+        let kind = Kind::Summary {
+            quantiles,
+            window,
+            range: range.map(<[f64; 2]>::from),
+        };
         let spec = spec(kind, name, help, labels, max_series);
-        Ok(Summary(self.store.family(spec, options)?))
+        Ok(Summary(Own::asked(py, &self.store, spec)?))
+    }
+
+    /// Takes a metric off the page; whether it was there. Asked for again, it
+    /// begins anew.
+    fn unregister(&self, name: &str) -> bool {
+        self.store.unregister(name)
+    }
+
+    /// A metric of this name that was pickled in another process.
+    #[pyo3(signature = (
+        kind, name, help, labels, values, *,
+        buckets = None, quantiles = None, window = None, range = None, max_series = None
+    ))]
+    fn _arrived<'py>(
+        &self,
+        py: Python<'py>,
+        kind: &str,
+        name: &str,
+        help: String,
+        labels: Vec<String>,
+        values: Option<Py<PyTuple>>,
+        buckets: Option<Vec<f64>>,
+        quantiles: Option<Vec<f64>>,
+        window: Option<f64>,
+        range: Option<(f64, f64)>,
+        max_series: Option<usize>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let spec = |kind| spec(kind, name, help, labels, max_series);
+        let store = &self.store;
+        Ok(match kind {
+            "counter" => {
+                let own = Own::arrived(store, spec(Kind::Counter), values);
+                Counter(own).into_pyobject(py)?.into_any()
+            }
+            "gauge" => {
+                let own = Own::arrived(store, spec(Kind::Gauge), values);
+                Gauge(own).into_pyobject(py)?.into_any()
+            }
+            "histogram" => {
+                let own = Own::arrived(store, spec(Kind::Histogram { buckets }), values);
+                Histogram(own).into_pyobject(py)?.into_any()
+            }
+            "summary" => {
+                let range = range.map(<[f64; 2]>::from);
+                let kind = Kind::Summary {
+                    quantiles,
+                    window,
+                    range,
+                };
+                let own = Own::arrived(store, spec(kind), values);
+                Summary(own).into_pyobject(py)?.into_any()
+            }
+            _ => {
+                let error = format!("this version of stethoscope has no {kind}");
+                return Err(PyValueError::new_err(error));
+            }
+        })
     }
 
     /// The page as a client with this Accept header wants it, and the content

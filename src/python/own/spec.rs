@@ -1,6 +1,10 @@
 //! What was asked for under a name. Asked for again, it must agree.
 
-use crate::cell::{Buckets, QuantileOptions};
+use crate::cell::{
+    Buckets, FloatCounter, FloatGauge, Histogram, Quantile, QuantileOptions, Window,
+};
+use crate::family::Metric;
+use crate::python::convert::{duration, value_error};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use std::fmt;
@@ -19,8 +23,87 @@ pub(super) enum Kind {
     Summary {
         quantiles: Option<Vec<f64>>,
         window: Option<f64>,
+        /// The least and the greatest value.
+        range: Option<[f64; 2]>,
     },
 }
+
+/// Cells that are made as a kind says.
+pub(super) trait Made: Metric<Options: Default> {
+    fn options(kind: &Kind) -> PyResult<Self::Options>;
+
+    /// Says what was said as the options have it.
+    fn put_in_order(_: &mut Kind, _: &Self::Options) {}
+}
+
+impl Made for FloatCounter {
+    fn options(_: &Kind) -> PyResult<()> {
+        Ok(())
+    }
+}
+
+impl Made for FloatGauge {
+    fn options(_: &Kind) -> PyResult<()> {
+        Ok(())
+    }
+}
+
+impl Made for Histogram {
+    fn options(kind: &Kind) -> PyResult<Buckets> {
+        match kind {
+            Kind::Histogram {
+                buckets: Some(bounds),
+            } => Buckets::new(bounds.iter().copied()).map_err(value_error),
+            _ => Ok(Buckets::default()),
+        }
+    }
+
+    fn put_in_order(kind: &mut Kind, options: &Buckets) {
+        if let Kind::Histogram {
+            buckets: Some(bounds),
+        } = kind
+        {
+            *bounds = options.bounds().to_vec();
+        }
+    }
+}
+
+impl Made for Quantile {
+    fn options(kind: &Kind) -> PyResult<QuantileOptions> {
+        let mut options = QuantileOptions::default();
+        if let Kind::Summary {
+            quantiles,
+            window,
+            range,
+        } = kind
+        {
+            if let Some(quantiles) = quantiles {
+                options = QuantileOptions::new(quantiles.iter().copied()).map_err(value_error)?;
+            }
+            if let Some(window) = window {
+                let window = Window::new(duration(*window)?, SLICES).map_err(value_error)?;
+                options = options.window(window);
+            }
+            if let Some([low, high]) = *range {
+                options = options.range(low, high).map_err(value_error)?;
+            }
+        }
+        Ok(options)
+    }
+
+    fn put_in_order(kind: &mut Kind, options: &QuantileOptions) {
+        if let Kind::Summary {
+            quantiles: Some(quantiles),
+            ..
+        } = kind
+        {
+            *quantiles = options.quantiles().to_vec();
+        }
+    }
+}
+
+/// Slices of a summary's window.
+const SLICES: usize = 6;
 
 impl Kind {
     /// As the function that asks for it is called.
@@ -38,9 +121,14 @@ impl Kind {
         match self {
             Kind::Counter | Kind::Gauge => Vec::new(),
             Kind::Histogram { buckets } => vec![("the buckets", buckets.as_deref())],
-            Kind::Summary { quantiles, window } => vec![
+            Kind::Summary {
+                quantiles,
+                window,
+                range,
+            } => vec![
                 ("the quantiles", quantiles.as_deref()),
                 ("the window", window.as_ref().map(std::slice::from_ref)),
+                ("the range", range.as_ref().map(|range| &range[..])),
             ],
         }
     }
@@ -78,7 +166,9 @@ impl Spec {
             Kind::Histogram { buckets } => {
                 buckets.get_or_insert_with(|| Buckets::default().bounds().to_vec());
             }
-            Kind::Summary { quantiles, window } => {
+            Kind::Summary {
+                quantiles, window, ..
+            } => {
                 quantiles.get_or_insert_with(|| QuantileOptions::default().quantiles().to_vec());
                 window.get_or_insert(DEFAULT_WINDOW);
             }

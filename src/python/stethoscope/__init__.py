@@ -14,7 +14,8 @@ Metrics of one's own need no setting up. In a task, a preload or any module:
 They belong to the process, and are shown on the page of its worker (with
 several workers in one process: on the first one's, so that a sum over all pages
 counts nothing twice). Asked for again by the same name, it is the same metric;
-pickled, as tasks are, it is that of the process where it arrives.
+pickled, as tasks are, it is that of the process where it is used. To define it
+otherwise, `stethoscope.unregister` it first, where it is.
 
 Without Dask, `stethoscope.serve(9000)` shows them at
 http://127.0.0.1:9000/metrics, and `stethoscope.page()` hands the page to an HTTP
@@ -65,6 +66,7 @@ __all__ = [
     "parse",
     "serve",
     "summary",
+    "unregister",
 ]
 
 #: The metrics of the process.
@@ -74,6 +76,7 @@ counter = _registry.counter
 gauge = _registry.gauge
 histogram = _registry.histogram
 summary = _registry.summary
+unregister = _registry.unregister
 page = _registry.page
 serve = _registry.serve
 
@@ -86,6 +89,5 @@ def _restore(
     options: dict[str, Any],
     values: tuple[str, ...] | None,
 ) -> Counter | Gauge | Histogram | Summary:
-    """Unpickle a metric: this process' own of that name."""
-    metric = getattr(_registry, kind)(name, help, labels, **options)
-    return metric if values is None else metric.labels(*values)
+    """Unpickle a metric: this process' own of that name, when it is used."""
+    return _registry._arrived(kind, name, help, labels, values, **options)

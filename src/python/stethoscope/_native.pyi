@@ -1,8 +1,9 @@
 """The native half: cells, pages and the thread that serves them."""
 
+import builtins
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, final
 
 from stethoscope._parsed import Family
 
@@ -118,11 +119,11 @@ class Document:
     """JSON that is served at a path, as it was left."""
 
     path: str
-    bytes: bytes
+    bytes: builtins.bytes
     """What is served."""
 
     def __init__(self, path: str) -> None: ...
-    def replace(self, bytes: bytes) -> None:
+    def replace(self, bytes: builtins.bytes) -> None:
         """Serve this from now on."""
 
 class Samples:
@@ -259,13 +260,23 @@ class Registry:
         *,
         quantiles: Sequence[float] | None = None,
         window: float | None = None,
+        range: tuple[float, float] | None = None,
         max_series: int | None = None,
     ) -> Summary:
         """Quantiles (by default 0.5, 0.9, 0.99) of the observations of the last
         `window` seconds (by default 60), at most 1 % off; their sum and count
         over all time.
 
-        Each series takes about 150 KB. Values below 1e-9 count as 0.
+        Values below 1e-9 count as 0 there and those above 1.7e13 as that, or below
+        and above what `range` says. Each series takes about 150 KB, more for a
+        wider range.
+        """
+
+    def unregister(self, name: str) -> bool:
+        """Take a metric off the page; whether it was there.
+
+        Asked for by that name again, it is a new one, which may have other labels
+        or be of another kind. What is left of the old one counts unseen.
         """
 
     def page(self, accept: str = "") -> tuple[bytes, str]:
@@ -279,11 +290,14 @@ class Registry:
         Nobody has to keep the server: it stops when it is told to.
         """
 
+@final
 class Server:
     """A page served without Dask. As a context manager it stops at the end."""
 
-    port: int
-    url: str
+    @property
+    def port(self) -> int: ...
+    @property
+    def url(self) -> str: ...
     def stop(self) -> None:
         """Free the port. May be called twice."""
 
@@ -296,11 +310,13 @@ class Server:
         /,
     ) -> None: ...
 
+@final
 class Counter:
     """A number that only goes up."""
 
-    value: float
-    """What it shows."""
+    @property
+    def value(self) -> float:
+        """What it shows."""
 
     def labels(self, *values: object, **named: object) -> Counter:
         """The series with these label values, made if it is not there: one
@@ -316,11 +332,13 @@ class Counter:
     def inc(self, amount: float = 1.0) -> None:
         """Add to it. Raises `ValueError` for less than 0, and for what is no number."""
 
+@final
 class Gauge:
     """A number that goes up and down."""
 
-    value: float
-    """What it shows."""
+    @property
+    def value(self) -> float:
+        """What it shows."""
 
     def labels(self, *values: object, **named: object) -> Gauge:
         """As of `Counter`."""
@@ -334,6 +352,7 @@ class Gauge:
     def set_to_current_time(self) -> None:
         """To the seconds since the epoch."""
 
+@final
 class Histogram:
     """Observations, counted in buckets."""
 
@@ -349,6 +368,7 @@ class Histogram:
     def time(self) -> Timer:
         """Observe how many seconds a `with` block takes."""
 
+@final
 class Summary:
     """Quantiles of observations, over a sliding window."""
 
@@ -364,6 +384,7 @@ class Summary:
     def time(self) -> Timer:
         """Observe how many seconds a `with` block takes."""
 
+@final
 class Timer:
     """Observes how long a `with` block takes, however it is left."""
 
