@@ -45,7 +45,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`cell`] | atomics that hold a value; they know nothing of names or text |
-//! | [`name`] | metric and label names, validated once |
+//! | [`name`] | metric and label names, validated once; their escaping |
 //! | [`family`] | label values to cells: handles, removal, a cap on series |
 //! | [`registry`] | families in order; duplicates and clashes refused |
 //! | [`exposition`] | the text, both ways: layout and writer, parser |

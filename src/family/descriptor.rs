@@ -2,8 +2,8 @@
 //! shape of a series.
 
 use crate::cell::Number;
+use crate::name::is_classic_metric_name;
 use crate::name::scheme::{Escaping, written_metric_name};
-use std::collections::BTreeSet;
 
 /// The type of a family, in the terms of the data model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -174,10 +174,15 @@ impl Descriptor {
     /// Every name that the family needs on some page: of its samples in any
     /// format, as each escaping writes them, and what OpenMetrics keeps for its
     /// type. No two families may share one.
-    pub(crate) fn claims(&self) -> BTreeSet<String> {
-        Escaping::ALL
-            .into_iter()
-            .flat_map(|escaping| self.names(escaping, true))
+    pub(crate) fn claims(&self) -> Vec<String> {
+        let escapings = match is_classic_metric_name(&self.name) {
+            // All write it alike.
+            true => &[Escaping::AllowUtf8][..],
+            false => &Escaping::ALL,
+        };
+        escapings
+            .iter()
+            .flat_map(|escaping| self.names(*escaping, true))
             .collect()
     }
 }

@@ -1,5 +1,6 @@
 //! Metric and label names, validated once by the rules of the Prometheus data
-//! model. Everything behind registration may rely on them.
+//! model. Everything behind registration may rely on them. How a reader gets
+//! those that it could not take is [`scheme`]'s business.
 
 pub mod scheme;
 

@@ -14,7 +14,7 @@ use crate::cell::{Buckets, Counter, FloatCounter, FloatGauge, Gauge, Histogram, 
 use crate::family::{Descriptor, Family, Handle, Kind, Metric, Readers, Shared, Source};
 use crate::name::NameRules;
 use crate::sync::{Arc as SyncArc, AtomicU64, Mutex, MutexGuard, Ordering};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 
@@ -443,7 +443,7 @@ impl Core {
 }
 
 impl State {
-    fn add<C: Metric>(&mut self, family: &Family<C>, claims: BTreeSet<String>) {
+    fn add<C: Metric>(&mut self, family: &Family<C>, claims: Vec<String>) {
         let full_name = family.descriptor().full_name();
         self.names
             .extend(claims.into_iter().map(|name| (name, full_name.clone())));
