@@ -132,3 +132,17 @@ fn a_name_should_say_what_its_family_is() {
         );
     }
 }
+
+#[test]
+fn the_buckets_of_a_metric_should_not_count_less_and_less() {
+    let head = "# HELP a x\n# TYPE a histogram\n";
+    let falls = "a_bucket{b=\"c\",le=\"1.0\"} 5\na_bucket{b=\"c\",le=\"+Inf\"} 3\n";
+    let page = format!("{head}{falls}");
+    assert_eq!(lints(&page, Text), [(Lint::FallingBucket, "3")]);
+    // Another metric begins anew.
+    let two = "a_bucket{b=\"c\",le=\"+Inf\"} 5\na_bucket{b=\"d\",le=\"1.0\"} 2\n\
+               a_bucket{b=\"d\",le=\"+Inf\"} 2\n";
+    assert_eq!(lints(&format!("{head}{two}"), Text), []);
+    let nan = "a_bucket{le=\"1.0\"} NaN\na_bucket{le=\"+Inf\"} 3\n";
+    assert_eq!(lints(&format!("{head}{nan}"), Text), []);
+}

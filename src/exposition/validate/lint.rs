@@ -9,6 +9,7 @@ use crate::exposition::parser::{
     self, Error, Event, Excerpt, Label, MetricType, Options, Sample, kinds,
 };
 use std::borrow::Borrow;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 kinds! {
     /// What is worth a word.
@@ -23,6 +24,9 @@ kinds! {
     NulInComment = "the Prometheus server drops what follows a NUL in a comment, without a word",
     /// An `le` or a `quantile` that is not the canonical spelling of its number.
     NonCanonicalBound = "another spelling of this number makes another series: write it as 1.0, 0.5, 1e+06 or +Inf",
+
+    /// A bucket that counts less than the one before it, in text.
+    FallingBucket = "a bucket counts all that is at most its bound, and so can't count less than the one above it",
 
     // Names, as promtool has it.
     /// A family without HELP.
@@ -122,6 +126,37 @@ struct Family {
     has_help: bool,
     /// Whether its first sample was looked at, which tells what all are like.
     looked_at: bool,
+    /// The bucket seen last.
+    bucket: Option<Bucket>,
+}
+
+/// A bucket of a histogram.
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    /// A hash of its labels other than `le`, in their order.
+    metric: u64,
+    bound: f64,
+    count: f64,
+}
+
+impl Bucket {
+    /// `None` if its bound is no number.
+    fn of(sample: &Sample<'_>) -> Option<Self> {
+        let mut metric = DefaultHasher::new();
+        for label in sample.labels().filter(|label| label.name != "le") {
+            (label.name, label.value).hash(&mut metric);
+        }
+        Some(Self {
+            metric: metric.finish(),
+            bound: parse_f64(sample.label("le")?.as_bytes())?,
+            count: sample.value(),
+        })
+    }
+
+    /// Whether `next` is of the same metric, higher, and yet counts less.
+    fn falls_to(&self, next: &Self) -> bool {
+        self.metric == next.metric && self.bound < next.bound && self.count > next.count
+    }
 }
 
 impl Linter {
@@ -207,6 +242,13 @@ impl Linter {
             };
             if sample.label(bound).is_some_and(|text| !canonical(&text)) {
                 warn(sample.offset_of_label(bound), Lint::NonCanonicalBound);
+            }
+        }
+        // Strict OpenMetrics forbids it.
+        if let (Role::Bucket, Some(bucket)) = (role, Bucket::of(sample)) {
+            let last = family.bucket.replace(bucket);
+            if last.is_some_and(|last| last.falls_to(&bucket)) {
+                warn(sample.offset_of_value(), Lint::FallingBucket);
             }
         }
         let first = !std::mem::replace(&mut family.looked_at, true);
