@@ -70,12 +70,10 @@ impl Error {
         let page = page.as_ref();
         let start = start_of_line(&page[..self.offset.min(page.len())]);
         let line = page[start..].split(|&byte| byte == b'\n').next();
-        Excerpt::new(
-            self.kind.message(),
-            self.place(page),
-            line.unwrap_or_default(),
-            self.offset - start,
-        )
+        let line = line.unwrap_or_default();
+        let at = self.offset - start;
+        let message = fault_of_file(self.kind, line, at).unwrap_or(self.kind.message());
+        Excerpt::new(message, self.place(page), line, at)
     }
 }
 
@@ -86,6 +84,28 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// What a whole file has wrong, where that is behind an error at the byte `at` of
+/// a line: the grammar's own words would mislead.
+fn fault_of_file(kind: ErrorKind, line: &[u8], at: usize) -> Option<&'static str> {
+    use ErrorKind::{BadTimestamp, BadType, BadValue, ExpectedEnd, ExpectedName, UnexpectedBlank};
+    let rest = line.get(at..)?;
+    let has_blank = || rest.iter().any(|byte| matches!(byte, b' ' | b'\t'));
+    match kind {
+        ExpectedName if rest.starts_with(b"\xef\xbb\xbf") => {
+            Some("a byte order mark stands here: a page must be UTF-8 without one")
+        }
+        ExpectedName if rest.starts_with(b"\x1f\x8b") => {
+            Some("this is gzip, not text: decompress it first")
+        }
+        BadTimestamp | BadType | BadValue | ExpectedEnd | ExpectedName | UnexpectedBlank
+            if rest.ends_with(b"\r") && !has_blank() =>
+        {
+            Some("a carriage return ends this line: lines must end with a newline alone")
+        }
+        _ => None,
+    }
+}
 
 fn start_of_line(before: &[u8]) -> usize {
     let newline = before.iter().rposition(|&byte| byte == b'\n');
