@@ -357,3 +357,195 @@ fn a_reader_that_has_gone_ends_the_program_quietly() {
         assert_eq!((code(&output), stdout(&output)), (141, String::new()));
     }
 }
+
+/// A server that says this to its first client, and then holds its tongue until
+/// the client has gone. Gives the URL.
+fn saying(words: String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    thread::spawn(move || {
+        let (mut connection, _) = listener.accept().expect("a connection");
+        connection.write_all(words.as_bytes()).expect("a client");
+        while connection.read(&mut [0; 1024]).is_ok_and(|len| len > 0) {}
+    });
+    format!("http://{address}/metrics")
+}
+
+#[test]
+fn a_server_that_stalls_is_given_up() {
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 100\r\n\r\n";
+    for words in [String::new(), head.to_owned(), format!("{head}a 1\n")] {
+        let url = saying(words);
+        let output = check(&["--timeout", "200ms", &url], b"");
+        let expected =
+            format!("stethoscope: {url}: no whole answer within 200ms (see --timeout)\n");
+        assert_eq!((code(&output), stderr(&output)), (2, expected));
+    }
+}
+
+#[test]
+fn a_server_that_sends_a_byte_now_and_then_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/", listener.local_addr().expect("an address"));
+    let server = thread::spawn(move || {
+        let (mut connection, _) = listener.accept().expect("a connection");
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n";
+        let mut sent = connection.write_all(head.as_bytes());
+        while sent.is_ok() {
+            thread::sleep(std::time::Duration::from_millis(20));
+            sent = connection.write_all(b"\n");
+        }
+    });
+    let output = check(&["--timeout", "200ms", &url], b"");
+    assert_eq!(code(&output), 2);
+    assert!(stderr(&output).contains("no whole answer within 200ms"));
+    server.join().expect("its client goes");
+}
+
+#[test]
+fn a_page_of_nothing_is_not_accepted() {
+    for arguments in [
+        &["-"][..],
+        &["--lenient", "-"],
+        &["--format", "openmetrics", "-"],
+    ] {
+        let output = check(arguments, b"");
+        let expected = "standard input: there is nothing on this page, not a byte\n";
+        assert_eq!((code(&output), &*stderr(&output)), (1, expected));
+    }
+    let path = file("empty.txt", "");
+    assert_eq!(code(&check(&[path.to_str().unwrap()], b"")), 1);
+    let (url, server) = serve("text/plain; version=0.0.4", "");
+    assert_eq!(code(&check(&[&url], b"")), 1);
+    server.join().expect("a request");
+}
+
+#[test]
+fn a_page_without_samples_is_accepted_with_a_word() {
+    for page in ["\n", "# TYPE a gauge\n", "# EOF\n"] {
+        let output = check(&["-"], page.as_bytes());
+        let expected = "standard input: warning: there is no sample on this page\n";
+        assert_eq!(
+            (code(&output), &*stderr(&output)),
+            (0, expected),
+            "{page:?}"
+        );
+    }
+}
+
+#[test]
+fn an_answer_that_is_no_page_is_2_and_why() {
+    for (status, content_type, page, why) in [
+        (
+            "204 No Content",
+            "text/plain",
+            "",
+            "answered 204, where a scrape needs 200",
+        ),
+        (
+            "500 Oops",
+            "text/plain",
+            "no",
+            "answered 500, where a scrape needs 200",
+        ),
+        (
+            "200 OK",
+            "Text/HTML; charset=utf-8",
+            "",
+            "answered with text/html, which is no page of Prometheus metrics: are they at another \
+             path?",
+        ),
+    ] {
+        let (url, server) = answer(status, content_type, page);
+        let output = check(&[&url], b"");
+        server.join().expect("a request");
+        let expected = format!("stethoscope: {url}: {why}\n");
+        assert_eq!((code(&output), stderr(&output)), (2, expected));
+    }
+}
+
+#[test]
+fn a_redirect_is_followed_and_told_of() {
+    let (there, server) = serve("text/plain", "a 1\n");
+    let location = format!("Location: {there}");
+    let redirect = |location: &str| {
+        saying(format!(
+            "HTTP/1.1 302 Found\r\n{location}\r\nContent-Length: 0\r\n\r\n"
+        ))
+    };
+    let output = check(&["--json", &redirect(&location)], b"");
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert!(stdout(&output).contains("\"a\""));
+    server.join().expect("a request");
+    // Nobody is there any more.
+    let output = check(&[&redirect(&location)], b"");
+    let told = format!(", which sends on to {there}: nobody listens there");
+    assert_eq!(code(&output), 2);
+    assert!(stderr(&output).contains(&told), "{}", stderr(&output));
+
+    let output = check(&[&redirect("Location: https://localhost/x")], b"");
+    let told = "sends on to https://localhost/x: https is not spoken here";
+    assert_eq!(code(&output), 2);
+    assert!(stderr(&output).contains(told), "{}", stderr(&output));
+}
+
+#[test]
+fn what_a_whole_file_has_wrong_is_named() {
+    for (page, why) in [
+        (
+            &b"# TYPE a gauge\r\na 1\r\n"[..],
+            "a carriage return ends this line",
+        ),
+        (b"a 1\r\n", "a carriage return ends this line"),
+        (b"a{b=\"c\"} 1 5\r\n", "a carriage return ends this line"),
+        (b"\r\n", "a carriage return ends this line"),
+        (b"\xef\xbb\xbfa 1\n", "a byte order mark stands here"),
+        (b"\x1f\x8b\x08\0\0", "this is gzip, not text"),
+        // Something else is wrong before.
+        (
+            b"a{b=c} 1\r\n",
+            "a label's value must stand in double quotes",
+        ),
+    ] {
+        for arguments in [
+            &["-"][..],
+            &["--format", "openmetrics", "-"],
+            &["--lenient", "-"],
+        ] {
+            let output = check(arguments, page);
+            assert_eq!(code(&output), 1);
+            assert!(
+                stderr(&output).starts_with("standard input: line 1, ")
+                    && stderr(&output).contains(&format!(": {why}")),
+                "{arguments:?}: {}",
+                stderr(&output)
+            );
+        }
+    }
+}
+
+#[test]
+fn a_line_beyond_the_limit_is_told_the_limit() {
+    let output = check(&["-"], &[b'a'; (1 << 20) + 1]);
+    assert_eq!(code(&output), 1);
+    let expected = "\n  (the limit is 1048576 bytes)\n";
+    assert!(stderr(&output).ends_with(expected), "{}", stderr(&output));
+}
+
+#[test]
+fn a_url_without_http_is_recognised() {
+    let output = check(&["localhost:1/metrics"], b"");
+    let expected = "stethoscope: localhost:1/metrics: No such file or directory (os error 2); \
+                    if it is a URL, say http://localhost:1/metrics\n";
+    assert_eq!((code(&output), &*stderr(&output)), (2, expected));
+    assert!(!stderr(&check(&["no such file"], b"")).contains("http"));
+}
+
+#[test]
+fn falling_buckets_are_warned_of() {
+    let page = "# HELP a x\n# TYPE a histogram\na_bucket{le=\"1.0\"} 5\na_bucket{le=\"+Inf\"} 3\n";
+    let output = check(&["--lint", "-"], page.as_bytes());
+    assert_eq!(code(&output), 0);
+    let place = "standard input: warning: line 4, column 21: a bucket counts all";
+    assert!(stderr(&output).starts_with(place), "{}", stderr(&output));
+}

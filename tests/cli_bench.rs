@@ -257,3 +257,25 @@ fn a_report_that_nobody_gets_is_no_panic() {
         assert_eq!((output.status.code(), &*error), (Some(141), ""));
     }
 }
+
+#[test]
+fn a_server_that_has_gone_is_left_in_peace() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        // Two probes and a scrape; then nobody listens.
+        for client in listener.incoming().take(3) {
+            let mut client = client.unwrap();
+            let _ = client.read(&mut [0; 4096]);
+            let _ = client.write_all(&answer(&format!("{TEXT}\r\nContent-Length: 4"), "a 1\n"));
+        }
+    });
+    let output = bench(&[&address, "--json"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let report = String::from_utf8(output.stdout).unwrap();
+    let (_, failed) = report.split_once("\"failed\":").unwrap();
+    let failed: u32 = failed.split(',').next().unwrap().parse().unwrap();
+    // Pauses of 10, 20, 40, 80 and 160 ms fill 200 ms, and there is a probe at the
+    // end.
+    assert!((1..=6).contains(&failed), "{report}");
+}

@@ -9,13 +9,18 @@
 //! A page of any length is read in bounded memory: one line at a time, and what
 //! validation must remember.
 
+use super::duration::duration;
+use super::failure::Failure;
 use super::source::Source;
 use super::{REFUSED, Unusable, json, output};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, BufWriter, Read, Write};
 use std::process::ExitCode;
-use stethoscope::exposition::parser::{Chunks, Error, Event, LentEvent, Line, Mode, Options};
+use std::time::Duration;
+use stethoscope::exposition::parser::{
+    Chunks, Error, ErrorKind, Event, LentEvent, Line, Mode, Options,
+};
 use stethoscope::exposition::validate::{Linter, Validator, Warning};
 use stethoscope::exposition::{ContentType, Escaping, Format};
 
@@ -36,6 +41,10 @@ pub(super) struct Check {
     /// Also say what is accepted and yet worth a word.
     #[arg(long)]
     lint: bool,
+    /// How long a server may take, from the connection to the page's last byte;
+    /// what is done with the page meanwhile counts.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    timeout: Duration,
     /// Print each sample as a line of JSON.
     #[arg(long)]
     json: bool,
@@ -70,9 +79,12 @@ impl FormatName {
 
 impl Check {
     pub(super) fn run(self) -> Result<ExitCode, Unusable> {
-        let mut source = Source::open(&self.page, &self.accept())?;
+        let mut source = Source::open(&self.page, &self.accept(), self.timeout)?;
         let name = source.name.clone();
-        let broken = |error: io::Error| Unusable(format!("{name}: {error}"));
+        let broken = |error: io::Error| {
+            let failure = Failure::of_reading(error, self.timeout);
+            Unusable(format!("{name}: {failure}"))
+        };
         let mut options = match self.format.format() {
             Some(format) => Options::strict(format),
             None => source.guess().map_err(broken)?,
@@ -115,6 +127,8 @@ impl Check {
         let mut chunks = Chunks::new(options);
         let mut validator = Validator::new(options);
         let mut linter = self.lint.then(|| Linter::new(options));
+        let mut samples = 0u64;
+        let mut bytes = 0;
         let mut piece = vec![0; 256 << 10];
         let mut each = |line: Line<'_>, event: LentEvent<'_>| {
             validator.see(line.offset, &event)?;
@@ -125,7 +139,11 @@ impl Check {
                 };
                 linter.see(line.offset, line.text, &event, warn);
             }
-            if let (true, Event::Sample(sample)) = (self.json, event) {
+            let Event::Sample(sample) = event else {
+                return Ok(());
+            };
+            samples += 1;
+            if self.json {
                 json::write(sample, out).unwrap_or_else(|error| {
                     bar.finish_and_clear();
                     output::lost(&error)
@@ -140,6 +158,7 @@ impl Check {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             };
+            bytes += len;
             if let Err(error) = chunks.push(&piece[..len], &mut each) {
                 break Err(error);
             }
@@ -147,7 +166,22 @@ impl Check {
         };
         let read = read.and_then(|()| validator.end());
         bar.finish_and_clear();
-        Ok(read.err().map(|error| chunks.show(&error).to_string()))
+        // The standard of text allows it; but then something else is broken.
+        if bytes == 0 {
+            return Ok(Some("there is nothing on this page, not a byte".to_owned()));
+        }
+        let Err(error) = read else {
+            if samples == 0 {
+                let warning = "warning: there is no sample on this page";
+                output::say(format_args!("{name}: {warning}"));
+            }
+            return Ok(None);
+        };
+        let mut shown = chunks.show(&error).to_string();
+        if error.kind() == ErrorKind::LineTooLong {
+            shown += &format!("\n  (the limit is {} bytes)", options.max_line);
+        }
+        Ok(Some(shown))
     }
 }
 

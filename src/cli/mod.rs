@@ -3,6 +3,8 @@
 
 mod bench;
 mod check;
+mod duration;
+mod failure;
 mod json;
 mod output;
 mod source;

@@ -1,14 +1,18 @@
 //! Where a page comes from: a file, a URL or standard input.
 
 use super::Unusable;
+use super::failure::{Failure, unfit};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use stethoscope::exposition::parser::Options;
 use stethoscope::exposition::{ContentType, Format};
 
-/// How long a server may take to answer, and then for each read of its page.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How often a server may send on to another URL.
+const MOST_REDIRECTS: usize = 5;
+
+const NO_TLS: &str = "https is not spoken here, only http://; fetch the page with another tool \
+                      and pipe it in: stethoscope check -";
 
 /// How much of a page is looked at to guess its format.
 const HEAD: usize = 1 << 20;
@@ -28,16 +32,21 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Opens `-`, an `http://` URL or a file.
-    pub(super) fn open(name: &str, accept: &str) -> Result<Self, Unusable> {
+    /// Opens `-`, an `http://` URL or a file. A server has until `timeout` from
+    /// now to send all of its page, however it is read.
+    pub(super) fn open(name: &str, accept: &str, timeout: Duration) -> Result<Self, Unusable> {
         match name {
             "-" => Ok(Self::new("standard input", Box::new(io::stdin().lock()))),
-            _ if name.starts_with("https://") => Err(Unusable(format!(
-                "{name}: https is not spoken here, only http://; fetch the page with another \
-                 tool and pipe it in: stethoscope check -"
-            ))),
-            _ if name.starts_with("http://") => Self::fetch(name, accept),
-            _ => Self::open_file(name).map_err(|error| Unusable(format!("{name}: {error}"))),
+            _ if name.starts_with("https://") => Err(Unusable(format!("{name}: {NO_TLS}"))),
+            _ if name.starts_with("http://") => Self::fetch(name, accept, timeout),
+            _ => Self::open_file(name).map_err(|error| {
+                let hint = if error.kind() == io::ErrorKind::NotFound && begins_with_a_port(name) {
+                    format!("; if it is a URL, say http://{name}")
+                } else {
+                    String::new()
+                };
+                Unusable(format!("{name}: {error}{hint}"))
+            }),
         }
     }
 
@@ -75,24 +84,53 @@ impl Source {
         })
     }
 
-    fn fetch(url: &str, accept: &str) -> Result<Self, Unusable> {
-        let agent: ureq::Agent = ureq::Agent::config_builder()
-            .timeout_connect(Some(PATIENCE))
-            .timeout_recv_response(Some(PATIENCE))
-            .build()
-            .into();
-        let response = agent.get(url).header("Accept", accept).call();
-        let response = response.map_err(|error| Unusable(format!("{url}: {}", words(&error))))?;
-        let content_type = response.headers().get("Content-Type");
-        let content_type = content_type.and_then(|value| value.to_str().ok());
-        let content_type = content_type.map(str::to_owned);
-        let body = response.into_body();
-        let len = body.content_length();
-        Ok(Self {
-            content_type,
-            len,
-            ..Self::new(url, Box::new(body.into_reader()))
-        })
+    fn fetch(url: &str, accept: &str, timeout: Duration) -> Result<Self, Unusable> {
+        let begun = Instant::now();
+        let mut at = url.to_owned();
+        for _ in 0..=MOST_REDIRECTS {
+            let unusable = |why: &dyn std::fmt::Display| {
+                let sent_on = if at == url {
+                    String::new()
+                } else {
+                    format!(", which sends on to {at}")
+                };
+                Unusable(format!("{url}{sent_on}: {why}"))
+            };
+            let agent: ureq::Agent = ureq::Agent::config_builder()
+                .timeout_global(Some(timeout.saturating_sub(begun.elapsed())))
+                .http_status_as_error(false)
+                .max_redirects(0)
+                .build()
+                .into();
+            let response = agent.get(&at).header("Accept", accept).call();
+            let response =
+                response.map_err(|error| unusable(&Failure::of_request(error, timeout)))?;
+            let header = |name: &str| {
+                let value = response.headers().get(name)?.to_str();
+                value.ok().map(str::to_owned)
+            };
+            if let (301..=303 | 307 | 308, Some(location)) =
+                (response.status().as_u16(), header("Location"))
+            {
+                at = redirected(&at, &location).map_err(|why| unusable(&why))?;
+                continue;
+            }
+            let content_type = header("Content-Type");
+            let status = response.status().as_u16();
+            if let Some(why) = unfit(status, content_type.as_deref().unwrap_or_default()) {
+                return Err(unusable(&why));
+            }
+            let body = response.into_body();
+            let len = body.content_length();
+            return Ok(Self {
+                content_type,
+                len,
+                ..Self::new(url, Box::new(body.into_reader()))
+            });
+        }
+        Err(Unusable(format!(
+            "{url}: sends on from URL to URL, more than {MOST_REDIRECTS} times"
+        )))
     }
 
     /// What the page seems to be: what its server says, else what its lines say
@@ -126,17 +164,28 @@ impl Read for Source {
     }
 }
 
-/// Why a server did not give the page.
-fn words(error: &ureq::Error) -> String {
-    match error {
-        ureq::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            "nobody listens there (connection refused)".to_owned()
-        }
-        ureq::Error::StatusCode(code) => {
-            format!("answered {code}: are the metrics at another path?")
-        }
-        error => error.to_string(),
+/// Where a server sends on to from a URL.
+fn redirected(from: &str, location: &str) -> Result<String, String> {
+    if location.starts_with("http://") {
+        return Ok(location.to_owned());
     }
+    if location.starts_with("https://") {
+        return Err(format!("sends on to {location}: {NO_TLS}"));
+    }
+    if !location.starts_with('/') || location.starts_with("//") {
+        return Err(format!("sends on to {location}: give that URL in full"));
+    }
+    let host = "http://".len();
+    let path = from[host..].find(['/', '?', '#']);
+    let origin = path.map_or(from, |path| &from[..host + path]);
+    Ok(format!("{origin}{location}"))
+}
+
+/// Whether a name is like `localhost:8787/metrics`.
+fn begins_with_a_port(name: &str) -> bool {
+    let authority = name.split('/').next().unwrap_or_default();
+    let parts = authority.rsplit_once(':');
+    parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
 /// Whether no other format has such a line.

@@ -2,7 +2,7 @@
 //! of an answer timed.
 
 use super::super::Unusable;
-use std::fmt;
+use super::super::failure::Failure;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
@@ -62,49 +62,6 @@ impl Url {
             format!("{}:80", self.authority)
         };
         Ok(address.to_socket_addrs()?.collect())
-    }
-}
-
-/// Why there was no answer.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// The host is not known, or nobody is there.
-    Connect(io::Error),
-    /// It did not come in time.
-    Slow(Duration),
-    /// The connection ended before it was whole.
-    Closed,
-    /// It is not HTTP.
-    NotHttp,
-    TooLarge,
-    /// It is not what it says it is.
-    BadGzip,
-    Other(io::Error),
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Connect(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                f.write_str("nobody listens there (connection refused)")
-            }
-            Self::Connect(error) => write!(f, "can't connect: {error}"),
-            Self::Slow(limit) => write!(f, "no whole answer within {limit:?} (see --timeout)"),
-            Self::Closed => f.write_str("the connection was closed before the answer was whole"),
-            Self::NotHttp => f.write_str("what answers there does not speak HTTP"),
-            Self::TooLarge => write!(f, "the page is larger than {} MiB", LARGEST_PAGE >> 20),
-            Self::BadGzip => f.write_str("the answer says that it is gzip, and is not"),
-            Self::Other(error) => write!(f, "{error}"),
-        }
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Self::Closed,
-            _ => Self::Other(error),
-        }
     }
 }
 
@@ -194,7 +151,9 @@ impl Client {
         };
         let rest = head.len;
         match head.body {
-            Body::Length(length) if length > LARGEST_PAGE => return Err(Failure::TooLarge),
+            Body::Length(length) if length > LARGEST_PAGE => {
+                return Err(Failure::TooLarge(LARGEST_PAGE));
+            }
             Body::Length(length) => {
                 while self.incoming.len() < rest + length {
                     wire.receive_some(&mut self.incoming)?;
@@ -242,7 +201,7 @@ impl Client {
                 Ok(httparse::Status::Complete((line, size))) => {
                     let size = usize::try_from(size).unwrap_or(usize::MAX);
                     if size > LARGEST_PAGE - self.body.len() {
-                        return Err(Failure::TooLarge);
+                        return Err(Failure::TooLarge(LARGEST_PAGE));
                     }
                     at += line;
                     while self.incoming.len() < at + size + 2 {
@@ -288,7 +247,7 @@ impl Wire {
             return Err(Failure::Slow(self.timeout));
         }
         if into.len() > 2 * LARGEST_PAGE {
-            return Err(Failure::TooLarge);
+            return Err(Failure::TooLarge(LARGEST_PAGE));
         }
         self.stream.set_read_timeout(Some(left))?;
         let had = into.len();
@@ -383,7 +342,7 @@ pub(super) fn decompress(gzip: &[u8]) -> Result<Vec<u8>, Failure> {
         return Err(Failure::BadGzip);
     }
     if length > LARGEST_PAGE {
-        return Err(Failure::TooLarge);
+        return Err(Failure::TooLarge(LARGEST_PAGE));
     }
     let mut page = vec![0; length];
     let read = libdeflater::Decompressor::new().gzip_decompress(gzip, &mut page);

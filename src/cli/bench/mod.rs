@@ -12,9 +12,11 @@ mod client;
 mod page;
 mod report;
 
+use super::duration::duration;
+use super::failure::{Failure, unfit};
 use super::{REFUSED, Unusable, output};
 use clap::Args;
-use client::{Answer, Client, Failure, Url};
+use client::{Answer, Client, Url};
 use indicatif::{ProgressBar, ProgressStyle};
 use page::Page;
 use std::process::ExitCode;
@@ -55,6 +57,11 @@ pub(super) struct Bench {
     json: bool,
 }
 
+/// How long to wait after a scrape without an answer: at first, and at most, if
+/// there is none again and again. A server that has gone is not hammered at.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
 /// An endpoint, and all that was seen of it.
 struct Target {
     url: Url,
@@ -66,6 +73,8 @@ struct Target {
     answers: Vec<Timed>,
     /// What went wrong, and how often.
     failures: Vec<(String, usize)>,
+    /// How long to wait if the next scrape has no answer either.
+    pause: Duration,
     /// When nothing else happened on the clock: the time of the scrapes.
     elapsed: Duration,
     /// Seconds of the server's processor time, from the first probe to the last.
@@ -132,7 +141,12 @@ impl Bench {
             // the same; that the other endpoint is asked first counts for nothing.
             let late = due.map_or(Duration::ZERO, |due| Instant::now() - due);
             for target in targets.iter_mut() {
-                target.scrape(self.gzip, late);
+                let pause = target.scrape(self.gzip, late);
+                // A rate paces them already.
+                if self.rate.is_none() {
+                    let left = self.how_long.saturating_sub(begun.elapsed());
+                    std::thread::sleep(pause.min(left));
+                }
             }
             bar.set_position(begun.elapsed().as_millis() as u64);
             if turn % 16 == 0 {
@@ -161,39 +175,52 @@ impl Target {
             client,
             answers: Vec::new(),
             failures: Vec::new(),
+            pause: SHORTEST_PAUSE,
             elapsed: Duration::ZERO,
             cpu: None,
             url,
         })
     }
 
-    fn scrape(&mut self, gzip: bool, late: Duration) {
+    /// One scrape; gives back how long to leave the server in peace after it.
+    fn scrape(&mut self, gzip: bool, late: Duration) -> Duration {
         let begun = Instant::now();
         let answer = self.client.get(gzip);
         self.elapsed += begun.elapsed();
         let answer = match answer {
             Ok(answer) => answer,
-            Err(failure) => return self.failed(failure.to_string()),
+            Err(failure) => {
+                self.failed(failure.to_string());
+                let longer = (2 * self.pause).min(LONGEST_PAUSE);
+                return std::mem::replace(&mut self.pause, longer);
+            }
         };
+        self.pause = SHORTEST_PAUSE;
+        match self.differs(&answer) {
+            Some(why) => self.failed(why),
+            None => self.answers.push(Timed {
+                whole: late + answer.whole,
+                first_byte: late + answer.first_byte,
+                bytes: answer.bytes,
+            }),
+        }
+        Duration::ZERO
+    }
+
+    /// How an answer is not of the kind that the first one was.
+    fn differs(&self, answer: &Answer) -> Option<String> {
         if answer.status != 200 {
-            return self.failed(format!("answered {}", answer.status));
+            return Some(format!("answered {}", answer.status));
         }
         if answer.content_type != self.first.content_type {
-            let now = &answer.content_type;
-            return self.failed(format!(
-                "changed its mind: the page was {} and is {now}",
-                self.first.content_type
-            ));
+            let (was, is) = (&self.first.content_type, &answer.content_type);
+            return Some(format!("changed its mind: the page was {was} and is {is}"));
         }
         if answer.gzip != self.first.gzip {
             let now = if answer.gzip { "compressed" } else { "plain" };
-            return self.failed(format!("changed its mind: the page came {now}"));
+            return Some(format!("changed its mind: the page came {now}"));
         }
-        self.answers.push(Timed {
-            whole: late + answer.whole,
-            first_byte: late + answer.first_byte,
-            bytes: answer.bytes,
-        });
+        None
     }
 
     fn failed(&mut self, why: String) {
@@ -224,10 +251,8 @@ impl Target {
 
 /// Reads the page that the client has, or says why it is none.
 fn read(client: &Client, answer: &Answer) -> Result<Page, String> {
-    match answer.status {
-        200 => {}
-        404 => return Err("answered 404: are the metrics at another path?".to_owned()),
-        status => return Err(format!("answered {status}, where a scrape needs 200")),
+    if let Some(why) = unfit(answer.status, &answer.content_type) {
+        return Err(why);
     }
     let decompressed;
     let text = if answer.gzip {
@@ -240,50 +265,9 @@ fn read(client: &Client, answer: &Answer) -> Result<Page, String> {
         .map_err(|error| format!("this is no page of Prometheus metrics:\n{error}"))
 }
 
-/// `10s`, `500ms`, `2m`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let unit_at = text
-        .find(|c: char| c.is_ascii_alphabetic())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(unit_at);
-    let seconds = match unit {
-        "ms" => 1e-3,
-        "s" | "" => 1.0,
-        "m" => 60.0,
-        _ => return Err("say it in ms, s or m, like 500ms, 10s or 2m".to_owned()),
-    };
-    let number: f64 = number
-        .parse()
-        .map_err(|_| "say how many, like 10s".to_owned())?;
-    let duration = Duration::try_from_secs_f64(number * seconds);
-    match duration {
-        // Sums of times beyond that need not fit anything.
-        Ok(duration) if duration > A_YEAR => Err("it must be no longer than a year".to_owned()),
-        Ok(duration) if !duration.is_zero() => Ok(duration),
-        _ => Err("it must be longer than nothing".to_owned()),
-    }
-}
-
-const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if rate > 0.0 && rate.is_finite() => Ok(rate),
         _ => Err("it must be a number above 0".to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_said_with_their_unit() {
-        assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
-        assert_eq!(duration("0.5m"), Ok(Duration::from_secs(30)));
-        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
-        for wrong in ["", "s", "0s", "-1s", "1h", "1e99m", "1e15s", "NaNs"] {
-            assert!(duration(wrong).is_err(), "{wrong}");
-        }
     }
 }
