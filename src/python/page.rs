@@ -1,6 +1,6 @@
 //! A server's page, and what a sample brings to it.
 
-use super::convert::{Renderer, duration, value_error};
+use super::convert::{duration, value_error};
 use super::digest::{Digest, TaskFinished};
 use super::document::Document;
 use super::gc::GcWatcher;
@@ -9,17 +9,20 @@ use super::own::Registry;
 use super::prefixes::Prefixes;
 use crate::cell::Buckets;
 use crate::dask::{self, Event, Observed, Options, PythonVersion, Role, Sampled};
-use crate::endpoint::Builder;
+use crate::endpoint::{Builder, Responder, ScrapeRequest};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 use std::os::fd::RawFd;
+use std::sync::{Mutex, PoisonError};
+
+type Headers = Vec<(&'static str, &'static str)>;
 
 /// The metrics of one server.
 #[pyclass(frozen, module = "stethoscope._native")]
 pub(super) struct Page {
     page: dask::Page,
-    renderer: Renderer,
+    responder: Mutex<Responder>,
 }
 
 #[pymethods]
@@ -72,7 +75,7 @@ impl Page {
         }
         let page = dask::Page::new(role, &python, &options).map_err(value_error)?;
         Ok(Self {
-            renderer: Renderer::new(page.registry()),
+            responder: Mutex::new(Responder::new(page.registry())),
             page,
         })
     }
@@ -148,8 +151,30 @@ impl Page {
 
     /// The page as a client with this Accept header wants it, and the content
     /// type that it then has.
-    fn render<'py>(&self, py: Python<'py>, accept: &str) -> (Bound<'py, PyBytes>, &'static str) {
-        self.renderer.render(py, accept)
+    /// Status, headers and body for who asks another server for the page.
+    fn respond<'py>(
+        &self,
+        py: Python<'py>,
+        query: &str,
+        accept: &str,
+        accept_encoding: &str,
+    ) -> (u16, Headers, Bound<'py, PyBytes>) {
+        // The responder's lock is never held while the GIL is waited for.
+        let (status, headers, body) = py.detach(|| {
+            let mut responder = self
+                .responder
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            let response = responder.respond(&ScrapeRequest {
+                method: "GET",
+                query,
+                accept,
+                accept_encoding,
+            });
+            let headers = response.headers.to_vec();
+            (response.status, headers, response.body.to_vec())
+        });
+        (status, headers, PyBytes::new(py, &body))
     }
 
     /// Shows the metrics of a registry on this page, behind its own.

@@ -159,23 +159,22 @@ def test_it_is_switched_off_by_the_configuration(new_cluster) -> None:
 
 
 def test_closing_a_worker_stops_its_thread_and_frees_its_port() -> None:
-    import threading
-
     # Other tests may serve metrics of their own from this process.
     others = native_threads_here()
     with LocalCluster(n_workers=0, processes=False, dashboard_address=f"{HOST}:0") as cluster:
         scheduler_port = cluster.scheduler.http_server.port
         with Client(cluster) as client:
-            before = threading.active_count(), native_threads_here()
+            # A thread has its name a moment after it has begun.
+            eventually(lambda: native_threads_here() == others + 1)
             cluster.scale(2)
             client.wait_for_workers(2)
             ports = [worker.http_server.port for worker in cluster.workers.values()]
             for _, url in dashboards(cluster)[1].items():
                 assert scrape(url).has("dask_worker_threads")
-            assert native_threads_here() == before[1] + 2
+            assert native_threads_here() == others + 3
             cluster.scale(0)
             eventually(lambda: not any(is_listening(port) for port in ports))
-            eventually(lambda: native_threads_here() == before[1])
+            eventually(lambda: native_threads_here() == others + 1)
     eventually(lambda: not is_listening(scheduler_port))
     eventually(lambda: native_threads_here() == others)
 

@@ -50,6 +50,40 @@ def test_one_connection_asks_for_both_in_turn(cluster: Cluster, connection) -> N
         assert Page(body.decode()).samples.keys() == scrape(cluster.scheduler_url).samples.keys()
 
 
+def test_a_connection_that_dask_has_gets_the_answer_that_any_other_gets(
+    cluster: Cluster, connection
+) -> None:
+    chosen = "/metrics?name[]=dask_scheduler_clients&name[]=dask_scheduler_workers"
+    for path, accept, encoding in [
+        (chosen, "text/plain", "identity"),
+        ("/metrics", "application/openmetrics-text;version=1.0.0", "gzip"),
+        ("/metrics", "text/html", "identity"),
+        ("/metrics/targets", "*/*", "identity"),
+    ]:
+        answers = []
+        for before in ("/metrics", "/health"):
+            connection.close()
+            assert get(connection, before)[0] == 200
+            headers = {"Accept": accept, "Accept-Encoding": encoding}
+            connection.request("GET", path, headers=headers)
+            response = connection.getresponse()
+            answers.append((response, response.read()))
+        (native, native_body), (dasks, dasks_body) = answers
+        assert dasks.getheader("Server", "").startswith("Tornado")
+        assert not native.getheader("Server", "").startswith("Tornado")
+        for header in ("Content-Type", "Content-Encoding"):
+            assert native.getheader(header) == dasks.getheader(header), header
+        if path == chosen:
+            assert Page(dasks_body.decode()).samples.keys() == {
+                ("dask_scheduler_clients", ()),
+                *Page(native_body.decode()).samples.keys(),
+            }
+        # The client comes back by a new connection, which is the thread's.
+        assert dasks.getheader("Connection") == "close"
+        connection.request("GET", "/metrics")
+        assert not connection.getresponse().getheader("Server", "").startswith("Tornado")
+
+
 def test_requests_sent_in_one_piece_are_answered_in_order(cluster: Cluster) -> None:
     host, port = urllib.parse.urlsplit(cluster.scheduler_url).netloc.split(":")
     request = "GET {} HTTP/1.1\r\nHost: x\r\n{}\r\n"

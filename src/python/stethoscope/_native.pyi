@@ -103,8 +103,12 @@ class Page:
         Raises `OSError` where it can't listen.
         """
 
-    def render(self, accept: str) -> tuple[bytes, str]:
-        """The page for a client with this Accept header, and its content type."""
+    def respond(
+        self, query: str, accept: str, accept_encoding: str
+    ) -> tuple[int, list[tuple[str, str]], bytes]:
+        """Status, headers and body of the answer to a request with this query and
+        these headers, as the listener would give it.
+        """
 
     def include(self, registry: Registry) -> None:
         """Show the metrics of a registry on this page, behind its own.

@@ -112,6 +112,8 @@ class Attachment:
         except ValueError as error:
             raise settings.Wrong(f"{settings.PREFIX}: {error}") from error
         self.targets: Targets | None = None
+        #: Whether new connections to Dask's port come to the native thread.
+        self.takes_over = False
         with ExitStack() as undo:
             undo.callback(self._sampler.stop)
             self._watch_gc(undo)
@@ -149,9 +151,11 @@ class Attachment:
         self.sample(lambda: there.done() or there.set_result(None))
         await there
 
-    def render(self, accept: str) -> tuple[bytes, str]:
-        """The page as it stands, and its content type."""
-        return self._page.render(accept)
+    def respond(
+        self, query: str, accept: str, accept_encoding: str
+    ) -> tuple[int, list[tuple[str, str]], bytes]:
+        """Answer a request for the page as it stands: status, headers, body."""
+        return self._page.respond(query, accept, accept_encoding)
 
     def _watch_gc(self, undo: ExitStack) -> None:
         watcher = self._page.gc_watcher()
@@ -213,6 +217,7 @@ class Attachment:
                     server, self._page, self.sample, wanted.freshness, self._documents()
                 )
                 undo.callback(take_over.give_back)
+                self.takes_over = True
             elif wanted.serve == settings.OWN_ADDRESS:
                 own = OwnAddress(
                     server,

@@ -37,8 +37,13 @@ class _Handler(RequestHandler):
         if attachment is None:
             raise HTTPError(404, reason="stethoscope is switched off")
         await attachment.up_to_date()
-        body, content_type = self.content(attachment)
-        self.set_header("Content-Type", content_type)
+        if attachment.takes_over:
+            # The next request shall come to the thread, which needs no loop.
+            self.set_header("Connection", "close")
+        status, headers, body = self.answer(attachment)
+        self.set_status(status)
+        for name, value in headers:
+            self.set_header(name, value)
         self.finish(body)
 
     head = get
@@ -47,25 +52,27 @@ class _Handler(RequestHandler):
         # It differs at every scrape.
         return None
 
-    def content(self, attachment: Any) -> tuple[bytes, str]:
-        """The body, and its type."""
+    def answer(self, attachment: Any) -> tuple[int, list[tuple[str, str]], bytes]:
+        """Status, headers and body."""
         raise NotImplementedError
 
 
 class MetricsHandler(_Handler):
     """The page."""
 
-    def content(self, attachment: Any) -> tuple[bytes, str]:
-        return attachment.render(self.request.headers.get("Accept", ""))
+    def answer(self, attachment: Any) -> tuple[int, list[tuple[str, str]], bytes]:
+        headers = self.request.headers
+        accept, encoding = (headers.get(name, "") for name in ("Accept", "Accept-Encoding"))
+        return attachment.respond(self.request.query, accept, encoding)
 
 
 class TargetsHandler(_Handler):
     """The list of targets, which schedulers have."""
 
-    def content(self, attachment: Any) -> tuple[bytes, str]:
+    def answer(self, attachment: Any) -> tuple[int, list[tuple[str, str]], bytes]:
         if attachment.targets is None:
             raise HTTPError(404, reason="a worker does not know the others")
-        return attachment.targets.document.bytes, "application/json"
+        return 200, [("Content-Type", "application/json")], attachment.targets.document.bytes
 
 
 _HANDLERS = {
