@@ -116,12 +116,14 @@ impl Stat {
         // 52 numbers of at most 20 digits, and a name of at most 64 bytes.
         let mut buffer = [0; 1536];
         let length = file.read_at(&mut buffer, 0).ok()?;
-        Self::parse(std::str::from_utf8(&buffer[..length]).ok()?)
+        Self::parse(&buffer[..length])
     }
 
-    fn parse(line: &str) -> Option<Self> {
-        // The command's name, in parentheses, may hold anything, those included.
-        let (_, after_name) = line.rsplit_once(')')?;
+    fn parse(line: &[u8]) -> Option<Self> {
+        // The command's name, in parentheses, may hold anything, those included;
+        // the kernel cuts it at 15 bytes, which may be within a character.
+        let end_of_name = line.iter().rposition(|&byte| byte == b')')?;
+        let after_name = std::str::from_utf8(&line[end_of_name + 1..]).ok()?;
         // The fields are numbered from 1; the state, 3, is the first one here.
         let field = |number: usize| -> Option<u64> {
             after_name
@@ -170,27 +172,45 @@ fn count_open_fds() -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exposition::Format;
 
     #[test]
-    fn a_command_may_be_named_like_the_rest_of_the_line() {
-        let line = "42 (a) S 1 (b) R 1 42 42 0 -1 4194560 11 22 33 44 150 50 7 8 20 0 9 0 \
-                    123456 8192000 321 18446744073709551615 1 1 0 0 0 0 0";
-        let stat = Stat::parse(line).unwrap();
-        assert_eq!(
-            stat,
-            Stat {
-                cpu_ticks: 200,
-                start_ticks: 123_456,
-                virtual_bytes: 8_192_000,
-                resident_pages: 321,
-            }
-        );
+    fn a_command_may_have_any_name() {
+        for name in [&b"(a) S 1 (b)"[..], b"(a dask worke\xc3)"] {
+            let rest = b" R 1 42 42 0 -1 4194560 11 22 33 44 150 50 7 8 20 0 9 0 \
+                         123456 8192000 321 18446744073709551615 1 1 0 0 0 0 0";
+            let line = [b"42 ", name, rest].concat();
+            assert_eq!(
+                Stat::parse(&line),
+                Some(Stat {
+                    cpu_ticks: 200,
+                    start_ticks: 123_456,
+                    virtual_bytes: 8_192_000,
+                    resident_pages: 321,
+                })
+            );
+        }
+    }
+
+    #[test]
+    fn a_name_cut_within_a_character_costs_no_family() {
+        let name = std::fs::read("/proc/self/comm").unwrap();
+        std::fs::write("/proc/self/comm", b"caf\xc3").unwrap();
+        let registry = Registry::new();
+        register_process(&registry).unwrap();
+        let page = registry.scraper().scrape(Format::Text).to_vec();
+        std::fs::write("/proc/self/comm", name.trim_ascii_end()).unwrap();
+        let page = String::from_utf8(page).unwrap();
+        for family in FAMILIES {
+            let sample = format!("\n{} ", family.name);
+            assert!(page.contains(&sample), "no {sample:?} in {page}");
+        }
     }
 
     #[test]
     fn a_line_cut_short_is_no_reading() {
-        assert_eq!(Stat::parse("42 (dask worker) S 1 42"), None);
-        assert_eq!(Stat::parse(""), None);
+        assert_eq!(Stat::parse(b"42 (dask worker) S 1 42"), None);
+        assert_eq!(Stat::parse(b""), None);
     }
 
     #[test]
