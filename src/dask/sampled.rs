@@ -13,7 +13,9 @@ use std::sync::Arc;
 ///
 /// Where the number comes from is allowed to fail or to fall: a family that
 /// could not be sampled is [withdrawn](Self::withdraw) from the page until it
-/// can, and a counter never shows less than it did.
+/// can. As long as a series of a counter stays there, it never shows less than
+/// it did; one that was gone shows what it is given, which Prometheus takes for a
+/// counter that began anew.
 #[derive(Debug)]
 pub struct Sampled(Cells);
 
