@@ -38,7 +38,7 @@ fn full(role: Role) -> Page {
         let inc = prefixes.find("inc");
         let mut prefix = prefixes.take(inc);
         prefix.suspicious(1);
-        prefix.output(1);
+        prefix.output(1.0);
         prefix.compute(1.0);
         prefix.transfer(1.0);
         let Ok(()) = prefix.now_in(|set| {

@@ -69,7 +69,7 @@ pub struct Prefixes {
     pass: u64,
     /// Tasks by state, and the output of the prefixes beyond the cap.
     in_state: Vec<i64>,
-    other_output: i64,
+    other_output: i128,
 }
 
 /// A prefix among those that are known; until [`Prefixes::finish`] forgets some.
@@ -79,7 +79,7 @@ pub struct RowId(usize);
 #[derive(Debug)]
 struct Families {
     suspicious: Option<Family<Counter>>,
-    output: Option<Family<Gauge>>,
+    output: Option<Family<FloatGauge>>,
     durations: Option<(Family<FloatCounter>, Family<FloatCounter>)>,
     state_counts: Option<StateCounts>,
     tasks: Option<Family<Gauge>>,
@@ -99,7 +99,7 @@ struct StateCounts {
 #[derive(Debug)]
 struct Cells {
     suspicious: Option<Handle<Counter>>,
-    output: Option<Handle<Gauge>>,
+    output: Option<Handle<FloatGauge>>,
     durations: Option<(Handle<FloatCounter>, Handle<FloatCounter>)>,
     /// By state; made when a task first comes into it.
     states: Vec<Option<Handle<Counter>>>,
@@ -115,6 +115,7 @@ struct Row {
     suspicious: u64,
     compute: f64,
     transfer: f64,
+    /// Beyond the cap: what is in the sum.
     output: i64,
     in_state: Vec<i64>,
     came_into: Vec<u64>,
@@ -143,7 +144,7 @@ pub struct Taking<'p> {
     row: &'p mut Row,
     other: &'p mut Option<Cells>,
     in_state: &'p mut Vec<i64>,
-    other_output: &'p mut i64,
+    other_output: &'p mut i128,
 }
 
 impl Prefixes {
@@ -165,7 +166,7 @@ impl Prefixes {
         let durations =
             has(Column::Durations).then(|| Ok((seconds(&COMPUTE)?, seconds(&TRANSFER)?)));
         let output = has(Column::Output)
-            .then(|| OUTPUT.family::<Gauge>(places.of(&OUTPUT)).register())
+            .then(|| OUTPUT.family::<FloatGauge>(places.of(&OUTPUT)).register())
             .transpose()?;
         Ok(Self {
             cap,
@@ -188,7 +189,8 @@ impl Prefixes {
         })
     }
 
-    /// Begins a pass over all prefixes.
+    /// Begins a pass over all prefixes. Where the one before has not been
+    /// [finished](Self::finish), what it took counts, and it has forgotten none.
     pub fn begin(&mut self) {
         self.pass += 1;
     }
@@ -248,7 +250,7 @@ impl Prefixes {
             ..
         }) = &self.other
         {
-            output.set(self.other_output);
+            output.set(self.other_output as f64);
         }
         let named_other = usize::from(self.by_name.contains_key(OTHER));
         let folded = self.rows.len() - self.shown - named_other;
@@ -263,8 +265,8 @@ impl Prefixes {
                 *total -= tasks;
             }
             match &row.cells {
-                Some(cells) => cells.output.iter().for_each(|cell| cell.set(0)),
-                None => self.other_output -= row.output,
+                Some(cells) => cells.output.iter().for_each(|cell| cell.set(0.0)),
+                None => self.other_output -= i128::from(row.output),
             }
             // Should it come again, the scheduler counts from 0.
             *row = Row {
@@ -348,8 +350,10 @@ impl Taking<'_> {
         }
     }
 
-    /// Bytes of its results in memory.
-    pub fn output(&mut self, bytes: i64) {
+    /// Bytes of its results in memory: any number, for Dask takes whatever a
+    /// result is said to measure; NaN where it is not known. Beyond the cap, whole
+    /// bytes are added up, and of what is no number none.
+    pub fn output(&mut self, bytes: f64) {
         match &self.row.cells {
             Some(cells) => {
                 if let Some(cell) = &cells.output {
@@ -359,14 +363,17 @@ impl Taking<'_> {
             None => {
                 // There to be set at the end of the pass.
                 self.cells();
-                *self.other_output += bytes - self.row.output;
+                // In whole numbers, so that what is taken off again leaves no trace.
+                let whole = bytes as i64;
+                *self.other_output += i128::from(whole) - i128::from(self.row.output);
+                self.row.output = whole;
             }
         }
-        self.row.output = bytes;
     }
 
     /// How many of its tasks are in which state: `fill` is given a function that
-    /// says it of one. There are none in the others. Fails as `fill` does.
+    /// says it of one. There are none in the others. Fails as `fill` does, and then
+    /// those count that it has said.
     pub fn now_in<E>(
         &mut self,
         fill: impl FnOnce(&mut dyn FnMut(&str, i64)) -> Result<(), E>,
@@ -388,20 +395,6 @@ impl Taking<'_> {
         if more == 0 {
             return;
         }
-        let Some(counts) = &mut self.families.state_counts else {
-            return;
-        };
-        if state == FORGOTTEN_STATE {
-            counts.forgotten.inc_by(more);
-        }
-        while counts.totals.len() <= index {
-            let next = &self.states[counts.totals.len()];
-            counts
-                .totals
-                .push(series(counts.transitions.with([&**next])));
-        }
-        counts.totals[index].inc_by(more);
-
         let (cells, name) = match &mut self.row.cells {
             Some(cells) => (cells, &*self.row.name),
             None => {
@@ -409,11 +402,25 @@ impl Taking<'_> {
                 (other, OTHER)
             }
         };
-        let Some(counts) = &self.families.state_counts else {
+        let Some(StateCounts {
+            by_prefix,
+            transitions,
+            forgotten,
+            totals,
+        }) = &mut self.families.state_counts
+        else {
             return;
         };
+        if state == FORGOTTEN_STATE {
+            forgotten.inc_by(more);
+        }
+        while totals.len() <= index {
+            let next = &self.states[totals.len()];
+            totals.push(series(transitions.with([&**next])));
+        }
+        totals[index].inc_by(more);
         slot(&mut cells.states, index)
-            .get_or_insert_with(|| series(counts.by_prefix.with([name, state])))
+            .get_or_insert_with(|| series(by_prefix.with([name, state])))
             .inc_by(more);
     }
 

@@ -9,7 +9,8 @@ use crate::dask::{self, Column, RowId, Taking};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyString};
+use pyo3::types::{PyDict, PyInt, PyList, PyString};
+use std::convert::Infallible;
 
 /// Takes the task prefixes of a scheduler in passes: `begin`, `take` for each
 /// slice of them, `finish`.
@@ -27,9 +28,13 @@ pub(super) struct Prefixes {
 struct Known {
     prefix: Py<PyAny>,
     row: RowId,
-    /// How often its tasks have moved from state to state.
-    moves: u64,
+    /// How often its tasks had moved from state to state when all was taken that
+    /// changes with it.
+    moves: Option<u64>,
 }
+
+/// A field of a prefix that could not be taken: its attribute, the prefix, and why.
+type Failure = (Py<PyString>, Py<PyAny>, PyErr);
 
 /// What an attribute of a prefix is.
 #[derive(Clone, Copy, PartialEq)]
@@ -76,35 +81,77 @@ impl Field {
 
     fn take(self, prefix: &mut Taking<'_>, value: &Bound<'_, PyAny>) -> PyResult<()> {
         match self {
-            Self::Suspicious => prefix.suspicious(value.extract()?),
-            Self::Output => prefix.output(value.extract()?),
+            Self::Suspicious => prefix.suspicious(count(value)?),
+            Self::Output => prefix.output(number(value)?),
             Self::Durations(parts) => {
                 let py = value.py();
                 let times = value.cast::<PyDict>()?;
                 if let Some(time) = times.get_item(intern!(py, "compute"))? {
-                    prefix.compute(time.extract::<f64>()? / parts);
+                    prefix.compute(number(&time)? / parts);
                 }
                 if let Some(time) = times.get_item(intern!(py, "transfer"))? {
-                    prefix.transfer(time.extract::<f64>()? / parts);
+                    prefix.transfer(number(&time)? / parts);
                 }
             }
             Self::States => {
                 let states = value.cast::<PyDict>()?;
                 prefix.now_in(|set| {
                     for (state, tasks) in states {
-                        set(state.cast::<PyString>()?.to_str()?, tasks.extract()?);
+                        set(state.cast::<PyString>()?.to_str()?, whole(&tasks)?);
                     }
                     PyResult::Ok(())
                 })?;
             }
             Self::StateCounts => {
                 for (state, times) in value.cast::<PyDict>()? {
-                    prefix.came_into(state.cast::<PyString>()?.to_str()?, times.extract()?);
+                    prefix.came_into(state.cast::<PyString>()?.to_str()?, count(&times)?);
                 }
             }
         }
         Ok(())
     }
+
+    /// Says that it is not known of a prefix. Its totals stay as they are.
+    fn lose(self, prefix: &mut Taking<'_>) {
+        match self {
+            Self::Output => prefix.output(f64::NAN),
+            Self::States => {
+                let Ok(()) = prefix.now_in(|_| Ok::<_, Infallible>(()));
+            }
+            Self::Suspicious | Self::Durations(_) | Self::StateCounts => {}
+        }
+    }
+}
+
+/// A number of whatever kind, as near as an `f64` comes to it.
+fn number(value: &Bound<'_, PyAny>) -> PyResult<f64> {
+    match small_int(value) {
+        Some(int) => Ok(int as f64),
+        None => value.extract(),
+    }
+}
+
+/// The whole part of a number of whatever kind, as near as an `i64` comes to it.
+fn whole(value: &Bound<'_, PyAny>) -> PyResult<i64> {
+    if let Some(int) = small_int(value) {
+        return Ok(int);
+    }
+    let number: f64 = value.extract()?;
+    if number.is_nan() {
+        return Err(PyValueError::new_err("NaN is no number of anything"));
+    }
+    Ok(number as i64)
+}
+
+/// The same, of what there is not less than none of.
+fn count(value: &Bound<'_, PyAny>) -> PyResult<u64> {
+    Ok(whole(value)?.max(0).unsigned_abs())
+}
+
+/// What nearly all numbers are: the quick way to them, and the one without a
+/// loss. Asked for an int, another number would raise, which is dear.
+fn small_int(value: &Bound<'_, PyAny>) -> Option<i64> {
+    value.cast::<PyInt>().ok()?.extract().ok()
 }
 
 impl Prefixes {
@@ -125,67 +172,83 @@ impl Prefixes {
         })
     }
 
-    fn take_one(&mut self, prefix: &Bound<'_, PyAny>) -> PyResult<()> {
-        let py = prefix.py();
-        let moves = self.moves(prefix)?;
-        let known = self.known.get_mut(self.at);
-        let (row, unmoved) = match known {
+    fn take_one(&mut self, prefix: &Bound<'_, PyAny>, failures: &mut Vec<Failure>) {
+        let moves = self.moves(prefix);
+        let (row, unmoved) = match self.known.get(self.at) {
             Some(known) if known.prefix.is(prefix) => {
-                let unmoved = moves.is_some_and(|moves| known.moves == moves);
-                known.moves = moves.unwrap_or_default();
-                (known.row, unmoved)
+                (known.row, moves.is_some() && moves == known.moves)
             }
-            _ => {
-                // Dask allows for names that are no strings.
-                let name = prefix.getattr(intern!(py, "name"))?.str()?;
-                let row = self.prefixes.find(name.to_str()?);
-                self.known.truncate(self.at);
-                self.known.push(Known {
-                    prefix: prefix.clone().unbind(),
-                    row,
-                    moves: moves.unwrap_or_default(),
-                });
-                (row, false)
-            }
+            _ => match self.meet(prefix) {
+                Ok(row) => (row, false),
+                Err(error) => {
+                    let attribute = intern!(prefix.py(), "name").clone();
+                    failures.push((attribute.unbind(), prefix.clone().unbind(), error));
+                    return;
+                }
+            },
         };
-        self.at += 1;
         self.prefixes.keep(row);
+        let failed_before = failures.len();
         for (field, attribute) in &self.columns {
-            if !unmoved || !field.changes_with_moves() {
-                field.take(&mut self.prefixes.take(row), &prefix.getattr(attribute)?)?;
+            if unmoved && field.changes_with_moves() {
+                continue;
+            }
+            let mut taking = self.prefixes.take(row);
+            let value = prefix.getattr(attribute);
+            if let Err(error) = value.and_then(|value| field.take(&mut taking, &value)) {
+                field.lose(&mut taking);
+                let attribute = attribute.clone_ref(prefix.py());
+                failures.push((attribute, prefix.clone().unbind(), error));
             }
         }
-        Ok(())
+        let all_taken = failures.len() == failed_before;
+        self.known[self.at].moves = moves.filter(|_| all_taken);
+        self.at += 1;
+    }
+
+    /// Finds a prefix that did not come here in the pass before.
+    fn meet(&mut self, prefix: &Bound<'_, PyAny>) -> PyResult<RowId> {
+        let name = prefix.getattr(intern!(prefix.py(), "name"))?;
+        let row = self.prefixes.find(name.cast::<PyString>()?.to_str()?);
+        self.known.truncate(self.at);
+        self.known.push(Known {
+            prefix: prefix.clone().unbind(),
+            row,
+            moves: None,
+        });
+        Ok(row)
     }
 
     /// How often tasks of this prefix have moved, if it tells.
-    fn moves(&self, prefix: &Bound<'_, PyAny>) -> PyResult<Option<u64>> {
+    fn moves(&self, prefix: &Bound<'_, PyAny>) -> Option<u64> {
         let mut columns = self.columns.iter();
-        let Some((_, counts)) = columns.find(|(field, _)| *field == Field::StateCounts) else {
-            return Ok(None);
-        };
-        let counts = prefix.getattr(counts.bind(prefix.py()))?;
+        let (_, counts) = columns.find(|(field, _)| *field == Field::StateCounts)?;
+        let counts = prefix.getattr(counts.bind(prefix.py())).ok()?;
         let mut moves = 0u64;
-        for (_, times) in counts.cast::<PyDict>()? {
-            moves += times.extract::<u64>()?;
+        for (_, times) in counts.cast::<PyDict>().ok()? {
+            moves = moves.wrapping_add(count(&times).ok()?);
         }
-        Ok(Some(moves))
+        Some(moves)
     }
 }
 
 #[pymethods]
 impl Prefixes {
-    /// Begins a pass over all prefixes.
+    /// Begins a pass over all prefixes. One that was not finished has forgotten
+    /// nothing.
     fn begin(&mut self) {
         self.prefixes.begin();
         self.at = 0;
     }
 
-    /// Takes some of them.
-    fn take(&mut self, prefixes: &Bound<'_, PyList>) -> PyResult<()> {
-        prefixes
-            .iter()
-            .try_for_each(|prefix| self.take_one(&prefix))
+    /// Takes some of them, and returns what could not be taken: the attribute,
+    /// the prefix and the exception of each.
+    fn take(&mut self, prefixes: &Bound<'_, PyList>) -> Vec<Failure> {
+        let mut failures = Vec::new();
+        for prefix in prefixes {
+            self.take_one(&prefix, &mut failures);
+        }
+        failures
     }
 
     /// Ends the pass: what was not in it is forgotten.

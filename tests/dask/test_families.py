@@ -13,9 +13,9 @@ from pathlib import Path
 
 import distributed
 import pytest
-from distributed import Event, Semaphore
+from distributed import Event, Semaphore, wait
 from harness import Cluster, Page, eventually, same_moment, scrape
-from tasks import block, fail, lengths, nap, use, wait_for
+from tasks import block, fail, lengths, measured, nap, use, wait_for
 
 Series = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -306,8 +306,39 @@ def test_what_tasks_do_shows_at_once_where_prefixes_are_many(new_cluster) -> Non
     eventually(counted, timeout=5)
 
 
+def _known_tasks(dask_scheduler=None) -> int:
+    return len(dask_scheduler.tasks)
+
+
 def _nbytes(key: str, dask_scheduler=None) -> int:
     return dask_scheduler.tasks[key].nbytes
+
+
+def test_a_result_may_measure_what_is_no_whole_number(new_cluster) -> None:
+    cluster = new_cluster()
+    process = cluster.start_scheduler()
+    cluster.start_workers(1)
+    client = cluster.client
+    output = "dask_scheduler_tasks_output_bytes"
+    # Once it was a float, the prefix' sum remains one.
+    for size in (10.5, 4.25, 4):
+        result = client.submit(measured, size, pure=False)
+        wait(result)
+        naps = client.map(nap, [0] * 5, pure=False)
+        wait(naps)
+        check(
+            lambda: scrape(cluster.scheduler_url),
+            lambda: client.run_on_scheduler(by_the_schedulers_handler),
+        )
+        page = scrape(cluster.scheduler_url)
+        assert page.value(output, task_prefix_name="measured") == size
+        del result, naps
+        eventually(lambda: client.run_on_scheduler(_known_tasks) == 0)
+    page = scrape(cluster.scheduler_url)
+    assert page.value(output, task_prefix_name="measured") == 0
+    assert page.value("dask_scheduler_task_transitions_total", state="memory") == 18
+    assert set(page.by("state", "dask_scheduler_tasks").values()) == {0}
+    assert "of task prefixes" not in process.log.read_text()
 
 
 def test_prefixes_beyond_the_cap_cost_no_series(new_cluster) -> None:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import gc
 import math
 import sysconfig
+from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import stethoscope
@@ -119,6 +123,17 @@ def test_samples_show_every_state_and_withdraw_what_is_unknown() -> None:
     shown = values(page)
     assert shown["dask_worker_tasks", "memory"] == 0
     assert ("dask_worker_threads",) not in shown
+
+
+def test_a_counter_does_not_fall_but_begins_anew_where_it_was_gone() -> None:
+    page = Page("worker")
+    name = "dask_worker_tick_count_total"
+    samples = page.samples([name])
+    shown = []
+    for value in (10, 4, 11, None, 4, 5):
+        samples.publish([value])
+        shown.append(values(page).get((name,)))
+    assert shown == [10, 10, 11, None, 4, 5]
 
 
 def test_what_has_no_states_shows_only_what_there_is() -> None:
@@ -251,6 +266,127 @@ def test_a_prefix_is_looked_at_closely_when_its_tasks_have_moved() -> None:
     suspicious = by_prefix(page, "dask_scheduler_tasks_suspicious_total")
     assert suspicious == {("inc",): 4, ("sub",): 1, ("add",): 2}
     assert by_prefix(page, "dask_scheduler_tasks")["memory",] == 1
+
+
+@pytest.mark.parametrize("number", [float, Fraction, Decimal, lambda n: n + 0.25])
+def test_any_number_is_one(number: Callable[[int], Any]) -> None:
+    page = Page("scheduler")
+    prefixes = page.prefixes(ATTRIBUTES)
+    inc = prefix("inc")
+    for times in (1, 2):
+        inc.its_suspicious = number(times)
+        inc.its_output = number(10 * times)
+        inc.its_microseconds["compute"] = number(1_000_000 * times)
+        inc.its_states["memory"] = number(3 * times)
+        inc.its_state_counts["memory"] = number(4 * times)
+        take(prefixes, inc)
+        # What is counted is whole.
+        assert by_prefix(page, "dask_scheduler_tasks_suspicious_total") == {("inc",): times}
+        assert by_prefix(page, "dask_scheduler_tasks")["memory",] == 3 * times
+        assert by_prefix(page, "dask_scheduler_task_transitions_total")["memory",] == 4 * times
+        output = by_prefix(page, "dask_scheduler_tasks_output_bytes")
+        assert output == {("inc",): number(10 * times)}
+        compute = by_prefix(page, "dask_scheduler_tasks_compute_seconds_total")
+        assert compute["inc",] == pytest.approx(times, abs=1e-6)
+
+
+def test_results_may_measure_anything() -> None:
+    page = Page("scheduler", max_task_prefixes=1)
+    prefixes = page.prefixes(ATTRIBUTES)
+    shown, folded, other = prefix("inc"), prefix("folded"), prefix("other")
+    for bytes_ in (10.5, -3, 2**80, -(2**80), float("inf"), float("nan"), 7):
+        shown.its_output = folded.its_output = bytes_
+        other.its_output = 2**62
+        take(prefixes, shown, folded, other)
+        output = by_prefix(page, "dask_scheduler_tasks_output_bytes")
+        assert output["inc",] == bytes_ or math.isnan(bytes_)
+        assert by_prefix(page, "dask_scheduler_tasks")["memory",] == 3
+    # What could not be added up has left nothing behind.
+    other.its_output = 1
+    take(prefixes, shown, folded, other)
+    assert by_prefix(page, "dask_scheduler_tasks_output_bytes") == {("inc",): 7, ("other",): 8}
+
+
+#: Where each column is told by prefix, how much of it for each of `prefix`'s number,
+#: and what it may be that is none of it.
+TOLD = {
+    "suspicious": ("dask_scheduler_tasks_suspicious_total", (), 1, "often"),
+    "output": ("dask_scheduler_tasks_output_bytes", (), 100, []),
+    "microseconds": ("dask_scheduler_tasks_compute_seconds_total", (), 2, {"compute": "long"}),
+    "state_counts": (
+        "dask_scheduler_prefix_state_totals_total", ("memory",), 3, {"memory": None}
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", ["missing", "none", "of another kind"])
+@pytest.mark.parametrize("column", COLUMNS)
+def test_a_field_that_cannot_be_taken_costs_itself(column: str, wrong: str) -> None:
+    page = Page("scheduler")
+    prefixes = page.prefixes(ATTRIBUTES)
+    names = ("first", "inc", "last")
+    rows = [prefix(name) for name in names]
+    take(prefixes, *rows)
+    for number in (2, 3):
+        for row in rows:
+            vars(row).update(vars(prefix(row.name, number)))
+        if wrong == "missing":
+            delattr(rows[1], ATTRIBUTES[column])
+        else:
+            *_, another = TOLD.get(column, [{"waiting": 1, "memory": "many"}])
+            setattr(rows[1], ATTRIBUTES[column], None if wrong == "none" else another)
+        prefixes.begin()
+        ((attribute, whose, error),) = prefixes.take(rows)
+        prefixes.finish()
+        assert (attribute, whose) == (ATTRIBUTES[column], rows[1])
+        assert isinstance(error, AttributeError if wrong == "missing" else TypeError)
+        for of, (family, state, each, _) in TOLD.items():
+            shown = by_prefix(page, family)
+            values_ = [shown[(name, *state)] for name in names]
+            if of == column == "output":
+                assert math.isnan(values_.pop(1))
+            elif of == column:
+                assert values_.pop(1) == each
+            assert set(values_) == {each * number}
+        tasks = {key[0]: value for key, value in by_prefix(page, "dask_scheduler_tasks").items()}
+        assert tasks["memory"] == number * (2 if column == "states" else 3)
+        assert tasks["waiting"] == 0
+    # No task of it moves, and what was wrong is right again.
+    vars(rows[1]).update(vars(prefix("inc", 3)))
+    take(prefixes, *rows)
+    undisturbed = Page("scheduler")
+    take(undisturbed.prefixes(ATTRIBUTES), *rows)
+    for family in {name for name, *_ in values(page) if name.startswith("dask_scheduler_")}:
+        assert by_prefix(page, family) == by_prefix(undisturbed, family)
+
+
+def test_a_prefix_without_a_name_costs_itself() -> None:
+    page = Page("scheduler")
+    prefixes = page.prefixes(ATTRIBUTES)
+    for name in (1, None, "\ud800", SimpleNamespace()):
+        rows = [prefix("inc", 2), prefix("inc"), prefix("add", 2)]
+        rows[1].name = name
+        prefixes.begin()
+        ((what, whose, _),) = prefixes.take(rows)
+        prefixes.finish()
+        assert (what, whose) == ("name", rows[1])
+        assert by_prefix(page, "dask_scheduler_tasks")["memory",] == 4
+        suspicious = by_prefix(page, "dask_scheduler_tasks_suspicious_total")
+        assert suspicious == {("inc",): 2, ("add",): 2}
+
+
+def test_a_pass_that_is_not_finished_forgets_no_prefix() -> None:
+    page = Page("scheduler", max_task_prefixes=1)
+    prefixes = page.prefixes(ATTRIBUTES)
+    rows = [prefix("inc", 5), prefix("add", 5), prefix("sub", 5)]
+    take(prefixes, *rows)
+    before = values(page)
+    prefixes.begin()
+    prefixes.take(rows[:1])
+    take(prefixes, *rows)
+    after = values(page)
+    own = {key for key in before if key[0].startswith("dask_")}
+    assert {key: after[key] for key in own} == {key: before[key] for key in own}
 
 
 def test_finished_tasks_are_heard_of_and_passed_on() -> None:

@@ -151,13 +151,15 @@ class Prefixes:
     """The task prefixes of a scheduler, taken in passes."""
 
     def begin(self) -> None:
-        """Begin a pass over all prefixes."""
+        """Begin a pass over all prefixes. One that was not finished forgot none."""
 
-    def take(self, prefixes: list[Any]) -> None:
+    def take(self, prefixes: list[Any]) -> list[tuple[str, Any, BaseException]]:
         """Take some of them, by `name` and the attributes.
 
         Each comes once in a pass; fast where they come in the same order as in
-        the pass before.
+        the pass before. Returns what could not be taken: attribute, prefix and
+        exception. Of that prefix totals stay as they are then, the output is NaN,
+        and the tasks are in no state; all else is taken.
         """
 
     def finish(self) -> None:

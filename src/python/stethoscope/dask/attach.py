@@ -115,7 +115,6 @@ class Attachment:
         #: Whether new connections to Dask's port come to the native thread.
         self.takes_over = False
         with ExitStack() as undo:
-            undo.callback(self._sampler.stop)
             self._watch_gc(undo)
             self._tap(undo, server, role)
             shared.join(role, self._page)
@@ -192,6 +191,8 @@ class Attachment:
 
         again()
         undo.callback(lambda: self._timer.cancel())
+        # Before that: it tells `again`, if a sample is being taken.
+        undo.callback(self._sampler.stop)
 
     def _list_targets(self, scheduler: Any) -> None:
         try:

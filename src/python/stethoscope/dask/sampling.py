@@ -11,11 +11,11 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from stethoscope._native import Page
-from stethoscope.dask.probes import Probe, task_moves
+from stethoscope.dask.probes import Probe, Value, task_moves
 
 logger = logging.getLogger("stethoscope.dask")
 
@@ -28,13 +28,16 @@ BATCH = 16
 #: to the same key again counts as a move that leaves no trace elsewhere.
 LONGEST_REST = 1.0
 
+_END = object()
+
 
 class Sampler:
     """Takes samples of one server.
 
-    A probe that fails, because this version of Dask lacks what it reads, costs
-    its own family for as long as it fails and nothing else; the log says so
-    once.
+    What fails, because this version of Dask lacks what it reads or has something
+    else there, costs no more than itself for as long as it fails, and the log
+    says so once: a probe its family, and an attribute of a task prefix what the
+    page says of it for that prefix.
     """
 
     def __init__(
@@ -66,78 +69,117 @@ class Sampler:
         self._stopped = False
 
     def stop(self) -> None:
-        """Take no more slices."""
+        """Take no more. Who waits for a sample is told now."""
         self._stopped = True
+        waiting, self._now, self._next = [*(self._now or ()), *self._next], None, []
+        _call(waiting)
 
     def sample(self, done: Callable[[], None]) -> None:
         """Begin to read everything, and call `done` when it is on the page.
 
-        While a sample is being taken, the next begins after it: this one may
-        have read already what has changed since.
+        `done` is called whatever becomes of the sample. While one is being taken,
+        the next begins after it: this one may have read already what has changed
+        since.
         """
-        if self._now is not None:
+        if self._stopped:
+            _call([done])
+        elif self._now is not None:
             self._next.append(done)
-            return
-        self._now = [done]
-        self.seconds = 0.0
+        else:
+            self._now = [done]
+            self.seconds = 0.0
+            self._go_on(self._steps())
+
+    def _steps(self) -> Iterator[None]:
+        """A sample. Yields where others are to have their turn."""
         start = time.perf_counter()
         self._take_probes()
-        if self._prefixes is not None and self._have_moved():
+        if self._prefixes is None or not self._have_moved():
+            return
+        try:
+            prefixes = iter(list(self._server.task_prefixes.values()))
             self._prefixes.begin()
-            self._take_slice(iter(list(self._server.task_prefixes.values())), start)
-        else:
-            self._finish(start)
+            while batch := list(itertools.islice(prefixes, BATCH)):
+                for attribute, prefix, error in self._prefixes.take(batch):
+                    what = f"{attribute} of task prefixes"
+                    self._tell(what, error, "not known of %r", prefix)
+                if time.perf_counter() - start > SLICE:
+                    yield
+                    start = time.perf_counter()
+            self._prefixes.finish()
+        except Exception as error:
+            # Not finished: what has not been reached is not gone.
+            self._moves = None
+            self._tell("the tasks by prefix", error, "not brought up to date")
+
+    def _go_on(self, steps: Iterator[None]) -> None:
+        if self._stopped:
+            return
+        start = time.perf_counter()
+        has_ended = True
+        try:
+            has_ended = next(steps, _END) is _END
+        finally:
+            self.seconds += time.perf_counter() - start
+            if has_ended:
+                self._finish()
+            else:
+                self._loop.call_soon(self._go_on, steps)
 
     def _have_moved(self) -> bool:
         """Whether anything may be different of the prefixes since the last pass began."""
-        moves, now = task_moves(self._server), time.monotonic()
+        try:
+            moves = task_moves(self._server)
+        except Exception as error:
+            moves = None
+            self._tell("the moves of tasks", error, "each prefix is looked at instead")
+        now = time.monotonic()
         if moves is not None and moves == self._moves and now - self._begun_at < LONGEST_REST:
             return False
         self._moves, self._begun_at = moves, now
         return True
 
-    def _take_slice(self, prefixes: Any, start: float | None = None) -> None:
-        if self._stopped:
-            return
-        if start is None:
-            start = time.perf_counter()
-        try:
-            while batch := list(itertools.islice(prefixes, BATCH)):
-                self._prefixes.take(batch)
-                if time.perf_counter() - start > SLICE:
-                    self.seconds += time.perf_counter() - start
-                    self._loop.call_soon(self._take_slice, prefixes)
-                    return
-        except Exception as error:
-            self._moves = None
-            self._tell("the tasks by prefix", error)
-        self._prefixes.finish()
-        self._finish(start)
-
-    def _finish(self, start: float) -> None:
-        self.seconds += time.perf_counter() - start
+    def _finish(self) -> None:
         self.taken_at = time.monotonic()
         self._page.sampled(self.seconds)
         told, self._now = self._now, None
-        for done in told:
-            done()
+        _call(told)
         if self._next:
             waiting, self._next = self._next, []
-            self.sample(lambda: [done() for done in waiting])
+            self.sample(lambda: _call(waiting))
 
     def _take_probes(self) -> None:
         server = self._server
+        values: list[Value] = []
+        for probe in self._probes:
+            try:
+                values.append(probe(server))
+            except Exception as error:
+                self._tell(self._families[len(values)], error)
+                values.append(None)
         try:
-            self._samples.publish([probe(server) for probe in self._probes])
+            self._samples.publish(values)
         except Exception:
-            for index, probe in enumerate(self._probes):
-                try:
-                    self._samples.publish_one(index, probe(server))
-                except Exception as error:
-                    self._samples.withdraw(index)
-                    self._tell(self._families[index], error)
+            self._publish_each(values)
 
-    def _tell(self, what: str, error: Exception) -> None:
+    def _publish_each(self, values: list[Value]) -> None:
+        for index, value in enumerate(values):
+            try:
+                self._samples.publish_one(index, value)
+            except Exception as error:
+                self._samples.withdraw(index)
+                self._tell(self._families[index], error)
+
+    def _tell(self, what: str, error: Exception, so: str = "not shown", *of: Any) -> None:
         if what not in self._told:
             self._told.add(what)
-            logger.warning("%s: not shown: %s: %s", what, type(error).__name__, error)
+            logger.warning(f"%s: {so}: %s: %s", what, *of, type(error).__name__, error)
+
+
+def _call(those: Iterable[Callable[[], None]]) -> None:
+    """Call each, whatever becomes of the others."""
+    for done in those:
+        try:
+            done()
+        except Exception:
+            logger.exception("%r cannot be told that a sample is taken", done)

@@ -1,0 +1,226 @@
+"""Samples of servers that are not as they should be: each has an end, and shows the rest."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from stethoscope._native import Page
+from stethoscope.dask.sampling import BATCH, Sampler
+from test_package import by_prefix, values
+
+COLUMNS = {"suspicious": "suspicious", "states": "states", "state_counts": "state_counts"}
+CLIENTS = "dask_scheduler_clients"
+SUSPICIOUS = "dask_scheduler_tasks_suspicious_total"
+
+
+def prefix(name: str, number: int) -> SimpleNamespace:
+    return SimpleNamespace(
+        name=name, suspicious=number, states={"memory": number}, state_counts={"memory": number}
+    )
+
+
+def scheduler(*prefixes: SimpleNamespace, **attributes: Any) -> SimpleNamespace:
+    # Without a count of transitions, each sample looks at each prefix.
+    known = {"workers": {}, "tasks": {}, "clients": 1} | attributes
+    return SimpleNamespace(task_prefixes={p.name: p for p in prefixes}, **known)
+
+
+def clients(server: Any) -> int:
+    return server.clients
+
+
+async def sample(sampler: Sampler) -> None:
+    there = asyncio.Event()
+    sampler.sample(there.set)
+    await asyncio.wait_for(there.wait(), 30)
+
+
+def run(test: Callable[[], Any]) -> None:
+    asyncio.run(test())
+
+
+def test_a_pass_that_breaks_off_takes_nothing_twice() -> None:
+    class BreaksOff:
+        """The native prefixes, of which one take fails."""
+
+        def __init__(self, inner: Any) -> None:
+            self.begin, self.finish, self._take = inner.begin, inner.finish, inner.take
+            self.takes = 0
+
+        def take(self, batch: list) -> Any:
+            self.takes += 1
+            if self.takes == 4:
+                raise MemoryError
+            return self._take(batch)
+
+    async def test() -> None:
+        page = Page("scheduler")
+        prefixes = BreaksOff(page.prefixes(COLUMNS))
+        part = SimpleNamespace(
+            samples=page.samples, prefixes=lambda columns: prefixes, sampled=page.sampled
+        )
+        names = [f"p{i}" for i in range(2 * BATCH)]
+        sampler = Sampler(scheduler(*(prefix(name, 5) for name in names)), part, {}, COLUMNS)
+        for _ in range(4):
+            await sample(sampler)
+            assert by_prefix(page, SUSPICIOUS) == {(name,): 5 for name in names}
+            assert by_prefix(page, "dask_scheduler_tasks")["memory",] == 5 * len(names)
+            totals = by_prefix(page, "dask_scheduler_task_transitions_total")
+            assert totals["memory",] == 5 * len(names)
+        assert prefixes.takes == 8
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        ({"workers": {"tcp://10.0.0.1:1": SimpleNamespace(nbytes=None)}}, "the moves of tasks"),
+        ({"workers": None}, "the moves of tasks"),
+        ({}, None),
+    ],
+)
+def test_prefixes_are_looked_at_where_it_is_not_known_whether_they_moved(
+    caplog: pytest.LogCaptureFixture, broken: dict[str, Any], told: str | None
+) -> None:
+    async def test() -> None:
+        page = Page("scheduler")
+        inc, add = prefix("inc", 5), prefix("add", 5)
+        server = scheduler(inc, add, **broken)
+        sampler = Sampler(server, page, {CLIENTS: clients}, COLUMNS)
+        await sample(sampler)
+        server.clients = 2
+        inc.suspicious = 6
+        inc.state_counts["memory"] = 7
+        await sample(sampler)
+        assert values(page)[CLIENTS,] == 2
+        assert by_prefix(page, SUSPICIOUS) == {("inc",): 6, ("add",): 5}
+
+    run(test)
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == [told] * bool(told)
+
+
+def test_a_server_without_prefixes_shows_the_rest(caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        page = Page("scheduler")
+        server = scheduler()
+        prefixes = server.__dict__.pop("task_prefixes")
+        sampler = Sampler(server, page, {CLIENTS: clients}, COLUMNS)
+        for server.clients in (1, 2, 3):
+            await sample(sampler)
+            assert values(page)[CLIENTS,] == server.clients
+            assert by_prefix(page, "dask_scheduler_tasks") == {}
+        server.task_prefixes = prefixes | {"inc": prefix("inc", 5)}
+        await sample(sampler)
+        assert by_prefix(page, SUSPICIOUS) == {("inc",): 5}
+
+    run(test)
+    (record,) = caplog.records
+    message = record.getMessage()
+    assert message.startswith("the tasks by prefix: not brought up to date: AttributeError: ")
+    assert "task_prefixes" in message
+
+
+def test_a_field_that_is_no_number_is_told_once_with_its_prefix(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def test() -> None:
+        page = Page("scheduler")
+        inc, add = prefix("inc", 5), prefix("add", 5)
+        inc.suspicious = "often"
+        sampler = Sampler(scheduler(inc, add), page, {}, COLUMNS)
+        for add.suspicious in (6, 7):
+            add.state_counts["waiting"] = add.suspicious
+            await sample(sampler)
+            assert by_prefix(page, SUSPICIOUS)["add",] == add.suspicious
+
+    run(test)
+    (record,) = caplog.records
+    message = record.getMessage()
+    assert message.startswith("suspicious of task prefixes: not known of namespace(name='inc'")
+    assert message.endswith(": TypeError: must be real number, not str")
+
+
+def test_a_probe_that_fails_costs_its_family_and_nothing_else() -> None:
+    asked = []
+
+    def fails(server: Any) -> None:
+        asked.append("fails")
+        raise LookupError
+
+    def none(server: Any) -> str:
+        asked.append("none")
+        return "no number"
+
+    def works(server: Any) -> int:
+        asked.append("works")
+        return server.clients
+
+    async def test() -> None:
+        page = Page("scheduler")
+        server = scheduler()
+        probes = {
+            "dask_scheduler_task_groups": fails,
+            CLIENTS: works,
+            "dask_scheduler_desired_workers": none,
+            "dask_scheduler_workers_added_total": works,
+        }
+        sampler = Sampler(server, page, probes, {})
+        for server.clients in (1, 2):
+            await sample(sampler)
+            shown = {name: value for (name, *_), value in values(page).items() if name in probes}
+            assert shown == {
+                CLIENTS: server.clients,
+                "dask_scheduler_workers_added_total": server.clients,
+            }
+
+    run(test)
+    # Each once a sample: some are dear.
+    assert asked == ["fails", "works", "none", "works"] * 2
+
+
+def test_whoever_waits_is_told_whatever_becomes_of_the_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def gone() -> None:
+        raise RuntimeError("event loop is closed")
+
+    async def test() -> None:
+        page = Page("scheduler")
+        server = scheduler(*(prefix(f"p{i}", 1) for i in range(1000)))
+        sampler = Sampler(server, page, {}, COLUMNS)
+        told: list[str] = []
+        sampler.sample(gone)
+        # New prefixes are dear: the first sample is not there yet.
+        sampler.sample(gone)
+        sampler.sample(lambda: told.append("second"))
+        await sample(sampler)
+        assert told == ["second"]
+        await sample(sampler)
+
+    run(test)
+    assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
+
+
+def test_who_waits_when_sampling_stops_does_not_wait_for_ever() -> None:
+    async def test() -> None:
+        server = scheduler(*(prefix(f"p{i}", 1) for i in range(1000)))
+        page = Page("scheduler")
+        sampler = Sampler(server, page, {}, COLUMNS)
+        told: list[str] = []
+        sampler.sample(lambda: told.append("first"))
+        sampler.sample(lambda: told.append("second"))
+        assert told == []
+        sampler.stop()
+        assert told == ["first", "second"]
+        await sample(sampler)
+        await asyncio.sleep(0.01)
+        assert told == ["first", "second"]
+        assert len(by_prefix(page, SUSPICIOUS)) < 1000
+
+    run(test)
