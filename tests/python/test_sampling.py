@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from stethoscope._native import Page
+from stethoscope.dask.link import Link
 from stethoscope.dask.sampling import BATCH, Sampler
 from test_package import by_prefix, values
 
@@ -224,3 +227,48 @@ def test_who_waits_when_sampling_stops_does_not_wait_for_ever() -> None:
         assert len(by_prefix(page, SUSPICIOUS)) < 1000
 
     run(test)
+
+
+def test_a_connection_that_cannot_be_passed_on_is_closed_and_the_others_come_through() -> None:
+    ours, theirs = zip(*(socket.socketpair() for _ in range(3)), strict=True)
+
+    class Woken:
+        """What the native thread says to the loop, once."""
+
+        def __init__(self) -> None:
+            self.wake_fd = os.eventfd(1, os.EFD_NONBLOCK)
+
+        def woken(self) -> tuple[bool, list[int]]:
+            os.eventfd_read(self.wake_fd)
+            return True, [connection.detach() for connection in ours]
+
+        def sampled(self) -> None:
+            raise AssertionError("the sample is another's")
+
+        def stop(self) -> None:
+            os.close(self.wake_fd)
+
+    adopted: list[socket.socket] = []
+
+    def adopt(connection: socket.socket) -> None:
+        if not adopted:
+            adopted.append(connection)
+            raise OSError("the first is not for us")
+        adopted.append(connection)
+
+    async def test() -> None:
+        asked = asyncio.Event()
+        listener = Woken()
+        link = Link(listener, lambda done: asked.set(), adopt)
+        await asyncio.wait_for(asked.wait(), 30)
+        link.stop()
+
+    run(test)
+    assert [connection.fileno() < 0 for connection in adopted] == [True, False, False]
+    assert theirs[0].recv(1) == b""
+    for mine, other in zip(adopted[1:], theirs[1:], strict=True):
+        mine.send(b"x")
+        assert other.recv(1) == b"x"
+        mine.close()
+    for other in theirs:
+        other.close()

@@ -10,12 +10,16 @@ the loop watches, two things come back to it:
 from __future__ import annotations
 
 import asyncio
+import functools
+import logging
 import os
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
 
 from stethoscope._native import Listener
+
+logger = logging.getLogger("stethoscope.dask")
 
 #: Brings fresh values to page and documents, and calls what it is given then.
 Sample = Callable[[Callable[[], None]], None]
@@ -56,6 +60,17 @@ class Link:
     def _woken(self) -> None:
         wants_sample, connections = self._listener.woken()
         for fd in connections:
-            self._adopt(socket.socket(fileno=fd))
+            self._pass_on(fd)
         if wants_sample:
             self._sample(self._listener.sampled)
+
+    def _pass_on(self, fd: int) -> None:
+        # Whatever becomes of it: those behind it and the scrape have their turn.
+        close = functools.partial(os.close, fd)
+        try:
+            connection = socket.socket(fileno=fd)
+            close = connection.close
+            self._adopt(connection)
+        except Exception:
+            close()
+            logger.exception("closed a connection that could not be passed on")
