@@ -1,7 +1,7 @@
 //! For the tests of those who embed the crate: what does my page say?
 //!
-//! [`Snapshot::of`] scrapes a registry, reads the page back with the strict
-//! parser, and answers by name and labels. Asking for what is not there is a
+//! [`Snapshot::of`] scrapes a registry, reads the page back as strictly as the
+//! standard is, and answers by name and labels. Asking for what is not there is a
 //! panic that says what is: a test that misspells a name fails, it does not
 //! pass on a zero.
 //!
@@ -20,7 +20,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use crate::exposition::parser::{Event, parse};
+use crate::exposition::parser::{Error, Event, parse};
+use crate::exposition::validate::validate;
 use crate::exposition::{ContentType, Escaping, Format};
 use crate::registry::Registry;
 use std::fmt;
@@ -60,10 +61,12 @@ impl Snapshot {
     /// # Errors
     /// The page does not keep to it; the message shows the place.
     pub fn read(page: &[u8], content_type: impl Into<ContentType>) -> Result<Self, Malformed> {
+        let content_type = content_type.into();
+        let malformed = |error: Error| Malformed(error.show(page).to_string());
+        validate(page, content_type).map_err(malformed)?;
         let mut samples = Vec::new();
-        for event in parse(page, content_type.into()) {
-            let event = event.map_err(|error| Malformed(error.show(page).to_string()))?;
-            if let Event::Sample(sample) = event {
+        for event in parse(page, content_type) {
+            if let Event::Sample(sample) = event.map_err(malformed)? {
                 let label = |label: crate::exposition::parser::Label<'_>| {
                     (label.name.into_owned(), label.value.into_owned())
                 };
@@ -269,5 +272,19 @@ mod tests {
     fn a_malformed_page_is_refused_with_its_place() {
         let error = Snapshot::read(b"a 1\nb oops\n", Format::Text).unwrap_err();
         assert!(error.to_string().contains("b oops"), "{error}");
+    }
+
+    #[test]
+    fn a_page_whose_lines_make_no_sense_together_is_refused_with_the_place() {
+        for (page, place) in [
+            ("a 1\na 2\n", "a 2"),
+            (
+                "# TYPE h histogram\nh_bucket{le=\"1\"} 2\nh_count 2\n",
+                "h_",
+            ),
+        ] {
+            let error = Snapshot::read(page.as_bytes(), Format::Text).unwrap_err();
+            assert!(error.to_string().contains(place), "{error}");
+        }
     }
 }
