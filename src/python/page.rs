@@ -140,13 +140,16 @@ impl Page {
     /// The same at an address of its own; port 0 finds a free one.
     fn listen_at(
         &self,
+        py: Python<'_>,
         host: &str,
         port: u16,
         freshness: f64,
         documents: Vec<PyRef<'_, Document>>,
     ) -> PyResult<Listener> {
         let builder = self.endpoint(&documents);
-        Ok(Listener::at(builder, (host, port), duration(freshness)?)?)
+        let patience = duration(freshness)?;
+        // Finding the host may take a resolver some time.
+        Ok(py.detach(|| Listener::at(builder, (host, port), patience))?)
     }
 
     /// The page as a client with this Accept header wants it, and the content
