@@ -9,7 +9,7 @@ use crate::dask::{self, Column, RowId, Taking};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyInt, PyList, PyString};
+use pyo3::types::{PyDict, PyInt, PyList, PyString, PyTuple};
 use std::convert::Infallible;
 
 /// Takes the task prefixes of a scheduler in passes: `begin`, `take` for each
@@ -18,6 +18,8 @@ use std::convert::Infallible;
 pub(super) struct Prefixes {
     prefixes: dask::Prefixes,
     columns: Vec<(Field, Py<PyString>)>,
+    /// One of them: the attribute that tells whether the others may have changed.
+    state_counts: Option<Py<PyString>>,
     /// Those of the pass before, in the order in which they came, which is the
     /// same in each pass but for the new ones at the end.
     known: Vec<Known>,
@@ -30,7 +32,7 @@ struct Known {
     row: RowId,
     /// How often its tasks had moved from state to state when all was taken that
     /// changes with it.
-    moves: Option<u64>,
+    moves: Option<i64>,
 }
 
 /// A field of a prefix that could not be taken: its attribute, the prefix, and why.
@@ -150,12 +152,18 @@ fn count(value: &Bound<'_, PyAny>) -> PyResult<u64> {
 
 /// What nearly all numbers are: the quick way to them, and the one without a
 /// loss. Asked for an int, another number would raise, which is dear.
+#[inline]
 fn small_int(value: &Bound<'_, PyAny>) -> Option<i64> {
-    value.cast::<PyInt>().ok()?.extract().ok()
+    if value.is_exact_instance_of::<PyInt>() {
+        value.extract().ok()
+    } else {
+        None
+    }
 }
 
 impl Prefixes {
     pub(super) fn new(page: &dask::Page, attributes: &Bound<'_, PyDict>) -> PyResult<Self> {
+        let py = attributes.py();
         let columns = attributes
             .iter()
             .map(|(column, attribute)| {
@@ -163,9 +171,12 @@ impl Prefixes {
                 Ok((field, attribute.cast_into::<PyString>()?.unbind()))
             })
             .collect::<PyResult<Vec<_>>>()?;
+        let mut attributes = columns.iter();
+        let state_counts = attributes.find(|(field, _)| *field == Field::StateCounts);
         let wanted: Vec<Column> = columns.iter().map(|(field, _)| field.column()).collect();
         Ok(Self {
             prefixes: page.prefixes(&wanted).map_err(value_error)?,
+            state_counts: state_counts.map(|(_, attribute)| attribute.clone_ref(py)),
             columns,
             known: Vec::new(),
             at: 0,
@@ -201,8 +212,10 @@ impl Prefixes {
                 failures.push((attribute, prefix.clone().unbind(), error));
             }
         }
-        let all_taken = failures.len() == failed_before;
-        self.known[self.at].moves = moves.filter(|_| all_taken);
+        if !unmoved {
+            let all_taken = failures.len() == failed_before;
+            self.known[self.at].moves = moves.filter(|_| all_taken);
+        }
         self.at += 1;
     }
 
@@ -219,14 +232,13 @@ impl Prefixes {
         Ok(row)
     }
 
-    /// How often tasks of this prefix have moved, if it tells.
-    fn moves(&self, prefix: &Bound<'_, PyAny>) -> Option<u64> {
-        let mut columns = self.columns.iter();
-        let (_, counts) = columns.find(|(field, _)| *field == Field::StateCounts)?;
-        let counts = prefix.getattr(counts.bind(prefix.py())).ok()?;
-        let mut moves = 0u64;
+    /// How often tasks of this prefix have moved, if it tells in ints.
+    fn moves(&self, prefix: &Bound<'_, PyAny>) -> Option<i64> {
+        let attribute = self.state_counts.as_ref()?;
+        let counts = prefix.getattr(attribute.bind(prefix.py())).ok()?;
+        let mut moves = 0i64;
         for (_, times) in counts.cast::<PyDict>().ok()? {
-            moves = moves.wrapping_add(count(&times).ok()?);
+            moves = moves.wrapping_add(small_int(&times)?);
         }
         Some(moves)
     }
@@ -243,12 +255,12 @@ impl Prefixes {
 
     /// Takes some of them, and returns what could not be taken: the attribute,
     /// the prefix and the exception of each.
-    fn take(&mut self, prefixes: &Bound<'_, PyList>) -> Vec<Failure> {
+    fn take<'py>(&mut self, prefixes: &Bound<'py, PyList>) -> PyResult<Bound<'py, PyTuple>> {
         let mut failures = Vec::new();
         for prefix in prefixes {
             self.take_one(&prefix, &mut failures);
         }
-        failures
+        PyTuple::new(prefixes.py(), failures)
     }
 
     /// Ends the pass: what was not in it is forgotten.

@@ -153,7 +153,7 @@ class Prefixes:
     def begin(self) -> None:
         """Begin a pass over all prefixes. One that was not finished forgot none."""
 
-    def take(self, prefixes: list[Any]) -> list[tuple[str, Any, BaseException]]:
+    def take(self, prefixes: list[Any]) -> tuple[tuple[str, Any, BaseException], ...]:
         """Take some of them, by `name` and the attributes.
 
         Each comes once in a pass; fast where they come in the same order as in
