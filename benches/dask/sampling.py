@@ -28,7 +28,7 @@ def spent(side: Side) -> float:
     """Seconds, as the server's own page counts them; the scrape that asks is not in it."""
 
     def read(dask_scheduler) -> float:
-        page, _ = dask_scheduler._stethoscope._page.render("")
+        _, _, page = dask_scheduler._stethoscope._page.respond("", "", "")
         for line in page.decode().splitlines():
             if line.startswith("stethoscope_sampling_seconds_total "):
                 return float(line.rsplit(" ", 1)[1])

@@ -152,8 +152,6 @@ impl Page {
         Ok(py.detach(|| Listener::at(builder, (host, port), patience))?)
     }
 
-    /// The page as a client with this Accept header wants it, and the content
-    /// type that it then has.
     /// Status, headers and body for who asks another server for the page.
     fn respond<'py>(
         &self,

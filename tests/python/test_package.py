@@ -23,9 +23,16 @@ from stethoscope.dask.digests import BareDigests, TappedDigests
 MEDIAN = "dask_worker_task_duration_median_seconds"
 
 
+def answer(page: Page, accept: str = "") -> tuple[str, bytes]:
+    """The content type and the body for who accepts this."""
+    status, headers, body = page.respond("", accept, "")
+    assert status == 200
+    return dict(headers)["Content-Type"], body
+
+
 def values(page: Page) -> dict[tuple[str, ...], float]:
     """The samples of a page, by name and label values."""
-    text = page.render("")[0].decode()
+    text = answer(page)[1].decode()
     return {
         (sample.name, *sample.labels.values()): sample.value
         for family in text_string_to_metric_families(text)
@@ -415,7 +422,7 @@ def test_families_can_be_left_out_and_series_labelled() -> None:
     )
     samples = page.samples(["dask_worker_threads", "dask_worker_connections"])
     samples.publish([1, 2])
-    text = page.render("")[0].decode()
+    text = answer(page)[1].decode()
     assert 'dask_worker_connections{cluster="blue"} 2\n' in text
     assert 'process_max_fds{cluster="blue"} ' in text
     for name in ("python_info", "dask_worker_threads", "process_open_fds"):
@@ -527,9 +534,9 @@ def test_without_crick_digests_look_as_empty_as_before() -> None:
 
 def test_the_page_follows_the_accept_header() -> None:
     page = Page("scheduler")
-    body, content_type = page.render("application/openmetrics-text;version=1.0.0")
+    content_type, body = answer(page, "application/openmetrics-text;version=1.0.0")
     assert content_type.startswith("application/openmetrics-text; version=1.0.0")
     assert body.endswith(b"# EOF\n")
-    body, content_type = page.render("text/html,*/*;q=0.8")
+    content_type, body = answer(page, "*/*;q=0.8")
     assert content_type.startswith("text/plain; version=0.0.4")
     assert not body.endswith(b"# EOF\n")
