@@ -34,11 +34,12 @@ def parse(
     milliseconds, of a page of 3,500 samples.
     """
 
+@final
 class Page:
     """The metrics of one server, in a registry of their own."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         role: Literal["scheduler", "worker"],
         *,
         window: float | None = None,
@@ -47,7 +48,7 @@ class Page:
         left_out: Sequence[str] = (),
         labels: Sequence[tuple[str, str]] = (),
         namespace: str | None = None,
-    ) -> None:
+    ) -> Page:
         """Medians and maxima are taken over the last `window` seconds; `buckets`
         are the upper bounds of the histograms of durations, in seconds; so many
         task prefixes have series of their own; the families in `left_out` are
@@ -119,6 +120,7 @@ class Page:
     def exclude(self, registry: Registry) -> bool:
         """Take them off again; whether they were there."""
 
+@final
 class Document:
     """JSON that is served at a path, as it was left."""
 
@@ -126,10 +128,11 @@ class Document:
     bytes: builtins.bytes
     """What is served."""
 
-    def __init__(self, path: str) -> None: ...
+    def __new__(cls, path: str) -> Document: ...
     def replace(self, bytes: builtins.bytes) -> None:
         """Serve this from now on."""
 
+@final
 class Samples:
     """The families of a page whose values samples bring."""
 
@@ -147,6 +150,7 @@ class Samples:
     def withdraw(self, index: int) -> None:
         """Take a family off the page until its next value."""
 
+@final
 class Prefixes:
     """The task prefixes of a scheduler, taken in passes."""
 
@@ -165,12 +169,14 @@ class Prefixes:
     def finish(self) -> None:
         """End the pass: what was not in it is forgotten."""
 
+@final
 class TaskFinished:
     """Hears of finished tasks before the scheduler's own handler does."""
 
     inner: Callable[..., Any]
     def __call__(self, *args: Any, **message: Any) -> Any: ...
 
+@final
 class Digest:
     """What Dask's servers pass single values to; as `distributed.counter.Digest`."""
 
@@ -181,6 +187,7 @@ class Digest:
     def shift(self) -> None: ...
     def size(self) -> float: ...
 
+@final
 class GcWatcher:
     """Counts garbage collections; for `gc.callbacks`."""
 
@@ -188,6 +195,7 @@ class GcWatcher:
     def seed(self, get_stats: Callable[[], list[dict[str, int]]]) -> None:
         """Add what was collected before the first call. Once, and after joining."""
 
+@final
 class Listener:
     """The thread that serves a page, seen from the event loop."""
 
@@ -206,6 +214,7 @@ class Listener:
     def stop(self) -> None:
         """Stop the thread and wait for its end. May be called twice."""
 
+@final
 class Registry:
     """Metrics by name, and the page that shows them.
 
@@ -218,7 +227,7 @@ class Registry:
     and, in the registry of the process, for names of Dask's.
     """
 
-    def __init__(self, *, of_process: bool = False) -> None:
+    def __new__(cls, *, of_process: bool = False) -> Registry:
         """`of_process` is for the one that `stethoscope` itself keeps."""
 
     def counter(
