@@ -61,18 +61,25 @@ impl fmt::Display for OptionsError {
         match *self {
             Self::BoundNotFinite { index } => write!(
                 f,
-                "bucket bound {index} is not finite: leave it out, the +Inf bucket is always there"
+                "the bucket bound at place {} is not finite: leave it out, the +Inf bucket is always there",
+                index + 1
             ),
             Self::BoundNotAscending { index } => write!(
                 f,
-                "bucket bound {index} is not greater than the one before: sort the bounds, without duplicates"
+                "the bucket bound at place {} is not greater than the one before: sort the bounds, \
+                 without duplicates",
+                index + 1
             ),
             Self::BoundsNotGrowing => f.write_str(
                 "bucket bounds do not grow: linear ones need a finite width above 0, \
                  exponential ones a finite start above 0 and a finite factor above 1",
             ),
             Self::QuantileOutOfRange { index } => {
-                write!(f, "quantile {index} is not between 0 and 1: write the median as 0.5")
+                write!(
+                    f,
+                    "the quantile at place {} is not between 0 and 1: write the median as 0.5",
+                    index + 1
+                )
             }
             Self::QuantileTwice { quantile } => {
                 write!(f, "quantile {quantile} was given twice: give each once")
