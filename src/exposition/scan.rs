@@ -30,7 +30,7 @@ pub(crate) fn metric_name_end(text: &[u8], from: usize) -> usize {
 /// The same, if it is not among the last bytes of the text.
 #[inline]
 pub(crate) fn near_metric_name_end(text: &[u8], from: usize) -> Option<usize> {
-    find(text, from, |block| block.names(b':') ^ ALL)
+    found(near(text, from, |block| block.names(b':') ^ ALL))
 }
 
 /// The first byte from `from` on that may not stand in the name of a label: not
@@ -44,7 +44,7 @@ pub(crate) fn label_name_end(text: &[u8], from: usize) -> usize {
 /// The same, if it is not among the last bytes of the text.
 #[inline]
 pub(crate) fn near_label_name_end(text: &[u8], from: usize) -> Option<usize> {
-    find(text, from, |block| block.names(b'9') ^ ALL)
+    found(near(text, from, |block| block.names(b'9') ^ ALL))
 }
 
 /// The first `"`, `\` or newline from `from` on.
@@ -58,7 +58,9 @@ pub(crate) fn quoted_end(text: &[u8], from: usize) -> Found {
 /// of the text.
 #[inline]
 pub(crate) fn near_quoted_end(text: &[u8], from: usize) -> Option<usize> {
-    find(text, from, |block| block.ends_quoted() | block.non_ascii())
+    found(near(text, from, |block| {
+        block.ends_quoted() | block.non_ascii()
+    }))
 }
 
 /// The first `\` or newline from `from` on.
@@ -76,9 +78,9 @@ pub(crate) fn help_end(text: &[u8], from: usize) -> Found {
 /// of the text.
 #[inline]
 pub(crate) fn near_help_end(text: &[u8], from: usize) -> Option<usize> {
-    find(text, from, |block| {
+    found(near(text, from, |block| {
         block.equal(b'\\') | block.equal(b'\n') | block.non_ascii()
-    })
+    }))
 }
 
 /// How many bytes both begin with: at least as many as are said here. Looks no
@@ -129,13 +131,20 @@ fn scan(
     })
 }
 
+/// Where a scan of whole blocks found something.
+#[inline(always)]
+fn found(near: Result<Found, Found>) -> Option<usize> {
+    near.ok().map(|found| found.at)
+}
+
 /// Scans whole blocks. Where nothing is found in them, the error is how far
 /// that was.
 #[inline(always)]
 fn near(text: &[u8], from: usize, stops: impl Fn(Block) -> u32) -> Result<Found, Found> {
     let mut at = from;
+    let mut rest = text.get(from..).unwrap_or_default();
     let mut beyond = 0;
-    while let Some(bytes) = block_at(text, at) {
+    while let Some((bytes, behind)) = rest.split_first_chunk() {
         let block = Block::load(bytes);
         let stops = stops(block);
         if stops != 0 {
@@ -148,30 +157,12 @@ fn near(text: &[u8], from: usize, stops: impl Fn(Block) -> u32) -> Result<Found,
         }
         beyond |= block.non_ascii();
         at += WIDTH;
+        rest = behind;
     }
     Err(Found {
         at,
         non_ascii: beyond != 0,
     })
-}
-
-/// The first stop in a whole block.
-#[inline(always)]
-fn find(text: &[u8], from: usize, stops: impl Fn(Block) -> u32) -> Option<usize> {
-    let mut rest = text.get(from..)?;
-    while let Some((bytes, behind)) = rest.split_first_chunk() {
-        let stops = stops(Block::load(bytes));
-        if stops != 0 {
-            return Some(text.len() - rest.len() + stops.trailing_zeros() as usize);
-        }
-        rest = behind;
-    }
-    None
-}
-
-#[inline(always)]
-fn block_at(text: &[u8], at: usize) -> Option<&[u8; WIDTH]> {
-    text.get(at..)?.first_chunk()
 }
 
 /// The last bytes of a text, in a block with some before them.

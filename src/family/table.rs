@@ -288,9 +288,8 @@ impl<T: Entry> Table<T> {
                 upkeep.len -= 1;
                 // SAFETY: what stood in the slot came from `Arc::into_raw` in
                 // `insert`, and the slot no longer holds its count.
-                upkeep
-                    .open
-                    .push(Retired::Entry(unsafe { Arc::from_raw(found) }));
+                let entry = unsafe { Arc::from_raw(found) };
+                upkeep.open.push(Retired::Entry(entry));
                 return;
             }
         }
