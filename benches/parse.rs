@@ -5,12 +5,12 @@
 //! is strict and asks besides what the lines are together; `pieces` gets the
 //! page in pieces of 64 KiB.
 
+mod effort;
 mod pages;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
-use std::time::Duration;
 use stethoscope::exposition::Format;
 use stethoscope::exposition::number::{SCRATCH, parse_f64, print_f64, print_f64_into};
 use stethoscope::exposition::parser::{Chunks, Event, LentEvent, Line, Options, Sample, parse};
@@ -180,10 +180,7 @@ fn measure(mut group: BenchmarkGroup<'_, WallTime>, page: &[u8], format: Format,
 
 criterion_group! {
     name = benches;
-    config = Criterion::default()
-        .sample_size(20)
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(1));
+    config = effort::brief();
     targets = numbers, parsing
 }
 criterion_main!(benches);

@@ -2,6 +2,7 @@
 //! first; and the one after series came or went. What looking up a series costs
 //! is asked in `update`, and what the rivals take in `rivals/`.
 
+mod effort;
 mod pages;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -127,10 +128,7 @@ fn membership(c: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    config = Criterion::default()
-        .sample_size(20)
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(1));
+    config = effort::brief();
     targets = warm, cold, membership
 }
 criterion_main!(benches);

@@ -5,6 +5,8 @@
 //! threads, both run the same number of updates and the slower is timed. What
 //! was counted is asserted after each run.
 
+mod effort;
+
 use std::hint::black_box;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
@@ -261,10 +263,7 @@ fn look_up(c: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    config = Criterion::default()
-        .sample_size(20)
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(1));
+    config = effort::brief();
     targets = counters, gauges, observations, readings, look_up
 }
 criterion_main!(benches);
