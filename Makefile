@@ -49,6 +49,7 @@ test-versions: test-python $(OLDER:%=test-with-%)
 
 test-rust:
 	$(CARGO) test --features gzip,cli
+	$(CARGO) test -p stethoscope-python --no-default-features
 
 # Every cell and table in all orders that its atomics allow.
 loom:
@@ -74,11 +75,11 @@ soak: $(VENV)/ready watch
 
 lint: $(VENV)/ready
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --all-features --all-targets -- -D warnings
+	$(CARGO) clippy --workspace --all-features --all-targets -- -D warnings
 	$(CARGO) clippy --all-targets -- -D warnings
 	@test "$$($(CARGO) tree --edges normal --prefix none | cut -d' ' -f1 | sort | xargs)" = "itoa ryu smallvec stethoscope" \
 		|| { echo "The plain crate depends on more than itoa, ryu and smallvec:"; $(CARGO) tree --edges normal; exit 1; }
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --all-features
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --all-features
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/ruff check
 
@@ -101,6 +102,7 @@ fuzz: target/tools/bin/cargo-fuzz
 # Every benchmark: ours, then those beside the rivals, which compile only here.
 bench:
 	$(CARGO) bench --features gzip,cli
+	$(CARGO) bench -p stethoscope-python --no-default-features
 	cd benches/rivals && $(CARGO) bench
 
 bench-dask: $(VENV)/ready

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from itertools import repeat
 
 import prometheus_client
+
 from stethoscope import Registry
 
 ROUNDS = 15

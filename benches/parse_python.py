@@ -15,8 +15,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import stethoscope
 from prometheus_client.parser import text_string_to_metric_families
+
+import stethoscope
 
 ROUNDS = 30
 

@@ -54,35 +54,29 @@
     feature = "http",
     doc = "| [`endpoint`] | the listener: one thread, one readiness loop |"
 )]
-#![cfg_attr(
-    feature = "http",
-    doc = "| [`dask`] | the metrics of Dask's schedulers and workers |"
-)]
 //!
 //! The plain crate depends on itoa, ryu and smallvec. Features add to it:
-//! `http` (the listener), `gzip` (compressed pages), `cli` (the command line
-//! tool), `python` (the extension module for Dask).
+//! `http` (the listener), `gzip` (compressed pages) and `cli` (the command line
+//! tool).
 
 #[allow(unused_imports, reason = "one list for std and for loom")]
 mod sync;
 
 pub mod cell;
 #[cfg(feature = "http")]
-pub mod dask;
-#[cfg(feature = "http")]
 pub mod endpoint;
 pub mod exposition;
 pub mod family;
 mod label;
+mod metric_type;
 pub mod name;
-#[cfg(feature = "python")]
-mod python;
 pub mod registry;
 pub mod testing;
 
 pub use exposition::Scraper;
 pub use family::{Family, Handle, SeriesError};
 pub use label::ExemplarError;
+pub use metric_type::MetricType;
 pub use registry::{RegisterError, Registry};
 
 /// The README's example runs with the others.

@@ -1,5 +1,6 @@
 //! "Allocates nothing once warm", by counting.
 
+#[path = "support/counting.rs"]
 mod counting;
 
 use counting::allocations;
@@ -135,44 +136,4 @@ fn a_look_up_and_an_update_allocate_nothing() {
     });
     assert_eq!(asked, 0);
     assert_eq!(family.with(["GET", "200"]).unwrap().get(), 200);
-}
-
-#[cfg(feature = "http")]
-#[test]
-fn a_warm_scrape_of_a_dask_workers_page() {
-    use std::convert::Infallible;
-    use stethoscope::dask::{Event, Options, Page, PythonVersion, Role, Source, catalogue};
-
-    let python = PythonVersion::new("CPython", "3.12.1");
-    let page = Page::new(Role::Worker, &python, &Options::default()).unwrap();
-    let mut sampled: Vec<_> = catalogue(Role::Worker)
-        .filter(|entry| entry.source == Source::Sample)
-        .map(|entry| page.sampled(entry.name).unwrap())
-        .collect();
-    let events = Event::ALL.map(|event| page.events(event).unwrap());
-    let mut change = |value: f64| {
-        for family in &mut sampled {
-            let Ok(()) = family.update(|set| {
-                set("executing", value);
-                Ok::<_, Infallible>(())
-            });
-        }
-        events.iter().for_each(|event| event.observe(value));
-        page.sample_taken();
-    };
-
-    let mut scraper = page.registry().scraper();
-    change(0.123_456_789);
-    for content_type in CONTENT_TYPES {
-        scraper.scrape(content_type);
-    }
-    for round in 0..100 {
-        change(f64::from(round) * 1.1);
-        for content_type in CONTENT_TYPES {
-            let asked = allocations(|| {
-                assert!(scraper.scrape(content_type).len() > 1000);
-            });
-            assert_eq!(asked, 0, "{content_type:?}");
-        }
-    }
 }

@@ -2,6 +2,7 @@
 //!
 //! One process, one thing at a time: other tests would be counted too.
 
+#[path = "support/counting.rs"]
 mod counting;
 
 use std::io::{Read, Write};

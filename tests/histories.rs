@@ -4,10 +4,11 @@
 use proptest::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
+use stethoscope::MetricType;
 use stethoscope::cell::{Buckets, Cell, FloatGauge, Histogram, Number};
 use stethoscope::exposition::Format;
 use stethoscope::exposition::number::print_f64;
-use stethoscope::family::{Kind, Metric, Shape};
+use stethoscope::family::{Metric, Shape};
 use stethoscope::{Family, Handle, Registry, Scraper};
 
 /// What may happen to the series of a family.
@@ -211,7 +212,7 @@ impl Cell for CellOfOnesOwn {
 }
 
 impl Metric for CellOfOnesOwn {
-    const KIND: Kind = Kind::Gauge;
+    const TYPE: MetricType = MetricType::Gauge;
 
     fn shape((): &()) -> Shape {
         Shape::Single(Number::U64)

@@ -4,9 +4,10 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
+use stethoscope::MetricType;
 use stethoscope::cell::{Cell, Number};
 use stethoscope::exposition::Format;
-use stethoscope::family::{Kind, Metric, Shape};
+use stethoscope::family::{Metric, Shape};
 use stethoscope::{Family, Registry, SeriesError};
 
 type Result = std::result::Result<(), Box<dyn std::error::Error>>;
@@ -69,7 +70,7 @@ impl Cell for Nosy {
 }
 
 impl Metric for Nosy {
-    const KIND: Kind = Kind::Gauge;
+    const TYPE: MetricType = MetricType::Gauge;
 
     fn shape((): &()) -> Shape {
         Shape::Single(Number::U64)

@@ -1,12 +1,13 @@
 //! What is registered gives pages that a strict reader takes, in every format
 //! and escaping; what can't is refused when it is registered.
 
+use stethoscope::MetricType;
 use stethoscope::cell::{
     Buckets, Cell, Counter, Gauge, Info, Number, Quantile, QuantileOptions, StateSet, States,
 };
 use stethoscope::exposition::validate::validate;
 use stethoscope::exposition::{ContentType, Escaping, Format};
-use stethoscope::family::{Kind, Metric, Shape};
+use stethoscope::family::{Metric, Shape};
 use stethoscope::registry::RegisterErrorKind;
 use stethoscope::{RegisterError, Registry};
 
@@ -363,7 +364,7 @@ impl Cell for Own {
 }
 
 impl Metric for Own {
-    const KIND: Kind = Kind::Histogram;
+    const TYPE: MetricType = MetricType::Histogram;
 
     fn shape(options: &OwnOptions) -> Shape {
         options.shape.clone()

@@ -23,8 +23,9 @@ TESTS = HERE.parents[1] / "tests" / "dask"
 sys.path.insert(0, str(TESTS))
 
 from harness import Cluster  # noqa: E402
-from stethoscope.dask.settings import Settings  # noqa: E402
 from tasks import nap  # noqa: E402
+
+from stethoscope.dask.settings import Settings  # noqa: E402
 
 OURS = "stethoscope"
 THEIRS = "Dask's own"

@@ -22,7 +22,7 @@ use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, sockopt};
 
 use super::page_pool::{PageId, PagePool};
 use super::response::After;
-use super::wanted::Wanted;
+use super::route::Wanted;
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 //! A turn waits for readiness, looks at every connection that has some, takes
 //! their requests, and then makes the pages that are wanted (`scrapes.rs`): a
 //! page is always made after the last request that it answers. Who comes is let
-//! in by `admission.rs`, who goes is seen off by `endings.rs`. What could go
+//! in by `accept.rs`, who goes is seen off by `timeouts.rs`. What could go
 //! on for longer, like a client that sends many requests at once, is broken
 //! off and taken up in the next turn, so that nobody waits for it.
 
@@ -17,17 +17,17 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use super::connection::{Phase, Sent};
+use super::connections::{Key, Slots};
 use super::document::Document;
 use super::hand_off::HandOff;
 use super::handle::Shared;
 use super::limits::Limits;
 use super::listener::Listener;
-use super::meters::{Dropped, Meters};
 use super::request::{self, HeaderSpace, Request, Whose};
 use super::response::{self, After, Date, Refusal};
+use super::route::Wanted;
 use super::scrapes::Scrapes;
-use super::slots::{Key, Slots};
-use super::wanted::Wanted;
+use super::self_metrics::{Dropped, Meters};
 use crate::sync::Ordering;
 
 pub(super) const WAKER: Token = Token(0);

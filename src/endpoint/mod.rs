@@ -52,10 +52,10 @@
 //!
 //! Those who run an HTTP server already take a [`Responder`] instead.
 
-mod admission;
+mod accept;
 mod connection;
+mod connections;
 mod document;
-mod endings;
 mod event_loop;
 mod gzip;
 mod hand_off;
@@ -63,15 +63,15 @@ mod handle;
 mod html;
 mod limits;
 mod listener;
-pub(crate) mod meters;
 mod page_pool;
 mod request;
 mod responder;
 mod response;
+mod route;
 mod scrapes;
 mod selection;
-mod slots;
-mod wanted;
+pub mod self_metrics;
+mod timeouts;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
@@ -92,8 +92,8 @@ use event_loop::{EventLoop, Others};
 use gzip::Compressor;
 use handle::Shared;
 use listener::Listener;
-use meters::Meters;
 use scrapes::Scrapes;
+use self_metrics::Meters;
 
 /// Serves a registry's metrics at `/metrics` of an address, on a thread of its
 /// own: `"0.0.0.0:9000"`, `"[::]:9000"` (IPv4 too), `"localhost:9000"` (all that

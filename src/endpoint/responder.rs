@@ -3,7 +3,7 @@
 use super::gzip::Compressor;
 use super::request::{METRICS_PATH, Method};
 use super::response::Refusal;
-use super::wanted::Wanted;
+use super::route::Wanted;
 use crate::{Registry, Scraper};
 use smallvec::SmallVec;
 

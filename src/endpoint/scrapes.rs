@@ -5,14 +5,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::connections::Key;
 use super::event_loop::EventLoop;
 use super::gzip::{Compressor, Kept};
 use super::hand_off::{Freshness, Notifier};
-use super::meters::Dropped;
 use super::page_pool::{PageId, PagePool};
 use super::response::{HeadWriter, Refusal, Status};
-use super::slots::Key;
-use super::wanted::{Shown, Wanted};
+use super::route::{Shown, Wanted};
+use super::self_metrics::Dropped;
 use crate::Scraper;
 use crate::sync::Ordering;
 

@@ -24,8 +24,9 @@ use super::escape::{escape_help, quote};
 use super::format::Escaping;
 use super::name_scheme::{written_label_name, written_metric_name};
 use super::number::{self, MAX_LEN, SCRATCH};
+use crate::MetricType;
 use crate::cell::Number;
-use crate::family::{Change, Column, Kind, Shape, Source, ends_in_unit};
+use crate::family::{Change, Column, Shape, Source, ends_in_unit};
 use crate::label::LabelValues;
 use crate::name;
 use std::sync::Arc;
@@ -115,7 +116,7 @@ pub(super) struct FamilyLines {
 /// What decides how a series is written, beside its family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Dialect {
-    pub(super) open_metrics: bool,
+    pub(super) openmetrics: bool,
     pub(super) escaping: Escaping,
 }
 
@@ -162,9 +163,9 @@ impl FamilyLines {
     pub(super) fn set_head(&mut self, bare_name: bool) {
         self.head = head(self.source.as_ref(), self.dialect, bare_name);
         // A counter that must be of unknown type there may have none.
-        self.exemplars = self.dialect.open_metrics && bare_name && self.source.exemplars() > 0;
+        self.exemplars = self.dialect.openmetrics && bare_name && self.source.exemplars() > 0;
         // Nor may its series say there when they were made.
-        let created = self.dialect.open_metrics && bare_name && self.source.descriptor().created;
+        let created = self.dialect.openmetrics && bare_name && self.source.descriptor().created;
         if created != self.created {
             self.created = created;
             self.start_over();
@@ -392,7 +393,12 @@ fn templates(source: &dyn Source, dialect: Dialect) -> Vec<Template> {
         }
     };
     match &descriptor.shape {
-        Shape::Single(number) => vec![template(0, *number, descriptor.suffix(), None)],
+        Shape::Single(number) => vec![template(
+            0,
+            *number,
+            descriptor.metric_type.name_suffix(),
+            None,
+        )],
         Shape::Histogram { bounds } => {
             let inf = bounds.len();
             let bucket = |(index, bound): (usize, f64)| {
@@ -404,7 +410,7 @@ fn templates(source: &dyn Source, dialect: Dialect) -> Vec<Template> {
             // A sum that may fall is none to OpenMetrics, and a count does not
             // stand without one.
             let negative = bounds.first().is_some_and(|bound| *bound < 0.0);
-            if negative && dialect.open_metrics {
+            if negative && dialect.openmetrics {
                 return lines;
             }
             lines.push(template(inf + 1, Number::F64, "_sum", None));
@@ -433,25 +439,24 @@ fn templates(source: &dyn Source, dialect: Dialect) -> Vec<Template> {
 /// `# HELP` and `# TYPE`, in the order and the words of the format.
 fn head(source: &dyn Source, dialect: Dialect, bare_name: bool) -> Vec<u8> {
     let descriptor = source.descriptor();
-    let open_metrics = dialect.open_metrics;
+    let openmetrics = dialect.openmetrics;
     // OpenMetrics calls a counter `x` whose sample is `x_total`. Where another
     // family is called `x`, the sample is still valid, as of unknown type.
-    let bare = open_metrics && bare_name;
-    let suffix = if bare { "" } else { descriptor.suffix() };
+    let bare = openmetrics && bare_name;
+    let suffix = if bare {
+        ""
+    } else {
+        descriptor.metric_type.name_suffix()
+    };
     let (SampleName::Plain(name) | SampleName::Quoted(name)) =
         sample_name(source, dialect.escaping, suffix);
-    let kind = match descriptor.kind {
-        Kind::Counter if open_metrics && !bare => "unknown",
-        Kind::Counter => "counter",
-        Kind::Gauge => "gauge",
-        Kind::Histogram => "histogram",
-        Kind::Summary => "summary",
-        Kind::Info if bare => "info",
-        Kind::StateSet if open_metrics => "stateset",
-        Kind::Info | Kind::StateSet => "gauge",
-        Kind::Unknown if open_metrics => "unknown",
-        Kind::Unknown => "untyped",
+    let shown_type = match descriptor.metric_type {
+        MetricType::Counter if openmetrics && !bare => MetricType::Unknown,
+        MetricType::Info if !bare => MetricType::Gauge,
+        MetricType::StateSet if !openmetrics => MetricType::Gauge,
+        metric_type => metric_type,
     };
+    let type_word = shown_type.type_word(openmetrics);
     let mut head = Vec::new();
     let mut metadata = |keyword: &str, text: &[u8]| {
         for part in [
@@ -467,15 +472,15 @@ fn head(source: &dyn Source, dialect: Dialect, bare_name: bool) -> Vec<u8> {
         }
     };
     let mut help = Vec::new();
-    escape_help(&descriptor.help, open_metrics, &mut help);
-    if !open_metrics && !help.is_empty() {
+    escape_help(&descriptor.help, openmetrics, &mut help);
+    if !openmetrics && !help.is_empty() {
         metadata("HELP", &help);
     }
-    metadata("TYPE", kind.as_bytes());
-    if open_metrics {
+    metadata("TYPE", type_word.as_bytes());
+    if openmetrics {
         // Where the name does not end in it, as written, there is none.
         if let Some(unit) = descriptor.unit()
-            && (bare || descriptor.suffix().is_empty())
+            && (bare || descriptor.metric_type.name_suffix().is_empty())
             && ends_in_unit(
                 &written_metric_name(&descriptor.name, dialect.escaping),
                 unit,

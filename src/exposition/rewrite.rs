@@ -55,10 +55,13 @@ pub fn write_event<'a, S: Borrow<Sample<'a>>>(
             }
             escape_help(text, openmetrics, into);
         }
-        Event::Type { name, kind } => {
+        Event::Type {
+            name,
+            metric_type: kind,
+        } => {
             metadata("# TYPE ", name, into);
             into.push(b' ');
-            into.extend_from_slice(kind.word(openmetrics).as_bytes());
+            into.extend_from_slice(kind.type_word(openmetrics).as_bytes());
         }
         Event::Unit { name, unit } => {
             metadata("# UNIT ", name, into);

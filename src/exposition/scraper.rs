@@ -124,12 +124,12 @@ impl Scraper {
             (false, _, _) | (_, Format::Text, Escaping::AllowUtf8) => Escaping::Underscores,
             (true, _, escaping) => escaping,
         };
-        let open_metrics = format == Format::OpenMetrics;
+        let openmetrics = format == Format::OpenMetrics;
         let layout =
-            self.layouts[escaping as usize][usize::from(open_metrics)].get_or_insert_default();
+            self.layouts[escaping as usize][usize::from(openmetrics)].get_or_insert_default();
         if layout.generation != self.generation {
             let dialect = Dialect {
-                open_metrics,
+                openmetrics,
                 escaping,
             };
             layout.update(&self.sources, dialect);
@@ -145,7 +145,7 @@ impl Scraper {
                 true => exemplars::write_family(family, &mut self.rows, page),
             }
         }
-        if open_metrics {
+        if openmetrics {
             page.extend_from_slice(END);
         }
     }

@@ -1,29 +1,10 @@
 //! What a family is, beside its values: name, help, unit, labels, and the
 //! shape of a series.
 
+use crate::MetricType;
 use crate::cell::Number;
 use crate::name::is_classic_metric_name;
 use crate::name::scheme::{Escaping, written_metric_name};
-
-/// The type of a family, in the terms of the data model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Kind {
-    /// Only goes up.
-    Counter,
-    /// Goes up and down.
-    Gauge,
-    /// Counts of observations in buckets, and their sum.
-    Histogram,
-    /// Quantiles of observations, their sum and count.
-    Summary,
-    /// Text that seldom changes, as labels of a 1.
-    Info,
-    /// Which of a few states are on.
-    StateSet,
-    /// Nothing is promised.
-    Unknown,
-}
 
 /// What the row of numbers that a cell reads means.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,26 +41,26 @@ impl Shape {
     }
 
     /// Whether lines of this shape can be those of a family of this kind.
-    pub(crate) fn is_of(&self, kind: Kind) -> bool {
+    pub(crate) fn is_of(&self, metric_type: MetricType) -> bool {
         let ascend = |numbers: &[f64]| numbers.is_sorted_by(|a, b| a < b);
         match self {
             Self::Single(_) => matches!(
-                kind,
-                Kind::Counter | Kind::Gauge | Kind::Info | Kind::Unknown
+                metric_type,
+                MetricType::Counter | MetricType::Gauge | MetricType::Info | MetricType::Unknown
             ),
             Self::Histogram { bounds } => {
-                kind == Kind::Histogram
+                metric_type == MetricType::Histogram
                     && ascend(bounds)
                     && bounds.iter().all(|bound| bound.is_finite())
             }
             Self::Summary { quantiles } => {
-                kind == Kind::Summary
+                metric_type == MetricType::Summary
                     && ascend(quantiles)
                     && quantiles
                         .iter()
                         .all(|quantile| (0.0..=1.0).contains(quantile))
             }
-            Self::StateSet { .. } => kind == Kind::StateSet,
+            Self::StateSet { .. } => metric_type == MetricType::StateSet,
         }
     }
 }
@@ -91,7 +72,7 @@ pub struct Descriptor {
     pub(crate) name: String,
     pub(crate) help: String,
     pub(crate) unit: Option<String>,
-    pub(crate) kind: Kind,
+    pub(crate) metric_type: MetricType,
     pub(crate) shape: Shape,
     pub(crate) label_names: Vec<String>,
     pub(crate) const_labels: Vec<(String, String)>,
@@ -106,19 +87,9 @@ pub(crate) fn ends_in_unit(name: &str, unit: &str) -> bool {
 }
 
 impl Descriptor {
-    /// The suffix that every sample of this kind carries, and that belongs to
-    /// the family's name in the text format but not in OpenMetrics.
-    pub(crate) fn suffix(&self) -> &'static str {
-        match self.kind {
-            Kind::Counter => "_total",
-            Kind::Info => "_info",
-            _ => "",
-        }
-    }
-
     /// The name as it stands in the text format: with the suffix.
     pub fn full_name(&self) -> String {
-        format!("{}{}", self.name, self.suffix())
+        format!("{}{}", self.name, self.metric_type.name_suffix())
     }
 
     /// What the family is for, as it was registered.
@@ -127,8 +98,8 @@ impl Descriptor {
     }
 
     /// The type.
-    pub fn kind(&self) -> Kind {
-        self.kind
+    pub fn metric_type(&self) -> MetricType {
+        self.metric_type
     }
 
     /// The unit, if one was given; the name ends in it.
@@ -141,23 +112,11 @@ impl Descriptor {
         &self.label_names
     }
 
-    /// The suffixes of the names that OpenMetrics keeps for a family of this
-    /// kind, whether its samples have them all or not.
-    fn suffixes(&self) -> &'static [&'static str] {
-        match self.kind {
-            Kind::Counter => &["", "_total", "_created"],
-            Kind::Info => &["", "_info"],
-            Kind::Histogram => &["", "_bucket", "_sum", "_count", "_created"],
-            Kind::Summary => &["", "_sum", "_count", "_created"],
-            Kind::Gauge | Kind::StateSet | Kind::Unknown => &[""],
-        }
-    }
-
     /// Whether the family needs the name with this suffix. The others it can do
     /// without: it is then called by its full name in OpenMetrics, too, as of a
     /// type that keeps no more.
     fn needs(&self, suffix: &str) -> bool {
-        let own = self.suffix();
+        let own = self.metric_type.name_suffix();
         own.is_empty() || suffix == own || (self.created && suffix == "_created")
     }
 
@@ -165,7 +124,8 @@ impl Descriptor {
     /// escaping: those that it needs, or those that it can do without.
     pub(crate) fn names(&self, escaping: Escaping, needed: bool) -> impl Iterator<Item = String> {
         let name = written_metric_name(&self.name, escaping);
-        self.suffixes()
+        self.metric_type
+            .reserved_suffixes()
             .iter()
             .filter(move |suffix| self.needs(suffix) == needed)
             .map(move |suffix| format!("{name}{suffix}"))

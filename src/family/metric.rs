@@ -1,6 +1,7 @@
 //! What the numbers of each kind of cell mean.
 
-use super::descriptor::{Kind, Shape};
+use super::descriptor::Shape;
+use crate::MetricType;
 use crate::cell::{
     Buckets, Cell, Counter, Exemplify, FloatCounter, FloatGauge, Gauge, Histogram, Info, Number,
     Quantile, ShardedHistogram, SingleWriter, StateSet, States, StripedCounter, WindowMax,
@@ -12,7 +13,7 @@ use crate::cell::{
 /// The cells of this crate are; a cell of one's own may be, too.
 pub trait Metric: Cell {
     /// The type of a family of these.
-    const KIND: Kind;
+    const TYPE: MetricType;
 
     /// The meaning of a reading.
     fn shape(options: &Self::Options) -> Shape;
@@ -20,9 +21,9 @@ pub trait Metric: Cell {
 
 /// Cells that are one number.
 macro_rules! single {
-    ($($cell:ty: $kind:ident of $number:ident,)*) => {$(
+    ($($cell:ty: $metric_type:ident of $number:ident,)*) => {$(
         impl Metric for $cell {
-            const KIND: Kind = Kind::$kind;
+            const TYPE: MetricType = MetricType::$metric_type;
 
             fn shape(_: &Self::Options) -> Shape {
                 Shape::Single(Number::$number)
@@ -42,7 +43,7 @@ single! {
 }
 
 impl Metric for Histogram {
-    const KIND: Kind = Kind::Histogram;
+    const TYPE: MetricType = MetricType::Histogram;
 
     fn shape(buckets: &Buckets) -> Shape {
         Shape::Histogram {
@@ -52,7 +53,7 @@ impl Metric for Histogram {
 }
 
 impl Metric for ShardedHistogram {
-    const KIND: Kind = Histogram::KIND;
+    const TYPE: MetricType = Histogram::TYPE;
 
     fn shape(buckets: &Buckets) -> Shape {
         Histogram::shape(buckets)
@@ -61,7 +62,7 @@ impl Metric for ShardedHistogram {
 
 /// As of the cell that has the one writer.
 impl<C: Metric> Metric for SingleWriter<C> {
-    const KIND: Kind = C::KIND;
+    const TYPE: MetricType = C::TYPE;
 
     fn shape(options: &C::Options) -> Shape {
         C::shape(options)
@@ -70,7 +71,7 @@ impl<C: Metric> Metric for SingleWriter<C> {
 
 /// As of the cell that has exemplars beside it.
 impl<C: Metric + Exemplify> Metric for WithExemplars<C> {
-    const KIND: Kind = C::KIND;
+    const TYPE: MetricType = C::TYPE;
 
     fn shape(options: &C::Options) -> Shape {
         C::shape(options)
@@ -79,7 +80,7 @@ impl<C: Metric + Exemplify> Metric for WithExemplars<C> {
 
 /// The states by their number; a family's builder takes their names.
 impl Metric for StateSet {
-    const KIND: Kind = Kind::StateSet;
+    const TYPE: MetricType = MetricType::StateSet;
 
     fn shape(states: &States) -> Shape {
         Shape::StateSet {
@@ -89,7 +90,7 @@ impl Metric for StateSet {
 }
 
 impl Metric for Quantile {
-    const KIND: Kind = Kind::Summary;
+    const TYPE: MetricType = MetricType::Summary;
 
     fn shape(options: &Self::Options) -> Shape {
         Shape::Summary {

@@ -12,18 +12,18 @@
 //! that was removed is off the page; made again, it is a new one, and old
 //! handles go on counting where nobody looks.
 
-mod column;
 mod descriptor;
 mod metric;
 #[cfg(all(loom, test))]
 mod models;
 mod table;
+mod view;
 
-pub(crate) use column::{Change, Column, Source};
 pub(crate) use descriptor::ends_in_unit;
-pub use descriptor::{Descriptor, Kind, Shape};
+pub use descriptor::{Descriptor, Shape};
 pub use metric::Metric;
 pub(crate) use table::Readers;
+pub(crate) use view::{Change, Column, Source};
 
 use crate::label::{Key, LabelValues};
 use crate::sync::{Arc as SyncArc, AtomicU64, Mutex, MutexGuard, Ordering, thread_number};
@@ -237,7 +237,7 @@ impl<C: Metric> fmt::Debug for Family<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Family")
             .field("name", &self.0.descriptor.full_name())
-            .field("kind", &C::KIND)
+            .field("type", &C::TYPE)
             .field("labels", &self.0.descriptor.label_names)
             .field("series", &self.len())
             .finish()

@@ -1,8 +1,9 @@
 //! A family on its way into a registry: described, checked, registered.
 
 use super::{RegisterError, RegisterErrorKind, Registry};
+use crate::MetricType;
 use crate::cell::{Number, Quantile, StateSet, States};
-use crate::family::{Descriptor, Family, Handle, Kind, Metric, Shape, ends_in_unit};
+use crate::family::{Descriptor, Family, Handle, Metric, Shape, ends_in_unit};
 use crate::name::scheme::{self, Escaping};
 use crate::name::{self, NameError};
 use crate::sync::Arc as SyncArc;
@@ -31,7 +32,7 @@ pub struct FamilyBuilder<'r, C: Metric> {
     const_labels: Vec<(String, String)>,
     options: C::Options,
     shape: Option<Shape>,
-    kind: Kind,
+    metric_type: MetricType,
     max_series: usize,
     created: bool,
 }
@@ -50,7 +51,7 @@ impl<'r, C: Metric> FamilyBuilder<'r, C> {
             const_labels: Vec::new(),
             options: C::Options::default(),
             shape: None,
-            kind: C::KIND,
+            metric_type: C::TYPE,
             max_series: usize::MAX,
             created: false,
         }
@@ -159,7 +160,7 @@ impl<'r, C: Metric> FamilyBuilder<'r, C> {
             name: String::new(),
             help: self.help,
             unit: self.unit,
-            kind: self.kind,
+            metric_type: self.metric_type,
             shape: self.shape.unwrap_or_else(|| C::shape(&self.options)),
             label_names: self.labels,
             const_labels: self
@@ -170,15 +171,18 @@ impl<'r, C: Metric> FamilyBuilder<'r, C> {
                 .chain(self.const_labels)
                 .collect(),
             created: self.created
-                && matches!(self.kind, Kind::Counter | Kind::Histogram | Kind::Summary),
+                && matches!(
+                    self.metric_type,
+                    MetricType::Counter | MetricType::Histogram | MetricType::Summary
+                ),
         };
-        if let Some(bare) = name.strip_suffix(descriptor.suffix()) {
+        if let Some(bare) = name.strip_suffix(descriptor.metric_type.name_suffix()) {
             name.truncate(bare.len());
         }
         name::check_metric_name(&name, self.registry.rules)
             .map_err(|e| error(RegisterErrorKind::Name(e)))?;
         if let Some(unit) = &descriptor.unit {
-            check_unit(unit, &name, self.kind).map_err(error)?;
+            check_unit(unit, &name, self.metric_type).map_err(error)?;
         }
         if let Shape::StateSet { states } = &descriptor.shape {
             let count = states.len();
@@ -196,7 +200,7 @@ impl<'r, C: Metric> FamilyBuilder<'r, C> {
                 return Err(error(RegisterErrorKind::StateLabel));
             }
         }
-        check_shape(&descriptor.shape, self.kind, C::width(&self.options)).map_err(error)?;
+        check_shape(&descriptor.shape, self.metric_type, C::width(&self.options)).map_err(error)?;
 
         // The label that the lines of this kind carry beside the user's.
         let own = match descriptor.shape {
@@ -242,8 +246,8 @@ impl<'r, C: Metric> FamilyBuilder<'r, C> {
 }
 
 /// Checks the unit of a family of that name, which is without suffix.
-fn check_unit(unit: &str, name: &str, kind: Kind) -> Result<(), RegisterErrorKind> {
-    if matches!(kind, Kind::Info | Kind::StateSet) {
+fn check_unit(unit: &str, name: &str, metric_type: MetricType) -> Result<(), RegisterErrorKind> {
+    if matches!(metric_type, MetricType::Info | MetricType::StateSet) {
         return Err(RegisterErrorKind::UnitNotAllowed);
     }
     let fits = |character: char| character.is_ascii_alphanumeric() || "_:".contains(character);
@@ -261,12 +265,16 @@ fn check_unit(unit: &str, name: &str, kind: Kind) -> Result<(), RegisterErrorKin
 
 /// Checks what a cell of anybody's making says of itself: the writer relies on
 /// it. A cell may read more than the one number that is shown of it.
-fn check_shape(shape: &Shape, kind: Kind, read: usize) -> Result<(), RegisterErrorKind> {
+fn check_shape(
+    shape: &Shape,
+    metric_type: MetricType,
+    read: usize,
+) -> Result<(), RegisterErrorKind> {
     let shown = shape.width();
     if read != shown && !(matches!(shape, Shape::Single(_)) && read > shown) {
         return Err(RegisterErrorKind::Width { shown, read });
     }
-    match shape.is_of(kind) {
+    match shape.is_of(metric_type) {
         true => Ok(()),
         false => Err(RegisterErrorKind::Shape),
     }
@@ -288,7 +296,7 @@ impl FamilyBuilder<'_, Quantile> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn as_gauge(mut self) -> Self {
-        self.kind = Kind::Gauge;
+        self.metric_type = MetricType::Gauge;
         self.shape = Some(Shape::Single(Number::F64));
         self
     }

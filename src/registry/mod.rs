@@ -10,8 +10,9 @@ mod error;
 pub use builder::FamilyBuilder;
 pub use error::{RegisterError, RegisterErrorKind};
 
+use crate::MetricType;
 use crate::cell::{Buckets, Counter, FloatCounter, FloatGauge, Gauge, Histogram, Info};
-use crate::family::{Descriptor, Family, Handle, Kind, Metric, Readers, Shared, Source};
+use crate::family::{Descriptor, Family, Handle, Metric, Readers, Shared, Source};
 use crate::name::NameRules;
 use crate::sync::{Arc as SyncArc, AtomicU64, Mutex, MutexGuard, Ordering};
 use std::collections::HashMap;
@@ -459,7 +460,7 @@ impl State {
                 help: "Series that were not made because the family had reached its cap."
                     .to_owned(),
                 unit: None,
-                kind: Kind::Counter,
+                metric_type: MetricType::Counter,
                 shape: Counter::shape(&()),
                 label_names: vec!["family".to_owned()],
                 const_labels: Vec::new(),

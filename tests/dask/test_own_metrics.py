@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import stethoscope
 from distributed import Client, LocalCluster
 from harness import HOST, Cluster, Page, dashboards, eventually, scrape
+
+import stethoscope
 
 
 def read_table(table: str, number: int) -> None:

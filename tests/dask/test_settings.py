@@ -7,8 +7,9 @@ import socket
 
 import pytest
 from harness import HOST, Cluster, eventually, fetch, free_port, scrape
-from stethoscope.dask.attach import BACKGROUND_SHARE, LONGEST_PAUSE, pause_after
 from tasks import nap
+
+from stethoscope.dask.attach import BACKGROUND_SHARE, LONGEST_PAUSE, pause_after
 
 OWN_ADDRESS = {"DASK_DISTRIBUTED__STETHOSCOPE__SERVE": "own-address"}
 

@@ -17,8 +17,9 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use stethoscope::MetricType;
 use stethoscope::exposition::Format;
-use stethoscope::exposition::parser::{Error, Event, MetricType, parse};
+use stethoscope::exposition::parser::{Error, Event, parse};
 use stethoscope::exposition::validate::validate;
 
 /// No page takes so long while its process lives.
@@ -257,7 +258,8 @@ fn counters(page: &[u8], format: Format) -> Result<Counters, Error> {
             (
                 _,
                 Event::Type {
-                    kind: of_family, ..
+                    metric_type: of_family,
+                    ..
                 },
             ) => kind = of_family,
             (offset, Event::Sample(sample)) => {

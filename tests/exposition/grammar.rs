@@ -1,9 +1,8 @@
 //! What may stand on a line, point by point, in each format and mode.
 
+use stethoscope::MetricType;
 use stethoscope::exposition::Format::{self, OpenMetrics, Text, Text1};
-use stethoscope::exposition::parser::{
-    Error, ErrorKind, Event, MetricType, Options, Sample, Timestamp, parse,
-};
+use stethoscope::exposition::parser::{Error, ErrorKind, Event, Options, Sample, Timestamp, parse};
 
 fn events(page: &str, options: Options) -> Result<Vec<Event<'_>>, Error> {
     parse(page, options).collect()
@@ -83,7 +82,7 @@ fn a_page_is_read_line_by_line() -> Result<(), Error> {
         kind,
         &Event::Type {
             name: "a".into(),
-            kind: MetricType::Gauge
+            metric_type: MetricType::Gauge
         }
     );
     assert_eq!(

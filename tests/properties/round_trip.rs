@@ -3,12 +3,13 @@
 
 use super::dice::Dice;
 use std::time::Duration;
+use stethoscope::MetricType;
 use stethoscope::Registry;
 use stethoscope::cell::{
     Buckets, Counter, FloatCounter, FloatGauge, Gauge, Histogram, Number, Quantile,
     QuantileOptions, StateSet, StripedCounter, Window, WindowMax,
 };
-use stethoscope::exposition::parser::{Event, MetricType, Options, Sample, parse};
+use stethoscope::exposition::parser::{Event, Options, Sample, parse};
 use stethoscope::exposition::rewrite::rewrite;
 use stethoscope::exposition::validate::validate;
 use stethoscope::exposition::{ContentType, Escaping, Format};
@@ -326,7 +327,7 @@ fn says(page: &[u8], content_type: ContentType, expected: &[Expected]) {
     for event in parse(page, content_type) {
         match event.expect("a good page") {
             Event::Help { text, .. } => helps.push(text.into_owned()),
-            Event::Type { kind, .. } => types.push(kind),
+            Event::Type { metric_type, .. } => types.push(metric_type),
             Event::Sample(sample) => samples.push(owned(&sample)),
             Event::Comment { .. } => panic!("we write no comments"),
             _ => {}

@@ -11,8 +11,9 @@ import threading
 import urllib.request
 
 import pytest
-import stethoscope
 from prometheus_client.parser import text_string_to_metric_families
+
+import stethoscope
 from stethoscope import Registry
 
 

@@ -13,9 +13,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import stethoscope
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
+
+import stethoscope
 from stethoscope._native import Page
 from stethoscope.dask import settings
 from stethoscope.dask.digests import BareDigests, TappedDigests

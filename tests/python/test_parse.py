@@ -7,11 +7,12 @@ import pickle
 from pathlib import Path
 
 import pytest
-import stethoscope
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as openmetrics_families,
 )
 from prometheus_client.parser import text_string_to_metric_families as text_families
+
+import stethoscope
 from stethoscope import Exemplar, Family, ParseError, Registry, Sample
 
 PAGES = Path(__file__).parents[2] / "benches" / "pages"

@@ -11,10 +11,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from test_package import by_prefix, values
+
 from stethoscope._native import Page
 from stethoscope.dask.link import Link
 from stethoscope.dask.sampling import BATCH, Sampler
-from test_package import by_prefix, values
 
 COLUMNS = {"suspicious": "suspicious", "states": "states", "state_counts": "state_counts"}
 CLIENTS = "dask_scheduler_clients"

@@ -7,7 +7,7 @@
 use super::Options;
 use super::error::{Error, Excerpt};
 use super::event::{Event, LentEvent, Sample};
-use super::line::{Lexer, Seen};
+use super::lexer::{Lexer, Seen};
 use crate::exposition::scan;
 
 /// Reads a page in pieces: the same events and errors as

@@ -1,6 +1,7 @@
 //! What a page says, line by line, borrowed from its text.
 
 use super::labels::{Labels, Piece, Places};
+use crate::MetricType;
 use crate::exposition::number::parse_f64;
 use std::borrow::Cow;
 use std::fmt;
@@ -22,7 +23,7 @@ pub enum Event<'a, S = Sample<'a>> {
         /// The family.
         name: Cow<'a, str>,
         /// Its type.
-        kind: MetricType,
+        metric_type: MetricType,
     },
     /// `# UNIT name unit`, in OpenMetrics.
     Unit {
@@ -51,68 +52,12 @@ impl<'a, S> Event<'a, S> {
     pub(super) fn map<T>(self, map: impl FnOnce(S) -> T) -> Event<'a, T> {
         match self {
             Self::Help { name, text } => Event::Help { name, text },
-            Self::Type { name, kind } => Event::Type { name, kind },
+            Self::Type { name, metric_type } => Event::Type { name, metric_type },
             Self::Unit { name, unit } => Event::Unit { name, unit },
             Self::Comment { text } => Event::Comment { text },
             Self::Sample(sample) => Event::Sample(map(sample)),
             Self::Eof => Event::Eof,
         }
-    }
-}
-
-/// The type of a family, as its TYPE line says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum MetricType {
-    /// `counter`.
-    Counter,
-    /// `gauge`.
-    Gauge,
-    /// `histogram`.
-    Histogram,
-    /// `summary`.
-    Summary,
-    /// `gaugehistogram`, in OpenMetrics.
-    GaugeHistogram,
-    /// `info`, in OpenMetrics.
-    Info,
-    /// `stateset`, in OpenMetrics.
-    StateSet,
-    /// `untyped` in the text formats, `unknown` in OpenMetrics; what a family
-    /// without a TYPE is.
-    #[default]
-    Unknown,
-}
-
-impl MetricType {
-    /// The word of a TYPE line, in the text formats or in OpenMetrics.
-    pub(crate) fn word(self, openmetrics: bool) -> &'static str {
-        match self {
-            Self::Counter => "counter",
-            Self::Gauge => "gauge",
-            Self::Histogram => "histogram",
-            Self::Summary => "summary",
-            Self::GaugeHistogram => "gaugehistogram",
-            Self::Info => "info",
-            Self::StateSet => "stateset",
-            Self::Unknown if openmetrics => "unknown",
-            Self::Unknown => "untyped",
-        }
-    }
-
-    /// The type of which this is the word.
-    #[inline]
-    pub(super) fn read(word: &[u8], openmetrics: bool) -> Option<Self> {
-        Some(match (word, openmetrics) {
-            (b"counter", _) => Self::Counter,
-            (b"gauge", _) => Self::Gauge,
-            (b"histogram", _) => Self::Histogram,
-            (b"summary", _) => Self::Summary,
-            (b"untyped", false) | (b"unknown", true) => Self::Unknown,
-            (b"gaugehistogram", true) => Self::GaugeHistogram,
-            (b"info", true) => Self::Info,
-            (b"stateset", true) => Self::StateSet,
-            _ => return None,
-        })
     }
 }
 

@@ -1,8 +1,9 @@
 //! Lines that begin with `#`: HELP, TYPE and UNIT, comments, the end.
 
 use super::error::ErrorKind;
-use super::event::{Event, MetricType};
-use super::line::{Lexer, Result, Window, begins_name, fail};
+use super::event::Event;
+use super::lexer::{Lexer, Result, Window, begins_name, fail};
+use crate::MetricType;
 use crate::exposition::escape::unescape_help;
 use crate::exposition::scan;
 use std::borrow::Cow;
@@ -35,8 +36,14 @@ impl Lexer {
         let word = window.skip_blanks(at);
         let word_end = scan::label_name_end(window.0, word);
         let end = window.skip_blanks(word_end);
-        match MetricType::read(&window.0[word..word_end], false) {
-            Some(kind) if window.peek(end) == b'\n' => Ok((Some(Event::Type { name, kind }), end)),
+        match MetricType::from_type_word(&window.0[word..word_end], false) {
+            Some(kind) if window.peek(end) == b'\n' => Ok((
+                Some(Event::Type {
+                    name,
+                    metric_type: kind,
+                }),
+                end,
+            )),
             _ => fail(ErrorKind::BadType, word),
         }
     }
@@ -69,8 +76,14 @@ impl Lexer {
             }
             b'T' => {
                 let end = scan::line_end(window.0, start);
-                match MetricType::read(&window.0[start..end], true) {
-                    Some(kind) => (Event::Type { name, kind }, end),
+                match MetricType::from_type_word(&window.0[start..end], true) {
+                    Some(kind) => (
+                        Event::Type {
+                            name,
+                            metric_type: kind,
+                        },
+                        end,
+                    ),
                     None => return fail(ErrorKind::BadType, start),
                 }
             }

@@ -30,20 +30,20 @@
 mod chunks;
 mod error;
 mod event;
+mod fast_path;
 mod labels;
-mod line;
+mod lexer;
 mod metadata;
-mod plain;
 mod sample;
 
 pub use chunks::{Chunks, Line};
 pub(super) use error::kinds;
 pub use error::{Error, ErrorKind, Excerpt, Place};
-pub use event::{Event, Exemplar, LentEvent, MetricType, Sample, Timestamp};
+pub use event::{Event, Exemplar, LentEvent, Sample, Timestamp};
 pub use labels::{Label, Labels};
 
 use super::{ContentType, Escaping, Format};
-use line::{Lexer, Seen};
+use lexer::{Lexer, Seen};
 
 /// How closely a page must keep to its format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

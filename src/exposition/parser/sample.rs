@@ -8,9 +8,9 @@
 
 use super::error::ErrorKind;
 use super::event::{Sample, Timestamp};
+use super::fast_path;
 use super::labels::{Labels, Piece, Places};
-use super::line::{Lexer, Quoted, Result, Window, fail};
-use super::plain;
+use super::lexer::{Lexer, Quoted, Result, Window, fail};
 use crate::exposition::number;
 use crate::exposition::scan;
 use smallvec::SmallVec;
@@ -20,7 +20,7 @@ impl Lexer {
     /// A sample with which the window begins, and the place of its newline.
     #[inline(always)]
     pub(super) fn sample<'a>(&self, window: Window<'a>, sample: &mut Sample<'a>) -> Result<usize> {
-        let value_end = match plain::series_and_value(window.0, sample) {
+        let value_end = match fast_path::series_and_value(window.0, sample) {
             Some(end) => end,
             None => self.series_and_value(window, sample)?,
         };

@@ -2,12 +2,11 @@
 //! Prometheus server refuses, spellings that make two series of one, and names
 //! that nobody will thank their author for.
 
-use super::points::Role;
+use crate::MetricType;
 use crate::exposition::Format;
 use crate::exposition::number::{parse_f64, print_bound};
-use crate::exposition::parser::{
-    self, Error, Event, Excerpt, Label, MetricType, Options, Sample, kinds,
-};
+use crate::exposition::parser::{self, Error, Event, Excerpt, Label, Options, Sample, kinds};
+use crate::metric_type::SampleRole;
 use std::borrow::Borrow;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -185,7 +184,10 @@ impl Linter {
         };
         match event {
             Event::Help { name, .. } => self.enter(name).has_help = true,
-            Event::Type { name, kind } => {
+            Event::Type {
+                name,
+                metric_type: kind,
+            } => {
                 self.enter(name).kind = *kind;
                 if let (false, Some(at)) = (self.openmetrics, odd_blank(line)) {
                     warn_at(at, Lint::BlanksAroundType);
@@ -219,21 +221,21 @@ impl Linter {
         let openmetrics = self.openmetrics;
         let role = |family: &Family| {
             let suffix = name.strip_prefix(&*family.name)?;
-            let suffixes = Role::suffixes(family.kind, openmetrics);
+            let suffixes = family.kind.sample_roles(openmetrics);
             let (_, role) = suffixes.iter().find(|(other, _)| *other == suffix)?;
             Some(*role)
         };
         let (family, role) = match self.family.as_ref().and_then(role) {
             Some(role) => (self.family.as_mut().expect("it has a role"), role),
-            None => (self.enter(&name), Role::Value),
+            None => (self.enter(&name), SampleRole::Value),
         };
         let signed = sample.text_behind_value().trim_ascii_start();
         if !openmetrics && signed.starts_with(['+', '-']) {
             warn(sample.offset_of_timestamp(), Lint::SignedTimestamp);
         }
         let bound = match (role, family.kind) {
-            (Role::Bucket, _) => "le",
-            (Role::Value, MetricType::Summary) => "quantile",
+            (SampleRole::Bucket, _) => "le",
+            (SampleRole::Value, MetricType::Summary) => "quantile",
             _ => "",
         };
         if !bound.is_empty() {
@@ -245,7 +247,7 @@ impl Linter {
             }
         }
         // Strict OpenMetrics forbids it.
-        if let (Role::Bucket, Some(bucket)) = (role, Bucket::of(sample)) {
+        if let (SampleRole::Bucket, Some(bucket)) = (role, Bucket::of(sample)) {
             let last = family.bucket.replace(bucket);
             if last.is_some_and(|last| last.falls_to(&bucket)) {
                 warn(sample.offset_of_value(), Lint::FallingBucket);

@@ -21,8 +21,10 @@ mod series;
 pub use lint::{Lint, Linter, Warning, lint};
 
 use super::Format;
-use super::parser::{self, Error, ErrorKind, Event, MetricType, Mode, Options, Sample, Timestamp};
-use points::{Point, Role};
+use super::parser::{self, Error, ErrorKind, Event, Mode, Options, Sample, Timestamp};
+use crate::MetricType;
+use crate::metric_type::SampleRole;
+use points::Point;
 use series::{ByFingerprint, Fingerprinter, Fingerprints};
 use std::borrow::Borrow;
 
@@ -49,16 +51,6 @@ pub fn validate<T: AsRef<[u8]> + ?Sized>(
         validator.see(offset, &event)?;
     }
     validator.end()
-}
-
-/// The suffixes that the names of a family's samples may have, by its type.
-#[cfg(feature = "python")]
-pub(crate) fn sample_suffixes(
-    kind: MetricType,
-    format: Format,
-) -> impl Iterator<Item = &'static str> {
-    let suffixes = Role::suffixes(kind, format == Format::OpenMetrics);
-    suffixes.iter().map(|(suffix, _)| *suffix)
 }
 
 /// What a format asks of a page.
@@ -150,7 +142,10 @@ impl Validator {
         match event {
             Event::Sample(sample) => self.sample(offset, sample.borrow()),
             Event::Help { name, .. } => self.metadata(offset, name, |family| &mut family.has_help),
-            Event::Type { name, kind } => {
+            Event::Type {
+                name,
+                metric_type: kind,
+            } => {
                 self.metadata(offset, name, |family| &mut family.has_type)?;
                 self.family.kind = *kind;
                 self.claim_suffixes(offset)?;
@@ -244,7 +239,7 @@ impl Validator {
             family: number,
             own: false,
         };
-        for (suffix, _) in Role::suffixes(kind, self.rules.openmetrics) {
+        for (suffix, _) in kind.sample_roles(self.rules.openmetrics) {
             let name_print = self.suffixed(suffix);
             let owner = self.names.entry(name_print).or_insert(claim).family;
             if owner != number && self.rules.openmetrics {
@@ -284,7 +279,7 @@ impl Validator {
             Some(role) => role,
             None => {
                 self.begin_family(offset, &name, true)?;
-                Role::Value
+                SampleRole::Value
             }
         };
         if self.family.roles & role.bit() == 0 {
@@ -320,13 +315,13 @@ impl Validator {
 
     /// The part that a sample of this name has in the current family.
     #[inline]
-    fn role(&self, name: &str) -> Option<Role> {
+    fn role(&self, name: &str) -> Option<SampleRole> {
         let Family { number, kind, .. } = self.family;
         let (own, suffix) = name.as_bytes().split_at_checked(self.family.name.len())?;
         if number == 0 || !are_equal(own, self.family.name.as_bytes()) {
             return None;
         }
-        let suffixes = Role::suffixes(kind, self.rules.openmetrics);
+        let suffixes = kind.sample_roles(self.rules.openmetrics);
         let found = |other: &str| are_equal(other.as_bytes(), suffix);
         suffixes
             .iter()
@@ -335,7 +330,7 @@ impl Validator {
     }
 
     #[cold]
-    fn first_of_role(&mut self, offset: usize, name: &str, role: Role) -> Verdict {
+    fn first_of_role(&mut self, offset: usize, name: &str, role: SampleRole) -> Verdict {
         self.family.roles |= role.bit();
         let name_print = self.fingerprinter.of_name(name);
         match self.names.get(&name_print) {
@@ -353,17 +348,17 @@ impl Validator {
     }
 
     /// The label that tells the samples of one metric apart.
-    fn inner_label(&self, role: Role) -> &'static str {
+    fn inner_label(&self, role: SampleRole) -> &'static str {
         match (role, self.family.kind) {
-            (Role::Bucket, _) => "le",
-            (Role::Value, MetricType::Summary) => "quantile",
+            (SampleRole::Bucket, _) => "le",
+            (SampleRole::Value, MetricType::Summary) => "quantile",
             _ => "",
         }
     }
 
     #[inline]
-    fn text_sample(&mut self, role: Role, sample: &Sample<'_>) -> Result<(), ErrorKind> {
-        if matches!(role, Role::Bucket | Role::Count) && sample.value() < 0.0 {
+    fn text_sample(&mut self, role: SampleRole, sample: &Sample<'_>) -> Result<(), ErrorKind> {
+        if matches!(role, SampleRole::Bucket | SampleRole::Count) && sample.value() < 0.0 {
             return Err(ErrorKind::BadCounterValue);
         }
         let inner = self.inner_label(role);
@@ -392,7 +387,11 @@ impl Validator {
     }
 
     #[inline]
-    fn openmetrics_sample(&mut self, role: Role, sample: &Sample<'_>) -> Result<(), ErrorKind> {
+    fn openmetrics_sample(
+        &mut self,
+        role: SampleRole,
+        sample: &Sample<'_>,
+    ) -> Result<(), ErrorKind> {
         let kind = self.family.kind;
         check_value(kind, role, sample.value())?;
         check_exemplar(kind, role, sample)?;
@@ -492,11 +491,11 @@ fn are_equal(a: &[u8], b: &[u8]) -> bool {
 
 /// Values that OpenMetrics has rules for.
 #[inline]
-fn check_value(kind: MetricType, role: Role, value: f64) -> Result<(), ErrorKind> {
-    let counts = matches!(role, Role::Bucket | Role::Count);
-    let grows = counts || matches!(role, Role::Total | Role::Sum);
+fn check_value(kind: MetricType, role: SampleRole, value: f64) -> Result<(), ErrorKind> {
+    let counts = matches!(role, SampleRole::Bucket | SampleRole::Count);
+    let grows = counts || matches!(role, SampleRole::Total | SampleRole::Sum);
     // The sum of a gauge histogram may go anywhere.
-    let may_be_negative = role == Role::Sum && kind == MetricType::GaugeHistogram;
+    let may_be_negative = role == SampleRole::Sum && kind == MetricType::GaugeHistogram;
     if grows && (value.is_nan() || (value < 0.0 && !may_be_negative)) {
         return Err(ErrorKind::BadCounterValue);
     }
@@ -515,11 +514,15 @@ fn check_value(kind: MetricType, role: Role, value: f64) -> Result<(), ErrorKind
 const EXEMPLAR_CHARACTERS: usize = 128;
 
 #[inline]
-fn check_exemplar(kind: MetricType, role: Role, sample: &Sample<'_>) -> Result<(), ErrorKind> {
+fn check_exemplar(
+    kind: MetricType,
+    role: SampleRole,
+    sample: &Sample<'_>,
+) -> Result<(), ErrorKind> {
     let Some(exemplar) = sample.exemplar() else {
         return Ok(());
     };
-    if role != Role::Bucket && (role, kind) != (Role::Total, MetricType::Counter) {
+    if role != SampleRole::Bucket && (role, kind) != (SampleRole::Total, MetricType::Counter) {
         return Err(ErrorKind::UnexpectedExemplar);
     }
     let len = |label: parser::Label<'_>| label.name.chars().count() + label.value.chars().count();

@@ -1,56 +1,10 @@
 //! Histograms and summaries: what the samples of one metric must be together.
 
 use super::Rules;
+use crate::MetricType;
 use crate::exposition::number::parse_f64;
-use crate::exposition::parser::{ErrorKind, MetricType, Sample};
-
-/// Which of its family's samples one is, by the suffix of its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
-    /// No suffix.
-    Value,
-    Total,
-    Created,
-    Bucket,
-    Count,
-    Sum,
-    Info,
-}
-
-impl Role {
-    /// Each suffix that a family of `kind` may have its samples' names end in.
-    pub(super) fn suffixes(kind: MetricType, openmetrics: bool) -> &'static [(&'static str, Role)] {
-        use Role::{Bucket, Count, Created, Info, Sum, Total, Value};
-        match (kind, openmetrics) {
-            (MetricType::Histogram, false) => {
-                &[("_bucket", Bucket), ("_sum", Sum), ("_count", Count)]
-            }
-            (MetricType::Summary, false) => &[("", Value), ("_sum", Sum), ("_count", Count)],
-            (MetricType::Counter, true) => &[("_total", Total), ("_created", Created)],
-            (MetricType::Histogram, true) => &[
-                ("_bucket", Bucket),
-                ("_sum", Sum),
-                ("_count", Count),
-                ("_created", Created),
-            ],
-            (MetricType::Summary, true) => &[
-                ("", Value),
-                ("_sum", Sum),
-                ("_count", Count),
-                ("_created", Created),
-            ],
-            (MetricType::GaugeHistogram, true) => {
-                &[("_bucket", Bucket), ("_gsum", Sum), ("_gcount", Count)]
-            }
-            (MetricType::Info, true) => &[("_info", Info)],
-            _ => &[("", Value)],
-        }
-    }
-
-    pub(super) fn bit(self) -> u8 {
-        1 << self as u8
-    }
-}
+use crate::exposition::parser::{ErrorKind, Sample};
+use crate::metric_type::SampleRole;
 
 /// What was seen of one metric at one time.
 #[derive(Clone, Copy, Debug)]
@@ -81,24 +35,24 @@ impl Point {
         &mut self,
         rules: Rules,
         kind: MetricType,
-        role: Role,
+        role: SampleRole,
         sample: &Sample<'_>,
     ) -> Result<(), ErrorKind> {
         let value = sample.value();
         let repeated = self.repeats(role);
         match role {
-            Role::Bucket => self.see_bucket(rules, sample)?,
-            Role::Value if kind == MetricType::Summary => self.see_quantile(rules, sample)?,
+            SampleRole::Bucket => self.see_bucket(rules, sample)?,
+            SampleRole::Value if kind == MetricType::Summary => self.see_quantile(rules, sample)?,
             _ if repeated => return Err(ErrorKind::DuplicateSeries),
-            Role::Count => self.count = value,
-            Role::Sum => self.negative_sum = value < 0.0,
+            SampleRole::Count => self.count = value,
+            SampleRole::Sum => self.negative_sum = value < 0.0,
             _ => {}
         }
         Ok(())
     }
 
     /// Marks a role as seen; whether it was before.
-    pub(super) fn repeats(&mut self, role: Role) -> bool {
+    pub(super) fn repeats(&mut self, role: SampleRole) -> bool {
         let repeats = self.roles & role.bit() != 0;
         self.roles |= role.bit();
         repeats
@@ -154,22 +108,22 @@ impl Point {
         if !matches!(kind, MetricType::Histogram | MetricType::GaugeHistogram) {
             return Ok(());
         }
-        let has = |role: Role| self.roles & role.bit() != 0;
-        if !has(Role::Bucket) || self.bound != f64::INFINITY {
+        let has = |role: SampleRole| self.roles & role.bit() != 0;
+        if !has(SampleRole::Bucket) || self.bound != f64::INFINITY {
             return Err(ErrorKind::NoInfBucket);
         }
-        if has(Role::Count) && self.count != self.bucket {
+        if has(SampleRole::Count) && self.count != self.bucket {
             return Err(ErrorKind::CountMismatch);
         }
         if !rules.openmetrics {
             return Ok(());
         }
-        if has(Role::Sum) != has(Role::Count) {
+        if has(SampleRole::Sum) != has(SampleRole::Count) {
             return Err(ErrorKind::SumWithoutCount);
         }
         let gauge = kind == MetricType::GaugeHistogram;
         // A histogram of negative observations has a sum that is no counter.
-        if (self.negative_bound && has(Role::Sum) && !gauge)
+        if (self.negative_bound && has(SampleRole::Sum) && !gauge)
             || (self.negative_sum && !self.negative_bound)
         {
             return Err(ErrorKind::BadSum);

@@ -1,0 +1,134 @@
+//! Families whose values arrive one by one, as they happen.
+
+use super::catalogue::{Entry, Role};
+use super::instant::Moment;
+use super::{scheduler, worker};
+use std::sync::Arc;
+use stethoscope::cell::{
+    Buckets, Cell, FloatGauge, Histogram, Quantile, QuantileOptions, Window, WindowMax,
+};
+use stethoscope::{Handle, RegisterError, Registry};
+
+/// What happens to a server that is worth a look each time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// The event loop has come round: the time since it did before, in seconds.
+    Tick,
+    /// A task has run: for how long, in seconds.
+    Task,
+    /// A transfer has ended: its bytes a second.
+    Transfer,
+}
+
+impl Event {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Tick, Self::Task, Self::Transfer];
+
+    fn families(self, role: Role) -> EventFamilies {
+        match (role, self) {
+            (Role::Scheduler, Self::Tick) => scheduler::TICK,
+            (Role::Scheduler, Self::Task) => scheduler::TASK,
+            (Role::Scheduler, Self::Transfer) => EventFamilies::NONE,
+            (Role::Worker, Self::Tick) => worker::TICK,
+            (Role::Worker, Self::Task) => worker::TASK,
+            (Role::Worker, Self::Transfer) => worker::TRANSFER,
+        }
+    }
+}
+
+/// The families that one kind of event feeds.
+pub(super) struct EventFamilies {
+    pub(super) median: Option<Entry>,
+    pub(super) histogram: Option<Entry>,
+    pub(super) lasting: Option<Lasting>,
+}
+
+impl EventFamilies {
+    pub(super) const NONE: Self = Self {
+        median: None,
+        histogram: None,
+        lasting: None,
+    };
+}
+
+/// What is told of an event that has not come for some time.
+pub(super) struct Lasting {
+    pub(super) maximum: Entry,
+    pub(super) age: Entry,
+}
+
+/// The cells that one kind of event feeds.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    median: Option<Handle<Quantile>>,
+    histogram: Option<Handle<Histogram>>,
+    tick: Option<Arc<Tick>>,
+}
+
+/// What is known of the event loop between two scrapes.
+#[derive(Debug)]
+struct Tick {
+    last: Moment,
+    longest: WindowMax,
+}
+
+impl Observed {
+    /// `registry_of` says where a family is registered.
+    pub(super) fn register<'r>(
+        event: Event,
+        role: Role,
+        window: Window,
+        buckets: &Buckets,
+        registry_of: impl Fn(&Entry) -> &'r Registry,
+    ) -> Result<Self, RegisterError> {
+        let families = event.families(role);
+        let median = families.median.map(|entry| {
+            let options = QuantileOptions::new([0.5])
+                .expect("one quantile between 0 and 1")
+                .window(window);
+            let family = entry.family::<Quantile>(registry_of(&entry));
+            family.options(options).as_gauge().register_single()
+        });
+        let histogram = families.histogram.map(|entry| {
+            let family = entry.family::<Histogram>(registry_of(&entry));
+            family.options(buckets.clone()).register_single()
+        });
+        let tick = families.lasting.map(|Lasting { maximum, age }| {
+            let tick = Arc::new(Tick {
+                last: Moment::now(),
+                longest: WindowMax::new(&window),
+            });
+            let registry = registry_of(&maximum);
+            let maximum: Handle<FloatGauge> = maximum.family(registry).register_single()?;
+            let since = Arc::clone(&tick);
+            registry.on_scrape(move || {
+                // `max` passes over the NaN of a window that has seen nothing.
+                maximum.set(since.longest.get().max(since.last.seconds_ago()));
+            });
+            let registry = registry_of(&age);
+            let age: Handle<FloatGauge> = age.family(registry).register_single()?;
+            let since = Arc::clone(&tick);
+            registry.on_scrape(move || age.set(since.last.seconds_ago()));
+            Ok(tick)
+        });
+        Ok(Self {
+            median: median.transpose()?,
+            histogram: histogram.transpose()?,
+            tick: tick.transpose()?,
+        })
+    }
+
+    /// Takes one event into account, as of now.
+    pub fn observe(&self, value: f64) {
+        if let Some(median) = &self.median {
+            median.observe(value);
+        }
+        if let Some(histogram) = &self.histogram {
+            histogram.observe(value);
+        }
+        if let Some(tick) = &self.tick {
+            tick.longest.observe(value);
+            tick.last.set_now();
+        }
+    }
+}

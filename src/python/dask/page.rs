@@ -1,0 +1,253 @@
+//! The page of one server: the catalogue's families, registered as they turn
+//! out to be known.
+
+use super::catalogue::{Entry, Role, Source, catalogue};
+use super::events::{Event, Observed};
+use super::instant::Moment;
+use super::prefixes::{Column, Prefixes};
+use super::python_runtime::{GcTotals, PythonVersion};
+use super::registries::Places;
+use super::sampled::Sampled;
+use super::{process, self_metrics};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use stethoscope::MetricType;
+use stethoscope::cell::{Buckets, FloatCounter, FloatGauge, Window};
+use stethoscope::{Handle, RegisterError, Registry, endpoint};
+
+/// What the owner of a server may choose.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// The sliding window of medians and maxima: from 6 ms to six years. A
+    /// minute unless set.
+    pub window: Duration,
+    /// The buckets of the histograms of durations, in seconds. From a
+    /// millisecond to a thousand seconds unless set.
+    pub buckets: Buckets,
+    /// Task prefixes that have series of their own; 1,000 unless set.
+    pub max_task_prefixes: usize,
+    /// Full names of families that are not to be on the page, as the catalogue
+    /// has them.
+    pub left_out: Vec<String>,
+    /// Labels that each series carries, names and values.
+    pub labels: Vec<(String, String)>,
+    /// What the names of Dask's own families begin with, before a `_`; `dask`
+    /// unless set, and nothing where it is empty.
+    pub namespace: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let buckets = [
+            0.001, 0.003, 0.01, 0.02, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0,
+        ];
+        Self {
+            window: Duration::from_secs(60),
+            buckets: Buckets::new(buckets).expect("ascending and finite"),
+            max_task_prefixes: 1000,
+            left_out: Vec::new(),
+            labels: Vec::new(),
+            namespace: "dask".to_owned(),
+        }
+    }
+}
+
+/// Why a page, or a family of it, could not be made.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum PageError {
+    /// The window is too short or too long to be kept.
+    Window(Duration),
+    /// The catalogue has no such family for this role and source.
+    Unknown {
+        /// The family that was asked for.
+        name: String,
+        /// Whose page it was to be on.
+        role: Role,
+    },
+    /// No server of Dask has the family that is to be left out.
+    LeftOut(String),
+    /// Each series was to have a label that a family uses itself.
+    Label {
+        /// Its name.
+        label: String,
+        /// One that uses it.
+        family: &'static str,
+    },
+    /// The registry does not take it: mostly, because it is there already.
+    Register(RegisterError),
+}
+
+impl fmt::Display for PageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Window(window) => {
+                write!(f, "a window of {window:?} can't be kept: try a minute")
+            }
+            Self::Unknown { name, role } => {
+                write!(
+                    f,
+                    "the catalogue has no {name:?} of this kind for a {role:?}"
+                )
+            }
+            Self::LeftOut(name) => {
+                write!(f, "there is no family {name:?} that could be left out")
+            }
+            Self::Label { label, family } => {
+                write!(
+                    f,
+                    "each series was to have a label {label:?}, which {family} uses itself: \
+                     take another name"
+                )
+            }
+            Self::Register(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for PageError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Register(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<RegisterError> for PageError {
+    fn from(error: RegisterError) -> Self {
+        Self::Register(error)
+    }
+}
+
+/// The families of one server, and the registry that holds them.
+///
+/// What the process and the interpreter know is on the page from the start. The
+/// families whose values are Dask's come one by one, as a version of Dask turns
+/// out to have them.
+#[derive(Debug)]
+pub struct Page {
+    role: Role,
+    places: Places,
+    options: Options,
+    window: Window,
+    gc: GcTotals,
+    resident_memory: Option<Handle<FloatGauge>>,
+    last_sample: Arc<Moment>,
+    sampling: Handle<FloatCounter>,
+}
+
+impl Page {
+    /// A page with the families of process and interpreter.
+    pub fn new(role: Role, python: &PythonVersion, options: &Options) -> Result<Self, PageError> {
+        let window =
+            Window::new(options.window, 6).map_err(|_| PageError::Window(options.window))?;
+        for name in &options.left_out {
+            let mut all = catalogue(Role::Scheduler).chain(catalogue(Role::Worker));
+            if !all.any(|entry| entry.name == name) {
+                return Err(PageError::LeftOut(name.clone()));
+            }
+        }
+        for entry in catalogue(role) {
+            let of_histograms: &[_] = match entry.metric_type {
+                MetricType::Histogram => &["le"],
+                _ => &[],
+            };
+            let mut own = entry.labels.iter().chain(of_histograms);
+            if let Some(label) =
+                own.find(|own| options.labels.iter().any(|(name, _)| name == **own))
+            {
+                return Err(PageError::Label {
+                    label: (*label).to_owned(),
+                    family: entry.name,
+                });
+            }
+        }
+        let labels = options
+            .labels
+            .iter()
+            .map(|(name, value)| (&**name, &**value));
+        let registry = Registry::new().with_const_labels(labels);
+        let left_out = options.left_out.iter().cloned().collect();
+        let places = Places::new(registry, &options.namespace, left_out);
+        let gc = GcTotals::register(&places)?;
+        python.register(&places)?;
+        let resident_memory = process::register(&places)?;
+
+        let last_sample = Arc::new(Moment::now());
+        let registry = places.of(&self_metrics::SAMPLE_AGE);
+        let age: Handle<FloatGauge> = self_metrics::SAMPLE_AGE
+            .family(registry)
+            .register_single()?;
+        let since = Arc::clone(&last_sample);
+        registry.on_scrape(move || age.set(since.seconds_ago()));
+        let sampling = self_metrics::SAMPLING
+            .family(places.of(&self_metrics::SAMPLING))
+            .register_single()?;
+        Ok(Self {
+            role,
+            places,
+            options: options.clone(),
+            window,
+            gc,
+            resident_memory,
+            last_sample,
+            sampling,
+        })
+    }
+
+    /// What is scraped; more may be registered there.
+    pub fn registry(&self) -> &Registry {
+        self.places.shown()
+    }
+
+    /// An endpoint that serves this page, and what it counts of itself on it. A
+    /// page can have one; it listens nowhere yet.
+    pub fn endpoint(&self) -> endpoint::Builder {
+        let left_out = self.options.left_out.clone();
+        endpoint::Builder::new(self.registry())
+            .metrics_only(move |name| !left_out.iter().any(|out| out == name))
+    }
+
+    /// What the garbage collector did.
+    pub fn gc(&self) -> &GcTotals {
+        &self.gc
+    }
+
+    /// Puts a family that samples bring on the page, with its first value.
+    pub fn sampled(&self, name: &str) -> Result<Sampled, PageError> {
+        let entry = catalogue(self.role)
+            .find(|entry| entry.name == name && entry.source == Source::Sample)
+            .ok_or_else(|| PageError::Unknown {
+                name: name.to_owned(),
+                role: self.role,
+            })?;
+        let resident = self.resident_memory.as_ref();
+        Ok(Sampled::register(self.places.of(entry), entry, resident)?)
+    }
+
+    /// Puts what is known of the tasks on a scheduler's page, of each prefix
+    /// these columns.
+    pub fn prefixes(&self, columns: &[Column]) -> Result<Prefixes, PageError> {
+        let cap = self.options.max_task_prefixes;
+        Ok(Prefixes::register(&self.places, columns, cap)?)
+    }
+
+    /// Puts the families on the page that one kind of event feeds.
+    pub fn events(&self, event: Event) -> Result<Observed, PageError> {
+        let (window, buckets) = (self.window, &self.options.buckets);
+        let of = |entry: &Entry| self.places.of(entry);
+        Ok(Observed::register(event, self.role, window, buckets, of)?)
+    }
+
+    /// Says that the sampled values are those of now.
+    pub fn sample_taken(&self) {
+        self.last_sample.set_now();
+    }
+
+    /// Says how much of the event loop's time a sample has taken.
+    pub fn sampling_took(&self, seconds: f64) {
+        self.sampling.inc_by(seconds);
+    }
+}

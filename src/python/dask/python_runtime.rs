@@ -1,0 +1,148 @@
+//! What the Python interpreter knows of itself.
+
+use super::catalogue::{
+    Entry,
+    Source::{self, Python},
+};
+use super::registries::Places;
+use stethoscope::MetricType;
+use stethoscope::cell::Counter;
+use stethoscope::{Handle, RegisterError};
+
+/// The generations of CPython's garbage collector.
+const GENERATIONS: &[&str] = &["0", "1", "2"];
+
+const COLLECTED: Entry = Entry::counter(
+    "python_gc_objects_collected_total",
+    "Objects collected during gc",
+)
+.labels(&["generation"])
+.states(GENERATIONS)
+.from(Python, "`gc.callbacks`, before it `gc.get_stats()`");
+
+const UNCOLLECTABLE: Entry = Entry::counter(
+    "python_gc_objects_uncollectable_total",
+    "Uncollectable objects found during GC",
+)
+.labels(&["generation"])
+.states(GENERATIONS)
+.from(Python, "the same");
+
+const COLLECTIONS: Entry = Entry::counter(
+    "python_gc_collections_total",
+    "Number of times this generation was collected",
+)
+.labels(&["generation"])
+.states(GENERATIONS)
+.from(Python, "the same");
+
+const INFO: Entry = Entry {
+    metric_type: MetricType::Info,
+    ..Entry::gauge("python_info", "Python platform information")
+        .labels(&["implementation", "major", "minor", "patchlevel", "version"])
+        .from(Source::Python, "the module `platform`")
+};
+
+pub(super) const FAMILIES: &[Entry] = &[COLLECTED, UNCOLLECTABLE, COLLECTIONS, INFO];
+
+/// Which Python runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PythonVersion {
+    implementation: String,
+    version: String,
+}
+
+impl PythonVersion {
+    /// As `platform.python_implementation()` and `platform.python_version()`
+    /// say: `CPython`, `3.12.1`.
+    pub fn new(implementation: &str, version: &str) -> Self {
+        Self {
+            implementation: implementation.to_owned(),
+            version: version.to_owned(),
+        }
+    }
+
+    pub(super) fn register(&self, places: &Places) -> Result<(), RegisterError> {
+        // 3.13.0rc2 has the patch level 0rc2.
+        let mut parts = self.version.splitn(3, '.');
+        let mut part = || parts.next().unwrap_or_default();
+        let values = [&self.implementation, part(), part(), part(), &self.version];
+        let labels = INFO.labels.iter().copied().zip(values);
+        places
+            .of(&INFO)
+            .info(INFO.name, INFO.help, labels)
+            .map(drop)
+    }
+}
+
+/// What the collector did in one generation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Generation {
+    /// Runs of this generation.
+    pub collections: u64,
+    /// Objects that were freed.
+    pub collected: u64,
+    /// Objects that could not be.
+    pub uncollectable: u64,
+}
+
+/// The totals of the garbage collector, by generation.
+#[derive(Clone, Debug)]
+pub struct GcTotals {
+    cells: Vec<Cells>,
+}
+
+#[derive(Clone, Debug)]
+struct Cells {
+    collections: Handle<Counter>,
+    collected: Handle<Counter>,
+    uncollectable: Handle<Counter>,
+}
+
+impl GcTotals {
+    pub(super) fn register(places: &Places) -> Result<Self, RegisterError> {
+        let family = |entry: &Entry| entry.family::<Counter>(places.of(entry)).register();
+        let (collected, uncollectable, collections) = (
+            family(&COLLECTED)?,
+            family(&UNCOLLECTABLE)?,
+            family(&COLLECTIONS)?,
+        );
+        let cells = GENERATIONS.iter().map(|generation| {
+            let of = |family: &stethoscope::Family<Counter>| {
+                family
+                    .with([*generation])
+                    .expect("one label, and no cap on the series")
+            };
+            Cells {
+                collections: of(&collections),
+                collected: of(&collected),
+                uncollectable: of(&uncollectable),
+            }
+        });
+        Ok(Self {
+            cells: cells.collect(),
+        })
+    }
+
+    /// Adds what happened in a generation. One that CPython does not have is
+    /// ignored.
+    pub fn add(&self, generation: usize, more: Generation) {
+        let Some(cells) = self.cells.get(generation) else {
+            return;
+        };
+        cells.collections.inc_by(more.collections);
+        cells.collected.inc_by(more.collected);
+        cells.uncollectable.inc_by(more.uncollectable);
+    }
+
+    /// The totals so far; nothing for a generation that CPython does not have.
+    pub fn get(&self, generation: usize) -> Generation {
+        self.cells
+            .get(generation)
+            .map_or(Generation::default(), |cells| Generation {
+                collections: cells.collections.get(),
+                collected: cells.collected.get(),
+                uncollectable: cells.uncollectable.get(),
+            })
+    }
+}

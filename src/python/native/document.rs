@@ -1,0 +1,33 @@
+//! A document that the native thread serves beside the page.
+
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use stethoscope::endpoint;
+
+/// JSON at a path, as whoever holds this object left it.
+#[pyclass(frozen, module = "stethoscope._native")]
+pub(super) struct Document(pub(super) endpoint::Document);
+
+#[pymethods]
+impl Document {
+    #[new]
+    fn new(path: &str) -> Self {
+        Self(endpoint::Document::new(path, "application/json"))
+    }
+
+    #[getter]
+    fn path(&self) -> &str {
+        self.0.path()
+    }
+
+    /// What is served.
+    #[getter]
+    fn bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.bytes())
+    }
+
+    /// Serves this from now on.
+    fn replace(&self, bytes: &[u8]) {
+        self.0.replace(bytes);
+    }
+}

@@ -1,0 +1,52 @@
+//! The extension module `stethoscope._native`: thin, over `crate::dask` and
+//! `stethoscope::endpoint`.
+//!
+//! ```text
+//! Python, with the GIL                        native thread, without it
+//! Samples.publish(values) ─┐
+//! Digest.add(value)        ├─► cells ─────────► page ─► client
+//! GcWatcher(phase, info)  ─┘
+//! Listener.woken()       ◄─── eventfd ◄──────── wants fresh values,
+//! Listener.sampled()     ────► notifier ──────► has a connection to hand over
+//! ```
+//!
+//! No Python object is ever reachable from the native thread.
+
+mod convert;
+mod digest;
+mod document;
+mod gc;
+mod listener;
+mod page;
+mod parse;
+mod prefixes;
+mod user_metrics;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+mod _native {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use super::digest::{Digest, TaskFinished};
+    #[pymodule_export]
+    use super::document::Document;
+    #[pymodule_export]
+    use super::gc::GcWatcher;
+    #[pymodule_export]
+    use super::listener::Listener;
+    #[pymodule_export]
+    use super::page::{Page, Samples};
+    #[pymodule_export]
+    use super::parse::parse;
+    #[pymodule_export]
+    use super::prefixes::Prefixes;
+    #[pymodule_export]
+    use super::user_metrics::{Counter, Gauge, Histogram, Registry, Server, Summary, Timer};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

@@ -1,0 +1,246 @@
+"""Ties a page to one server, and takes it off again."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+from stethoscope._native import Document, Page
+from stethoscope.dask import digests, process_metrics, settings
+from stethoscope.dask.dedicated_port import OwnAddress
+from stethoscope.dask.link import Unavailable
+from stethoscope.dask.probes import prefix_columns, probes
+from stethoscope.dask.route import add_route
+from stethoscope.dask.sampling import Sampler
+from stethoscope.dask.settings import Settings
+from stethoscope.dask.takeover import TakeOver
+from stethoscope.dask.targets import Targets
+
+logger = logging.getLogger("stethoscope.dask")
+
+#: Dask's names of the values that arrive one by one, and the page's.
+DIGESTS = {
+    "scheduler": {"tick-duration": "tick"},
+    "worker": {
+        "tick-duration": "tick",
+        "task-duration": "task",
+        "transfer-bandwidth": "transfer",
+    },
+}
+
+#: Of the loop's time, what samples may take that nobody has asked for; and the
+#: longest that they are put off for it, in seconds: the sample that meets
+#: thousands of prefixes for the first time is dear, and the next is not.
+BACKGROUND_SHARE = 0.0005
+LONGEST_PAUSE = 30.0
+
+#: Where a server keeps its attachment.
+_ATTRIBUTE = "_stethoscope"
+
+
+def pause_after(seconds: float, interval: float) -> float:
+    """Say how long no sample is taken unasked after one that took so many seconds."""
+    return max(interval, min(seconds / BACKGROUND_SHARE, LONGEST_PAUSE))
+
+
+def attach(server: Any) -> Attachment | None:
+    """Serve the metrics of a scheduler or worker, until it closes.
+
+    Attaching again gives the same attachment. None where the configuration
+    says no, and for what is neither scheduler nor worker or has no HTTP server.
+    Raises `Wrong` for settings that cannot be used, and has changed nothing then.
+    Must be called on the server's event loop.
+    """
+    attachment = getattr(server, _ATTRIBUTE, None)
+    if attachment is not None:
+        return attachment
+    role = _role(server)
+    wanted = settings.load()
+    if role is None or not wanted.enabled:
+        return None
+    if not hasattr(server, "http_application"):
+        logger.warning("this %s has no HTTP server to serve /metrics from", role)
+        return None
+    attachment = Attachment(server, role, wanted)
+    setattr(server, _ATTRIBUTE, attachment)
+    return attachment
+
+
+def detach(server: Any) -> None:
+    """Leave the server as it was before `attach`."""
+    attachment = server.__dict__.pop(_ATTRIBUTE, None)
+    if attachment is not None:
+        attachment.close()
+
+
+def _role(server: Any) -> str | None:
+    from distributed import Scheduler, Worker
+
+    if isinstance(server, Scheduler):
+        return "scheduler"
+    if isinstance(server, Worker):
+        return "worker"
+    return None
+
+
+class Attachment:
+    """All that is tied to one server.
+
+    Each step that changes something of Dask's leaves its way back on a stack,
+    so that a step that fails, and `close`, take back exactly what was done.
+    """
+
+    def __init__(self, server: Any, role: str, wanted: Settings) -> None:
+        self._process = os.getpid()
+        try:
+            self._page = Page(
+                role,
+                window=wanted.window,
+                buckets=wanted.buckets,
+                max_task_prefixes=wanted.max_task_prefixes,
+                left_out=wanted.leave_out,
+                labels=list(wanted.labels.items()),
+                namespace=settings.namespace(),
+            )
+            self._sampler = Sampler(server, self._page, probes(role), prefix_columns(role))
+        except ValueError as error:
+            raise settings.Wrong(f"{settings.PREFIX}: {error}") from error
+        self.targets: Targets | None = None
+        #: Whether new connections to Dask's port come to the native thread.
+        self.takes_over = False
+        with ExitStack() as undo:
+            self._watch_gc(undo)
+            self._tap(undo, server, role)
+            process_metrics.join(role, self._page)
+            undo.callback(process_metrics.leave, self._page)
+            if role == "scheduler":
+                self._list_targets(server)
+            self.sample(lambda: None)
+            self._sample_in_background(undo, wanted.background_interval)
+            self._serve(undo, server, wanted)
+            self._undo = undo.pop_all()
+
+    def close(self) -> None:
+        """Take everything off the server. May be called twice.
+
+        A forked child has no such thread, and shares the selector of its
+        parent's event loop: there it does nothing.
+        """
+        if os.getpid() == self._process:
+            self._undo.close()
+
+    def sample(self, done: Callable[[], None]) -> None:
+        """Bring page and targets up to date, and call `done` then. On the event loop."""
+        if self.targets is not None:
+            try:
+                self.targets.refresh()
+            except Exception as error:
+                self._lose_targets(error)
+        self._sampler.sample(done)
+
+    async def up_to_date(self) -> None:
+        """Return when page and targets are those of now."""
+        there = asyncio.get_running_loop().create_future()
+        self.sample(lambda: there.done() or there.set_result(None))
+        await there
+
+    def respond(
+        self, query: str, accept: str, accept_encoding: str
+    ) -> tuple[int, list[tuple[str, str]], bytes]:
+        """Answer a request for the page as it stands: status, headers, body."""
+        return self._page.respond(query, accept, accept_encoding)
+
+    def _watch_gc(self, undo: ExitStack) -> None:
+        watcher = self._page.gc_watcher()
+        gc.callbacks.append(watcher)
+        undo.callback(gc.callbacks.remove, watcher)
+        # Nothing that happens between the two is counted twice or lost: the
+        # watcher counts from its first call on, and seeds what was before.
+        watcher.seed(gc.get_stats)
+
+    def _tap(self, undo: ExitStack, server: Any, role: str) -> None:
+        if hasattr(server, "digests"):
+            digests.tap(server, self._page, DIGESTS[role])
+            undo.callback(digests.untap, server)
+        else:
+            logger.warning("ticks and medians are not shown: this server has no digests")
+        if role == "scheduler":
+            try:
+                undo.callback(digests.tap_finished_tasks(server, self._page))
+            except (AttributeError, KeyError) as error:
+                logger.warning("durations of tasks are not shown: no %s", error)
+
+    def _sample_in_background(self, undo: ExitStack, interval: float) -> None:
+        loop = asyncio.get_running_loop()
+
+        def turn() -> None:
+            # Not where somebody has asked for a sample meanwhile.
+            if time.monotonic() - self._sampler.taken_at >= interval / 2:
+                self.sample(again)
+            else:
+                again()
+
+        def again() -> None:
+            self._timer = loop.call_later(pause_after(self._sampler.seconds, interval), turn)
+
+        again()
+        undo.callback(lambda: self._timer.cancel())
+        # Before that: it tells `again`, if a sample is being taken.
+        undo.callback(self._sampler.stop)
+
+    def _list_targets(self, scheduler: Any) -> None:
+        try:
+            self.targets = Targets(scheduler)
+        except Exception as error:
+            self._lose_targets(error)
+
+    def _lose_targets(self, error: Exception) -> None:
+        if self.targets is not None:
+            # Better none than some that may be gone.
+            self.targets.document.replace(b"[]")
+            self.targets = None
+        logger.warning("no list of targets: %s: %s", type(error).__name__, error)
+
+    def _documents(self) -> list[Document]:
+        return [] if self.targets is None else [self.targets.document]
+
+    def _serve(self, undo: ExitStack, server: Any, wanted: Settings) -> None:
+        add_route(undo, server)
+        try:
+            if wanted.serve == settings.TAKE_OVER:
+                take_over = TakeOver(
+                    server, self._page, self.sample, wanted.freshness, self._documents()
+                )
+                undo.callback(take_over.give_back)
+                self.takes_over = True
+            elif wanted.serve == settings.OWN_ADDRESS:
+                own = OwnAddress(
+                    server,
+                    self._page,
+                    wanted.address,
+                    self.sample,
+                    wanted.freshness,
+                    self._documents(),
+                )
+                undo.callback(own.withdraw)
+                if self.targets is not None:
+                    self.targets.moved(own.port)
+        except Unavailable as why:
+            logger.warning("/metrics is served by Dask's event loop: %s", why)
+        # A server that was attached to by its routes alone tells nobody but
+        # its HTTP server that it closes.
+        http = server.http_server
+        stop = http.stop
+
+        def detach_and_stop() -> None:
+            detach(server)
+            stop()
+
+        http.stop = detach_and_stop
+        undo.callback(delattr, http, "stop")

@@ -1,0 +1,311 @@
+//! The catalogue of Dask's metrics, and the page that is made of it.
+
+use std::collections::HashSet;
+use std::convert::Infallible;
+use stethoscope::MetricType;
+use stethoscope::Scraper;
+use stethoscope::exposition::Format;
+use stethoscope_python::dask::{
+    Column, Event, Options, Page, PageError, PythonVersion, Role, Source, catalogue,
+};
+
+fn page(role: Role) -> Page {
+    let python = PythonVersion::new("CPython", "3.12.1");
+    Page::new(role, &python, &Options::default()).expect("the catalogue registers")
+}
+
+fn text(scraper: &mut Scraper) -> String {
+    String::from_utf8(scraper.scrape(Format::Text).to_vec()).expect("UTF-8")
+}
+
+/// A page with every family of its role.
+fn full(role: Role) -> Page {
+    let page = page(role);
+    for entry in catalogue(role).filter(|entry| entry.source == Source::Sample) {
+        let mut family = page.sampled(entry.name).expect(entry.name);
+        let Ok(()) = family.update(|set| {
+            set(entry.states.first().unwrap_or(&"known"), 1.0);
+            Ok::<_, Infallible>(())
+        });
+    }
+    for event in Event::ALL {
+        page.events(event).expect("registers").observe(0.02);
+    }
+    if role == Role::Scheduler {
+        let mut prefixes = page.prefixes(&Column::ALL).expect("registers");
+        prefixes.begin();
+        let inc = prefixes.find("inc");
+        let mut prefix = prefixes.take(inc);
+        prefix.suspicious(1);
+        prefix.output(1.0);
+        prefix.compute(1.0);
+        prefix.transfer(1.0);
+        let Ok(()) = prefix.now_in(|set| {
+            set("memory", 1);
+            Ok::<_, Infallible>(())
+        });
+        prefix.came_into("memory", 1);
+        prefixes.finish();
+    }
+    page
+}
+
+#[test]
+fn every_family_of_the_catalogue_can_be_on_the_page_as_it_says() {
+    for role in [Role::Scheduler, Role::Worker] {
+        let page = full(role);
+        let endpoint = page.endpoint().listen("127.0.0.1:0").unwrap().spawn();
+        let endpoint = endpoint.expect("its families register");
+        let text = text(&mut page.registry().scraper());
+        endpoint.shutdown();
+        let mut names = HashSet::new();
+        for entry in catalogue(role) {
+            assert!(names.insert(entry.name), "{} is there twice", entry.name);
+            let kind = match entry.metric_type {
+                MetricType::Counter => "counter",
+                MetricType::Gauge | MetricType::Info => "gauge",
+                MetricType::Histogram => "histogram",
+                other => panic!("{} is a {other:?}", entry.name),
+            };
+            let head = format!(
+                "# HELP {0} {1}\n# TYPE {0} {kind}\n{0}",
+                entry.name, entry.help
+            );
+            assert!(text.contains(&head), "{head:?} is not in\n{text}");
+            for state in entry.states {
+                let [label] = entry.labels else {
+                    panic!("{}: states are values of the only label", entry.name);
+                };
+                let series = format!("\n{}{{{label}=\"{state}\"}} ", entry.name);
+                assert!(text.contains(&series), "{series:?} is not in\n{text}");
+            }
+            assert!(
+                !entry.origin.is_empty(),
+                "{} comes from nowhere",
+                entry.name
+            );
+        }
+    }
+}
+
+#[test]
+fn what_its_endpoint_counts_is_left_out_and_labelled_like_the_rest() {
+    let options = Options {
+        left_out: vec!["stethoscope_http_page_seconds".to_owned()],
+        labels: vec![("cluster".to_owned(), "blue".to_owned())],
+        ..Options::default()
+    };
+    let python = PythonVersion::new("CPython", "3.12.1");
+    let page = Page::new(Role::Worker, &python, &options).unwrap();
+    let endpoint = page.endpoint().listen("127.0.0.1:0").unwrap().spawn();
+    let text = text(&mut page.registry().scraper());
+    endpoint.unwrap().shutdown();
+    assert!(!text.contains("stethoscope_http_page_seconds"), "{text}");
+    let series = "\nstethoscope_http_responses_total{cluster=\"blue\",code=\"200\"} 0\n";
+    assert!(text.contains(series), "{text}");
+}
+
+#[test]
+fn a_label_of_a_familys_own_is_not_one_of_each_series() {
+    let python = PythonVersion::new("CPython", "3.12.1");
+    for label in ["le", "generation", "state", "task_prefix_name", "reason"] {
+        let options = Options {
+            labels: vec![(label.to_owned(), "x".to_owned())],
+            ..Options::default()
+        };
+        let error = Page::new(Role::Scheduler, &python, &options).unwrap_err();
+        assert!(matches!(error, PageError::Label { .. }), "{error}");
+    }
+}
+
+#[test]
+fn what_is_dasks_is_in_its_namespace() {
+    for (namespace, prefix) in [("team", "team_"), ("", "")] {
+        let options = Options {
+            namespace: namespace.to_owned(),
+            left_out: vec!["dask_worker_latency_seconds".to_owned()],
+            ..Options::default()
+        };
+        let python = PythonVersion::new("CPython", "3.12.1");
+        let page = Page::new(Role::Worker, &python, &options).unwrap();
+        for name in ["dask_worker_threads", "dask_worker_latency_seconds"] {
+            page.sampled(name).unwrap().set(2.0);
+        }
+        page.events(Event::Tick).unwrap().observe(0.02);
+        let text = text(&mut page.registry().scraper());
+        for series in ["worker_threads 2", "worker_tick_duration_seconds_count 1"] {
+            let line = format!("\n{prefix}{series}\n");
+            assert!(text.contains(&line), "{line:?} is not in\n{text}");
+        }
+        assert!(text.contains("\npython_info{"), "not Dask's own\n{text}");
+        assert!(
+            !text.contains("dask_") && !text.contains("latency"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_family_that_cannot_be_sampled_leaves_until_it_can() {
+    let page = page(Role::Worker);
+    let mut scraper = page.registry().scraper();
+    let mut threads = page.sampled("dask_worker_threads").unwrap();
+    assert!(!text(&mut scraper).contains("dask_worker_threads"));
+    threads.set(2.0);
+    assert!(text(&mut scraper).contains("\ndask_worker_threads 2\n"));
+    threads.withdraw();
+    assert!(!text(&mut scraper).contains("dask_worker_threads"));
+    threads.set(3.0);
+    assert!(text(&mut scraper).contains("\ndask_worker_threads 3\n"));
+}
+
+#[test]
+fn a_family_is_asked_for_by_role_and_source_and_only_once() {
+    let page = page(Role::Scheduler);
+    for other in ["dask_worker_threads", "python_info", "nonsense"] {
+        let error = page.sampled(other).unwrap_err();
+        assert!(matches!(error, PageError::Unknown { .. }), "{error}");
+    }
+    let _clients = page.sampled("dask_scheduler_clients").unwrap();
+    let error = page.sampled("dask_scheduler_clients").unwrap_err();
+    assert!(matches!(error, PageError::Register(_)), "{error}");
+}
+
+#[test]
+fn the_age_of_the_sample_grows_until_the_next() {
+    let page = page(Role::Worker);
+    let mut scraper = page.registry().scraper();
+    let mut age = || -> f64 {
+        let text = text(&mut scraper);
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("stethoscope_sample_age_seconds "));
+        line.expect("it is on every page").parse().unwrap()
+    };
+    page.sample_taken();
+    let young = age();
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    let old = age();
+    assert!(old >= young + 0.02, "{young} then {old}");
+    page.sample_taken();
+    assert!(age() < old);
+}
+
+#[test]
+fn the_process_is_that_of_now() {
+    let page = page(Role::Worker);
+    let mut scraper = page.registry().scraper();
+    let mut value = |name: &str| -> f64 {
+        let text = text(&mut scraper);
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.expect("it is on the page").parse().unwrap()
+    };
+    let before = value("process_resident_memory_bytes");
+    let block = vec![1u8; 64 << 20];
+    let after = value("process_resident_memory_bytes");
+    assert!(after > before + 5e7, "{before} then {after}");
+    assert!(value("process_virtual_memory_bytes") > after);
+    drop(block);
+
+    let fds = value("process_open_fds");
+    assert!(fds >= 3.0 && fds < value("process_max_fds"));
+    let now = std::time::SystemTime::UNIX_EPOCH
+        .elapsed()
+        .unwrap()
+        .as_secs_f64();
+    let start = value("process_start_time_seconds");
+    assert!(
+        start > now - 3600.0 && start < now + 1.0,
+        "{start} at {now}"
+    );
+    assert!(value("process_cpu_seconds_total") > 0.0);
+}
+
+#[test]
+fn a_worker_has_no_more_memory_than_its_process() {
+    let page = page(Role::Worker);
+    let mut memory = page.sampled("dask_worker_memory_bytes").unwrap();
+    let mut scraper = page.registry().scraper();
+    let mut shown = |managed: f64| -> [f64; 3] {
+        let Ok(()) = memory.update(|set| {
+            set("managed", managed);
+            set("spilled", 7.0);
+            Ok::<_, Infallible>(())
+        });
+        let text = text(&mut scraper);
+        let value = |name: &str| -> f64 {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            line.expect(name).trim().parse().unwrap()
+        };
+        assert_eq!(value("dask_worker_memory_bytes{type=\"spilled\"}"), 7.0);
+        [
+            value("dask_worker_memory_bytes{type=\"managed\"}"),
+            value("dask_worker_memory_bytes{type=\"unmanaged\"}"),
+            value("process_resident_memory_bytes"),
+        ]
+    };
+    let [managed, unmanaged, resident] = shown(1000.0);
+    assert_eq!([managed, unmanaged], [1000.0, resident - 1000.0]);
+    let [managed, unmanaged, resident] = shown(1e15);
+    assert_eq!([managed, unmanaged], [resident, 0.0]);
+}
+
+#[test]
+fn a_blocked_loop_shows_while_it_is_blocked() {
+    let page = page(Role::Scheduler);
+    let ticks = page.events(Event::Tick).unwrap();
+    let mut scraper = page.registry().scraper();
+    let mut value = |name: &str| -> f64 {
+        let text = text(&mut scraper);
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.expect(name).trim().parse().unwrap()
+    };
+    ticks.observe(0.001);
+    std::thread::sleep(std::time::Duration::from_millis(30));
+    assert!(value("dask_scheduler_tick_age_seconds ") >= 0.03);
+    assert!(value("dask_scheduler_tick_duration_maximum_seconds ") >= 0.03);
+    ticks.observe(0.5);
+    assert!(value("dask_scheduler_tick_duration_maximum_seconds ") >= 0.5);
+}
+
+/// The README's table of metrics, as the catalogue has it.
+fn table() -> String {
+    let [scheduler, worker] = [Role::Scheduler, Role::Worker].map(|role| {
+        catalogue(role)
+            .map(|entry| entry.name)
+            .collect::<HashSet<_>>()
+    });
+    let mut seen = HashSet::new();
+    let rows = catalogue(Role::Scheduler)
+        .chain(catalogue(Role::Worker))
+        .filter(|entry| seen.insert(entry.name))
+        .map(|entry| {
+            let labels = match entry.labels {
+                [] => String::new(),
+                labels => format!("{{{}}}", labels.join(",")),
+            };
+            let on = |page: &HashSet<&str>| if page.contains(entry.name) { "x" } else { "" };
+            format!(
+                "| `{}{labels}` | {} | {} | {} | {} |\n",
+                entry.name,
+                entry.help,
+                on(&scheduler),
+                on(&worker),
+                entry.origin
+            )
+        });
+    let head = "| metric | what it is | scheduler | worker | where the value is |\n|---|---|---|---|---|\n";
+    std::iter::once(head.to_owned()).chain(rows).collect()
+}
+
+#[test]
+fn the_readme_lists_the_catalogue() {
+    let readme = include_str!("../../README.md");
+    let table = table();
+    assert!(
+        readme.contains(&table),
+        "the README's table of metrics must be:\n{table}"
+    );
+}
