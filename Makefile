@@ -1,6 +1,8 @@
-# Two commands for a stranger: `make run` and `make test`. The rest is for us.
-.PHONY: run test test-rust loom test-python test-versions watch soak lint fuzz bench bench-dask bench-python
+# The two commands a new contributor needs: `make run` and `make test`. `make help` lists the others.
 SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help run test test-all test-rest test-rust test-python test-package test-versions loom soak test-soak watch \
+	lint lint-docs lint-package fuzz address-sanitizer memcheck miri bench bench-dask bench-python
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -8,15 +10,17 @@ PYTHON ?= python3
 PORT ?= 8787
 SCHEDULER_PORT ?= 8786
 
-# Python environments live below target/, one for the newest Dask, one for each older that is tested.
+# Python environments live below target/: one for the newest Dask, one for each older version under test.
 VENV := target/venv
 OLDER := 2023.9.3 2024.8.0 2025.7.0
-# `make test` leaves out what lies between two that it has.
+# `make test-all` leaves out the versions between these and the newest.
 OLDER_IN_TEST := 2023.9.3 2024.8.0
 .PHONY: $(OLDER:%=test-with-%)
 
-# $(call environment,DIRECTORY,GROUP,PACKAGES): a virtual environment with what pyproject.toml lists in
-# GROUP, and with PACKAGES.
+# The features under test: all that need no nightly compiler.
+FEATURES := gzip,cli
+
+# $(call environment,DIRECTORY,GROUP,PACKAGES): a virtual environment with GROUP of pyproject.toml and PACKAGES.
 define environment
 @$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 10) else "Python 3.10 or newer is needed: make PYTHON=python3.12 ...")'
 $(PYTHON) -m venv --clear $(1)
@@ -25,7 +29,7 @@ $(1)/bin/python -m pip install --quiet --group $(2) $(3)
 touch $@
 endef
 
-# $(call install,DIRECTORY): this package built and installed there, as `pip install .` would but quicker to build.
+# $(call install,DIRECTORY): this package, built and installed there as by `pip install .`, but faster to build.
 define install
 rm -rf target/wheels
 $(VENV)/bin/maturin build --quiet --profile quick --out target/wheels
@@ -38,60 +42,75 @@ $(VENV)/ready: pyproject.toml
 $(OLDER:%=$(VENV)-%/ready): $(VENV)-%/ready: pyproject.toml
 	$(call environment,$(VENV)-$*,older,dask==$* distributed==$*)
 
-run: $(VENV)/ready
+help: # This list.
+	@sed -nE 's/^([a-z-]+):[^#]*# (.+)$$/make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|'
+
+run: $(VENV)/ready # A scheduler and two workers under load; their metrics in the terminal.
 	$(call install,$(VENV))
 	@exec $(VENV)/bin/python tests/dask/demo.py --port $(PORT) --scheduler-port $(SCHEDULER_PORT)
 
-test: test-rust loom test-python $(OLDER_IN_TEST:%=test-with-%)
+test: test-rust test-python # Every test once, on the newest Dask: under 6 minutes on two cores.
 
-# The tests of clusters on every Dask that is supported: the newest and all older ones.
-test-versions: test-python $(OLDER:%=test-with-%)
+test-all: test test-rest # The same, then everything below that needs no nightly compiler.
 
-test-rust:
-	$(CARGO) test --features gzip,cli
+# The second half of `test-all`.
+test-rest: loom test-package $(OLDER_IN_TEST:%=test-with-%) test-soak
+
+test-rust: # The tests of the engine and of Dask's catalogue.
+	$(CARGO) test --features $(FEATURES)
 	$(CARGO) test -p stethoscope-python --no-default-features
 
-# Every cell and table in all orders that its atomics allow.
-loom:
-	RUSTFLAGS="--cfg loom" $(CARGO) test --profile model --target-dir target/loom --lib models
-
-test-python: $(VENV)/ready watch
+test-python: $(VENV)/ready watch # The tests of the Python package, and of real clusters.
 	$(call install,$(VENV))
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -m "not soak"
+
+test-package: $(VENV)/ready # The tests of the unpacked crate, and crates that depend on it.
+	FEATURES=$(FEATURES) $(VENV)/bin/python -m pytest tests/packaging
+
+# The clusters on every supported Dask, the versions between included.
+test-versions: test-python $(OLDER:%=test-with-%)
 
 $(OLDER:%=test-with-%): test-with-%: $(VENV)-%/ready $(VENV)/ready watch
 	$(call install,$(VENV)-$*)
-	$(VENV)-$*/bin/python -m pytest -m "not newest" tests/dask tests/python/test_package.py
+	$(VENV)-$*/bin/python -m pytest -m "not newest and not soak" tests/dask tests/python/test_package.py
 
-# The scrapers that the soak is watched with.
+loom: # Every cell and table in all orders that its atomics allow.
+	RUSTFLAGS="--cfg loom" $(CARGO) test --profile model --target-dir target/loom --lib models
+
+# The scrapers that the soak watches a cluster with.
 watch:
-	$(CARGO) build --quiet --profile quick --example watch
+	$(CARGO) build --quiet --profile quick -p stethoscope-python --no-default-features --example watch
 
-# A cluster under churn for so many seconds; a minute of it is among the tests.
+# A minute of the soak.
+test-soak: $(VENV)/ready watch
+	$(call install,$(VENV))
+	$(VENV)/bin/python -m pytest -m soak tests/dask
+
 soak: SECONDS ?= 600
-soak: $(VENV)/ready watch
+soak: $(VENV)/ready watch # A cluster under churn for SECONDS (600).
 	$(call install,$(VENV))
 	$(VENV)/bin/python tests/dask/soak.py --seconds $(SECONDS)
 
-lint: $(VENV)/ready
+lint: lint-docs lint-package $(VENV)/ready # Formatting, clippy, rustdoc, ruff, dependencies, packaging.
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-features --all-targets -- -D warnings
 	$(CARGO) clippy --all-targets -- -D warnings
-	@test "$$($(CARGO) tree --edges normal --prefix none | cut -d' ' -f1 | sort | xargs)" = "itoa ryu smallvec stethoscope" \
-		|| { echo "The plain crate depends on more than itoa, ryu and smallvec:"; $(CARGO) tree --edges normal; exit 1; }
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --all-features
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/ruff check
 
-# Each fuzz target for SECONDS, which needs a nightly compiler. What is found new is kept below target/,
-# what ends a target in fuzz/artifacts/.
+lint-docs:
+	$(PYTHON) .ci/first_sentences.py --report-only src benches tests fuzz/targets
+
+lint-package:
+	CARGO="$(CARGO)" .ci/dependencies
+	CARGO="$(CARGO)" .ci/package
+
+# Each fuzz target for SECONDS, with a nightly compiler. New inputs are kept below target/, failing ones in
+# fuzz/artifacts/.
+FUZZ_TARGETS := $(sort $(basename $(notdir $(wildcard fuzz/targets/*.rs))))
 fuzz: SECONDS ?= 60
-FUZZ_TARGETS := parse rewrite round_trip escaping numbers negotiation request
-
-target/tools/bin/cargo-fuzz:
-	$(CARGO) install --quiet --root target/tools cargo-fuzz
-
-fuzz: target/tools/bin/cargo-fuzz
+fuzz: target/tools/bin/cargo-fuzz # Each fuzz target for SECONDS (60); needs nightly.
 	PATH="$(CURDIR)/target/tools/bin:$$PATH" $(CARGO) +nightly fuzz build --target-dir target/fuzz
 	@set -e; for target in $(FUZZ_TARGETS); do \
 		mkdir -p target/fuzz/corpus/$$target; \
@@ -99,17 +118,36 @@ fuzz: target/tools/bin/cargo-fuzz
 			target/fuzz/corpus/$$target fuzz/corpus/$$target -- -max_total_time=$(SECONDS) -print_final_stats=1; \
 	done
 
-# Every benchmark: ours, then those beside the rivals, which compile only here.
-bench:
-	$(CARGO) bench --features gzip,cli
+target/tools/bin/cargo-fuzz:
+	$(CARGO) install --quiet --root target/tools cargo-fuzz
+
+# The sanitizers need a target of their own, so that build scripts and macros are left alone.
+HOST = $(shell rustc -vV | sed -n 's/host: //p')
+# Unit tests, and the integration tests in which threads meet.
+CONCURRENT := --lib --test cells --test series --test stress
+
+address-sanitizer: # Unit and stress tests under AddressSanitizer; needs nightly.
+	RUSTFLAGS="-Zsanitizer=address" $(CARGO) +nightly test --features $(FEATURES) \
+		--target $(HOST) --target-dir target/address-sanitizer $(CONCURRENT)
+
+memcheck: # The stress tests under valgrind.
+	.ci/memcheck
+
+miri: # The unit tests of the lock-free parts under Miri; needs nightly with its component miri.
+	MIRIFLAGS="-Zmiri-many-seeds=0..4" $(CARGO) +nightly miri test --target-dir target/miri --lib -- \
+		cell:: family::table sync:: label::
+
+# Ours, those of Dask's catalogue, then those beside the rivals, which compile only here.
+bench: # Every benchmark; QUICK=1 for three minutes of it, COMPARE=file.json for the differences.
+	$(CARGO) bench --features $(FEATURES)
 	$(CARGO) bench -p stethoscope-python --no-default-features
 	cd benches/rivals && $(CARGO) bench
 
-bench-dask: $(VENV)/ready
+bench-dask: $(VENV)/ready # A cluster with this page, with Dask's own, and without.
 	$(call install,$(VENV))
 	$(VENV)/bin/python benches/dask
 
-bench-python: $(VENV)/ready
+bench-python: $(VENV)/ready # Updates and parsing from Python.
 	$(call install,$(VENV))
 	$(VENV)/bin/python benches/own_metrics.py
 	$(VENV)/bin/python benches/parse_python.py

@@ -23,5 +23,5 @@ pub(crate) fn of_3500_lines(format: Format) -> Vec<u8> {
 
 /// The pages of a Dask scheduler and of a worker in text 0.0.4, as our endpoint
 /// answered them in a cluster under load.
-pub(crate) const DASK_SCHEDULER: &str = include_str!("dask_scheduler.txt");
-pub(crate) const DASK_WORKER: &str = include_str!("dask_worker.txt");
+pub(crate) const DASK_SCHEDULER: &str = include_str!("scheduler.txt");
+pub(crate) const DASK_WORKER: &str = include_str!("worker.txt");

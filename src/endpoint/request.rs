@@ -454,8 +454,12 @@ mod tests {
 
     #[test]
     fn what_a_fuzzer_came_up_with_still_reads_alike() {
-        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/request");
-        let inputs = std::fs::read_dir(corpus).expect("a corpus is kept");
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        // `cargo package` adds this file, and leaves out the corpus, which is part of another crate.
+        if root.join(".cargo_vcs_info.json").exists() {
+            return;
+        }
+        let inputs = std::fs::read_dir(root.join("fuzz/corpus/request")).expect("a corpus is kept");
         let mut replayed = 0;
         for input in inputs {
             let path = input.expect("a readable directory").path();

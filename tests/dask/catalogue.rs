@@ -296,16 +296,16 @@ fn table() -> String {
                 entry.origin
             )
         });
-    let head = "| metric | what it is | scheduler | worker | where the value is |\n|---|---|---|---|---|\n";
+    let head = "| metric | help | scheduler | worker | source |\n|---|---|---|---|---|\n";
     std::iter::once(head.to_owned()).chain(rows).collect()
 }
 
 #[test]
-fn the_readme_lists_the_catalogue() {
-    let readme = include_str!("../../README.md");
+fn metrics_document_lists_the_catalogue() {
+    let document = include_str!("../../src/python/METRICS.md");
     let table = table();
     assert!(
-        readme.contains(&table),
-        "the README's table of metrics must be:\n{table}"
+        document.contains(&table),
+        "the table in src/python/METRICS.md must be:\n{table}"
     );
 }

@@ -11,6 +11,9 @@ from harness import Cluster
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "newest: only on the newest Dask, to keep the run short")
+    config.addinivalue_line(
+        "markers", "soak: takes a minute or more; `make soak` and `make test-all`"
+    )
 
 
 @pytest.fixture

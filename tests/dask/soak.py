@@ -104,7 +104,7 @@ def plateau(values: list[int]) -> tuple[float, float]:
 @contextlib.contextmanager
 def watching(line: Callable[[dict], None]) -> Iterator[subprocess.Popen]:
     """The scrapers, each line of theirs given to `line`."""
-    assert WATCH.exists(), f"{WATCH} is missing: cargo build --profile quick --example watch"
+    assert WATCH.exists(), f"{WATCH} is missing: run `make watch`"
     process = subprocess.Popen(
         [WATCH, str(CLIENTS), str(SCRAPES_A_SECOND)],
         stdin=subprocess.PIPE,

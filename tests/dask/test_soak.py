@@ -112,7 +112,7 @@ def test_growth_is_told_from_noise() -> None:
     assert 80 < end < 90
 
 
-@pytest.mark.newest
+@pytest.mark.soak
 @pytest.mark.timeout(300)
 def test_a_cluster_under_churn_is_listened_to_without_a_fault(tmp_path: Path) -> None:
     report = soak(tmp_path, 60)
