@@ -462,9 +462,9 @@ fn creation_time_is_shown_in_openmetrics_only() -> Result {
     family.with(["b"])?;
     assert!(!page(&registry, Format::Text).contains("_created"));
     let openmetrics = page(&registry, Format::OpenMetrics);
-    let lines: Vec<&str> = open_metrics.lines().collect();
+    let lines: Vec<&str> = openmetrics.lines().collect();
     let [_, a, a_created, b, b_created, _] = lines[..] else {
-        panic!("{open_metrics}")
+        panic!("{openmetrics}")
     };
     assert_eq!((a, b), ("c_total{x=\"a\"} 0", "c_total{x=\"b\"} 0"));
     let now = std::time::SystemTime::now()
