@@ -25,13 +25,14 @@ pub use metric::Metric;
 pub(crate) use table::Readers;
 pub(crate) use view::{Change, Column, Source};
 
+use crate::cell::Cell;
 use crate::label::{Key, LabelValues};
-use crate::sync::{Arc as SyncArc, AtomicU64, Mutex, MutexGuard, Ordering, thread_number};
+use crate::sync::{Arc as SyncArc, AtomicU64, Ordering};
 use std::fmt;
 use std::ops::Deref;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use table::{Entry, Found, Table, Upkeep};
+use table::{Entry, Found, Table, TableWriter};
 
 /// One series: label values and the cell that holds its value.
 pub(crate) struct Series<C> {
@@ -44,14 +45,14 @@ pub(crate) struct Series<C> {
     cell: C,
 }
 
-impl<C> Entry for Series<C> {
+impl<C: Cell> Entry for Series<C> {
     #[inline]
     fn hash(&self) -> u64 {
         self.hash
     }
 
     #[inline]
-    fn is(&self, key: &Key<'_>) -> bool {
+    fn matches(&self, key: &Key<'_>) -> bool {
         self.labels.are(key)
     }
 }
@@ -170,7 +171,7 @@ impl fmt::Debug for Labels<'_> {
 pub(crate) struct Shared {
     /// Moves whenever a page could have other lines than before.
     pub(crate) generation: AtomicU64,
-    pub(crate) readers: Readers,
+    pub(crate) readers: SyncArc<Readers>,
 }
 
 /// Everything behind a family; the registry holds one reference, each
@@ -180,9 +181,8 @@ struct Inner<C: Metric> {
     options: C::Options,
     /// Of the hashes; another one in each family.
     seed: u64,
-    table: Table<Series<C>>,
-    members: Mutex<Members<C>>,
-    /// Moves with each change of `members`.
+    table: Table<Series<C>, Members<C>>,
+    /// Moves with each change of the table's members.
     generation: AtomicU64,
     max_series: usize,
     /// Counts what `max_series` refused.
@@ -197,7 +197,6 @@ struct Members<C> {
     /// How often series were removed: a scrape that has seen this many need
     /// only append.
     removals: u64,
-    upkeep: Upkeep<Series<C>>,
     /// For `remove_unchanged`: readings at the last sweep.
     sweep: Vec<Swept>,
 }
@@ -253,20 +252,17 @@ impl<C: Metric> Family<C> {
         shared: SyncArc<Shared>,
     ) -> Self {
         use std::hash::{BuildHasher, RandomState};
-        let (table, upkeep) = Table::new();
         let members = Members {
             series: Vec::new(),
             next_ordinal: 0,
             removals: 0,
-            upkeep,
             sweep: Vec::new(),
         };
         Self(Arc::new(Inner {
             descriptor,
             options,
             seed: RandomState::new().hash_one(0),
-            table,
-            members: Mutex::new(members),
+            table: Table::new(SyncArc::clone(&shared.readers), members),
             generation: AtomicU64::new(0),
             max_series,
             refused,
@@ -315,13 +311,9 @@ impl<C: Metric> Family<C> {
         update: impl FnOnce(&C) -> R,
     ) -> Result<R, SeriesError> {
         let key = Key::new(self.0.seed, values.as_ref());
-        let reader = self.0.shared.readers.enter(thread_number());
-        match self.0.table.find(&reader, &key) {
+        match self.0.table.find(&key) {
             Some(series) => Ok(update(&series.cell)),
-            None => {
-                drop(reader);
-                self.0.make(&key).map(|series| update(&series))
-            }
+            None => self.0.make(&key).map(|series| update(&series)),
         }
     }
 
@@ -336,12 +328,12 @@ impl<C: Metric> Family<C> {
     /// nothing shows what they count.
     pub fn remove<'v>(&self, values: impl AsRef<[&'v str]>) -> bool {
         let key = Key::new(self.0.seed, values.as_ref());
-        let mut members = self.0.lock();
+        let mut members = self.0.table.write();
         // Under the mutex, so that of two removers one finds it.
-        let Some(series) = self.0.find(&key) else {
+        let Some(series) = members.find(&key) else {
             return false;
         };
-        self.0.table.remove(&mut members.upkeep, &series);
+        members.remove(&series);
         if let Ok(index) = members
             .series
             .binary_search_by_key(&series.ordinal, |s| s.ordinal)
@@ -401,7 +393,7 @@ impl<C: Metric> Family<C> {
 
     /// How many series there are.
     pub fn len(&self) -> usize {
-        self.0.lock().series.len()
+        self.0.table.write().series.len()
     }
 
     /// Whether there is no series.
@@ -420,16 +412,9 @@ impl<C: Metric> Family<C> {
 }
 
 impl<C: Metric> Inner<C> {
-    fn lock(&self) -> MutexGuard<'_, Members<C>> {
-        // Only code of our own runs under the lock, and none of it panics half-way:
-        // cells are made before, and dropped behind it.
-        self.members.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     #[inline]
     fn find(&self, key: &Key<'_>) -> Option<SyncArc<Series<C>>> {
-        let reader = self.shared.readers.enter(thread_number());
-        self.table.find(&reader, key).map(Found::keep)
+        self.table.find(key).map(Found::keep)
     }
 
     #[cold]
@@ -445,9 +430,9 @@ impl<C: Metric> Inner<C> {
             .unwrap_or_default();
         // Before the lock is taken: a cell may be of anybody's making.
         let cell = C::new(&self.options);
-        let mut members = self.lock();
-        // Again, now that nobody else can make it.
-        if let Some(series) = self.find(key) {
+        let mut members = self.table.write();
+        // Again, now that no other thread can make it.
+        if let Some(series) = members.find(key) {
             return Ok(Handle(series));
         }
         if members.series.len() >= self.max_series {
@@ -466,16 +451,15 @@ impl<C: Metric> Inner<C> {
             cell,
         });
         members.next_ordinal += 1;
-        self.table
-            .insert(&mut members.upkeep, SyncArc::clone(&series));
+        members.insert(SyncArc::clone(&series));
         members.series.push(SyncArc::clone(&series));
         self.changed(members);
         Ok(Handle(series))
     }
 
     fn retain(&self, mut keep: impl FnMut(&Series<C>) -> bool) -> usize {
-        // Asked without the lock, so that `keep` can't wait for itself.
-        let asked = self.lock().series.clone();
+        // Asked without the lock, so that `keep` cannot wait for itself.
+        let asked = self.table.write().series.clone();
         let gone: Vec<u64> = asked
             .iter()
             .filter(|series| !keep(series))
@@ -484,27 +468,24 @@ impl<C: Metric> Inner<C> {
         if gone.is_empty() {
             return 0;
         }
-        let mut members = self.lock();
-        let before = members.series.len();
-        let Members { series, upkeep, .. } = &mut *members;
-        series.retain(|series| {
-            let keep = gone.binary_search(&series.ordinal).is_err();
-            if !keep {
-                self.table.remove(upkeep, series);
-            }
-            keep
-        });
-        // Others may have removed some of them meanwhile.
-        let removed = before - members.series.len();
-        if removed > 0 {
+        let mut members = self.table.write();
+        // Other threads may have removed some of them meanwhile.
+        let removed: Vec<_> = members
+            .series
+            .extract_if(.., |series| gone.binary_search(&series.ordinal).is_ok())
+            .collect();
+        for series in &removed {
+            members.remove(series);
+        }
+        if !removed.is_empty() {
             self.removed(members);
         }
-        removed
+        removed.len()
     }
 
     fn remove_unchanged(&self, age: Duration, now: Instant) -> usize {
         let mut row = vec![0; C::width(&self.options)];
-        let mut swept = std::mem::take(&mut self.lock().sweep)
+        let mut swept = std::mem::take(&mut self.table.write().sweep)
             .into_iter()
             .peekable();
         let mut sweep = Vec::new();
@@ -531,26 +512,25 @@ impl<C: Metric> Inner<C> {
             }
             keep
         });
-        self.lock().sweep = sweep;
+        self.table.write().sweep = sweep;
         removed
     }
 
-    fn removed(&self, mut members: MutexGuard<'_, Members<C>>) {
+    fn removed(&self, mut members: TableWriter<'_, Series<C>, Members<C>>) {
         members.removals += 1;
+        let len = members.series.len();
+        if members.series.capacity() / 4 > len {
+            members.series.shrink_to(len * 2);
+        }
         self.changed(members);
     }
 
-    /// Tells scrapes that the members are others, and frees what can be freed:
-    /// without the lock, for a cell may be of anybody's making.
-    fn changed(&self, mut members: MutexGuard<'_, Members<C>>) {
+    /// Tells scrapes that the members have changed, and ends the change.
+    fn changed(&self, members: TableWriter<'_, Series<C>, Members<C>>) {
         // Release, both, the family's first: a scrape that acquires the
         // registry's new generation also sees the family's.
         self.generation.fetch_add(1, Ordering::Release);
         self.shared.generation.fetch_add(1, Ordering::Release);
-        let unseen = self
-            .table
-            .reclaim(&mut members.upkeep, &self.shared.readers);
-        drop(members);
-        drop(unseen);
+        members.finish();
     }
 }

@@ -1,35 +1,40 @@
-//! Loom models: each interleaving of a few threads over a family's table.
+//! Loom models of a family's table: every interleaving of a few threads.
 
-use super::table::{Entry, Found, Readers, Table, Upkeep};
+use super::table::{Entry, Found, Readers, Table};
 use crate::label::Key;
 use crate::sync::{Numbers, OWN_NUMBERS};
 use loom::cell::UnsafeCell;
+use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU64, Ordering};
-use loom::sync::{Arc, Mutex};
 use loom::thread;
 
-/// An entry whose memory loom watches: reading it is an access, freeing it is a
-/// write, and a write that is not ordered after all reads fails the model.
+/// An entry with memory that loom tracks. Looking at the entry reads it, dropping
+/// the entry writes it, and a write that is not ordered after all reads fails the
+/// model.
 struct Watched {
     name: &'static str,
     memory: UnsafeCell<u64>,
     freed: Arc<AtomicU64>,
 }
 
+// SAFETY: loom panics if two threads access the memory without order.
+#[allow(unsafe_code)]
+unsafe impl Sync for Watched {}
+
 impl Entry for Watched {
     fn hash(&self) -> u64 {
         self.memory.with(|_| HASH)
     }
 
-    fn is(&self, key: &Key<'_>) -> bool {
+    fn matches(&self, key: &Key<'_>) -> bool {
         self.memory.with(|_| key.values() == [self.name])
     }
 }
 
-/// Of every key: each probe meets the others.
+/// The hash of every key, so that all probes collide.
 const HASH: u64 = 5;
 
-/// The number of a thread that shares its stripe.
+/// The number of threads that share their stripe.
 const SHARING: usize = OWN_NUMBERS;
 
 impl Drop for Watched {
@@ -40,39 +45,35 @@ impl Drop for Watched {
 }
 
 struct Model {
-    table: Table<Watched>,
-    upkeep: Mutex<Upkeep<Watched>>,
-    readers: Readers,
+    table: Table<Watched, ()>,
     freed: Arc<AtomicU64>,
 }
 
 impl Model {
     fn new() -> Arc<Self> {
-        let (table, upkeep) = Table::new();
-        let readers = Readers::new();
         Arc::new(Self {
-            table,
-            upkeep: Mutex::new(upkeep),
-            readers,
+            table: Table::new(Arc::new(Readers::new()), ()),
             freed: Arc::new(AtomicU64::new(0)),
         })
     }
 
-    fn insert(&self, name: &'static str) -> Arc<Watched> {
+    fn insert(&self, name: &'static str) {
         let memory = UnsafeCell::new(0);
         memory.with_mut(|_| ());
-        let entry = Arc::new(Watched {
+        let mut writer = self.table.write();
+        writer.insert(Arc::new(Watched {
             name,
             memory,
             freed: Arc::clone(&self.freed),
-        });
-        self.table
-            .insert(&mut self.upkeep.lock().unwrap(), Arc::clone(&entry));
-        entry
+        }));
     }
 
-    /// What the thread of this number makes of the entry of that name.
-    fn look<R>(
+    /// Calls `make` with the entry of that name, for the thread of this number.
+    ///
+    /// # Safety
+    /// No other thread may use a number of 0 at the same time.
+    #[allow(unsafe_code)]
+    unsafe fn look_as<R>(
         &self,
         thread: usize,
         name: &str,
@@ -81,33 +82,34 @@ impl Model {
         let values = [name];
         let mut key = Key::new(0, &values);
         key.hash = HASH;
-        let reader = self.readers.enter(thread);
-        self.table.find(&reader, &key).map(make)
+        // SAFETY: the caller's duty.
+        unsafe { self.table.find_as(thread, &key) }.map(make)
     }
 
+    #[allow(unsafe_code)]
     fn find(&self, name: &str) -> Option<Arc<Watched>> {
-        self.look(SHARING, name, |entry| entry.keep())
+        // SAFETY: the number is not 0.
+        unsafe { self.look_as(SHARING, name, |entry| entry.keep()) }
     }
 
     fn reclaim(&self) {
-        let mut upkeep = self.upkeep.lock().unwrap();
-        drop(self.table.reclaim(&mut upkeep, &self.readers));
+        self.table.write().finish();
     }
 
     fn remove(&self, name: &str) {
-        let mut upkeep = self.upkeep.lock().unwrap();
+        let mut writer = self.table.write();
         if let Some(entry) = self.find(name) {
-            self.table.remove(&mut upkeep, &entry);
+            writer.remove(&entry);
         }
-        drop(self.table.reclaim(&mut upkeep, &self.readers));
+        writer.finish();
     }
 }
 
-/// An entry is removed while `look` runs in another thread.
+/// Removes an entry while `look` runs in another thread.
 fn removed_during(look: fn(&Model)) {
     loom::model(move || {
         let model = Model::new();
-        drop(model.insert("a"));
+        model.insert("a");
         let reader = thread::spawn({
             let model = Arc::clone(&model);
             move || look(&model)
@@ -118,15 +120,15 @@ fn removed_during(look: fn(&Model)) {
         assert_eq!(
             model.freed.load(Ordering::Relaxed),
             1,
-            "it is freed, once nobody looks"
+            "it is dropped once no reader is present"
         );
     });
 }
 
 #[test]
-fn an_entry_is_freed_only_when_nobody_looks_at_it() {
+fn entry_is_dropped_only_when_no_reader_is_present() {
     removed_during(|model| {
-        // Only looks at the entry: takes no count that would order it.
+        // Only reads the entry: takes no reference that would order the accesses.
         assert!(model.find("another").is_none());
         if let Some(entry) = model.find("a") {
             // Usable after the look-up, whatever happens to the table.
@@ -137,33 +139,39 @@ fn an_entry_is_freed_only_when_nobody_looks_at_it() {
 }
 
 #[test]
-fn an_entry_that_is_not_kept_is_there_while_its_reader_is() {
-    // By a plain store the reader leaves the stripe that is its own.
+#[allow(unsafe_code)]
+fn entry_that_is_not_kept_outlives_its_look_up() {
+    // The reader leaves its exclusive stripe by a plain store.
     removed_during(|model| {
-        model.look(0, "a", |entry| {
-            entry.memory.with(|_| ());
-            // A look-up within does not end the one around it.
-            model.look(0, "another", |_| ());
-            entry.memory.with(|_| ());
-        });
+        // SAFETY: both, only this thread uses the number 0.
+        unsafe {
+            model.look_as(0, "a", |entry| {
+                entry.memory.with(|_| ());
+                // A look-up within this one does not end it.
+                model.look_as(0, "another", |_| ());
+                entry.memory.with(|_| ());
+            });
+        }
     });
 }
 
 #[test]
-fn a_stripe_goes_from_reader_to_reader() {
+#[allow(unsafe_code)]
+fn exclusive_stripe_may_pass_to_another_thread() {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(2);
     builder.check(|| {
         let model = Model::new();
         let numbers = Arc::new(Numbers::new());
-        drop(model.insert("a"));
+        model.insert("a");
         let readers = [(); 2].map(|()| {
             let (model, numbers) = (Arc::clone(&model), Arc::clone(&numbers));
             thread::spawn(move || {
-                // Of the two, the second shares a stripe if the first has not
-                // left its own yet.
+                // The second thread shares a stripe if the first has not returned
+                // its number yet.
                 let number = numbers.take().unwrap();
-                model.look(number, "a", |entry| entry.memory.with(|_| ()));
+                // SAFETY: the number is this thread's until it is returned.
+                unsafe { model.look_as(number, "a", |entry| entry.memory.with(|_| ())) };
                 numbers.give_back(number);
             })
         });
@@ -177,12 +185,12 @@ fn a_stripe_goes_from_reader_to_reader() {
 }
 
 #[test]
-fn what_was_inserted_is_found_whole() {
+fn inserted_entry_is_found_initialised() {
     loom::model(|| {
         let model = Model::new();
-        drop(model.insert("a"));
+        model.insert("a");
         // The reader is the second thread: loom remembers one access to each
-        // atomic, and the writer's own look at the slot would hide the reader's.
+        // atomic, and the writer's own access to the slot would hide the reader's.
         let reader = thread::spawn({
             let model = Arc::clone(&model);
             move || {
@@ -192,28 +200,28 @@ fn what_was_inserted_is_found_whole() {
                 }
             }
         });
-        drop(model.insert("b"));
+        model.insert("b");
         reader.join().unwrap();
         assert!(model.find("b").is_some());
     });
 }
 
 #[test]
-fn a_look_up_survives_the_growth_of_the_table() {
+fn look_up_succeeds_while_the_table_grows() {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);
     builder.check(|| {
         let model = Model::new();
         for name in ["a", "b", "c", "d", "e"] {
-            drop(model.insert(name));
+            model.insert(name);
         }
         let reader = thread::spawn({
             let model = Arc::clone(&model);
             move || assert!(model.find("c").is_some())
         });
-        // The seventh does not fit eight slots any more.
-        drop(model.insert("f"));
-        drop(model.insert("g"));
+        // Eight slots have no room for a seventh entry.
+        model.insert("f");
+        model.insert("g");
         model.remove("g");
         reader.join().unwrap();
         assert!(model.find("g").is_none());

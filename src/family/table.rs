@@ -1,38 +1,56 @@
-//! The table behind a family's look-ups: found without a lock, changed under
-//! one.
+//! A hash table that is read without a lock and written under one.
 //!
-//! Open addressing over pointers to entries. A reader announces itself in a
-//! stripe of [`Readers`], probes, uses the entry or takes a count of its own on
-//! the entry's `Arc`, and leaves. Nobody ever waits for a reader, so no code can
-//! deadlock on one. Writers (serialised by the family's mutex) unlink an entry
-//! first and free it only when every stripe has been seen empty since: whoever
-//! could still hold the bare pointer had announced itself before, and is gone.
-
-#![allow(unsafe_code)]
+//! The table is a simplified form of epoch-based reclamation. Slots are an array
+//! of pointers to reference-counted entries, searched by linear probing.
+//!
+//! A **reader** announces itself by raising a counter in a stripe of
+//! [`Readers`], probes the slots, uses the entry in place or takes a reference of
+//! its own, and lowers the counter again. It never waits, and nobody waits for
+//! it, so code that runs while a reader is present cannot deadlock on the table.
+//!
+//! A **writer** ([`Table::write`]) holds the table's mutex. It unlinks entries at
+//! once but drops them later, after a *grace period*: when every stripe has been
+//! seen at zero since the entry was unlinked, each reader that could have loaded
+//! the pointer has left.
+//!
+//! ```text
+//! unlinked ──> pending ──(a grace period begins)──> limbo ──(it is over)──> dropped
+//! ```
+//!
+//! Every function here is safe to call: a [`Table`] knows the readers it must
+//! wait for, a [`Found`] entry keeps its reader present, and only the holder of
+//! the mutex can change the slots.
 
 use crate::label::Key;
-use crate::sync::{Arc, AtomicPtr, AtomicUsize, OWN_NUMBERS, Ordering, Padded, dekker_fence};
-use std::ops::Deref;
+use crate::sync::{
+    Arc, AtomicPtr, AtomicUsize, Mutex, MutexGuard, OWN_NUMBERS, Ordering, Padded, dekker_fence,
+    thread_number,
+};
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
 use std::ptr;
+use std::sync::PoisonError;
 
-/// What a table holds: anything that knows its hash and its key.
-pub(crate) trait Entry {
+/// An element of a table: a value that contains its key and the key's hash.
+///
+/// Entries are shared with, and may be dropped by, any thread.
+pub(crate) trait Entry: Send + Sync {
     fn hash(&self) -> u64;
-    fn is(&self, key: &Key<'_>) -> bool;
+    fn matches(&self, key: &Key<'_>) -> bool;
 }
 
-/// How many look-ups are under way, in stripes so that threads do not meet on
-/// a cache line. One for all families of a registry.
+/// The counters of readers that are present, striped so that threads do not
+/// share a cache line. The families of a registry share one.
 pub(crate) struct Readers {
-    /// One for each number that a thread may have to itself, then two sets of
-    /// those that the others share.
+    /// One stripe for each thread number that has one owner, then two sets of
+    /// stripes for the threads that share.
     stripes: [Padded<AtomicUsize>; STRIPES],
-    /// The set, 0 or 1, that who comes now enters. While there is always somebody
-    /// in some stripe of it, those of the other become empty.
-    open_set: Padded<AtomicUsize>,
+    /// The set of shared stripes, 0 or 1, that new readers enter. The other set
+    /// drains to zero, also if some reader is always present.
+    entered_set: Padded<AtomicUsize>,
 }
 
-// Loom, which takes them in all orders, gets the fewest.
+// Loom explores every interleaving, so it gets as few stripes as possible.
 const OWN: usize = if cfg!(loom) { 1 } else { OWN_NUMBERS };
 const SHARED: usize = if cfg!(loom) { 1 } else { 8 };
 const STRIPES: usize = OWN + 2 * SHARED;
@@ -41,136 +59,156 @@ impl Readers {
     pub(crate) fn new() -> Self {
         Self {
             stripes: std::array::from_fn(|_| Padded(AtomicUsize::new(0))),
-            open_set: Padded(AtomicUsize::new(0)),
+            entered_set: Padded(AtomicUsize::new(0)),
         }
     }
 
-    /// Keeps the entries that can be reached from now on from being freed, until
-    /// the reader is dropped. `thread` is the [number](crate::sync::thread_number)
-    /// of this thread.
+    /// Announces a reader: no entry that is reachable from now on is dropped
+    /// before the reader is.
+    ///
+    /// # Safety
+    /// If `thread` is below `OWN`, no other thread may use that number while the
+    /// reader is present: the reader leaves by a plain load and store.
     #[inline]
-    pub(crate) fn enter(&self, thread: usize) -> Reader<'_> {
-        let own = thread < OWN;
-        let stripe = match own {
+    #[allow(unsafe_code)]
+    unsafe fn enter(&self, thread: usize) -> Reader<'_> {
+        let exclusive = thread < OWN;
+        let index = match exclusive {
             true => thread,
-            // Relaxed: which of the two it is matters only for how soon
-            // something is freed.
-            false => OWN + self.open_set.0.load(Ordering::Relaxed) * SHARED + thread % SHARED,
+            // Relaxed: the choice of the set only affects how soon garbage is
+            // dropped.
+            false => OWN + self.entered_set.0.load(Ordering::Relaxed) * SHARED + thread % SHARED,
         };
-        let stripe = &self.stripes[stripe].0;
-        // SeqCst: the store of the reader's half of a Dekker pair with `Grace`.
-        // Either the writer that unlinked an entry sees this reader, or this
-        // reader, whose loads from the table are SeqCst too, sees it unlinked.
+        let stripe = &self.stripes[index].0;
+        // SeqCst: the store of the reader's half of a Dekker pair with
+        // `GracePeriod`. Either the writer that unlinked an entry sees this
+        // reader, or this reader, whose loads from the table are SeqCst too,
+        // sees the entry unlinked.
         stripe.fetch_add(1, Ordering::SeqCst);
         dekker_fence();
-        Reader { stripe, own }
+        Reader {
+            stripe,
+            exclusive,
+            not_send: PhantomData,
+        }
     }
 
-    /// Sends who comes now to the other set of stripes, if nobody is left there.
-    fn change_sets(&self) {
-        // Relaxed, all: as in `enter`. Two writers, of two families, may well
-        // change at once.
-        let open = self.open_set.0.load(Ordering::Relaxed);
-        let closed = &self.stripes[OWN + (1 - open) * SHARED..][..SHARED];
-        if closed
+    /// Directs new readers to the other set of shared stripes, if that set has
+    /// drained.
+    fn flip_sets(&self) {
+        // Relaxed, all: as in `enter`. Writers of two families may flip at once.
+        let entered = self.entered_set.0.load(Ordering::Relaxed);
+        let draining = &self.stripes[OWN + (1 - entered) * SHARED..][..SHARED];
+        if draining
             .iter()
             .all(|stripe| stripe.0.load(Ordering::Relaxed) == 0)
         {
-            self.open_set.0.store(1 - open, Ordering::Relaxed);
+            self.entered_set.0.store(1 - entered, Ordering::Relaxed);
         }
     }
 
-    /// A grace period that begins now, after what was unlinked so far.
-    fn grace(&self) -> Grace {
-        // SeqCst: the writer's half of the pair in `enter`. The unlinking stores
-        // come before it, the loads in `Grace::is_over` behind.
+    /// Begins a grace period for everything that has been unlinked so far.
+    fn begin_grace_period(&self) -> GracePeriod {
+        // SeqCst: the writer's half of the pair in `enter`. The stores that
+        // unlinked entries come before it, the loads in `GracePeriod::is_over`
+        // after it.
         crate::sync::fence(Ordering::SeqCst);
-        Grace {
-            not_seen_empty: ALL,
-        }
+        GracePeriod { not_seen_zero: ALL }
     }
 }
 
-/// A look-up that is under way.
-pub(crate) struct Reader<'a> {
+/// The presence of a reader.
+struct Reader<'a> {
     stripe: &'a AtomicUsize,
-    /// Whether no other thread writes to the stripe.
-    own: bool,
+    /// True if no other thread writes to the stripe.
+    exclusive: bool,
+    /// The thread that entered must leave: the stripe may be its own.
+    not_send: PhantomData<*const ()>,
 }
 
 impl Drop for Reader<'_> {
     #[inline]
     fn drop(&mut self) {
-        // Release, both: pairs with the SeqCst load in `Grace::is_over`; all
-        // that was read through the table happens before the free.
-        if self.own {
-            // Relaxed: only this thread writes to it, or did so before it gave
-            // its number back. A look-up within this one has left again.
-            let under_way = self.stripe.load(Ordering::Relaxed);
-            self.stripe.store(under_way - 1, Ordering::Release);
+        // Release, both: pairs with the SeqCst load in `GracePeriod::is_over`.
+        // Everything that was read through the table happens before the drop of
+        // garbage.
+        if self.exclusive {
+            // Relaxed: only this thread writes to the stripe, or did so before
+            // it returned its number. Readers nested within this one have left.
+            let present = self.stripe.load(Ordering::Relaxed);
+            self.stripe.store(present - 1, Ordering::Release);
         } else {
             self.stripe.fetch_sub(1, Ordering::Release);
         }
     }
 }
 
-/// A bit for each stripe that has not been seen empty since a grace period
-/// began.
-struct Grace {
-    not_seen_empty: u128,
+/// The progress of a grace period: a bit for each stripe that has not been seen
+/// at zero since the period began.
+struct GracePeriod {
+    not_seen_zero: u128,
 }
 
 const ALL: u128 = u128::MAX >> (u128::BITS as usize - STRIPES);
 
-impl Grace {
+impl GracePeriod {
+    const OVER: Self = Self { not_seen_zero: 0 };
+
     fn is_over(&mut self, readers: &Readers) -> bool {
         for (index, stripe) in readers.stripes.iter().enumerate() {
             let bit = 1 << index;
-            // SeqCst: the load of the Dekker pair; it also acquires what the
-            // readers that left have released.
-            if self.not_seen_empty & bit != 0 && stripe.load(Ordering::SeqCst) == 0 {
-                self.not_seen_empty &= !bit;
+            // SeqCst: the load of the Dekker pair in `Readers::enter`. It also
+            // acquires what the readers that left have released.
+            if self.not_seen_zero & bit != 0 && stripe.load(Ordering::SeqCst) == 0 {
+                self.not_seen_zero &= !bit;
             }
         }
-        if self.not_seen_empty >> OWN != 0 {
-            readers.change_sets();
+        if self.not_seen_zero >> OWN != 0 {
+            readers.flip_sets();
         }
-        self.not_seen_empty == 0
+        self.not_seen_zero == 0
     }
 }
 
-/// The part that readers see.
-pub(crate) struct Table<T> {
-    /// Never null. Replaced as a whole when it grows or is cleaned.
+/// A hash table of entries, with a state `S` that its mutex protects as well.
+pub(crate) struct Table<T, S> {
+    /// INVARIANT: points to slots from `Box::into_raw`. Replaced as a whole when
+    /// the table is resized.
     slots: AtomicPtr<Slots<T>>,
+    readers: Arc<Readers>,
+    writer: Mutex<WriterState<T, S>>,
 }
 
-pub(crate) struct Slots<T> {
-    /// A power of two of them; at least a quarter are null, so probing ends.
-    entries: Box<[AtomicPtr<T>]>,
-}
+/// INVARIANT: the length is a power of two, and at least a quarter of the slots
+/// are null, so that probing ends. A pointer that is neither null nor the
+/// tombstone came from `Arc::into_raw`, and the slot owns its reference.
+struct Slots<T>(Box<[AtomicPtr<T>]>);
 
-/// The part that only writers see; lives in the family's mutex.
-pub(crate) struct Upkeep<T> {
+/// The part of a table that only its writer sees.
+struct WriterState<T, S> {
     /// Entries in the table.
     len: usize,
-    /// Entries and tombstones.
+    /// Entries and tombstones in the table.
     used: usize,
-    /// Unlinked, waiting for the grace period beside them.
-    closed: Vec<Retired<T>>,
-    grace: Grace,
-    /// Unlinked since that grace period began.
-    open: Vec<Retired<T>>,
+    /// Garbage that waits for `grace_period` to be over.
+    limbo: Vec<Garbage<T>>,
+    grace_period: GracePeriod,
+    /// Garbage since `grace_period` began.
+    pending: Vec<Garbage<T>>,
+    state: S,
 }
 
-/// Something that a reader may still be looking at.
-#[expect(dead_code, reason = "held only to be dropped, when no reader is left")]
-pub(crate) enum Retired<T> {
+/// Something unlinked that a reader may still use.
+#[expect(dead_code, reason = "held only to be dropped after a grace period")]
+enum Garbage<T> {
     Entry(Arc<T>),
     Slots(Box<Slots<T>>),
 }
 
-/// Where an entry was: probing goes on behind it.
+/// The slots of an empty table.
+const MIN_SLOTS: usize = 8;
+
+/// Marks the slot of a removed entry, at which probing must not stop.
 fn tombstone<T>() -> *mut T {
     ptr::without_provenance_mut(1)
 }
@@ -180,190 +218,113 @@ fn is_entry<T>(pointer: *mut T) -> bool {
 }
 
 impl<T> Slots<T> {
-    fn boxed(capacity: usize) -> Box<Self> {
-        let entries = (0..capacity)
-            .map(|_| AtomicPtr::new(ptr::null_mut()))
-            .collect();
-        Box::new(Self { entries })
+    fn boxed(len: usize) -> Box<Self> {
+        let slots = (0..len).map(|_| AtomicPtr::new(ptr::null_mut()));
+        Box::new(Self(slots.collect()))
     }
 
-    /// The slots in the order in which `hash` tries them.
+    /// Returns the slots in the order in which `hash` probes them.
     #[inline]
     fn probe(&self, hash: u64) -> impl Iterator<Item = &AtomicPtr<T>> {
-        let mask = self.entries.len() - 1;
+        let mask = self.0.len() - 1;
         let start = hash as usize;
-        (0..self.entries.len()).map(move |step| &self.entries[start.wrapping_add(step) & mask])
+        (0..self.0.len()).map(move |step| &self.0[start.wrapping_add(step) & mask])
     }
 }
 
-impl<T: Entry> Table<T> {
-    pub(crate) fn new() -> (Self, Upkeep<T>) {
-        let slots = AtomicPtr::new(Box::into_raw(Slots::boxed(8)));
-        let grace = Grace { not_seen_empty: 0 };
-        (
-            Self { slots },
-            Upkeep {
+impl<T: Entry, S> Table<T, S> {
+    /// Creates an empty table whose look-ups are counted in `readers`.
+    pub(crate) fn new(readers: Arc<Readers>, state: S) -> Self {
+        Self {
+            slots: AtomicPtr::new(Box::into_raw(Slots::boxed(MIN_SLOTS))),
+            readers,
+            writer: Mutex::new(WriterState {
                 len: 0,
                 used: 0,
-                closed: Vec::new(),
-                grace,
-                open: Vec::new(),
-            },
-        )
+                limbo: Vec::new(),
+                grace_period: GracePeriod::OVER,
+                pending: Vec::new(),
+                state,
+            }),
+        }
     }
 
-    /// The entry of `key`, if there is one. Takes no lock, allocates nothing.
-    ///
-    /// `_reader` must be of the [`Readers`] that `reclaim` is given.
+    /// Finds the entry of `key`. Takes no lock and allocates nothing.
     #[inline]
-    pub(crate) fn find<'r>(
-        &'r self,
-        _reader: &'r Reader<'_>,
-        key: &Key<'_>,
-    ) -> Option<Found<'r, T>> {
-        // SeqCst: see `Readers::enter`. It also pairs with the Release in
-        // `rebuild`: the slots are seen as they were filled.
+    #[allow(unsafe_code)]
+    pub(crate) fn find(&self, key: &Key<'_>) -> Option<Found<'_, T>> {
+        // SAFETY: a thread's number below `OWN_NUMBERS` is its own.
+        unsafe { self.find_as(thread_number(), key) }
+    }
+
+    /// Finds the entry of `key` for the thread of this number.
+    ///
+    /// # Safety
+    /// If `thread` is below `OWN`, no other thread may use that number while the
+    /// found entry lives.
+    #[inline]
+    #[allow(unsafe_code)]
+    pub(super) unsafe fn find_as(&self, thread: usize, key: &Key<'_>) -> Option<Found<'_, T>> {
+        // SAFETY: the caller's duty.
+        let reader = unsafe { self.readers.enter(thread) };
+        // SeqCst: see `Readers::enter`. It also acquires the filled slots that
+        // the store in `TableWriter::resize` releases.
         let slots = self.slots.load(Ordering::SeqCst);
-        // SAFETY: `slots` came from `Box::into_raw` and is freed only after a
-        // grace period, which the reader holds open, or by `drop`, which has
-        // `&mut self`.
+        // SAFETY: by the field's invariant `slots` came from `Box::into_raw`. It
+        // is freed only after a grace period, which lasts while the reader is
+        // present, or by `drop`, which has `&mut self`.
         let slots = unsafe { &*slots };
         for slot in slots.probe(key.hash) {
-            // SeqCst: see `Readers::enter`. It also pairs with the Release in
-            // `insert`: the entry is seen as it was made.
-            let pointer = slot.load(Ordering::SeqCst);
-            if pointer.is_null() {
+            // SeqCst: see `Readers::enter`. It also acquires the entry that the
+            // store in `TableWriter::insert` releases.
+            let entry = slot.load(Ordering::SeqCst);
+            if entry.is_null() {
                 return None;
             }
-            if pointer == tombstone() {
+            if entry == tombstone() {
                 continue;
             }
-            // SAFETY: a pointer in a slot came from `Arc::into_raw`; the count
-            // that the table owns is dropped only after a grace period, which
-            // the reader holds open.
-            let entry = unsafe { &*pointer };
-            if entry.is(key) {
-                return Some(Found { entry, pointer });
+            // SAFETY: by the invariant of `Slots` the pointer came from
+            // `Arc::into_raw`. The table's reference is dropped only after a
+            // grace period, which lasts while the reader is present.
+            if unsafe { &*entry }.matches(key) {
+                return Some(Found { entry, reader });
             }
         }
         None
     }
 
-    /// Links `entry`, whose key must not be in the table.
-    pub(crate) fn insert(&self, upkeep: &mut Upkeep<T>, entry: Arc<T>) {
-        // SAFETY: writers are serialised by the mutex that `upkeep` lives in,
-        // and only writers replace the slots.
-        let mut slots = unsafe { &*self.slots.load(Ordering::Relaxed) };
-        if (upkeep.used + 1) * 4 > slots.entries.len() * 3 {
-            self.rebuild(upkeep, (upkeep.len + 1) * 2);
-            // SAFETY: as above.
-            slots = unsafe { &*self.slots.load(Ordering::Relaxed) };
+    /// Takes the table's mutex.
+    pub(crate) fn write(&self) -> TableWriter<'_, T, S> {
+        // No code that runs under the mutex leaves the state half changed if it
+        // panics.
+        let locked = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        TableWriter {
+            table: self,
+            locked,
         }
-        for slot in slots.probe(entry.hash()) {
-            // Relaxed: only writers change slots, and they are serialised.
-            let old = slot.load(Ordering::Relaxed);
-            if !is_entry(old) {
-                // Release: pairs with the Acquire in `find`.
-                slot.store(Arc::into_raw(entry).cast_mut(), Ordering::Release);
-                upkeep.len += 1;
-                upkeep.used += usize::from(old.is_null());
-                return;
-            }
-        }
-        unreachable!("a quarter of the slots is always free");
-    }
-
-    /// Unlinks `entry`; a look-up that found it goes on undisturbed.
-    pub(crate) fn remove(&self, upkeep: &mut Upkeep<T>, entry: &Arc<T>) {
-        // SAFETY: as in `insert`.
-        let slots = unsafe { &*self.slots.load(Ordering::Relaxed) };
-        let pointer = Arc::as_ptr(entry).cast_mut();
-        for slot in slots.probe(entry.hash()) {
-            let found = slot.load(Ordering::Relaxed);
-            if found.is_null() {
-                return;
-            }
-            if found == pointer {
-                slot.store(tombstone(), Ordering::Release);
-                upkeep.len -= 1;
-                // SAFETY: what stood in the slot came from `Arc::into_raw` in
-                // `insert`, and the slot no longer holds its count.
-                let entry = unsafe { Arc::from_raw(found) };
-                upkeep.open.push(Retired::Entry(entry));
-                return;
-            }
-        }
-    }
-
-    /// Moves the entries into new slots, without the tombstones.
-    #[cold]
-    fn rebuild(&self, upkeep: &mut Upkeep<T>, room: usize) {
-        let old = self.slots.load(Ordering::Relaxed);
-        let slots = Slots::<T>::boxed(room.next_power_of_two().max(8));
-        // SAFETY: as in `insert`.
-        for slot in &unsafe { &*old }.entries {
-            let entry = slot.load(Ordering::Relaxed);
-            if is_entry(entry) {
-                // SAFETY: an entry in a slot is alive: the slot owns a count.
-                let hash = unsafe { &*entry }.hash();
-                let free = slots
-                    .probe(hash)
-                    .find(|slot| slot.load(Ordering::Relaxed).is_null());
-                // The count moves with the pointer.
-                free.expect("the new slots have room")
-                    .store(entry, Ordering::Relaxed);
-            }
-        }
-        upkeep.used = upkeep.len;
-        // Release: pairs with the Acquire in `find`.
-        self.slots.store(Box::into_raw(slots), Ordering::Release);
-        // SAFETY: `old` came from `Box::into_raw`; nobody else frees it.
-        upkeep
-            .open
-            .push(Retired::Slots(unsafe { Box::from_raw(old) }));
-    }
-
-    /// Gives what no look-up can see any more, to be dropped when the lock is no
-    /// longer held. Never waits: what is still in sight is tried again at the
-    /// next call.
-    #[must_use]
-    pub(crate) fn reclaim(&self, upkeep: &mut Upkeep<T>, readers: &Readers) -> Vec<Retired<T>> {
-        let mut unseen = Vec::new();
-        // Twice: what has just been unlinked is mostly out of sight at once.
-        for _ in 0..2 {
-            if upkeep.closed.is_empty() {
-                if upkeep.open.is_empty() {
-                    break;
-                }
-                std::mem::swap(&mut upkeep.closed, &mut upkeep.open);
-                upkeep.grace = readers.grace();
-            }
-            if !upkeep.grace.is_over(readers) {
-                break;
-            }
-            unseen.append(&mut upkeep.closed);
-        }
-        unseen
     }
 }
 
-/// An entry, for as long as its reader is there.
-pub(crate) struct Found<'r, T> {
-    entry: &'r T,
-    /// To the same, as it came from its `Arc`.
-    pointer: *const T,
+/// An entry that was found. While it lives, the entry is not dropped.
+pub(crate) struct Found<'t, T> {
+    /// INVARIANT: loaded from a slot while `reader` was present.
+    entry: *const T,
+    #[expect(dead_code, reason = "held to keep the entry from being dropped")]
+    reader: Reader<'t>,
 }
 
 impl<T> Found<'_, T> {
-    /// The entry, to be kept.
+    /// Returns a reference to the entry that outlives the look-up.
     #[inline]
+    #[allow(unsafe_code)]
     pub(crate) fn keep(self) -> Arc<T> {
         // SAFETY: the pointer came from `Arc::into_raw`, and the table's own
-        // count keeps the entry alive while the reader is there: longer than
-        // until the new count is taken.
+        // reference lives while the reader is present: until after the count is
+        // raised.
         unsafe {
-            Arc::increment_strong_count(self.pointer);
-            Arc::from_raw(self.pointer)
+            Arc::increment_strong_count(self.entry);
+            Arc::from_raw(self.entry)
         }
     }
 }
@@ -372,20 +333,170 @@ impl<T> Deref for Found<'_, T> {
     type Target = T;
 
     #[inline]
+    #[allow(unsafe_code)]
     fn deref(&self) -> &T {
-        self.entry
+        // SAFETY: the table's reference lives while the reader is present.
+        unsafe { &*self.entry }
     }
 }
 
-impl<T> Drop for Table<T> {
-    fn drop(&mut self) {
-        // Relaxed: `&mut self` means that every other user is gone.
-        // SAFETY: the pointer came from `Box::into_raw` and is not used again.
-        let slots = unsafe { Box::from_raw(self.slots.load(Ordering::Relaxed)) };
-        for slot in &slots.entries {
+/// Exclusive access to a table, and to the state `S` beside it.
+///
+/// Dropping it releases the mutex and leaves the garbage for the next writer.
+pub(crate) struct TableWriter<'t, T, S> {
+    table: &'t Table<T, S>,
+    locked: MutexGuard<'t, WriterState<T, S>>,
+}
+
+impl<T, S> Deref for TableWriter<'_, T, S> {
+    type Target = S;
+
+    fn deref(&self) -> &S {
+        &self.locked.state
+    }
+}
+
+impl<T, S> DerefMut for TableWriter<'_, T, S> {
+    fn deref_mut(&mut self) -> &mut S {
+        &mut self.locked.state
+    }
+}
+
+impl<T: Entry, S> TableWriter<'_, T, S> {
+    #[allow(unsafe_code)]
+    fn slots(&self) -> &Slots<T> {
+        // Relaxed: only the holder of the mutex replaces the slots.
+        // SAFETY: valid by the field's invariant, and replaced only through
+        // `&mut self`.
+        unsafe { &*self.table.slots.load(Ordering::Relaxed) }
+    }
+
+    /// Finds the entry of `key`.
+    pub(crate) fn find(&self, key: &Key<'_>) -> Option<Arc<T>> {
+        self.table.find(key).map(Found::keep)
+    }
+
+    /// Links `entry`, whose key must not be in the table yet: otherwise one of
+    /// the two is never found.
+    pub(crate) fn insert(&mut self, entry: Arc<T>) {
+        if (self.locked.used + 1) * 4 > self.slots().0.len() * 3 {
+            self.resize((self.locked.len + 1) * 2);
+        }
+        // Relaxed: only the holder of the mutex changes slots.
+        let slot = self
+            .slots()
+            .probe(entry.hash())
+            .find(|slot| !is_entry(slot.load(Ordering::Relaxed)))
+            .expect("a quarter of the slots is always free");
+        let was_null = slot.load(Ordering::Relaxed).is_null();
+        // Release: pairs with the SeqCst load in `find_as`, which acquires.
+        slot.store(Arc::into_raw(entry).cast_mut(), Ordering::Release);
+        self.locked.len += 1;
+        self.locked.used += usize::from(was_null);
+    }
+
+    /// Unlinks `entry`, if it is in the table. Readers that found it are not
+    /// affected.
+    #[allow(unsafe_code)]
+    pub(crate) fn remove(&mut self, entry: &Arc<T>) {
+        let pointer = Arc::as_ptr(entry).cast_mut();
+        // Relaxed: as in `insert`.
+        let slot = self
+            .slots()
+            .probe(entry.hash())
+            .take_while(|slot| !slot.load(Ordering::Relaxed).is_null())
+            .find(|slot| slot.load(Ordering::Relaxed) == pointer);
+        let Some(slot) = slot else {
+            return;
+        };
+        // Release: a reader that sees the tombstone sees what came before it.
+        slot.store(tombstone(), Ordering::Release);
+        // SAFETY: the pointer in the slot came from `Arc::into_raw` in `insert`,
+        // and the slot has just given up its reference.
+        let entry = unsafe { Arc::from_raw(pointer) };
+        self.locked.len -= 1;
+        self.locked.pending.push(Garbage::Entry(entry));
+        if self.slots().0.len() > MIN_SLOTS * 2 && self.locked.len * 8 < self.slots().0.len() {
+            self.resize((self.locked.len + 1) * 2);
+        }
+    }
+
+    /// Moves the entries into new slots, at least `min_slots` of them, without
+    /// the tombstones.
+    #[cold]
+    #[allow(unsafe_code)]
+    fn resize(&mut self, min_slots: usize) {
+        let new = Slots::<T>::boxed(min_slots.next_power_of_two().max(MIN_SLOTS));
+        for slot in &self.slots().0 {
             let entry = slot.load(Ordering::Relaxed);
             if is_entry(entry) {
-                // SAFETY: the slot owns a count from `Arc::into_raw`.
+                // SAFETY: by the invariant of `Slots` the entry is alive.
+                let hash = unsafe { &*entry }.hash();
+                let free = new
+                    .probe(hash)
+                    .find(|slot| slot.load(Ordering::Relaxed).is_null());
+                // The reference moves with the pointer.
+                free.expect("the new slots have room")
+                    .store(entry, Ordering::Relaxed);
+            }
+        }
+        // Relaxed: only the holder of the mutex replaces the slots.
+        let old = self.table.slots.load(Ordering::Relaxed);
+        // Release: pairs with the SeqCst load in `find_as`, which acquires.
+        self.table
+            .slots
+            .store(Box::into_raw(new), Ordering::Release);
+        // SAFETY: `old` came from `Box::into_raw` and is no longer in the table.
+        // Its pointers are not dropped with it: they are now in the new slots.
+        let old = unsafe { Box::from_raw(old) };
+        self.locked.used = self.locked.len;
+        self.locked.pending.push(Garbage::Slots(old));
+    }
+
+    /// Releases the mutex, then drops the garbage that no reader can see.
+    ///
+    /// Never waits: garbage that may still be in use is left for the next call.
+    pub(crate) fn finish(mut self) {
+        let unreachable = self.collect();
+        // Dropping an entry may run code of the user's, which may use the table.
+        drop(self);
+        drop(unreachable);
+    }
+
+    /// Takes the garbage out whose grace period is over.
+    fn collect(&mut self) -> Vec<Garbage<T>> {
+        let readers = &*self.table.readers;
+        let locked = &mut *self.locked;
+        let mut unreachable = Vec::new();
+        // Twice: no reader uses most garbage at the moment it is unlinked, so its
+        // grace period is over at once.
+        for _ in 0..2 {
+            if locked.limbo.is_empty() {
+                if locked.pending.is_empty() {
+                    break;
+                }
+                locked.limbo = std::mem::take(&mut locked.pending);
+                locked.grace_period = readers.begin_grace_period();
+            }
+            if !locked.grace_period.is_over(readers) {
+                break;
+            }
+            unreachable.append(&mut std::mem::take(&mut locked.limbo));
+        }
+        unreachable
+    }
+}
+
+impl<T, S> Drop for Table<T, S> {
+    #[allow(unsafe_code)]
+    fn drop(&mut self) {
+        // Relaxed: `&mut self` proves that no reader or writer is left.
+        // SAFETY: the pointer came from `Box::into_raw` and is not used again.
+        let slots = unsafe { Box::from_raw(self.slots.load(Ordering::Relaxed)) };
+        for slot in &slots.0 {
+            let entry = slot.load(Ordering::Relaxed);
+            if is_entry(entry) {
+                // SAFETY: the slot owns a reference from `Arc::into_raw`.
                 drop(unsafe { Arc::from_raw(entry) });
             }
         }
@@ -396,34 +507,71 @@ impl<T> Drop for Table<T> {
 mod tests {
     use super::*;
 
-    struct Named(&'static str);
+    struct Named(String);
 
     impl Entry for Named {
         fn hash(&self) -> u64 {
             0
         }
 
-        fn is(&self, key: &Key<'_>) -> bool {
-            key.values() == [self.0]
+        fn matches(&self, key: &Key<'_>) -> bool {
+            key.values() == [self.0.as_str()]
         }
     }
 
+    fn named(name: &str) -> Arc<Named> {
+        Arc::new(Named(name.to_owned()))
+    }
+
+    /// Finds an entry by name, as a thread that shares its stripe.
+    #[allow(unsafe_code)]
+    fn find<'t>(table: &'t Table<Named, ()>, name: &str) -> Option<Found<'t, Named>> {
+        let values = [name];
+        let mut key = Key::new(0, &values);
+        key.hash = 0;
+        // SAFETY: the number is not below `OWN`.
+        unsafe { table.find_as(OWN_NUMBERS, &key) }
+    }
+
     #[test]
-    fn what_is_removed_is_freed_though_there_is_always_some_reader() {
-        let readers = Readers::new();
-        let (table, mut upkeep) = Table::new();
-        // Of those that share a stripe; each comes before the last one goes.
-        let mut reader = readers.enter(OWN_NUMBERS);
+    fn removed_entry_is_dropped_though_some_reader_is_always_present() {
+        let table = Table::new(Arc::new(Readers::new()), ());
+        table.write().insert(named("present"));
+        // Each reader enters before the last one leaves.
+        let mut reader = find(&table, "present");
         for _ in 0..100 {
-            let entry = Arc::new(Named("a"));
-            table.insert(&mut upkeep, Arc::clone(&entry));
-            table.remove(&mut upkeep, &entry);
-            drop(table.reclaim(&mut upkeep, &readers));
-            assert_eq!(Arc::strong_count(&entry), 2, "it may be in sight");
-            reader = readers.enter(OWN_NUMBERS);
-            drop(table.reclaim(&mut upkeep, &readers));
-            assert_eq!(Arc::strong_count(&entry), 1, "nobody has seen it");
+            let entry = named("removed");
+            let mut writer = table.write();
+            writer.insert(Arc::clone(&entry));
+            writer.remove(&entry);
+            writer.finish();
+            assert_eq!(Arc::strong_count(&entry), 2, "a reader may use it");
+            reader = find(&table, "present");
+            assert!(reader.is_some());
+            table.write().finish();
+            assert_eq!(Arc::strong_count(&entry), 1, "no reader can see it");
         }
         drop(reader);
+    }
+
+    #[test]
+    fn slots_shrink_when_most_entries_are_removed() {
+        let table = Table::new(Arc::new(Readers::new()), ());
+        let entries: Vec<_> = (0..500).map(|n| named(&n.to_string())).collect();
+        let mut writer = table.write();
+        for entry in &entries {
+            writer.insert(Arc::clone(entry));
+        }
+        assert!(writer.slots().0.len() >= 512);
+        for entry in &entries[3..] {
+            writer.remove(entry);
+        }
+        assert!(writer.slots().0.len() <= 32, "{}", writer.slots().0.len());
+        writer.finish();
+        for name in ["0", "1", "2"] {
+            assert_eq!(find(&table, name).expect("it is there").0, name);
+        }
+        assert!(find(&table, "3").is_none());
+        assert_eq!(Arc::strong_count(&entries[3]), 1);
     }
 }

@@ -87,25 +87,21 @@ impl<C: Metric> Column for SeriesColumn<C> {
             return Change::None;
         }
         let mut gone = Vec::new();
-        let mut members = self.family.lock();
+        let members = self.family.table.write();
         let change = if members.removals == self.removals {
             let known = self.series.len();
             self.series.extend_from_slice(&members.series[known..]);
             Change::Appended
         } else {
-            // What was held till now is dropped below, behind the lock.
+            // The series held until now are dropped below, without the lock.
             gone = std::mem::replace(&mut self.series, members.series.clone());
             Change::Rebuilt
         };
         self.removals = members.removals;
         // Relaxed: it moves only under the mutex.
         self.generation = self.family.generation.load(Ordering::Relaxed);
-        let unseen = self
-            .family
-            .table
-            .reclaim(&mut members.upkeep, &self.family.shared.readers);
-        drop(members);
-        drop((gone, unseen));
+        members.finish();
+        drop(gone);
         change
     }
 

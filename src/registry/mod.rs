@@ -100,7 +100,7 @@ impl Registry {
     pub fn new() -> Self {
         let shared = Shared {
             generation: AtomicU64::new(0),
-            readers: Readers::new(),
+            readers: SyncArc::new(Readers::new()),
         };
         Self {
             core: Arc::new(Core {
