@@ -64,7 +64,7 @@ def check(page: str) -> int:
 def main() -> None:
     pages = {"our page": own_page()}
     for name in ("scheduler", "worker"):
-        path = Path(__file__).parent / "pages" / f"dask_{name}.txt"
+        path = Path(__file__).parent / "pages" / f"{name}.txt"
         pages[f"a Dask {name}"] = path.read_text()
     sides = {
         "stethoscope": stethoscope.parse,

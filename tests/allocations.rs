@@ -1,4 +1,4 @@
-//! Allocation counts: warm scrapes, look-ups and updates allocate nothing.
+//! "Allocates nothing once warm", by counting.
 
 #[path = "support/counting.rs"]
 mod counting;
@@ -11,15 +11,30 @@ use stethoscope::cell::{
 use stethoscope::exposition::{ContentType, Escaping, Format};
 
 const CONTENT_TYPES: [ContentType; 5] = [
-    ContentType::new(Format::Text, Escaping::Underscores),
-    ContentType::new(Format::Text1, Escaping::AllowUtf8),
-    ContentType::new(Format::OpenMetrics, Escaping::Underscores),
-    ContentType::new(Format::OpenMetrics, Escaping::Values),
-    ContentType::new(Format::OpenMetrics, Escaping::Dots),
+    ContentType {
+        format: Format::Text,
+        escaping: Escaping::Underscores,
+    },
+    ContentType {
+        format: Format::Text1,
+        escaping: Escaping::AllowUtf8,
+    },
+    ContentType {
+        format: Format::OpenMetrics,
+        escaping: Escaping::Underscores,
+    },
+    ContentType {
+        format: Format::OpenMetrics,
+        escaping: Escaping::Values,
+    },
+    ContentType {
+        format: Format::OpenMetrics,
+        escaping: Escaping::Dots,
+    },
 ];
 
 #[test]
-fn counting_allocator_counts() {
+fn the_counter_counts() {
     assert_eq!(allocations(|| drop(std::hint::black_box(Box::new(1)))), 1);
 }
 

@@ -1,7 +1,7 @@
 """Every family that Dask's own handler has, with what it says in the same moment.
 
 The oracle is Dask's collectors, run in the server's process. Where we differ, the
-difference is named in the README, and so is what a version of Dask lacks.
+difference is named in METRICS.md, and so is what a version of Dask lacks.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from tasks import block, fail, lengths, measured, nap, use, wait_for
 
 Series = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+METRICS = (Path(__file__).parents[2] / "src/python/METRICS.md").read_text()
 
 
 def rows(headline: str) -> list[list[str]]:
-    """The cells of the README's table with this first line."""
-    table = README[README.index(f"\n{headline}\n") + 1 :].split("\n\n")[0]
+    """The cells of the document's table with this first line."""
+    table = METRICS[METRICS.index(f"\n{headline}\n") + 1 :].split("\n\n")[0]
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
 
 
@@ -33,7 +33,7 @@ def families(cell: str) -> set[str]:
 
 
 def catalogue(role: str) -> set[str]:
-    headline = "| metric | what it is | scheduler | worker | where the value is |"
+    headline = "| metric | help | scheduler | worker | source |"
     column = {"scheduler": 2, "worker": 3}[role]
     return set().union(*(families(row[0]) for row in rows(headline) if row[column]))
 
@@ -62,7 +62,7 @@ def absent() -> set[str]:
     """What this version of Dask does not know, or only with what is not installed."""
     version = tuple(map(int, distributed.__version__.split(".")[:2]))
     lacking = set()
-    for since, lacked in rows("| before Dask | these are missing |"):
+    for since, lacked in rows("| before Dask | missing families |"):
         if version < tuple(map(int, since.split("."))):
             lacking |= families(lacked)
     if importlib.util.find_spec("gilknocker") is None:

@@ -145,9 +145,9 @@ def test_prometheus_reads_each_expression_of_the_dashboard(
 
 
 def families() -> set[str]:
-    """Those of the README's table, which the Rust tests hold against the catalogue."""
-    readme = (HERE.parents[1] / "README.md").read_text()
-    return set(re.findall(r"^\| `([a-z_]+)[{`]", readme, flags=re.MULTILINE))
+    """The families of METRICS.md, which the Rust tests compare with the catalogue."""
+    document = (HERE.parents[1] / "src/python/METRICS.md").read_text()
+    return set(re.findall(r"^\| `([a-z_]+)[{`]", document, flags=re.MULTILINE))
 
 
 def named(expression: str) -> set[str]:

@@ -170,7 +170,7 @@ def samples(families) -> list[tuple]:
     ]
 
 
-@pytest.mark.parametrize("name", ["dask_scheduler", "dask_worker"])
+@pytest.mark.parametrize("name", ["scheduler", "worker"])
 def test_client_python_finds_the_same_on_a_page_of_dasks(name: str) -> None:
     page = (PAGES / f"{name}.txt").read_text()
     ours, theirs = stethoscope.parse(page), list(text_families(page))
