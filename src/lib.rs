@@ -1,13 +1,10 @@
-//! A zero-allocation Prometheus exposition engine: listen to a busy process
-//! without disturbing it.
+//! A zero-allocation Prometheus exposition engine: monitor a busy process without disturbing it.
 //!
 //! - An **update** is one atomic operation on a cell.
-//! - A **look-up** by label values takes no lock and allocates nothing when the
-//!   series is there.
-//! - A **scrape** takes no lock while no series comes or goes, and allocates
-//!   nothing once its buffers have grown: names, labels and metadata were
-//!   rendered when the series joined, so it compares, copies, and prints the
-//!   numbers that have changed.
+//! - A **look-up** by label values takes no lock and does not allocate, if the series exists.
+//! - A **scrape** takes no lock while no series comes or goes, and does not allocate once its buffers have grown. Names,
+//!   labels and metadata are rendered when a series is created; a scrape copies them, and prints the values that have
+//!   changed.
 //!
 //! ```
 //! use stethoscope::{Registry, cell::Buckets, exposition::Format};
@@ -16,7 +13,7 @@
 //! let requests = registry.counter_family("requests_total", "Requests answered.", ["method", "code"])?;
 //! let latency = registry.histogram("latency_seconds", "Time to answer.", Buckets::default())?;
 //!
-//! let ok = requests.with(["GET", "200"])?; // resolve once, keep the handle
+//! let ok = requests.with(["GET", "200"])?; // look up once, keep the handle
 //! ok.inc();
 //! latency.observe(0.012);
 //!
@@ -26,38 +23,43 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # The way of a value
+//! # Where to start
 //!
-//! ```text
-//!  your threads                          whoever serves
-//!
-//!  Handle ──> cell          name, label
-//!               ▲           (validated once)
-//!               │ Arc            │
-//!  Family ──> series ────────────┤
-//!               ▲                ▼
-//!  Registry ────┴──────> Scraper: layout ──> writer ──> page: &[u8]
-//!                        (lines, prefixes ready)          │
-//!                                                         ▼
-//!                                     events <── parser ── any page
-//! ```
-//!
-//! | module | what it is |
+//! | you want to | see |
 //! |---|---|
-//! | [`cell`] | atomics that hold a value; they know nothing of names or text |
-//! | [`name`] | metric and label names, validated once; their escaping |
-//! | [`family`] | label values to cells: handles, removal, a cap on series |
-//! | [`registry`] | families in order; duplicates and clashes refused |
-//! | [`exposition`] | the text, both ways: layout and writer, parser |
-//! | [`testing`] | what a page says, for the tests of those who embed the crate |
+//! | count, time or measure something | [`Registry`], [`manual::choosing_a_cell`] |
+//! | serve the page | `endpoint` (feature `http`), `manual::serving` |
+//! | structure the metrics of a library or worker | [`manual::embedding`] |
+//! | read a page | [`exposition::parser`], [`manual::reading_pages`] |
+//! | assert on metrics in a test | [`testing::Snapshot`] |
+//! | understand or change the crate | [`manual::architecture`] |
+//!
+//! # Modules
+//!
+//! | module | contents |
+//! |---|---|
+//! | [`cell`] | atomics that hold a value |
+//! | [`name`] | rules for the names of metrics and labels, and their escaping |
+//! | [`family`] | label values to cells: handles, look-up, removal, caps |
+//! | [`registry`] | families in order, without duplicates or clashes |
+//! | [`exposition`] | pages: scraper, formats, parser, validation |
+//! | [`testing`] | assertions for the tests of programs that embed the crate |
+//! | [`manual`] | longer explanations |
 #![cfg_attr(
     feature = "http",
-    doc = "| [`endpoint`] | the listener: one thread, one readiness loop |"
+    doc = "| [`endpoint`] | answers to scrapes, and a listener with a thread of its own |"
 )]
 //!
-//! The plain crate depends on itoa, ryu and smallvec. Features add to it:
-//! `http` (the listener), `gzip` (compressed pages) and `cli` (the command line
-//! tool).
+//! # Features
+//!
+//! The plain crate depends on itoa, ryu and smallvec.
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `http` | the listener (Linux), and `Responder` for other HTTP servers |
+//! | `gzip` | compressed pages; implies `http` |
+//! | `cli` | the command line tool `stethoscope` |
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[allow(unused_imports, reason = "one list for std and for loom")]
 mod sync;
@@ -68,6 +70,7 @@ pub mod endpoint;
 pub mod exposition;
 pub mod family;
 mod label;
+pub mod manual;
 mod metric_type;
 pub mod name;
 pub mod registry;
@@ -79,7 +82,7 @@ pub use label::ExemplarError;
 pub use metric_type::MetricType;
 pub use registry::{RegisterError, Registry};
 
-/// The README's example runs with the others.
+/// Runs the README's example with the other documentation tests.
 #[cfg(all(doctest, feature = "http"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,0 +1,59 @@
+//! The modules, what each may know, and the decisions behind them.
+//!
+//! # Modules
+//!
+//! A module imports only from modules above its own line.
+//!
+//! ```text
+//! sync           atomics from std, or from loom for the models
+//! name           metric and label names: validation, escaping schemes
+//! label          label values, borrowed look-up keys
+//! cell           atomics that hold a value
+//! family         label values -> cell: handles, look-up, removal, caps
+//! registry       families in order; duplicates and clashes refused
+//! exposition     pages, both ways
+//!   format, negotiation, number, escape
+//!   layout, writer, scraper     registry -> page
+//!   parser, validate            page -> events, and what a grammar cannot check
+//! endpoint       answers to scrapes, and a listener
+//! testing        assertions for the tests of programs that embed the crate
+//! ```
+//!
+//! `cell` never sees text, `exposition` never sees a socket, and nothing in this crate knows Dask or Python: those are
+//! a crate of their own in the same repository, which uses the public interface only.
+//!
+//! # Decisions
+//!
+//! **Lines are compiled, not built.** Everything on a line before its value is escaped and rendered once, when the
+//! series is created. A scrape compares each value with the one it printed last, and prints what has changed.
+//!
+//! **Unchanged text is copied.** The text of a block of lines is kept beside the numbers it shows. Patching only the
+//! changed numbers into the previous page is slower as soon as a tenth of them have changed.
+//!
+//! **Floats go through one printer**, with fast paths for integers and short decimals before ryu. ryu alone prints `inf`
+//! and `1e-9`, which a page must not contain in that form.
+//!
+//! **`_count` is the sum of the buckets that were read**, so it always equals the `+Inf` bucket. `_sum` never lags
+//! behind the count it is shown with.
+//!
+//! **Look-ups read a hash table without a lock.** Writers replace parts of the table under a mutex and free the old
+//! parts after a grace period, once no reader can still hold them: the scheme known as epoch-based reclamation.
+//!
+//! **Padding is for neighbours.** Cells that lie side by side in arrays, such as the stripes of a counter, are padded to
+//! cache lines. Cells inside a series are not: other fields separate them.
+//!
+//! **The listener is a thread with an event loop of its own.** It peeks at a request before it accepts it as its own, so
+//! that connections for other handlers can be passed on untouched, and it brings no async runtime into your program.
+//!
+//! **Everything held for a client is bounded:** connections, request heads, waiting time, pages. Nothing that a client
+//! does delays another.
+//!
+//! **A bad series cannot spoil a page.** What is wrong is refused when it is registered, or when a series is created.
+//!
+//! # Rules that tests hold
+//!
+//! - Scrapes and updates allocate nothing once warm: a counting allocator watches them.
+//! - Every atomic operation says why its ordering suffices; loom runs models of the code that ships.
+//! - Unsafe code is allowed item by item, each block with the reason why it is sound.
+//! - `parse(write(x)) == x`, and rewriting a parsed page reproduces it: properties that fuzz targets share with the
+//!   tests.

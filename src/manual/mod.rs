@@ -1,0 +1,18 @@
+//! The manual: longer explanations than fit beside an item.
+//!
+//! | chapter | for |
+//! |---|---|
+//! | [`architecture`] | contributors, and anyone who wants to know what depends on what |
+//! | [`how_a_value_travels`] | the path from an update to a byte on the page, with its costs |
+//! | [`choosing_a_cell`] | which type to use for a value, and what each costs |
+//! | [`embedding`] | metrics in a library or a worker: structure, lifetimes, tests |
+//! | `serving` | answering scrapes: the listener, or your own server (feature `http`) |
+//! | [`reading_pages`] | the parser, validation and lints |
+
+pub mod architecture;
+pub mod choosing_a_cell;
+pub mod embedding;
+pub mod how_a_value_travels;
+pub mod reading_pages;
+#[cfg(feature = "http")]
+pub mod serving;
