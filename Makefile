@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help run test test-all test-rest test-rust test-python test-package test-versions loom soak test-soak watch \
-	lint lint-docs lint-package fuzz address-sanitizer memcheck miri bench bench-dask bench-python
+	lint lint-docs lint-package fuzz address-sanitizer thread-sanitizer memcheck miri bench bench-dask bench-python
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -129,6 +129,10 @@ CONCURRENT := --lib --test cells --test series --test stress
 address-sanitizer: # Unit and stress tests under AddressSanitizer; needs nightly.
 	RUSTFLAGS="-Zsanitizer=address" $(CARGO) +nightly test --features $(FEATURES) \
 		--target $(HOST) --target-dir target/address-sanitizer $(CONCURRENT)
+
+thread-sanitizer: # The same under ThreadSanitizer; needs nightly with its component rust-src.
+	RUSTFLAGS="-Zsanitizer=thread" $(CARGO) +nightly test --features $(FEATURES) \
+		-Zbuild-std --target $(HOST) --target-dir target/thread-sanitizer $(CONCURRENT)
 
 memcheck: # The stress tests under valgrind.
 	.ci/memcheck

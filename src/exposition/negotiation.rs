@@ -1,29 +1,29 @@
-//! Content negotiation: the format that an `Accept` header asks for, and the one
-//! that a `Content-Type` header names.
+//! Which format a reader's `Accept` header asks for, and which one a
+//! `Content-Type` names.
 //!
-//! [`ContentType::acceptable`] takes a header entry by entry: it splits a media
-//! range from its parameters, reads its weight (`q`), and compares it with each
+//! A header goes through [`ContentType::acceptable`] entry by entry: a media
+//! range is split from its parameters, weighed (`q`), and held against each
 //! format on offer. The most specific range decides a format's weight, the
 //! greatest weight wins, and of equals the more specific, then the one named
 //! first. Nothing is allocated.
 //!
-//! Differences from the negotiation of Go's client library:
+//! Where this differs from the negotiation of Go's client library, and why:
 //!
-//! - Protobuf and OpenMetrics 0.0.1 and 2.0 are not on offer. A reader that asks
-//!   only for those gets text 0.0.4; OpenMetrics without a version is 1.0.
-//! - A range of wildcards only gets text 0.0.4, which every reader understands.
-//! - Text 0.0.4 cannot quote names, so it is never `escaping=allow-utf-8`.
-//! - The most specific range weighs a format, as RFC 9110 requires; in Go the
-//!   first that matches does.
+//! - Protobuf and OpenMetrics 0.0.1 and 2.0 are not on offer. Who asks for
+//!   nothing else gets text 0.0.4; OpenMetrics without a version is 1.0.
+//! - A range that is all wildcard gets text 0.0.4, which everybody reads.
+//! - Text 0.0.4 has no quotes for names, so it is never `escaping=allow-utf-8`.
+//! - The most specific range weighs a format, as RFC 9110 has it; there the
+//!   first that fits does.
 
 use super::format::{ContentType, Escaping, Format};
 use std::cmp::Reverse;
 
 impl ContentType {
-    /// Chooses the answer to an `Accept` header: the best that it accepts, or text
-    /// 0.0.4, which every reader understands, if it names none of our formats.
+    /// What to answer to an `Accept` header: the best of what it accepts, and
+    /// text 0.0.4, which every reader takes, where it names nothing we have.
     ///
-    /// Several `Accept` headers count as one, joined by commas.
+    /// Several `Accept` headers are one, joined by commas.
     ///
     /// ```
     /// use stethoscope::exposition::{ContentType, Escaping, Format};
@@ -38,8 +38,8 @@ impl ContentType {
         Self::acceptable(accept).unwrap_or_default()
     }
 
-    /// Like [`negotiate`](Self::negotiate), but returns `None` if the header refuses
-    /// (`q=0`) every format: the one case for a `406`.
+    /// As [`negotiate`](Self::negotiate), but `None` where the header refuses
+    /// (`q=0`) every format there is: the one case for a `406`.
     ///
     /// ```
     /// use stethoscope::exposition::ContentType;
@@ -50,7 +50,7 @@ impl ContentType {
         Self::acceptable_in([accept])
     }
 
-    /// Like [`acceptable`](Self::acceptable), for headers that came one by one.
+    /// As [`acceptable`](Self::acceptable), for headers that came one by one.
     pub(crate) fn acceptable_in<'a>(headers: impl IntoIterator<Item = &'a str>) -> Option<Self> {
         let mut offers = Format::OFFERED.map(Offer::new);
         for (place, range) in media_ranges(headers).enumerate() {
@@ -68,13 +68,13 @@ impl ContentType {
         if best.found.is_some() && !refused(best) {
             return Some(best.content_type);
         }
-        // Text is the answer to a header that names none of our formats, but not
-        // to one that refuses it.
+        // Text is the answer to a header that speaks of nothing we have, but
+        // not to one that says no to it.
         (!refused(&offers[0])).then(Self::default)
     }
 
-    /// Reads a `Content-Type` header. One that names none of our formats means text
-    /// 0.0.4, as it does to the oldest readers.
+    /// What a `Content-Type` header says that a page is; text 0.0.4 where it
+    /// says nothing of ours, as its oldest readers have it.
     ///
     /// ```
     /// use stethoscope::exposition::{ContentType, Format};
@@ -97,13 +97,14 @@ impl ContentType {
     }
 }
 
-/// A format on offer, and the range that decides its weight.
+/// A format on offer, and the range that decides how much it is wanted.
 struct Offer {
     content_type: ContentType,
     found: Option<Found>,
 }
 
-/// The rank of an offer. The order of the fields is the order of comparison.
+/// How much an offer is wanted. The order of the fields is the order in which
+/// two offers are compared.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Found {
     weight: u16,
@@ -136,7 +137,7 @@ impl Offer {
             specificity,
             place: Reverse(place),
         };
-        // The most specific range decides; of the same range twice, the better.
+        // The most specific range decides; one named twice is meant at its best.
         if self
             .found
             .is_none_or(|before| (specificity, found) > (before.specificity, before))
@@ -147,8 +148,8 @@ impl Offer {
     }
 }
 
-/// Returns true if these `Accept` headers are a browser's: they name `text/html`,
-/// and none of our formats by name with as great a weight.
+/// Whether a browser's page is what these `Accept` headers want: they name
+/// `text/html`, and none of our formats by name as much as that.
 #[cfg(any(feature = "http", test))]
 pub(crate) fn prefers_html<'a>(headers: impl IntoIterator<Item = &'a str>) -> bool {
     let (mut html, mut ours) = (0, 0);
@@ -174,7 +175,7 @@ fn media_ranges<'a>(
     entries.map(MediaRange::parse)
 }
 
-/// One entry of an `Accept` header, or a `Content-Type`: the parts that matter here.
+/// One entry of an `Accept` header, or a `Content-Type`, as far as it matters here.
 struct MediaRange<'a> {
     media_type: &'a str,
     subtype: &'a str,
@@ -184,8 +185,8 @@ struct MediaRange<'a> {
 }
 
 impl<'a> MediaRange<'a> {
-    /// Parses an entry. Of a parameter that comes twice the last counts; unknown
-    /// parameters and unknown escaping schemes are ignored.
+    /// Of a parameter that comes twice the last counts; unknown parameters and
+    /// unknown schemes of escaping count for nothing.
     fn parse(entry: &'a str) -> Self {
         let mut parts = split_unquoted(entry, ';');
         let range = parts.next().unwrap_or_default().trim();
@@ -215,7 +216,7 @@ impl<'a> MediaRange<'a> {
         parsed
     }
 
-    /// Returns how closely the range names a format, or `None` if it does not.
+    /// How closely the range names that format; `None` where it does not.
     fn specificity(&self, format: Format) -> Option<Specificity> {
         let (media_type, subtype, version) = format.media_type();
         if self.media_type == "*" {
@@ -240,8 +241,8 @@ impl<'a> MediaRange<'a> {
 /// A weight of 1, in thousandths.
 const MAX_WEIGHT: u16 = 1000;
 
-/// Parses a `q` into thousandths. An invalid weight (Prometheus 2.49.0 sent `q=2`
-/// on its last resort) gets the lowest priority, but is not a refusal.
+/// A `q` in thousandths. What is no weight (Prometheus 2.49.0 sent `q=2` on its
+/// last resort) is worth as little as can be, not nothing.
 pub(crate) fn parse_weight(value: &str) -> u16 {
     match value.parse::<f64>() {
         Ok(0.0) => 0,
@@ -252,7 +253,7 @@ pub(crate) fn parse_weight(value: &str) -> u16 {
     }
 }
 
-/// Splits at each separator outside quoted strings.
+/// Splits at a separator that does not stand in a quoted string.
 pub(crate) fn split_unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let mut quoted = false;
     let mut escaped = false;
@@ -326,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_media_types_get_plain_text() {
+    fn who_asks_for_nothing_we_know_gets_plain_text() {
         for accept in [
             "",
             " ",
@@ -354,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_specific_range_decides_the_weight_of_a_format() {
+    fn the_most_specific_range_decides_how_much_a_format_is_wanted() {
         let refuses =
             "application/openmetrics-text;version=1.0.0;q=0,application/*,text/plain;q=0.1";
         assert_eq!(negotiated(refuses).0, Format::Text);
@@ -374,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn first_of_equal_ranges_wins() {
+    fn among_equals_the_one_named_first_is_meant() {
         assert_eq!(
             negotiated("text/plain, application/openmetrics-text").0,
             Format::Text
@@ -388,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_q_value_has_lowest_priority() {
+    fn a_weight_that_is_none_counts_less_than_any_that_is() {
         for q in ["2", "-1", "abc", "", "NaN", "inf"] {
             let accept = format!("application/openmetrics-text;q={q}, text/plain;q=0.002");
             assert_eq!(negotiated(&accept).0, Format::Text, "q={q}");
@@ -398,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_header_that_refuses_every_format_is_refused() {
+    fn only_who_refuses_plain_text_and_takes_nothing_else_is_refused() {
         for accept in [
             "*/*;q=0",
             "text/plain;q=0",
@@ -412,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn escaping_is_taken_from_the_winning_range() {
+    fn escaping_is_a_parameter_of_the_range_that_won() {
         let accept = "text/plain;version=0.0.4;escaping=dots;q=0.2, application/openmetrics-text; Escaping=\"values\" ;q=0.3";
         assert_eq!(negotiated(accept), (Format::OpenMetrics, Escaping::Values));
         assert_eq!(negotiated("text/plain;escaping=dots").1, Escaping::Dots);
@@ -427,13 +428,13 @@ mod tests {
     }
 
     #[test]
-    fn text_0_0_4_never_claims_quoted_names() {
+    fn text_0_0_4_never_says_that_its_names_are_quoted() {
         let asked = ContentType::negotiate("text/plain;version=0.0.4;escaping=allow-utf-8");
         assert_eq!(asked.header(), ContentType::from(Format::Text).header());
     }
 
     #[test]
-    fn only_a_header_that_prefers_html_is_a_browser() {
+    fn only_who_names_html_and_wants_it_most_is_a_browser() {
         for browser in [
             "text/html",
             "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8",
@@ -453,18 +454,18 @@ mod tests {
         }
         assert!(
             !prefers_html(["text/html", "text/plain"]),
-            "two headers count as one"
+            "two headers are one"
         );
     }
 
     #[test]
-    fn separators_in_quotes_are_ignored() {
+    fn a_separator_in_quotes_separates_nothing() {
         let accept = "text/plain;x=\"a,b;version=9\\\",\";escaping=values, image/png";
         assert_eq!(negotiated(accept), (Format::Text, Escaping::Values));
     }
 
     #[test]
-    fn content_type_header_as_accept_gives_that_content_type() {
+    fn every_content_type_is_asked_for_by_its_own_header() {
         for format in Format::OFFERED {
             for escaping in ["underscores", "allow-utf-8", "dots", "values"] {
                 let escaping = Escaping::from_parameter(escaping).unwrap();

@@ -4,7 +4,7 @@
 
 use crate::MetricType;
 use crate::exposition::Format;
-use crate::exposition::number::{format_bound, parse_f64};
+use crate::exposition::number::{parse_f64, print_bound};
 use crate::exposition::parser::{self, Error, Event, Excerpt, Label, Options, Sample, kinds};
 use crate::metric_type::SampleRole;
 use std::borrow::Borrow;
@@ -240,7 +240,7 @@ impl Linter {
         };
         if !bound.is_empty() {
             let canonical = |text: &str| {
-                parse_f64(text.as_bytes()).is_none_or(|bound| format_bound(bound).as_str() == text)
+                parse_f64(text.as_bytes()).is_none_or(|bound| print_bound(bound).as_str() == text)
             };
             if sample.label(bound).is_some_and(|text| !canonical(&text)) {
                 warn(sample.offset_of_label(bound), Lint::NonCanonicalBound);
