@@ -107,9 +107,12 @@ def is_listening(port: int) -> bool:
 class Process:
     """A process that leads a group of its own, and is gone afterwards with all its children."""
 
-    def __init__(self, arguments: list[str], log: Path, **environment: str) -> None:
+    def __init__(
+        self, arguments: list[str], log: Path, first_on_path: str = "", **environment: str
+    ) -> None:
         self.log = log
-        paths = [str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
+        paths = [*filter(None, [first_on_path]), str(HERE)]
+        paths += filter(None, [os.environ.get("PYTHONPATH")])
         with log.open("wb") as output:
             self._popen = subprocess.Popen(
                 arguments,
@@ -144,6 +147,10 @@ class Cluster:
         self._directory = directory
         #: Of what is started from now on.
         self.environment = environment
+        #: The interpreter of what is started from now on.
+        self.python = sys.executable
+        #: A directory from which it imports before all others.
+        self.first_on_path = ""
         self._exit = contextlib.ExitStack()
         self._started = 0
         self.client: Client
@@ -163,7 +170,9 @@ class Cluster:
         """Start `dask ARGUMENTS`, stopped at the latest with the cluster."""
         self._started += 1
         log = self._directory / f"{self._started}-{arguments[0]}.log"
-        process = Process([sys.executable, "-m", "dask", *arguments], log, **self.environment)
+        process = Process(
+            [self.python, "-m", "dask", *arguments], log, self.first_on_path, **self.environment
+        )
         self._exit.callback(process.stop)
         return process
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import http.client
 import os
+import shutil
 import subprocess
 import sys
+import sysconfig
+import urllib.parse
+from collections.abc import Callable
 from pathlib import Path
 
+import dask
 import pytest
 from distributed import Client, LocalCluster
 from harness import HOST, Cluster, dashboards, eventually, fetch, is_listening, scrape
+
+import stethoscope.dask
 
 
 def test_servers_that_share_a_process_have_pages_of_their_own() -> None:
@@ -147,6 +155,170 @@ def test_it_is_switched_on_by(
     assert cluster.client.run(native_threads) == dict.fromkeys(cluster.workers(), 1)
     for process in (scheduler, workers):
         assert "Traceback" not in process.log.read_text()
+
+
+@pytest.fixture
+def new_environment(tmp_path: Path) -> Callable[[bool], Path]:
+    """Make a Python environment like this one, with or without this package.
+
+    Everything but this package is linked into it: `pip uninstall` of this package
+    works there as it does anywhere.
+    """
+
+    def new(with_package: bool) -> Path:
+        root = tmp_path / f"environment-{with_package}"
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", root], check=True)
+        here = Path(sysconfig.get_path("purelib"))
+        there = root / here.relative_to(sys.prefix)
+        for entry in here.iterdir():
+            if not entry.name.startswith("stethoscope"):
+                (there / entry.name).symlink_to(entry)
+            elif with_package:
+                shutil.copytree(entry, there / entry.name)
+        if with_package:
+            (root / "etc" / "dask").mkdir(parents=True)
+            shutil.copy(Path(sys.prefix) / "etc" / "dask" / "stethoscope.yaml", root / "etc/dask")
+        return root / "bin" / "python"
+
+    return new
+
+
+def clients_configuration() -> dict[str, str]:
+    """The configuration of this process, as SSHCluster gives it to remote servers."""
+    return {"DASK_INTERNAL_INHERIT_CONFIG": dask.config.serialize(dask.config.global_config)}
+
+
+def test_environment_without_the_package_starts_with_the_clients_configuration(
+    new_cluster, new_environment
+) -> None:
+    inherited = clients_configuration()
+    preload = dask.config.get("distributed.worker.preload")
+    assert any("stethoscope" in text for text in preload)
+    cluster = new_cluster(**inherited)
+    cluster.python = new_environment(False)
+    scheduler = cluster.start_scheduler()
+    workers = cluster.start_workers(2)
+
+    def preloads(dask_worker) -> list[str]:
+        return [preload.name for preload in dask_worker.preloads]
+
+    # It was told to load the package, and has started without it.
+    assert list(cluster.client.run(preloads).values()) == [preload, preload]
+    assert cluster.client.submit(sum, [1, 2]).result(timeout=30) == 3
+    for url in (cluster.scheduler_url, *cluster.workers().values()):
+        assert b"stethoscope" not in fetch(url).body
+        assert fetch(url, "/health").status == 200
+    for process in (scheduler, workers):
+        log = process.log.read_text()
+        assert "Traceback" not in log
+        assert "Creating preload: # stethoscope: " in log
+
+
+def test_uninstalling_under_a_running_nanny_leaves_workers_that_restart(
+    new_cluster, new_environment
+) -> None:
+    cluster = new_cluster()
+    cluster.python = new_environment(True)
+    cluster.start_scheduler()
+    process = cluster.start_workers(2)
+    for url in cluster.workers().values():
+        assert scrape(url).has("dask_worker_threads")
+
+    uninstall = [cluster.python, "-m", "pip", "uninstall", "--yes", "stethoscope"]
+    subprocess.run(uninstall, check=True, capture_output=True, timeout=60)
+    before = set(cluster.workers())
+    cluster.client.restart(timeout=60)
+    cluster.client.wait_for_workers(2, timeout=60)
+    assert len(cluster.workers()) == 2
+    assert cluster.client.submit(sum, [1, 2]).result(timeout=30) == 3
+    for address, url in cluster.workers().items():
+        if address not in before:
+            assert b"stethoscope" not in fetch(url).body
+    # The scheduler loaded it before, and goes on serving.
+    assert scrape(cluster.scheduler_url).has("stethoscope_sample_age_seconds")
+    assert "Traceback" not in process.log.read_text()
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        pytest.param("", id="without-the-functions"),
+        pytest.param("raise ImportError('libpython is missing')", id="that-cannot-be-loaded"),
+    ],
+)
+def test_older_version_on_the_worker_starts_with_the_clients_preload(
+    new_cluster, tmp_path: Path, module: str
+) -> None:
+    package = tmp_path / "older" / "stethoscope" / "dask"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").write_text("__version__ = '0.0.1'\n")
+    (package / "__init__.py").write_text(f"{module}\n")
+    cluster = new_cluster(**clients_configuration())
+    cluster.start_scheduler()
+    cluster.first_on_path = str(tmp_path / "older")
+    process = cluster.start_workers(1)
+    (url,) = cluster.workers().values()
+    assert b"stethoscope" not in fetch(url).body
+    assert cluster.client.submit(sum, [1, 2]).result(timeout=30) == 3
+    assert "Traceback" not in process.log.read_text()
+
+
+def test_keys_and_values_of_a_newer_client_cost_only_themselves(new_cluster) -> None:
+    with dask.config.set(
+        {
+            "distributed.stethoscope.serve": "by-magic",
+            "distributed.stethoscope.a-later-key": {"of": "another kind"},
+            "distributed.stethoscope.labels": {"cluster": "blue"},
+        }
+    ):
+        inherited = clients_configuration()
+    cluster = new_cluster(**inherited)
+    cluster.start_scheduler()
+    process = cluster.start_workers(1)
+    (url,) = cluster.workers().values()
+    page = scrape(url)
+    assert page.value("dask_worker_threads", cluster="blue") == 2
+    assert page.has("stethoscope_http_responses_total")
+    log = process.log.read_text()
+    assert "unknown key distributed.stethoscope.a-later-key is ignored" in log
+    assert "distributed.stethoscope.serve: expected one of take-over, " in log
+
+
+def test_running_cluster_is_switched_on_and_off(new_cluster, new_environment) -> None:
+    cluster = new_cluster(DASK_DISTRIBUTED__STETHOSCOPE__ENABLED="false")
+    cluster.start_scheduler()
+    cluster.start_workers(1)
+    present = [cluster.address, *cluster.workers()]
+    urls = [cluster.scheduler_url, *cluster.workers().values()]
+    # A worker in whose environment nothing can be switched on.
+    cluster.python = new_environment(False)
+    without = cluster.start_workers(1)
+    (absent,) = cluster.workers().keys() - set(present)
+
+    kept = http.client.HTTPConnection(urllib.parse.urlsplit(urls[0]).netloc)
+
+    def ask() -> bytes:
+        kept.request("GET", "/metrics")
+        return kept.getresponse().read()
+
+    for url in urls:
+        assert b"stethoscope" not in fetch(url).body
+    assert b"stethoscope" not in ask()
+    missing = "failed: No module named 'stethoscope': install stethoscope there"
+    for _ in range(2):
+        switched = stethoscope.dask.attach(cluster.client)
+        assert switched == {**dict.fromkeys(present, "take-over"), absent: missing}
+    for url in urls:
+        assert scrape(url).has("stethoscope_sample_age_seconds")
+    # A connection from before is Dask's; the route answers it.
+    assert b"stethoscope" in ask()
+    for outcome in ("detached", "not attached"):
+        switched = stethoscope.dask.detach(cluster.client)
+        assert switched == {**dict.fromkeys(present, outcome), absent: missing}
+    for url in urls:
+        assert b"stethoscope" not in fetch(url).body
+    kept.close()
+    assert "Traceback" not in without.log.read_text()
 
 
 def test_it_is_switched_off_by_the_configuration(new_cluster) -> None:

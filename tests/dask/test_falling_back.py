@@ -70,7 +70,7 @@ def test_an_attribute_taken_away_costs_its_family(
             def emit(self, record: logging.LogRecord) -> None:
                 dask_worker._told.append(record)
 
-        logging.getLogger("stethoscope.dask").handlers = [Keep()]
+        logging.getLogger("distributed.stethoscope").handlers = [Keep()]
 
     address, url = next(iter(cluster.workers().items()))
     whole = scrape(url)
@@ -157,7 +157,7 @@ def test_a_dashboard_that_speaks_tls_has_the_page_as_a_route(new_cluster, certif
 def test_beside_such_a_dashboard_the_page_may_have_an_address_of_its_own(
     new_cluster, certificate
 ) -> None:
-    serve = {"DASK_DISTRIBUTED__STETHOSCOPE__SERVE": "own-address"}
+    serve = {"DASK_DISTRIBUTED__STETHOSCOPE__SERVE": "dedicated-port"}
     cluster = new_cluster(**tls(certificate), **serve)
     process = cluster.start_scheduler()
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 
 import pytest
 from harness import HOST, Cluster, eventually, fetch, free_port, scrape
 from tasks import nap
 
-from stethoscope.dask.attach import BACKGROUND_SHARE, LONGEST_PAUSE, pause_after
+from stethoscope.dask.attachment import BACKGROUND_SHARE, LONGEST_PAUSE, pause_after
 
-OWN_ADDRESS = {"DASK_DISTRIBUTED__STETHOSCOPE__SERVE": "own-address"}
+DEDICATED_PORT = {"DASK_DISTRIBUTED__STETHOSCOPE__SERVE": "dedicated-port"}
 
 
 def targets(cluster: Cluster) -> dict[str, str]:
@@ -20,8 +21,8 @@ def targets(cluster: Cluster) -> dict[str, str]:
     return {f"http://{entry['targets'][0]}": entry["labels"]["role"] for entry in listed}
 
 
-def test_a_page_has_an_address_of_its_own(new_cluster) -> None:
-    cluster = new_cluster(**OWN_ADDRESS)
+def test_dedicated_port_serves_the_page_and_leaves_the_dashboard_alone(new_cluster) -> None:
+    cluster = new_cluster(**DEDICATED_PORT)
     scheduler = cluster.start_scheduler()
     workers = cluster.start_workers(2)
     dashboards = {cluster.scheduler_url, *cluster.workers().values()}
@@ -50,11 +51,11 @@ def test_a_page_has_an_address_of_its_own(new_cluster) -> None:
             fetch(url)
 
 
-def test_an_address_that_is_taken_is_given_up_for_a_free_one(new_cluster) -> None:
+def test_dedicated_port_that_is_taken_is_replaced_by_a_free_one(new_cluster) -> None:
     with socket.create_server((HOST, 0)) as taken:
         port = taken.getsockname()[1]
         address = {"DASK_DISTRIBUTED__STETHOSCOPE__ADDRESS": f"{HOST}:{port}"}
-        cluster = new_cluster(**OWN_ADDRESS, **address)
+        cluster = new_cluster(**DEDICATED_PORT, **address)
         scheduler = cluster.start_scheduler()
         (url,) = targets(cluster)
         assert scrape(url).has("dask_scheduler_clients")
@@ -62,10 +63,10 @@ def test_an_address_that_is_taken_is_given_up_for_a_free_one(new_cluster) -> Non
     assert url != f"http://{HOST}:{port}"
 
 
-def test_an_address_of_nobodys_leaves_the_page_where_it_can_be(new_cluster) -> None:
+def test_dedicated_port_at_a_foreign_address_falls_back_to_the_route(new_cluster) -> None:
     # Of a network that is kept for examples.
     address = {"DASK_DISTRIBUTED__STETHOSCOPE__ADDRESS": "192.0.2.1:0"}
-    cluster = new_cluster(**OWN_ADDRESS, **address)
+    cluster = new_cluster(**DEDICATED_PORT, **address)
     scheduler = cluster.start_scheduler()
     assert list(targets(cluster)) == [cluster.scheduler_url]
     assert scrape(cluster.scheduler_url).has("dask_scheduler_clients")
@@ -74,19 +75,19 @@ def test_an_address_of_nobodys_leaves_the_page_where_it_can_be(new_cluster) -> N
     assert "'192.0.2.1', in distributed.stethoscope.address" in log
 
 
-def test_a_worker_names_its_page_however_it_is_chosen(new_cluster) -> None:
+def test_scheduler_lists_a_worker_with_a_dedicated_port(new_cluster) -> None:
     port = free_port()
     address = {"DASK_DISTRIBUTED__STETHOSCOPE__ADDRESS": f"localhost:{port}"}
     cluster = new_cluster()
     cluster.start_scheduler()
-    cluster.environment |= OWN_ADDRESS | address
+    cluster.environment |= DEDICATED_PORT | address
     cluster.start_workers(1)
     found = eventually(lambda: len(targets(cluster)) == 2 and targets(cluster))
     assert found == {cluster.scheduler_url: "scheduler", f"http://{HOST}:{port}": "worker"}
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1e-6, 1e-4, 1e-3, 1e-2, 1.0, 1e3])
-def test_samples_that_nobody_asked_for_take_a_small_share_of_the_loop(seconds: float) -> None:
+def test_background_samples_take_a_small_share_of_the_loop(seconds: float) -> None:
     pause = pause_after(seconds, interval=0.5)
     assert 0.5 <= pause <= LONGEST_PAUSE
     assert seconds <= pause * BACKGROUND_SHARE or pause == LONGEST_PAUSE
@@ -94,13 +95,15 @@ def test_samples_that_nobody_asked_for_take_a_small_share_of_the_loop(seconds: f
     assert pause_after(seconds, interval=60.0) == 60.0
 
 
-def test_families_labels_buckets_and_namespace_are_chosen(new_cluster) -> None:
+def test_families_labels_buckets_and_namespace_follow_the_configuration(new_cluster) -> None:
     cluster = new_cluster(
-        DASK_DISTRIBUTED__STETHOSCOPE__LEAVE_OUT="['python_info', 'dask_worker_latency_seconds']",
+        DASK_DISTRIBUTED__STETHOSCOPE__EXCLUDE_FAMILIES=(
+            "['python_info', 'dask_worker_latency_seconds']"
+        ),
         DASK_DISTRIBUTED__STETHOSCOPE__LABELS="{'cluster': 'blue', 'site': 'here'}",
         DASK_DISTRIBUTED__STETHOSCOPE__BUCKETS="[0.5, 5]",
         DASK_DISTRIBUTED__STETHOSCOPE__WINDOW="2s",
-        DASK_DISTRIBUTED__STETHOSCOPE__BACKGROUND_INTERVAL="50ms",
+        DASK_DISTRIBUTED__STETHOSCOPE__REFRESH_INTERVAL="50ms",
         # A setting of Dask's own, which its handler heeds.
         DASK_DISTRIBUTED__DASHBOARD__PROMETHEUS__NAMESPACE="team",
     )
@@ -128,39 +131,52 @@ def test_families_labels_buckets_and_namespace_are_chosen(new_cluster) -> None:
     eventually(lambda: median() != median() or None)
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "words"),
-    [
-        ("FRESHNESS", "soon", "distributed.stethoscope.freshness: 'soon' is no duration"),
-        ("ENABLED", "perhaps", "distributed.stethoscope.enabled: 'perhaps' is neither true"),
-        ("LEAVE_OUT", "['nothing']", 'distributed.stethoscope: there is no family "nothing"'),
-        ("LABELS", "{'1st': 'a'}", "distributed.stethoscope: "),
-        ("LABELS", "{'state': 'a'}", 'distributed.stethoscope: each series was to have a label "s'),
-        ("WINDOW", "9999999999s", "distributed.stethoscope: a window of "),
-    ],
-)
-def test_a_setting_that_makes_no_sense_leaves_dask_alone(
-    new_cluster, key: str, value: str, words: str
-) -> None:
-    cluster = new_cluster(**{f"DASK_DISTRIBUTED__STETHOSCOPE__{key}": value})
+def test_wrong_values_are_logged_and_the_metrics_are_served(new_cluster) -> None:
+    cluster = new_cluster(
+        DASK_DISTRIBUTED__STETHOSCOPE__REFRESH_TIMEOUT="soon",
+        DASK_DISTRIBUTED__STETHOSCOPE__WINDOW="9999999999s",
+        DASK_DISTRIBUTED__STETHOSCOPE__EXCLUDE_FAMILIES="['nothing', 'python_info']",
+        DASK_DISTRIBUTED__STETHOSCOPE__LABELS="{'1st': 'a', 'cluster': 'blue'}",
+        DASK_DISTRIBUTED__STETHOSCOPE__SERVE="carrier-pigeon",
+        DASK_DISTRIBUTED__STETHOSCOPE__FRESHNES="1s",
+        DASK_DISTRIBUTED__STETHOSCOPE__LEAVE_OUT="['python_info']",
+    )
     process = cluster.start_scheduler()
-    assert b"dask_scheduler_tasks_forgotten" in fetch(cluster.scheduler_url).body
+    page = scrape(cluster.scheduler_url)
+    assert page.value("dask_scheduler_clients", cluster="blue") == 1
+    assert page.has("stethoscope_http_responses_total")
+    assert "python_info" not in page.types
     log = process.log.read_text()
-    assert f"its metrics are Dask's own: {words}" in log
     assert "Traceback" not in log
+    # As Dask formats and levels its own.
+    for key in ("refresh-timeout", "window", "exclude-families", "labels", "serve"):
+        logger, section = r"distributed\.stethoscope", r"distributed\.stethoscope"
+        line = rf"^[-\d]+ [:,\d]+ - {logger} - ERROR - {section}\.{key}: "
+        assert re.search(line, log, flags=re.MULTILINE), (key, log)
+    for warning in (
+        "freshnes is ignored: did you mean 'refresh-timeout'?",
+        "leave-out is deprecated: use exclude-families",
+    ):
+        assert " - distributed.stethoscope - WARNING - " in log
+        assert warning in log
 
 
-def test_a_setting_that_makes_no_sense_is_what_a_route_answers(new_cluster) -> None:
+def test_dedicated_port_is_logged_at_info(new_cluster) -> None:
+    cluster = new_cluster(**DEDICATED_PORT)
+    process = cluster.start_scheduler()
+    (url,) = targets(cluster)
+    assert f" - distributed.stethoscope - INFO - /metrics is served at {url}/metrics" in (
+        process.log.read_text()
+    )
+
+
+def test_routes_attach_although_a_value_is_wrong(new_cluster) -> None:
     cluster = new_cluster(
         DASK_DISTRIBUTED__SCHEDULER__PRELOAD="[]",
         DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES="['stethoscope.dask', 'distributed.http.health']",
         DASK_DISTRIBUTED__STETHOSCOPE__WINDOW="soon",
     )
     process = cluster.start_scheduler()
-    response = fetch(cluster.scheduler_url)
-    assert response.status == 500
-    words = "distributed.stethoscope.window: 'soon' is no duration, such as 20ms"
-    assert response.body.decode() == f"{words}\n"
-    assert words in (log := process.log.read_text())
-    assert "Traceback" not in log
+    assert scrape(cluster.scheduler_url).has("stethoscope_sample_age_seconds")
+    assert "distributed.stethoscope.window: expected a number and a unit" in process.log.read_text()
     assert fetch(cluster.scheduler_url, "/health").status == 200

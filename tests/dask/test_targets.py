@@ -74,7 +74,7 @@ def test_who_joins_is_listed_and_who_leaves_is_not(new_cluster, serve: str) -> N
 
 
 def test_the_list_is_kept_right_while_nobody_asks_for_it(new_cluster) -> None:
-    cluster = new_cluster(DASK_DISTRIBUTED__STETHOSCOPE__FRESHNESS="0s")
+    cluster = new_cluster(DASK_DISTRIBUTED__STETHOSCOPE__REFRESH_TIMEOUT="0s")
     cluster.start_scheduler()
     cluster.start_workers(2)
     # Nobody waits for the loop here: what is served is what was there before.

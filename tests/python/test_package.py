@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import logging
 import math
+import re
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -16,10 +18,12 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-import stethoscope
+import stethoscope.dask
 from stethoscope._native import Page
 from stethoscope.dask import settings
 from stethoscope.dask.digests import BareDigests, TappedDigests
+
+HERE = Path(__file__).parent
 
 MEDIAN = "dask_worker_task_duration_median_seconds"
 
@@ -41,48 +45,184 @@ def values(page: Page) -> dict[tuple[str, ...], float]:
     }
 
 
-def test_the_installed_configuration_switches_it_on_and_tells_the_defaults() -> None:
+def installed_configuration() -> dict[str, Any]:
     path = Path(sysconfig.get_path("data")) / "etc" / "dask" / "stethoscope.yaml"
-    installed = yaml.safe_load(path.read_text())["distributed"]
-    for server in ("scheduler", "worker"):
-        assert installed[server]["preload"] == ["stethoscope.dask"]
+    return yaml.safe_load(path.read_text())["distributed"]
+
+
+def test_installed_configuration_repeats_the_defaults() -> None:
     import dask
 
-    with dask.config.set({"distributed.stethoscope": installed["stethoscope"]}):
+    installed = installed_configuration()["stethoscope"]
+    assert list(installed) == settings.keys()
+    with dask.config.set({"distributed.stethoscope": installed}):
         assert settings.load() == settings.Settings()
-    keys = {name.replace("_", "-") for name in settings.Settings.__dataclass_fields__}
-    assert installed["stethoscope"].keys() == keys
+
+
+def test_installed_preload_names_the_package_and_is_read_as_text() -> None:
+    installed = installed_configuration()
+    for server in ("scheduler", "worker"):
+        (text,) = installed[server]["preload"]
+        # Dask takes a preload with a blank for a script, unless it ends like a file's name.
+        assert " " in text
+        assert not text.endswith(".py")
+        assert text.startswith("# stethoscope: ")
+        namespace: dict[str, Any] = {}
+        exec(text, namespace)
+        assert namespace["dask_setup"] is stethoscope.dask.dask_setup
+        assert namespace["dask_teardown"] is stethoscope.dask.dask_teardown
+
+
+def test_each_key_is_documented() -> None:
+    document = (HERE.parents[1] / "src" / "python" / "CONFIGURATION.md").read_text()
+    for key, value in installed_configuration()["stethoscope"].items():
+        row = re.search(rf"^\| `{key}` \| `([^`]+)` \|", document, flags=re.MULTILINE)
+        assert row is not None, key
+        assert yaml.safe_load(row[1]) == value, key
+    for old in [*settings.RENAMED_KEYS, *settings.RENAMED_MODES]:
+        assert f"`{old}`" in document
+
+
+@pytest.fixture
+def logged() -> Iterator[list[logging.LogRecord]]:
+    """Collect the records of the package's logger, which Dask's own handlers do not pass on."""
+    records: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = records.append  # type: ignore[method-assign]
+    logger = logging.getLogger("distributed.stethoscope")
+    logger.addHandler(handler)
+    yield records
+    logger.removeHandler(handler)
+
+
+def load(configured: Any) -> settings.Settings:
+    """Load settings from this value of `distributed.stethoscope`."""
+    import dask
+
+    with dask.config.set({"distributed.stethoscope": configured}):
+        return settings.load()
 
 
 @pytest.mark.parametrize(
-    ("key", "value"),
+    ("key", "value", "words"),
     [
-        ("freshness", "soon"),
-        ("freshness", "-1s"),
-        ("window", 0),
-        ("background-interval", "0s"),
-        ("enabled", "perhaps"),
-        ("serve", "carrier-pigeon"),
-        ("address", 9000),
-        ("address", "localhost"),
-        ("address", "localhost:65536"),
-        ("address", "::1:9000"),
-        ("max-task-prefixes", True),
-        ("buckets", [1, 1]),
-        ("buckets", "many"),
-        ("max-task-prefixes", -1),
-        ("leave-out", "python_info"),
-        ("labels", ["cluster"]),
+        ("refresh-timeout", "soon", 'expected a number and a unit, for example "20ms", found'),
+        ("refresh-timeout", -1, "expected a number and a unit"),
+        ("refresh-timeout", None, "expected a number and a unit"),
+        ("window", 0, "expected a finite duration of at least 1s, found 0"),
+        ("refresh-interval", "0s", "expected a finite duration of at least 0.01s, found '0s'"),
+        ("enabled", "perhaps", "expected true or false, found 'perhaps'"),
+        ("serve", "carrier-pigeon", "expected one of take-over, dedicated-port, route, found"),
+        ("serve", ["route"], "expected one of take-over, dedicated-port, route, found"),
+        ("address", 9000, "expected HOST:PORT"),
+        ("address", "localhost", "expected HOST:PORT"),
+        ("address", "localhost:65536", "expected HOST:PORT"),
+        ("address", "::1:9000", "expected HOST:PORT"),
+        ("advertise-address", "", "expected HOST, HOST:PORT or :PORT"),
+        ("advertise-address", "host:0", "expected HOST, HOST:PORT or :PORT"),
+        ("advertise-address", "http://host", "expected HOST, HOST:PORT or :PORT"),
+        ("targets-file", "", "expected the path of a file, or null, found ''"),
+        ("max-task-prefixes", True, "expected a whole number of at least 0, found True"),
+        ("max-task-prefixes", -1, "expected a whole number of at least 0, found -1"),
+        ("buckets", [1, 1], "expected a list of ascending seconds"),
+        ("buckets", "many", "expected a list of ascending seconds"),
+        ("exclude-families", "python_info", "expected a list of family names"),
+        ("labels", ["cluster"], "expected a mapping"),
+        ("worker-name-label", 1, "expected true or false, found 1"),
     ],
 )
-def test_a_setting_that_makes_no_sense_is_named(key: str, value: object) -> None:
-    import dask
+def test_wrong_value_is_logged_and_replaced_by_its_default(
+    key: str, value: object, words: str, logged: list[logging.LogRecord]
+) -> None:
+    others = {"labels": {"cluster": "blue"}} if key != "labels" else {"enabled": False}
+    loaded = load({**others, key: value})
+    expected = settings.Settings(**others)
+    assert loaded == expected
+    (record,) = logged
+    assert record.levelname == "ERROR"
+    assert record.getMessage().startswith(f"distributed.stethoscope.{key}: {words}")
+    assert record.getMessage().endswith("; using the default")
 
-    with (
-        dask.config.set({f"distributed.stethoscope.{key}": value}),
-        pytest.raises(ValueError, match=f"^distributed.stethoscope.{key}: "),
-    ):
-        settings.load()
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("refresh-timeot", "did you mean 'refresh-timeout'?"),
+        ("exclude_family", "did you mean 'exclude-families'?"),
+        ("colour-of-the-sky", "known keys: enabled, serve, "),
+    ],
+)
+def test_unknown_key_is_warned_of_with_the_nearest_known_one(
+    key: str, hint: str, logged: list[logging.LogRecord]
+) -> None:
+    assert load({key: "1s"}) == settings.Settings()
+    (record,) = logged
+    assert record.levelname == "WARNING"
+    assert f"distributed.stethoscope.{key.replace('_', '-')} is ignored" in record.getMessage()
+    assert hint in record.getMessage()
+
+
+def test_deprecated_spellings_work_and_are_warned_of(logged: list[logging.LogRecord]) -> None:
+    # As beside the installed file, which has each new key with its default.
+    defaults = installed_configuration()["stethoscope"]
+    old = {
+        "freshness": "50ms",
+        "background_interval": "3s",
+        "leave-out": ["python_info"],
+        "serve": "own-address",
+    }
+    assert load({**defaults, **old}) == settings.Settings(
+        refresh_timeout=0.05,
+        refresh_interval=3.0,
+        exclude_families=["python_info"],
+        serve="dedicated-port",
+    )
+    messages = {record.getMessage() for record in logged}
+    assert messages == {
+        f"distributed.stethoscope.{old} is deprecated: use {new}"
+        for old, new in [
+            ("freshness", "refresh-timeout"),
+            ("background-interval", "refresh-interval"),
+            ("leave-out", "exclude-families"),
+            ("serve: own-address", "serve: dedicated-port"),
+        ]
+    }
+
+
+def test_new_key_that_was_set_wins_over_its_deprecated_spelling(
+    logged: list[logging.LogRecord],
+) -> None:
+    loaded = load({"freshness": "50ms", "refresh-timeout": "70ms"})
+    assert loaded.refresh_timeout == 0.07
+
+
+def test_section_that_is_not_a_mapping_leaves_the_defaults(
+    logged: list[logging.LogRecord],
+) -> None:
+    assert load(["enabled"]) == settings.Settings()  # type: ignore[arg-type]
+    assert "expected a mapping" in logged[0].getMessage()
+
+
+def test_page_leaves_out_the_parts_of_the_settings_that_it_refuses(
+    logged: list[logging.LogRecord],
+) -> None:
+    wanted = settings.Settings(
+        window=1e12,
+        exclude_families=["nothing", "python_info"],
+        labels={"1st": "a", "cluster": "blue", "state": "b"},
+        worker_name_label=True,
+    )
+    page = settings.make_page("worker", wanted, worker_name="alice")
+    messages = [record.getMessage() for record in logged]
+    assert len(messages) == 4
+    assert messages[0].startswith("distributed.stethoscope.window: ")
+    assert messages[1].startswith("distributed.stethoscope.exclude-families: ")
+    assert "nothing" in messages[1]
+    assert messages[2].startswith("distributed.stethoscope.labels: ")
+    assert messages[3].startswith("distributed.stethoscope.labels: ")
+    text = answer(page)[1].decode()
+    assert "python_info" not in text
+    assert 'process_max_fds{cluster="blue",worker_name="alice"} ' in text
 
 
 @pytest.mark.parametrize(

@@ -1,67 +1,99 @@
-"""The metrics of Dask schedulers and workers, at `/metrics` of their dashboards.
+"""Metrics of Dask schedulers and workers, served at `/metrics` of their dashboards.
 
-Dask finds this module by name, in one of three ways:
+Dask loads this module in one of three ways:
 
-- installing the package is enough: its `etc/dask/stethoscope.yaml` names this
-  module in `distributed.scheduler.preload` and `distributed.worker.preload`;
-- `dask scheduler --preload stethoscope.dask`, and so for `dask worker`;
+- installing the package is enough: its `etc/dask/stethoscope.yaml` has a preload
+  for schedulers and workers that imports this module if it can;
+- `dask scheduler --preload stethoscope.dask`, and the same for `dask worker`;
 - as a module of routes, in `distributed.scheduler.http.routes` and
-  `distributed.worker.http.routes`, in the place of Dask's own
+  `distributed.worker.http.routes`, in place of Dask's own
   `distributed.http.*.prometheus`. It then attaches at the first scrape.
 
-Any number of them at once attaches once. Importing this module does nothing:
-the parent of a nanny imports it too.
+Any combination of them attaches once. Importing this module has no effect of its
+own: the parent of a nanny imports it too. `attach(client)` and `detach(client)`
+switch the metrics of a running cluster on and off.
 
 How the parts work together:
 
-    attach.py     ties the parts to one server and takes them off again
-    settings.py   what Dask's configuration asks for
-    probes.py     where each number is among Dask's objects
-    sampling.py   probes -> page, on the event loop, whenever a scrape asks
-    digests.py    every tick, task duration and bandwidth -> page, as it happens
-    takeover.py   the dashboard's port, given to a native thread and back
-    dedicated_port.py  or a port beside it
-    link.py       what such a thread asks of the event loop
-    route.py      the same page as a route of Dask's own server
-    process_metrics.py     on which page metrics of one's own are shown
-    targets.py    where the pages of a cluster are, for Prometheus to find them
+    attachment.py      ties the parts to one server and takes them off again
+    settings.py        reads Dask's configuration
+    probes.py          reads each number from Dask's objects
+    sampling.py        probes -> page, on the event loop, when a scrape asks
+    digests.py         every tick, task duration and bandwidth -> page, as it happens
+    takeover.py        gives the dashboard's port to a native thread, and back
+    dedicated_port.py  or opens another port for that thread
+    link.py            answers the thread's requests on the event loop
+    route.py           serves the same page as a route of Dask's own server
+    process_metrics.py chooses the page that shows the metrics of the process
+    targets.py         lists the pages of a cluster, for Prometheus to find them
+    running.py         attaches to and detaches from a running cluster
 
 The page itself, its cells and its text live in `stethoscope._native`.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from distributed import Client
     from distributed.node import ServerNode
 
-__all__ = ["dask_setup", "dask_teardown", "routes"]
+__all__ = ["attach", "dask_setup", "dask_teardown", "detach", "routes"]
 
 
 def dask_setup(server: ServerNode) -> None:
-    """Attach to a scheduler or a worker. Called by Dask's preloading."""
-    from stethoscope.dask.attach import attach, logger
-    from stethoscope.dask.settings import Wrong
+    """Attach to a scheduler or worker. Called by Dask's preloading; never raises."""
+    import logging
 
     try:
+        from stethoscope.dask.attachment import attach
+
         attach(server)
-    except Wrong as error:
-        logger.error("not attached to this server, its metrics are Dask's own: %s", error)
     except Exception:
-        # Not every Dask guards its preloads, and none should fail for this.
-        logger.exception("not attached to this server: its metrics are Dask's own")
+        # Not every version of Dask guards its preloads, and none should fail for this.
+        logging.getLogger("distributed.stethoscope").exception(
+            "stethoscope is disabled for this server (falling back to Dask's own /metrics)"
+        )
 
 
 def dask_teardown(server: ServerNode) -> None:
-    """Detach from it. Called by Dask's preloading."""
-    from stethoscope.dask.attach import detach
+    """Detach from a scheduler or worker. Called by Dask's preloading."""
+    # The module is loaded if anything is attached. If not, the package may have been
+    # uninstalled since.
+    attachment = sys.modules.get("stethoscope.dask.attachment")
+    if attachment is not None:
+        attachment.detach(server)
 
-    detach(server)
+
+def attach(client: Client) -> dict[str, str]:
+    """Serve the metrics of a running cluster: of its scheduler and its present workers.
+
+    For a cluster whose configuration did not load this package, or that `detach`
+    has switched off. Workers that join later follow their own configuration.
+
+    Returns for each address how its page is served now (`"take-over"`,
+    `"dedicated-port"` or `"route"`), or why it is not, for example because the
+    package is not installed there.
+    """
+    from stethoscope.dask import running
+
+    return running.attach(client)
+
+
+def detach(client: Client) -> dict[str, str]:
+    """Give a running cluster's `/metrics` back to Dask's own handler.
+
+    Returns for each address `"detached"`, `"not attached"`, or why it failed.
+    """
+    from stethoscope.dask import running
+
+    return running.detach(client)
 
 
 def __getattr__(name: str) -> Any:
-    # Made on demand: a preload needs no tornado handler, a nanny's parent
+    # Made on demand: a preload needs no tornado handler, and a nanny's parent needs
     # nothing at all.
     if name == "routes":
         from stethoscope.dask.route import ROUTES

@@ -15,7 +15,7 @@ from typing import Any
 from stethoscope._native import Document, Page
 from stethoscope.dask.link import Link, Sample, Unavailable
 
-logger = logging.getLogger("stethoscope.dask")
+logger = logging.getLogger("distributed.stethoscope")
 
 #: The name of the service.
 SERVICE = "stethoscope"

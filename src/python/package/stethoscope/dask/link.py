@@ -19,7 +19,7 @@ from contextlib import ExitStack
 
 from stethoscope._native import Listener
 
-logger = logging.getLogger("stethoscope.dask")
+logger = logging.getLogger("distributed.stethoscope")
 
 #: Brings fresh values to page and documents, and calls what it is given then.
 Sample = Callable[[Callable[[], None]], None]

@@ -12,6 +12,7 @@ from typing import Any
 from tornado.web import HTTPError, RequestHandler
 
 from stethoscope.dask import targets
+from stethoscope.dask.settings import TAKE_OVER
 
 
 class _Handler(RequestHandler):
@@ -21,23 +22,15 @@ class _Handler(RequestHandler):
         self._server = dask_server
 
     async def get(self) -> None:
-        # Here, not above: `attach` adds this route.
-        from stethoscope.dask.attach import attach, logger
-        from stethoscope.dask.settings import Wrong
+        # Here, not above: `attachment` adds this route.
+        from stethoscope.dask.attachment import attach
 
-        try:
-            # By way of `routes` in the configuration nothing has attached before.
-            attachment = attach(self._server)
-        except Wrong as error:
-            logger.error("no metrics are served: %s", error)
-            self.set_status(500)
-            self.set_header("Content-Type", "text/plain; charset=utf-8")
-            self.finish(f"{error}\n")
-            return
+        # By way of `routes` in the configuration nothing has attached before.
+        attachment = attach(self._server)
         if attachment is None:
             raise HTTPError(404, reason="stethoscope is switched off")
         await attachment.up_to_date()
-        if attachment.takes_over:
+        if attachment.mode == TAKE_OVER:
             # The next request shall come to the thread, which needs no loop.
             self.set_header("Connection", "close")
         status, headers, body = self.answer(attachment)

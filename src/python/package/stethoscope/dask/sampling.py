@@ -17,7 +17,7 @@ from typing import Any
 from stethoscope._native import Page
 from stethoscope.dask.probes import Probe, Value, task_moves
 
-logger = logging.getLogger("stethoscope.dask")
+logger = logging.getLogger("distributed.stethoscope")
 
 #: The most seconds for which prefixes are taken before others have their turn.
 SLICE = 0.0005

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
-from stethoscope._native import Document, Page
+from stethoscope._native import Document
 from stethoscope.dask import digests, process_metrics, settings
 from stethoscope.dask.dedicated_port import OwnAddress
 from stethoscope.dask.link import Unavailable
@@ -22,7 +22,7 @@ from stethoscope.dask.settings import Settings
 from stethoscope.dask.takeover import TakeOver
 from stethoscope.dask.targets import Targets
 
-logger = logging.getLogger("stethoscope.dask")
+logger = logging.getLogger("distributed.stethoscope")
 
 #: Dask's names of the values that arrive one by one, and the page's.
 DIGESTS = {
@@ -49,20 +49,20 @@ def pause_after(seconds: float, interval: float) -> float:
     return max(interval, min(seconds / BACKGROUND_SHARE, LONGEST_PAUSE))
 
 
-def attach(server: Any) -> Attachment | None:
-    """Serve the metrics of a scheduler or worker, until it closes.
+def attach(server: Any, *, even_if_disabled: bool = False) -> Attachment | None:
+    """Serve the metrics of a scheduler or worker until it closes.
 
-    Attaching again gives the same attachment. None where the configuration
-    says no, and for what is neither scheduler nor worker or has no HTTP server.
-    Raises `Wrong` for settings that cannot be used, and has changed nothing then.
-    Must be called on the server's event loop.
+    Attaching again returns the same attachment. Returns None if the configuration
+    switches the metrics off, unless `even_if_disabled`, and for an object that is
+    not a scheduler or worker or has no HTTP server. Must be called on the server's
+    event loop.
     """
-    attachment = getattr(server, _ATTRIBUTE, None)
+    attachment = attachment_of(server)
     if attachment is not None:
         return attachment
     role = _role(server)
     wanted = settings.load()
-    if role is None or not wanted.enabled:
+    if role is None or not (wanted.enabled or even_if_disabled):
         return None
     if not hasattr(server, "http_application"):
         logger.warning("this %s has no HTTP server to serve /metrics from", role)
@@ -79,6 +79,11 @@ def detach(server: Any) -> None:
         attachment.close()
 
 
+def attachment_of(server: Any) -> Attachment | None:
+    """Return the attachment of a server, or None if there is none."""
+    return getattr(server, _ATTRIBUTE, None)
+
+
 def _role(server: Any) -> str | None:
     from distributed import Scheduler, Worker
 
@@ -87,6 +92,10 @@ def _role(server: Any) -> str | None:
     if isinstance(server, Worker):
         return "worker"
     return None
+
+
+def _worker_name(server: Any, role: str) -> str | None:
+    return str(server.name) if role == "worker" else None
 
 
 class Attachment:
@@ -98,22 +107,11 @@ class Attachment:
 
     def __init__(self, server: Any, role: str, wanted: Settings) -> None:
         self._process = os.getpid()
-        try:
-            self._page = Page(
-                role,
-                window=wanted.window,
-                buckets=wanted.buckets,
-                max_task_prefixes=wanted.max_task_prefixes,
-                left_out=wanted.leave_out,
-                labels=list(wanted.labels.items()),
-                namespace=settings.namespace(),
-            )
-            self._sampler = Sampler(server, self._page, probes(role), prefix_columns(role))
-        except ValueError as error:
-            raise settings.Wrong(f"{settings.PREFIX}: {error}") from error
+        self._page = settings.make_page(role, wanted, worker_name=_worker_name(server, role))
+        self._sampler = Sampler(server, self._page, probes(role), prefix_columns(role))
         self.targets: Targets | None = None
-        #: Whether new connections to Dask's port come to the native thread.
-        self.takes_over = False
+        #: How the page is served: as configured, or `"route"` if that has failed.
+        self.mode = settings.ROUTE
         with ExitStack() as undo:
             self._watch_gc(undo)
             self._tap(undo, server, role)
@@ -122,7 +120,7 @@ class Attachment:
             if role == "scheduler":
                 self._list_targets(server)
             self.sample(lambda: None)
-            self._sample_in_background(undo, wanted.background_interval)
+            self._sample_in_background(undo, wanted.refresh_interval)
             self._serve(undo, server, wanted)
             self._undo = undo.pop_all()
 
@@ -215,20 +213,21 @@ class Attachment:
         try:
             if wanted.serve == settings.TAKE_OVER:
                 take_over = TakeOver(
-                    server, self._page, self.sample, wanted.freshness, self._documents()
+                    server, self._page, self.sample, wanted.refresh_timeout, self._documents()
                 )
                 undo.callback(take_over.give_back)
-                self.takes_over = True
-            elif wanted.serve == settings.OWN_ADDRESS:
+                self.mode = wanted.serve
+            elif wanted.serve == settings.DEDICATED_PORT:
                 own = OwnAddress(
                     server,
                     self._page,
                     wanted.address,
                     self.sample,
-                    wanted.freshness,
+                    wanted.refresh_timeout,
                     self._documents(),
                 )
                 undo.callback(own.withdraw)
+                self.mode = wanted.serve
                 if self.targets is not None:
                     self.targets.moved(own.port)
         except Unavailable as why:
