@@ -69,6 +69,7 @@ pub mod cell;
 pub mod endpoint;
 pub mod exposition;
 pub mod family;
+mod fork;
 mod label;
 pub mod manual;
 mod metric_type;

@@ -52,7 +52,7 @@ struct Model {
 impl Model {
     fn new() -> Arc<Self> {
         Arc::new(Self {
-            table: Table::new(Arc::new(Readers::new()), ()),
+            table: Table::new(Readers::new(), ()),
             freed: Arc::new(AtomicU64::new(0)),
         })
     }

@@ -21,15 +21,14 @@
 //! wait for, a [`Found`] entry keeps its reader present, and only the holder of
 //! the mutex can change the slots.
 
+use crate::fork::{ForkSafeGuard, ForkSafeMutex};
 use crate::label::Key;
 use crate::sync::{
-    Arc, AtomicPtr, AtomicUsize, Mutex, MutexGuard, OWN_NUMBERS, Ordering, Padded, dekker_fence,
-    thread_number,
+    Arc, AtomicPtr, AtomicUsize, OWN_NUMBERS, Ordering, Padded, dekker_fence, thread_number,
 };
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
-use std::ptr;
-use std::sync::PoisonError;
+use std::ptr::{self, NonNull};
 
 /// An element of a table: a value that contains its key and the key's hash.
 ///
@@ -56,11 +55,15 @@ const SHARED: usize = if cfg!(loom) { 1 } else { 8 };
 const STRIPES: usize = OWN + 2 * SHARED;
 
 impl Readers {
-    pub(crate) fn new() -> Self {
-        Self {
+    /// Creates the counters, which are corrected in forked children.
+    pub(crate) fn new() -> Arc<Self> {
+        let readers = Arc::new(Self {
             stripes: std::array::from_fn(|_| Padded(AtomicUsize::new(0))),
             entered_set: Padded(AtomicUsize::new(0)),
-        }
+        });
+        #[cfg(not(loom))]
+        crate::fork::correct_in_children(&readers);
+        readers
     }
 
     /// Announces a reader: no entry that is reachable from now on is dropped
@@ -114,6 +117,26 @@ impl Readers {
         // after it.
         crate::sync::fence(Ordering::SeqCst);
         GracePeriod { not_seen_zero: ALL }
+    }
+}
+
+#[cfg(not(loom))]
+impl crate::fork::CountsThreads for Readers {
+    #[allow(unsafe_code)]
+    unsafe fn forget_other_threads(&self) {
+        let thread = thread_number();
+        for (index, stripe) in self.stripes.iter().enumerate() {
+            let may_be_this_threads = match thread < OWN {
+                true => index == thread,
+                // In either set; other threads may have raised the counter too,
+                // and garbage then waits for them for ever.
+                false => index >= OWN && index % SHARED == thread % SHARED,
+            };
+            if !may_be_this_threads {
+                // Relaxed: the process has no other thread.
+                stripe.0.store(0, Ordering::Relaxed);
+            }
+        }
     }
 }
 
@@ -176,7 +199,7 @@ pub(crate) struct Table<T, S> {
     /// the table is resized.
     slots: AtomicPtr<Slots<T>>,
     readers: Arc<Readers>,
-    writer: Mutex<WriterState<T, S>>,
+    writer: ForkSafeMutex<WriterState<T, S>>,
 }
 
 /// INVARIANT: the length is a power of two, and at least a quarter of the slots
@@ -238,7 +261,7 @@ impl<T: Entry, S> Table<T, S> {
         Self {
             slots: AtomicPtr::new(Box::into_raw(Slots::boxed(MIN_SLOTS))),
             readers,
-            writer: Mutex::new(WriterState {
+            writer: ForkSafeMutex::new(WriterState {
                 len: 0,
                 used: 0,
                 limbo: Vec::new(),
@@ -250,7 +273,7 @@ impl<T: Entry, S> Table<T, S> {
     }
 
     /// Finds the entry of `key`. Takes no lock and allocates nothing.
-    #[inline]
+    #[inline(always)]
     #[allow(unsafe_code)]
     pub(crate) fn find(&self, key: &Key<'_>) -> Option<Found<'_, T>> {
         // SAFETY: a thread's number below `OWN_NUMBERS` is its own.
@@ -262,11 +285,26 @@ impl<T: Entry, S> Table<T, S> {
     /// # Safety
     /// If `thread` is below `OWN`, no other thread may use that number while the
     /// found entry lives.
-    #[inline]
+    #[inline(always)]
     #[allow(unsafe_code)]
     pub(super) unsafe fn find_as(&self, thread: usize, key: &Key<'_>) -> Option<Found<'_, T>> {
         // SAFETY: the caller's duty.
         let reader = unsafe { self.readers.enter(thread) };
+        // SAFETY: the reader is present until it is dropped with what is found.
+        let entry = unsafe { self.probe(key) }?;
+        Some(Found { entry, reader })
+    }
+
+    /// Returns a pointer to the entry of `key`, which came from `Arc::into_raw`.
+    ///
+    /// # Safety
+    /// A reader must be present in `self.readers`. The entry may be used for as
+    /// long as it is.
+    // Apart from `find_as`, so that the result is returned in a register: as a
+    // `Found`, which is returned in memory, a look-up took a fifth longer.
+    #[inline]
+    #[allow(unsafe_code)]
+    unsafe fn probe(&self, key: &Key<'_>) -> Option<NonNull<T>> {
         // SeqCst: see `Readers::enter`. It also acquires the filled slots that
         // the store in `TableWriter::resize` releases.
         let slots = self.slots.load(Ordering::SeqCst);
@@ -277,18 +315,16 @@ impl<T: Entry, S> Table<T, S> {
         for slot in slots.probe(key.hash) {
             // SeqCst: see `Readers::enter`. It also acquires the entry that the
             // store in `TableWriter::insert` releases.
-            let entry = slot.load(Ordering::SeqCst);
-            if entry.is_null() {
-                return None;
-            }
-            if entry == tombstone() {
+            let pointer = slot.load(Ordering::SeqCst);
+            let entry = NonNull::new(pointer)?;
+            if pointer == tombstone() {
                 continue;
             }
             // SAFETY: by the invariant of `Slots` the pointer came from
             // `Arc::into_raw`. The table's reference is dropped only after a
             // grace period, which lasts while the reader is present.
-            if unsafe { &*entry }.matches(key) {
-                return Some(Found { entry, reader });
+            if unsafe { entry.as_ref() }.matches(key) {
+                return Some(entry);
             }
         }
         None
@@ -296,20 +332,19 @@ impl<T: Entry, S> Table<T, S> {
 
     /// Takes the table's mutex.
     pub(crate) fn write(&self) -> TableWriter<'_, T, S> {
-        // No code that runs under the mutex leaves the state half changed if it
-        // panics.
-        let locked = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         TableWriter {
             table: self,
-            locked,
+            // No code that runs under the mutex leaves the state half changed if
+            // it panics.
+            locked: self.writer.lock(),
         }
     }
 }
 
 /// An entry that was found. While it lives, the entry is not dropped.
 pub(crate) struct Found<'t, T> {
-    /// INVARIANT: loaded from a slot while `reader` was present.
-    entry: *const T,
+    /// INVARIANT: loaded from a slot of the table while `reader` was present.
+    entry: NonNull<T>,
     #[expect(dead_code, reason = "held to keep the entry from being dropped")]
     reader: Reader<'t>,
 }
@@ -323,8 +358,8 @@ impl<T> Found<'_, T> {
         // reference lives while the reader is present: until after the count is
         // raised.
         unsafe {
-            Arc::increment_strong_count(self.entry);
-            Arc::from_raw(self.entry)
+            Arc::increment_strong_count(self.entry.as_ptr());
+            Arc::from_raw(self.entry.as_ptr())
         }
     }
 }
@@ -336,7 +371,7 @@ impl<T> Deref for Found<'_, T> {
     #[allow(unsafe_code)]
     fn deref(&self) -> &T {
         // SAFETY: the table's reference lives while the reader is present.
-        unsafe { &*self.entry }
+        unsafe { self.entry.as_ref() }
     }
 }
 
@@ -345,7 +380,7 @@ impl<T> Deref for Found<'_, T> {
 /// Dropping it releases the mutex and leaves the garbage for the next writer.
 pub(crate) struct TableWriter<'t, T, S> {
     table: &'t Table<T, S>,
-    locked: MutexGuard<'t, WriterState<T, S>>,
+    locked: ForkSafeGuard<'t, WriterState<T, S>>,
 }
 
 impl<T, S> Deref for TableWriter<'_, T, S> {
@@ -535,7 +570,7 @@ mod tests {
 
     #[test]
     fn removed_entry_is_dropped_though_some_reader_is_always_present() {
-        let table = Table::new(Arc::new(Readers::new()), ());
+        let table = Table::new(Readers::new(), ());
         table.write().insert(named("present"));
         // Each reader enters before the last one leaves.
         let mut reader = find(&table, "present");
@@ -556,7 +591,7 @@ mod tests {
 
     #[test]
     fn slots_shrink_when_most_entries_are_removed() {
-        let table = Table::new(Arc::new(Readers::new()), ());
+        let table = Table::new(Readers::new(), ());
         let entries: Vec<_> = (0..500).map(|n| named(&n.to_string())).collect();
         let mut writer = table.write();
         for entry in &entries {

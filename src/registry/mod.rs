@@ -3,6 +3,19 @@
 //!
 //! A registry is a value, never a global: a process that serves two pages has
 //! two of them.
+//!
+//! # Forks
+//!
+//! The process may fork at any time, from any language: the first registry
+//! installs `pthread_atfork` handlers, which wait the few microseconds that
+//! another thread may take to change a family, so that a child never inherits a
+//! locked mutex. In the child every registry, family and handle works, with the
+//! values of the moment of the fork. Threads do not survive a fork, so an endpoint
+//! does not serve there, and a [`Scraper`](crate::Scraper) or a lock of the
+//! program's own that another thread used at that moment must not be used.
+//!
+//! The handlers do not run for raw `clone` system calls. In a child of such a
+//! call only updates and look-ups of existing series are safe.
 
 mod builder;
 mod error;
@@ -13,11 +26,12 @@ pub use error::{RegisterError, RegisterErrorKind};
 use crate::MetricType;
 use crate::cell::{Buckets, Counter, FloatCounter, FloatGauge, Gauge, Histogram, Info};
 use crate::family::{Descriptor, Family, Handle, Metric, Readers, Shared, Source};
+use crate::fork::{self, ForkSafeGuard, ForkSafeMutex};
 use crate::name::NameRules;
-use crate::sync::{Arc as SyncArc, AtomicU64, Mutex, MutexGuard, Ordering};
+use crate::sync::{Arc as SyncArc, AtomicU64, Ordering};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 /// The families of one page, in the order of their registration.
 ///
@@ -53,7 +67,7 @@ pub(crate) type Hook = Arc<dyn Fn() + Send + Sync>;
 
 pub(crate) struct Core {
     pub(crate) shared: SyncArc<Shared>,
-    state: Mutex<State>,
+    state: ForkSafeMutex<State>,
 }
 
 #[derive(Default)]
@@ -98,14 +112,15 @@ impl fmt::Debug for Registry {
 impl Registry {
     /// A registry with no families.
     pub fn new() -> Self {
+        fork::install_handlers();
         let shared = Shared {
             generation: AtomicU64::new(0),
-            readers: SyncArc::new(Readers::new()),
+            readers: Readers::new(),
         };
         Self {
             core: Arc::new(Core {
                 shared: SyncArc::new(shared),
-                state: Mutex::new(State::default()),
+                state: ForkSafeMutex::default(),
             }),
             namespace: None,
             const_labels: Arc::default(),
@@ -421,9 +436,9 @@ impl Registry {
 pub struct HookId(u64);
 
 impl Core {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing that can panic leaves the state half changed.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> ForkSafeGuard<'_, State> {
+        // No code that can panic leaves the state half changed.
+        self.state.lock()
     }
 
     /// Called under the lock. Release: pairs with the Acquire of a scrape.
