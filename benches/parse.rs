@@ -13,7 +13,7 @@ use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterio
 use std::hint::black_box;
 use stethoscope::exposition::Format;
 use stethoscope::exposition::number::{SCRATCH, parse_f64, print_f64, print_f64_into};
-use stethoscope::exposition::parser::{Chunks, Event, LentEvent, Line, Options, Sample, parse};
+use stethoscope::exposition::parser::{Chunks, Event, EventRef, Line, Options, Sample, parse};
 use stethoscope::exposition::validate::Validator;
 
 /// A thousand values of one kind each: the way through the printer is chosen
@@ -94,7 +94,7 @@ impl Seen {
 fn lent(page: &[u8], options: Options) -> Seen {
     let mut seen = Seen::default();
     let mut parser = parse(page, options);
-    while let Some(lent) = parser.lend() {
+    while let Some(lent) = parser.next_ref() {
         if let (_, Event::Sample(sample)) = lent.expect("a good page") {
             seen.see(sample);
         }
@@ -115,9 +115,9 @@ fn iterated(page: &[u8], options: Options) -> Seen {
 fn validated(page: &[u8], options: Options, validator: &mut Validator) -> Seen {
     let mut seen = Seen::default();
     let mut parser = parse(page, options);
-    while let Some(lent) = parser.lend() {
-        let (offset, event) = lent.expect("a good page");
-        validator.see(offset, &event).expect("a valid page");
+    while let Some(lent) = parser.next_ref() {
+        let (line, event) = lent.expect("a good page");
+        validator.visit(line, &event).expect("a valid page");
         if let Event::Sample(sample) = event {
             seen.see(sample);
         }
@@ -128,7 +128,7 @@ fn validated(page: &[u8], options: Options, validator: &mut Validator) -> Seen {
 
 fn in_pieces(page: &[u8], options: Options) -> Seen {
     let mut seen = Seen::default();
-    let mut each = |_: Line<'_>, event: LentEvent<'_>| {
+    let mut each = |_: Line<'_>, event: EventRef<'_, '_>| {
         if let Event::Sample(sample) = event {
             seen.see(sample);
         }

@@ -62,7 +62,7 @@ impl Snapshot {
     /// The page does not keep to it; the message shows the place.
     pub fn read(page: &[u8], content_type: impl Into<ContentType>) -> Result<Self, Malformed> {
         let content_type = content_type.into();
-        let malformed = |error: Error| Malformed(error.show(page).to_string());
+        let malformed = |error: Error| Malformed(error.display_in(page).to_string());
         validate(page, content_type).map_err(malformed)?;
         let mut samples = Vec::new();
         for event in parse(page, content_type) {

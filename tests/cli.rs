@@ -96,7 +96,7 @@ fn a_refused_page_is_1_and_the_place() {
     assert_eq!(code(&output), 1);
     assert_eq!(
         stderr(&output),
-        "standard input: line 2, column 5: a label's value must stand in double quotes\n\
+        "standard input: line 2, column 5: a label value must be in double quotes\n\
          \x20 b{c=d} 1\n\
          \x20     ^\n"
     );
@@ -199,7 +199,7 @@ fn lints_are_said_and_change_no_verdict() {
     assert_eq!(code(&output), 0);
     assert_eq!(
         stderr(&output),
-        "standard input: warning: line 3, column 1: the name of a counter should end in _total\n\
+        "standard input: warning: line 3, column 1: the name of a counter should end in _total: a\n\
          \x20 a 1\n\
          \x20 ^\n"
     );
@@ -494,18 +494,21 @@ fn what_a_whole_file_has_wrong_is_named() {
     for (page, why) in [
         (
             &b"# TYPE a gauge\r\na 1\r\n"[..],
-            "a carriage return ends this line",
+            "this line ends with a carriage return",
         ),
-        (b"a 1\r\n", "a carriage return ends this line"),
-        (b"a{b=\"c\"} 1 5\r\n", "a carriage return ends this line"),
-        (b"\r\n", "a carriage return ends this line"),
-        (b"\xef\xbb\xbfa 1\n", "a byte order mark stands here"),
+        (b"a 1\r\n", "this line ends with a carriage return"),
+        (
+            b"a{b=\"c\"} 1 5\r\n",
+            "this line ends with a carriage return",
+        ),
+        (b"\r\n", "this line ends with a carriage return"),
+        (
+            b"\xef\xbb\xbfa 1\n",
+            "the page begins with a byte order mark",
+        ),
         (b"\x1f\x8b\x08\0\0", "this is gzip, not text"),
         // Something else is wrong before.
-        (
-            b"a{b=c} 1\r\n",
-            "a label's value must stand in double quotes",
-        ),
+        (b"a{b=c} 1\r\n", "a label value must be in double quotes"),
     ] {
         for arguments in [
             &["-"][..],

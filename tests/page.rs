@@ -15,7 +15,7 @@ type Result = std::result::Result<(), Box<dyn std::error::Error>>;
 fn page(registry: &Registry, content_type: impl Into<ContentType>) -> String {
     let content_type = content_type.into();
     let page = registry.scraper().scrape(content_type).to_vec();
-    validate(&page, content_type).unwrap_or_else(|error| panic!("{}", error.show(&page)));
+    validate(&page, content_type).unwrap_or_else(|error| panic!("{}", error.display_in(&page)));
     String::from_utf8(page).expect("a page is UTF-8")
 }
 

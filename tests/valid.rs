@@ -33,8 +33,9 @@ fn valid(registry: &Registry) -> String {
             let content_type = ContentType { format, escaping };
             let page = page(registry, content_type);
             // Text 0.0.4 has no names in quotes: it is written with underscores.
-            validate(&page, content_type)
-                .unwrap_or_else(|error| panic!("{content_type:?}: {}\n{page}", error.show(&page)));
+            validate(&page, content_type).unwrap_or_else(|error| {
+                panic!("{content_type:?}: {}\n{page}", error.display_in(&page))
+            });
         }
     }
     page(registry, Format::OpenMetrics)

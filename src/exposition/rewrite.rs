@@ -1,9 +1,9 @@
-//! Events back to text: a page as our writer would have written it.
+//! Writes events back as text, in the canonical form that our writer uses.
 //!
-//! What it says stays as it is; how it says it becomes canonical: one blank
-//! between tokens, no blank lines, numbers and escapes in their one spelling,
-//! names in quotes only where they must be. So two pages that say the same are
-//! the same bytes, and a page rewritten twice is the page rewritten once.
+//! The content stays the same; the spelling becomes canonical: one blank between
+//! tokens, no blank lines, one spelling for each number and escape, quotes around
+//! names only where they are needed. So two pages of the same content become the
+//! same bytes, and rewriting a rewritten page changes nothing.
 
 use super::Format;
 use super::escape::{escape_help, quote};
@@ -12,7 +12,11 @@ use super::parser::{self, Error, Event, Labels, Options, Sample, Timestamp};
 use crate::name;
 use std::borrow::Borrow;
 
-/// Reads a page and writes it again, in its own format.
+/// Parses a page and writes it in canonical form, in its own format.
+///
+/// # Errors
+///
+/// Returns the first error of the page.
 ///
 /// ```
 /// use stethoscope::exposition::{Format, rewrite::rewrite};
@@ -31,15 +35,14 @@ pub fn rewrite<T: AsRef<[u8]> + ?Sized>(
     let options = options.into();
     let mut parser = parser::parse(page, options);
     let mut rewritten = Vec::new();
-    while let Some(lent) = parser.lend() {
-        let (_, event) = lent?;
+    while let Some(next) = parser.next_ref() {
+        let (_, event) = next?;
         write_event(&event, options.format, &mut rewritten);
     }
     Ok(rewritten)
 }
 
-/// Appends the line of an event, as it is written in `format`. The event must
-/// be one that the format has.
+/// Appends the line of an event in `format`, which must be able to express it.
 pub fn write_event<'a, S: Borrow<Sample<'a>>>(
     event: &Event<'a, S>,
     format: Format,
@@ -49,19 +52,16 @@ pub fn write_event<'a, S: Borrow<Sample<'a>>>(
     match event {
         Event::Help { name, text } => {
             metadata("# HELP ", name, into);
-            // OpenMetrics wants the blank even before no text.
+            // OpenMetrics requires the blank even before an empty text.
             if openmetrics || !text.is_empty() {
                 into.push(b' ');
             }
             escape_help(text, openmetrics, into);
         }
-        Event::Type {
-            name,
-            metric_type: kind,
-        } => {
+        Event::Type { name, metric_type } => {
             metadata("# TYPE ", name, into);
             into.push(b' ');
-            into.extend_from_slice(kind.type_word(openmetrics).as_bytes());
+            into.extend_from_slice(metric_type.type_word(openmetrics).as_bytes());
         }
         Event::Unit { name, unit } => {
             metadata("# UNIT ", name, into);
@@ -106,7 +106,7 @@ fn write_sample(sample: &Sample<'_>, into: &mut Vec<u8>) {
         into.push(b'}');
     }
     into.push(b' ');
-    // An integer beyond 2^53 is exact as text only.
+    // An integer beyond 2^53 is exact only as text.
     match sample.value_text().parse::<i128>() {
         Ok(integer) if integer != 0 => match (u64::try_from(integer), i64::try_from(integer)) {
             (Ok(integer), _) => print(number::print_u64(integer), into),

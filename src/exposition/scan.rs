@@ -1,69 +1,70 @@
-//! Where the next byte stands that matters: what the escapers and the lexer do
-//! to a text before anything else, sixteen bytes at a time.
+//! Finds the next byte of a class, sixteen bytes at a time: the first step of the
+//! escapers and of the lexer.
 //!
-//! A [`Block`] answers one question about all its bytes with a mask of sixteen
-//! bits; each scan below is such a question asked of block after block. x86-64
-//! always has SSE2; elsewhere the same questions are asked of an array, which
-//! compilers vectorise where they can. A text shorter than a block is asked byte
-//! by byte.
+//! A [`Block`] answers one question about its sixteen bytes with a mask of sixteen
+//! bits; a scan asks it of block after block. On x86-64 a block is an SSE2
+//! register; elsewhere it is an array, which compilers vectorise where they can.
+//! The last bytes of a text are read in a block that overlaps the one before, and a
+//! text shorter than a block byte by byte.
 
 const WIDTH: usize = 16;
 /// The mask of a whole block.
 const ALL: u32 = (1 << WIDTH) - 1;
 
-/// Where the byte class of a scan ends, and whether a byte beyond ASCII stood
-/// before that.
+/// The result of a scan.
 pub(crate) struct Found {
-    /// The place in the text, its length where nothing was found.
+    /// The position found, or the length of the text.
     pub(crate) at: usize,
+    /// Whether a byte before that is not ASCII.
     pub(crate) non_ascii: bool,
 }
 
-/// The first byte from `from` on that may not stand in the name of a metric:
-/// not one of `[a-zA-Z0-9_:]`.
+/// Finds the first byte from `from` on that is not in `[a-zA-Z0-9_:]`, the alphabet
+/// of metric names.
 #[inline]
 pub(crate) fn metric_name_end(text: &[u8], from: usize) -> usize {
     let is_stop = |byte| !is_label_name(byte) && byte != b':';
     scan(text, from, |block| block.names(b':') ^ ALL, is_stop).at
 }
 
-/// The same, if it is not among the last bytes of the text.
+/// Like [`metric_name_end`], but looks at whole blocks only: `None` if nothing is
+/// found in them.
 #[inline]
-pub(crate) fn near_metric_name_end(text: &[u8], from: usize) -> Option<usize> {
-    found(near(text, from, |block| block.names(b':') ^ ALL))
+pub(crate) fn metric_name_end_in_blocks(text: &[u8], from: usize) -> Option<usize> {
+    found(scan_blocks(text, from, |block| block.names(b':') ^ ALL))
 }
 
-/// The first byte from `from` on that may not stand in the name of a label: not
-/// one of `[a-zA-Z0-9_]`.
+/// Finds the first byte from `from` on that is not in `[a-zA-Z0-9_]`, the alphabet
+/// of label names.
 #[inline]
 pub(crate) fn label_name_end(text: &[u8], from: usize) -> usize {
     let is_stop = |byte| !is_label_name(byte);
     scan(text, from, |block| block.names(b'9') ^ ALL, is_stop).at
 }
 
-/// The same, if it is not among the last bytes of the text.
+/// Like [`label_name_end`], but looks at whole blocks only.
 #[inline]
-pub(crate) fn near_label_name_end(text: &[u8], from: usize) -> Option<usize> {
-    found(near(text, from, |block| block.names(b'9') ^ ALL))
+pub(crate) fn label_name_end_in_blocks(text: &[u8], from: usize) -> Option<usize> {
+    found(scan_blocks(text, from, |block| block.names(b'9') ^ ALL))
 }
 
-/// The first `"`, `\` or newline from `from` on.
+/// Finds the first `"`, `\` or newline from `from` on.
 #[inline]
 pub(crate) fn quoted_end(text: &[u8], from: usize) -> Found {
     let is_stop = |byte| matches!(byte, b'"' | b'\\' | b'\n');
     scan(text, from, Block::ends_quoted, is_stop)
 }
 
-/// The same or the first byte beyond ASCII, if it is not among the last bytes
-/// of the text.
+/// Finds the first `"`, `\`, newline or non-ASCII byte from `from` on, in whole
+/// blocks only.
 #[inline]
-pub(crate) fn near_quoted_end(text: &[u8], from: usize) -> Option<usize> {
-    found(near(text, from, |block| {
+pub(crate) fn quoted_end_in_blocks(text: &[u8], from: usize) -> Option<usize> {
+    found(scan_blocks(text, from, |block| {
         block.ends_quoted() | block.non_ascii()
     }))
 }
 
-/// The first `\` or newline from `from` on.
+/// Finds the first `\` or newline from `from` on.
 #[inline]
 pub(crate) fn help_end(text: &[u8], from: usize) -> Found {
     scan(
@@ -74,20 +75,19 @@ pub(crate) fn help_end(text: &[u8], from: usize) -> Found {
     )
 }
 
-/// The same or the first byte beyond ASCII, if it is not among the last bytes
-/// of the text.
+/// Finds the first `\`, newline or non-ASCII byte from `from` on, in whole blocks
+/// only.
 #[inline]
-pub(crate) fn near_help_end(text: &[u8], from: usize) -> Option<usize> {
-    found(near(text, from, |block| {
+pub(crate) fn help_end_in_blocks(text: &[u8], from: usize) -> Option<usize> {
+    found(scan_blocks(text, from, |block| {
         block.equal(b'\\') | block.equal(b'\n') | block.non_ascii()
     }))
 }
 
-/// How many bytes both begin with: at least as many as are said here. Looks no
-/// further than the block that holds the last of those `asked` about, and not at
-/// the last bytes of a text.
+/// Returns a lower bound for the length of the common prefix of two texts. Looks at
+/// whole blocks only, up to the one that holds byte `asked`.
 #[inline]
-pub(crate) fn near_common(text: &[u8], other: &[u8], asked: usize) -> usize {
+pub(crate) fn common_prefix_len(text: &[u8], other: &[u8], asked: usize) -> usize {
     let mut rests = (text, other);
     let mut common = 0;
     while common < asked
@@ -104,12 +104,19 @@ pub(crate) fn near_common(text: &[u8], other: &[u8], asked: usize) -> usize {
     common
 }
 
-/// The first newline from `from` on.
+/// Finds the first newline from `from` on.
 #[inline]
 pub(crate) fn line_end(text: &[u8], from: usize) -> usize {
     scan(text, from, |block| block.equal(b'\n'), |byte| byte == b'\n').at
 }
 
+/// Returns true for the bytes that a metric name can begin with.
+#[inline]
+pub(crate) fn begins_name(byte: u8) -> bool {
+    byte.is_ascii_alphabetic() || byte == b'_' || byte == b':'
+}
+
+/// Returns true for the bytes of a label name.
 #[inline]
 fn is_label_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
@@ -122,7 +129,7 @@ fn scan(
     stops: impl Fn(Block) -> u32,
     is_stop: impl Fn(u8) -> bool,
 ) -> Found {
-    near(text, from, &stops).unwrap_or_else(|before| {
+    scan_blocks(text, from, &stops).unwrap_or_else(|before| {
         let rest = scan_rest(text, before.at, &stops, is_stop);
         Found {
             non_ascii: before.non_ascii | rest.non_ascii,
@@ -131,20 +138,20 @@ fn scan(
     })
 }
 
-/// Where a scan of whole blocks found something.
+/// Converts the result of a scan of whole blocks.
 #[inline(always)]
-fn found(near: Result<Found, Found>) -> Option<usize> {
-    near.ok().map(|found| found.at)
+fn found(result: Result<Found, Found>) -> Option<usize> {
+    result.ok().map(|found| found.at)
 }
 
-/// Scans whole blocks. Where nothing is found in them, the error is how far
-/// that was.
+/// Scans whole blocks. The error is the position after the last block, if nothing
+/// was found.
 #[inline(always)]
-fn near(text: &[u8], from: usize, stops: impl Fn(Block) -> u32) -> Result<Found, Found> {
+fn scan_blocks(text: &[u8], from: usize, stops: impl Fn(Block) -> u32) -> Result<Found, Found> {
     let mut at = from;
     let mut rest = text.get(from..).unwrap_or_default();
-    let mut beyond = 0;
-    while let Some((bytes, behind)) = rest.split_first_chunk() {
+    let mut non_ascii = 0;
+    while let Some((bytes, after)) = rest.split_first_chunk() {
         let block = Block::load(bytes);
         let stops = stops(block);
         if stops != 0 {
@@ -152,20 +159,20 @@ fn near(text: &[u8], from: usize, stops: impl Fn(Block) -> u32) -> Result<Found,
             let before = !(u32::MAX << first);
             return Ok(Found {
                 at: at + first as usize,
-                non_ascii: (beyond | block.non_ascii() & before) != 0,
+                non_ascii: (non_ascii | block.non_ascii() & before) != 0,
             });
         }
-        beyond |= block.non_ascii();
+        non_ascii |= block.non_ascii();
         at += WIDTH;
-        rest = behind;
+        rest = after;
     }
     Err(Found {
         at,
-        non_ascii: beyond != 0,
+        non_ascii: non_ascii != 0,
     })
 }
 
-/// The last bytes of a text, in a block with some before them.
+/// Scans the last bytes of a text, in a block that begins before them.
 #[inline(never)]
 fn scan_rest(
     text: &[u8],
@@ -179,7 +186,7 @@ fn scan_rest(
     let start = text.len() - WIDTH;
     let block = Block::load(bytes);
     let asked = u32::MAX << (from - start);
-    // Behind the block there is the end, where everything stops.
+    // The end of the text, after the block, stops every scan.
     let stops = stops(block) & asked | 1 << WIDTH;
     let before = asked & !(u32::MAX << stops.trailing_zeros());
     Found {
@@ -188,7 +195,7 @@ fn scan_rest(
     }
 }
 
-/// A text that is shorter than a block.
+/// Scans a text that is shorter than a block.
 #[cold]
 fn scan_bytes(text: &[u8], from: usize, is_stop: impl Fn(u8) -> bool) -> Found {
     let rest = text.get(from..).unwrap_or_default();
@@ -208,39 +215,57 @@ use portable::Block;
 
 #[cfg(target_arch = "x86_64")]
 mod sse2 {
-    #![allow(unsafe_code)] // the intrinsics
-
     use super::WIDTH;
     use std::arch::x86_64::*;
+
+    /// Defines functions that call one intrinsic each.
+    macro_rules! intrinsics {
+        ($($name:ident($($argument:ident: $kind:ty),*) -> $result:ty = $intrinsic:ident;)*) => {$(
+            #[allow(unsafe_code)]
+            #[inline(always)]
+            fn $name($($argument: $kind),*) -> $result {
+                // SAFETY: SSE2 is part of x86-64, and the intrinsic, which touches
+                // no memory, has no other requirement.
+                unsafe { $intrinsic($($argument),*) }
+            }
+        )*};
+    }
+
+    intrinsics! {
+        add(a: __m128i, b: __m128i) -> __m128i = _mm_add_epi8;
+        or(a: __m128i, b: __m128i) -> __m128i = _mm_or_si128;
+        are_equal(a: __m128i, b: __m128i) -> __m128i = _mm_cmpeq_epi8;
+        are_less(a: __m128i, b: __m128i) -> __m128i = _mm_cmplt_epi8;
+        splat(byte: i8) -> __m128i = _mm_set1_epi8;
+        high_bits(bytes: __m128i) -> i32 = _mm_movemask_epi8;
+    }
 
     /// Sixteen bytes of text.
     #[derive(Clone, Copy)]
     pub(super) struct Block(__m128i);
 
     impl Block {
+        #[allow(unsafe_code)]
         #[inline(always)]
         pub(super) fn load(bytes: &[u8; WIDTH]) -> Self {
-            // SAFETY: SSE2 is part of x86-64, and an unaligned load of sixteen
-            // bytes from a reference to as many is in bounds.
+            // SAFETY: SSE2 is part of x86-64, and the sixteen bytes that the
+            // unaligned load reads are the referenced array.
             Self(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) })
         }
 
         #[inline(always)]
         pub(super) fn equal(self, byte: u8) -> u32 {
-            // SAFETY: SSE2 is part of x86-64.
-            unsafe { _mm_movemask_epi8(_mm_cmpeq_epi8(self.0, _mm_set1_epi8(byte as i8))) as u32 }
+            high_bits(are_equal(self.0, splat(byte as i8))) as u32
         }
 
         #[inline(always)]
         pub(super) fn equal_to(self, other: Self) -> u32 {
-            // SAFETY: SSE2 is part of x86-64.
-            unsafe { _mm_movemask_epi8(_mm_cmpeq_epi8(self.0, other.0)) as u32 }
+            high_bits(are_equal(self.0, other.0)) as u32
         }
 
         #[inline(always)]
         pub(super) fn non_ascii(self) -> u32 {
-            // SAFETY: SSE2 is part of x86-64.
-            unsafe { _mm_movemask_epi8(self.0) as u32 }
+            high_bits(self.0) as u32
         }
 
         #[inline(always)]
@@ -248,25 +273,21 @@ mod sse2 {
             self.equal(b'"') | self.equal(b'\\') | self.equal(b'\n')
         }
 
-        /// Letters, with the bit of their case set; `0` to `last`, which is `9`
-        /// or the colon behind it; the underscore.
+        /// Marks letters (compared in lower case), the range from `0` to `last`,
+        /// which is `9` or the colon after it, and underscores.
         #[inline(always)]
         pub(super) fn names(self, last: u8) -> u32 {
-            // SAFETY: SSE2 is part of x86-64.
-            unsafe {
-                // Moved so that the range begins at the least of all signed
-                // bytes: then one comparison tells.
-                let within = |bytes, first: u8, last: u8| {
-                    let move_by = (i8::MIN as u8).wrapping_sub(first);
-                    let moved = _mm_add_epi8(bytes, _mm_set1_epi8(move_by as i8));
-                    let end = i8::MIN.wrapping_add((last - first + 1) as i8);
-                    _mm_cmplt_epi8(moved, _mm_set1_epi8(end))
-                };
-                let letters = within(_mm_or_si128(self.0, _mm_set1_epi8(0x20)), b'a', b'z');
-                let digits = within(self.0, b'0', last);
-                let underscores = _mm_cmpeq_epi8(self.0, _mm_set1_epi8(b'_' as i8));
-                _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(letters, digits), underscores)) as u32
-            }
+            // Moves the range to the lowest signed bytes, so that one signed
+            // comparison tests both of its ends.
+            let within = |bytes, first: u8, last: u8| {
+                let distance = (i8::MIN as u8).wrapping_sub(first);
+                let end = i8::MIN.wrapping_add((last - first + 1) as i8);
+                are_less(add(bytes, splat(distance as i8)), splat(end))
+            };
+            let letters = within(or(self.0, splat(0x20)), b'a', b'z');
+            let digits = within(self.0, b'0', last);
+            let underscores = are_equal(self.0, splat(b'_' as i8));
+            high_bits(or(or(letters, digits), underscores)) as u32
         }
     }
 }
@@ -332,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scan_stops_where_a_byte_by_byte_search_does() {
+    fn scan_agrees_with_byte_by_byte_search() {
         for len in 1..50 {
             for at in 0..len {
                 for odd in 0..=255 {
@@ -361,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_near_is_found_and_nothing_is_found_where_it_is_not() {
+    fn scan_in_blocks_ignores_the_last_partial_block() {
         for len in 0..50 {
             for at in 0..50.min(len) {
                 for odd in *b"\"\\\n{\xff" {
@@ -373,10 +394,10 @@ mod tests {
                             let stops = stops.contains(&odd) && (from..blocks).contains(&at);
                             stops.then_some(at)
                         };
-                        assert_eq!(near_metric_name_end(&text, from), near(b"\"\\\n{\xff"));
-                        assert_eq!(near_label_name_end(&text, from), near(b"\"\\\n{\xff"));
-                        assert_eq!(near_quoted_end(&text, from), near(b"\"\\\n\xff"));
-                        assert_eq!(near_help_end(&text, from), near(b"\\\n\xff"));
+                        assert_eq!(metric_name_end_in_blocks(&text, from), near(b"\"\\\n{\xff"));
+                        assert_eq!(label_name_end_in_blocks(&text, from), near(b"\"\\\n{\xff"));
+                        assert_eq!(quoted_end_in_blocks(&text, from), near(b"\"\\\n\xff"));
+                        assert_eq!(help_end_in_blocks(&text, from), near(b"\\\n\xff"));
                     }
                 }
             }
@@ -384,14 +405,14 @@ mod tests {
     }
 
     #[test]
-    fn what_two_texts_begin_with_is_alike_and_no_more() {
+    fn common_prefix_len_is_exact_within_whole_blocks() {
         let plain = [b'x'; 60];
         for len in 0..60 {
             for at in 0..len {
                 let other = text(len, at, b'y');
                 for asked in [0, 1, 16, 17, 60] {
-                    let common = near_common(&plain, &other, asked);
-                    assert_eq!(common, near_common(&other, &plain, asked));
+                    let common = common_prefix_len(&plain, &other, asked);
+                    assert_eq!(common, common_prefix_len(&other, &plain, asked));
                     assert!(common <= at, "{common} {at}");
                     let blocks = (len / WIDTH).min(asked.div_ceil(WIDTH)) * WIDTH;
                     assert_eq!(common, at.min(blocks));
@@ -401,14 +422,14 @@ mod tests {
     }
 
     #[test]
-    fn a_scan_from_beyond_the_end_finds_nothing() {
+    fn scan_from_the_end_finds_nothing() {
         assert_eq!(metric_name_end(b"abc", 3), 3);
         assert_eq!(quoted_end(b"", 0).at, 0);
     }
 
     #[cfg(target_arch = "x86_64")]
     #[test]
-    fn both_kinds_of_block_give_the_same_answers() {
+    fn sse2_and_portable_blocks_agree() {
         for odd in 0..=255 {
             for at in 0..WIDTH {
                 let mut bytes = *b"azAZ09_:@[`{/\n \x7f";

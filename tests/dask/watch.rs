@@ -215,7 +215,7 @@ impl Client {
     fn faults(&mut self, target: &str, format: Format) -> Vec<String> {
         let mut faults = Vec::new();
         if let Err(error) = validate(&self.page, format) {
-            let place = error.place(&self.page);
+            let place = error.position(&self.page);
             faults.push(format!("malformed: {error}, at {place:?}"));
         }
         let now = match counters(&self.page, format) {
@@ -253,7 +253,7 @@ fn counters(page: &[u8], format: Format) -> Result<Counters, Error> {
     let mut counters = Counters::default();
     let mut kind = MetricType::Unknown;
     let mut parser = parse(page, format);
-    while let Some(event) = parser.lend() {
+    while let Some(event) = parser.next_ref() {
         match event? {
             (
                 _,
@@ -262,7 +262,7 @@ fn counters(page: &[u8], format: Format) -> Result<Counters, Error> {
                     ..
                 },
             ) => kind = of_family,
-            (offset, Event::Sample(sample)) => {
+            (line, Event::Sample(sample)) => {
                 let name = sample.name();
                 if name == "process_start_time_seconds" {
                     counters.process = sample.value();
@@ -280,7 +280,7 @@ fn counters(page: &[u8], format: Format) -> Result<Counters, Error> {
                     // The line up to its value is the series, written the same
                     // way on each page of a process.
                     let value = sample.value_text().as_ptr() as usize - page.as_ptr() as usize;
-                    let series = page[offset..value].trim_ascii_end();
+                    let series = page[line.offset..value].trim_ascii_end();
                     counters.values.insert(series.into(), sample.value());
                 }
             }

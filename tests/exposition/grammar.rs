@@ -10,7 +10,7 @@ fn events(page: &str, options: Options) -> Result<Vec<Event<'_>>, Error> {
 
 /// The page's only sample.
 fn sample(page: &str, options: Options) -> Sample<'_> {
-    let events = events(page, options).unwrap_or_else(|error| panic!("{}", error.show(page)));
+    let events = events(page, options).unwrap_or_else(|error| panic!("{}", error.display_in(page)));
     let mut samples = events.into_iter().filter_map(|event| match event {
         Event::Sample(sample) => Some(sample),
         _ => None,
@@ -174,7 +174,7 @@ fn values_are_what_the_number_parser_takes() {
     ] {
         nowhere(&format!("a {value}"), ErrorKind::BadValue);
     }
-    nowhere("a", ErrorKind::ExpectedBlank);
+    nowhere("a", ErrorKind::MissingValue);
     line("a ", [Some(ErrorKind::BadValue); 4]);
 }
 
@@ -278,7 +278,7 @@ fn lines_end_in_one_newline() {
     nowhere("\u{feff}a 1", ErrorKind::ExpectedName);
     nowhere("\0", ErrorKind::ExpectedName);
     nowhere("9a 1", ErrorKind::ExpectedName);
-    nowhere("a\u{b}1", ErrorKind::ExpectedBlank);
+    nowhere("a\u{b}1", ErrorKind::BadNameCharacter);
 }
 
 #[test]
@@ -357,8 +357,7 @@ fn metadata_names_a_family() {
     nowhere("# HELP # x", ErrorKind::BadMetadataName);
     nowhere("# TYPE 9a gauge", ErrorKind::BadMetadataName);
     let no_blank = Some(ErrorKind::ExpectedBlank);
-    let bad = Some(ErrorKind::BadMetadataName);
-    line("# TYPE a-b gauge", [bad, no_blank, bad, no_blank]);
+    nowhere("# TYPE a-b gauge", ErrorKind::BadNameCharacter);
     line("# HELP a", [YES, no_blank, YES, no_blank]);
     everywhere("# HELP a ");
 }
@@ -471,11 +470,11 @@ fn a_label_value_is_utf8_in_quotes_on_one_line() {
     nowhere("a{b=c} 1", ErrorKind::ExpectedQuote);
     nowhere("a{b='c'} 1", ErrorKind::ExpectedQuote);
     nowhere("a{b} 1", ErrorKind::ExpectedEquals);
-    nowhere("a{b\0=\"c\"} 1", ErrorKind::ExpectedEquals);
+    nowhere("a{b\0=\"c\"} 1", ErrorKind::BadNameCharacter);
     nowhere("a{=\"c\"} 1", ErrorKind::BadLabelName);
     nowhere("a{1=\"c\"} 1", ErrorKind::BadLabelName);
-    nowhere("a{b:c=\"d\"} 1", ErrorKind::ExpectedEquals);
-    nowhere("a{\u{f6}=\"d\"} 1", ErrorKind::BadLabelName);
+    nowhere("a{b:c=\"d\"} 1", ErrorKind::BadNameCharacter);
+    nowhere("a{\u{f6}=\"d\"} 1", ErrorKind::BadNameCharacter);
     for options in [Options::strict(Text), Options::lenient(Text)] {
         let bytes = b"a{b=\"x\xffy\"} 1\n";
         let error = parse(bytes, options)
@@ -613,17 +612,18 @@ fn an_exemplar_has_a_hash_labels_and_a_value() {
             assert!(events(&page(text, Text), options).is_err(), "{text}");
         }
     }
-    openmetrics("a 1 #", Some(ErrorKind::ExpectedBlank));
+    openmetrics("a 1 #", Some(ErrorKind::ExemplarWithoutBraces));
+    openmetrics("a 1 # 0.5", Some(ErrorKind::ExemplarWithoutBraces));
     openmetrics("a 1# {} 1", Some(ErrorKind::BadValue));
     openmetrics("a 1 #{} 1", Some(ErrorKind::ExpectedBlank));
     openmetrics("a 1 # {}1", Some(ErrorKind::ExpectedBlank));
-    openmetrics("a 1 # {}", Some(ErrorKind::ExpectedBlank));
+    openmetrics("a 1 # {}", Some(ErrorKind::MissingValue));
     openmetrics("a 1 # {} ", Some(ErrorKind::BadValue));
     openmetrics("a 1 # {} 1 ", Some(ErrorKind::BadTimestamp));
     openmetrics("a 1 # {} 1 1 ", Some(ErrorKind::ExpectedEnd));
     openmetrics("a 1 # {} 1 NaN", Some(ErrorKind::BadTimestamp));
     openmetrics("a 1 # {} 0x1", Some(ErrorKind::BadValue));
-    openmetrics("a 1 # x", Some(ErrorKind::BadLabelName));
+    openmetrics("a 1 # x", Some(ErrorKind::ExemplarWithoutBraces));
 }
 
 #[test]
@@ -660,5 +660,64 @@ fn a_line_has_a_longest_length() {
     ] {
         let found = events(page, options).err();
         assert_eq!(found.map(|e| (e.kind(), e.offset())), error, "{page:?}");
+    }
+}
+
+#[test]
+fn character_outside_the_name_alphabet_is_reported_at_its_position() {
+    for (text, at) in [
+        ("a-b 1", "-b 1"),
+        ("a.b{c=\"d\"} 1", ".b{"),
+        ("a{b-c=\"d\"} 1", "-c="),
+        ("a{b=\"c\",d.e=\"f\"} 1", ".e="),
+        ("a{-b=\"c\"} 1", "-b="),
+        ("# TYPE a.b counter", ".b counter"),
+        ("# HELP a.b x", ".b x"),
+    ] {
+        for format in [Text, Text1, OpenMetrics] {
+            let page = page(text, format);
+            let error = events(&page, Options::strict(format)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::BadNameCharacter, "{text}");
+            assert!(page[error.offset()..].starts_with(at), "{text}");
+        }
+    }
+}
+
+#[test]
+fn exemplar_in_text_is_reported_as_such() {
+    for text in [
+        "a 1 # {b=\"c\"} 1",
+        "a 1 5 # {} 1",
+        "a_bucket{le=\"1\"} 1 # {} 1 2",
+    ] {
+        for options in [Options::strict(Text), Options::lenient(Text1)] {
+            let error = events(&page(text, Text), options).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ExemplarInText, "{text}");
+        }
+    }
+}
+
+#[test]
+fn utf16_is_recognised() {
+    let utf16 = |text: &str, big_endian: bool| -> Vec<u8> {
+        let bytes = |unit: u16| match big_endian {
+            true => unit.to_be_bytes(),
+            false => unit.to_le_bytes(),
+        };
+        text.encode_utf16().flat_map(bytes).collect()
+    };
+    for text in ["\u{feff}up 1\n", "up 1\n", "# TYPE up gauge\n"] {
+        for big_endian in [true, false] {
+            let page = utf16(text, big_endian);
+            for options in [
+                Options::strict(Text),
+                Options::strict(OpenMetrics),
+                Options::lenient(Text1),
+            ] {
+                let error = parse(&page, options).find_map(Result::err).unwrap();
+                let shown = error.display_in(&page).to_string();
+                assert!(shown.contains("this is UTF-16"), "{text:?} {shown}");
+            }
+        }
     }
 }

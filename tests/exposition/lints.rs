@@ -42,11 +42,11 @@ fn what_the_server_refuses_or_drops_is_said() {
     let signed = lints("# HELP a x\na 1 -5\n", Text);
     assert_eq!(signed, [(Lint::SignedTimestamp, "-5")]);
     for line in ["# TYPE a  gauge", "# TYPE a gauge ", "# TYPE a \tgauge"] {
-        let page = format!("{line}\n");
+        let page = format!("{line}\n# HELP a x\na 1\n");
         let kinds = lints(&page, Text).into_iter().map(|(lint, _)| lint);
         assert!(kinds.eq([Lint::BlanksAroundType]), "{line:?}");
     }
-    assert_eq!(lints("  #  TYPE\ta\tgauge\n", Text), []);
+    assert_eq!(lints("  #  TYPE\ta\tgauge\n# HELP a x\na 1\n", Text), []);
     assert_eq!(lints(" # a\0b\n", Text), [(Lint::NulInComment, "\0b")]);
 }
 

@@ -293,9 +293,14 @@ fn buckets_have_bounds_that_ascend_to_infinity() {
     }
     both(&histogram("a_bucket 1\n"), Some(BadBound));
     page(&histogram("a_bucket{le=\"inf\"} 1\n"), YES, Some(BadBound));
-    for bounds in [["2", "1"], ["1", "1"], ["1", "1.0"], ["+Inf", "1"]] {
+    for (bounds, error) in [
+        (["2", "1"], BucketsOutOfOrder),
+        (["+Inf", "1"], BucketsOutOfOrder),
+        (["1", "1"], DuplicateSeries),
+        (["1", "1.0"], DuplicateSeries),
+    ] {
         let lines = bounds.map(|bound| format!("a_bucket{{le=\"{bound}\"}} 1\n"));
-        both(&histogram(&lines.concat()), Some(BucketsOutOfOrder));
+        both(&histogram(&lines.concat()), Some(error));
     }
     both(&histogram("a_bucket{le=\"1\"} 1\n"), Some(NoInfBucket));
     both(&histogram("a_bucket{le=\"1\"} 1\nb 1\n"), Some(NoInfBucket));
@@ -419,24 +424,128 @@ fn an_exemplars_labels_have_128_characters_at_most() {
 
 #[test]
 fn a_page_in_pieces_is_validated_as_the_whole() {
-    use stethoscope::exposition::parser::{Chunks, LentEvent, Line};
+    use stethoscope::exposition::parser::{Chunks, EventRef, Line};
     use stethoscope::exposition::validate::Validator;
 
     let page = "# TYPE a histogram\na_bucket{le=\"1\"} 1\n\na_count 1\n# TYPE b gauge\nb 1\n";
     let whole = validate(page, Text).unwrap_err();
     for size in 1..page.len() {
         let mut validator = Validator::new(Text);
-        let mut each = |line: Line<'_>, event: LentEvent<'_>| validator.see(line.offset, &event);
+        let mut each = |line: Line<'_>, event: EventRef<'_, '_>| validator.visit(line, &event);
         let mut chunks = Chunks::new(Text);
         let mut pieces = page.as_bytes().chunks(size);
         let error = pieces
             .try_for_each(|piece| chunks.push(piece, &mut each))
             .unwrap_err();
         assert_eq!(error, whole);
+        let excerpt = validator.excerpt(&error).expect("an error found late");
         assert_eq!(
-            chunks.show(&error).to_string(),
-            whole.show(page).to_string(),
+            excerpt.to_string(),
+            "line 4, column 1: this histogram has no bucket le=\"+Inf\": a",
             "in pieces of {size}"
         );
+    }
+}
+
+/// A histogram of many series, interleaved in text with all buckets first.
+fn many_histograms(odd: &str) -> String {
+    let mut page = "# TYPE a histogram\n".to_owned();
+    for series in 0..3000 {
+        let buckets = [("0.1", 1), ("+Inf", 2)];
+        for (bound, count) in buckets {
+            if !(odd == "without +Inf" && series == 24 && bound == "+Inf") {
+                page += &format!("a_bucket{{x=\"{series}\",le=\"{bound}\"}} {count}\n");
+            }
+        }
+        page += &format!("a_sum{{x=\"{series}\"}} 1\n");
+        let count = if odd == "wrong count" && series == 24 {
+            7
+        } else {
+            2
+        };
+        page += &format!("a_count{{x=\"{series}\"}} {count}\n");
+    }
+    page
+}
+
+#[test]
+fn histogram_errors_name_the_line_and_the_series() {
+    for (odd, error, begins) in [
+        ("wrong count", CountMismatch, "a_count{x=\"24\"} 7\n"),
+        ("without +Inf", NoInfBucket, "a_count{x=\"24\"} 2\n"),
+    ] {
+        let text = many_histograms(odd);
+        for page in [text.clone(), text + "# TYPE b gauge\nb 1\n"] {
+            for (page, format) in [(page.clone(), Text), (page + "# EOF\n", OpenMetrics)] {
+                let found = validate(&page, format).unwrap_err();
+                assert_eq!(found.kind(), error);
+                assert!(
+                    page[found.offset()..].starts_with(begins),
+                    "{odd} {format:?}"
+                );
+                assert!(found.display_in(&page).to_string().contains("x=\"24\""));
+            }
+        }
+    }
+}
+
+#[test]
+fn histogram_errors_in_a_stream_name_the_line_and_the_series() {
+    use stethoscope::exposition::parser::{Chunks, EventRef, Line};
+    use stethoscope::exposition::validate::Validator;
+
+    let page = many_histograms("wrong count");
+    let mut validator = Validator::new(Text);
+    let mut each = |line: Line<'_>, event: EventRef<'_, '_>| validator.visit(line, &event);
+    let mut chunks = Chunks::new(Text);
+    for piece in page.as_bytes().chunks(1000) {
+        chunks.push(piece, &mut each).unwrap();
+    }
+    chunks.finish(&mut each).unwrap();
+    let error = validator.end().unwrap_err();
+    assert_eq!(
+        validator.excerpt(&error).unwrap().to_string(),
+        "line 101, column 1: the count of this histogram differs from its bucket le=\"+Inf\": \
+         a{x=\"24\"}"
+    );
+}
+
+#[test]
+fn repeated_histogram_and_summary_are_duplicates() {
+    let histogram = "a_bucket{le=\"1\"} 1\na_bucket{le=\"+Inf\"} 1\na_sum 1\na_count 1\n";
+    let page = format!("# TYPE a histogram\n{histogram}{histogram}");
+    both(&page, Some(DuplicateSeries));
+    let summary = "a{quantile=\"0.5\"} 1\na{quantile=\"0.9\"} 1\na_sum 1\na_count 1\n";
+    let page = format!("# TYPE a summary\n{summary}{summary}");
+    both(&page, Some(DuplicateSeries));
+}
+
+#[test]
+fn counter_with_total_in_openmetrics_metadata_is_explained() {
+    let page = "# TYPE a_total counter\na_total 1\n# EOF\n";
+    let error = validate(page, OpenMetrics).unwrap_err();
+    assert_eq!(error.kind(), TotalInFamilyName);
+    let page = "# TYPE a counter\na 1\n# EOF\n";
+    assert_eq!(
+        validate(page, OpenMetrics).unwrap_err().kind(),
+        UnexpectedSample
+    );
+}
+
+#[test]
+fn validation_stops_at_its_memory_limit() {
+    let options = Options::strict(Text).with_max_memory(1 << 20);
+    let mut pages = [String::new(), String::new(), String::new(), String::new()];
+    pages[2] = "# TYPE h histogram\n".to_owned();
+    for number in 0..100_000 {
+        pages[0] += &format!("# TYPE a{number} histogram\n");
+        pages[1] += &format!("a{{b=\"{number}\"}} 1\n");
+        pages[2] += &format!("h_bucket{{b=\"{number}\",le=\"+Inf\"}} 1\n");
+        pages[3] += &format!("a{number} 1\n");
+    }
+    for page in &pages {
+        assert_eq!(validate(page, Text), Ok(()));
+        let error = validate(page, options).unwrap_err();
+        assert_eq!(error.kind(), MemoryLimit, "{}", &page[..40]);
     }
 }

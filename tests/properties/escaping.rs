@@ -57,13 +57,11 @@ fn a_page_gives_back(text: &str) {
         page.extend_from_slice(b"a{b=");
         quote(text, &mut page);
         page.extend_from_slice(b",c=\"d\"} 1\n# EOF\n");
-        let options = Options {
-            max_line: usize::MAX,
-            ..Options::from(ContentType {
-                format,
-                escaping: Escaping::AllowUtf8,
-            })
+        let content_type = ContentType {
+            format,
+            escaping: Escaping::AllowUtf8,
         };
+        let options = Options::from(content_type).with_max_line(usize::MAX);
         let mut events = parse(&page, options).map(|event| event.expect("a good page"));
         match events.next() {
             Some(Event::Help { text: help, .. }) => assert_eq!(help, text),

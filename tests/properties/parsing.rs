@@ -2,7 +2,7 @@
 //! and a page reads the same wherever it is cut.
 
 use stethoscope::exposition::Format;
-use stethoscope::exposition::parser::{Chunks, Error, ErrorKind, LentEvent, Line, Options, parse};
+use stethoscope::exposition::parser::{Chunks, Error, ErrorKind, EventRef, Line, Options, parse};
 use stethoscope::exposition::validate::{Validator, validate};
 
 /// The events of a page as text, each with the byte at which it begins, and the
@@ -17,10 +17,7 @@ pub fn hold(bytes: &[u8]) {
     for format in [Format::Text, Format::Text1, Format::OpenMetrics] {
         let lenient = Options::lenient(format);
         let strict = Options::strict(format);
-        let quoting = Options {
-            quoted_names: true,
-            ..strict
-        };
+        let quoting = strict.with_quoted_names(true);
         let read_leniently = read(page, lenient);
         for options in [strict, quoting] {
             accepts_no_more_than(&read(page, options), &read_leniently, page);
@@ -28,10 +25,7 @@ pub fn hold(bytes: &[u8]) {
         accepts_no_more_than(&read(page, strict), &read(page, quoting), page);
         for options in [strict, lenient] {
             reads_the_same_in_pieces(page, usize::from(cut), options);
-            let short = Options {
-                max_line: usize::from(cut),
-                ..options
-            };
+            let short = options.with_max_line(usize::from(cut));
             reads_the_same_in_pieces(page, usize::from(cut) / 2, short);
         }
     }
@@ -48,8 +42,8 @@ fn read(page: &[u8], options: Options) -> Reading {
             Err(error) => {
                 assert!(parser.next().is_none(), "nothing follows an error");
                 assert!(error.offset() <= page.len());
-                let shown = error.show(page).to_string();
-                assert!(shown.starts_with(&error.place(page).to_string()));
+                let shown = error.display_in(page).to_string();
+                assert!(shown.starts_with(&error.position(page).to_string()));
                 return (events, Some(error));
             }
         }
@@ -67,7 +61,7 @@ fn reads_the_same_in_pieces(page: &[u8], size: usize, options: Options) {
     validates_the_same_in_pieces(page, size, options);
     let whole = read(page, options);
     let mut events = Vec::new();
-    let mut each = |line: Line<'_>, event: LentEvent<'_>| {
+    let mut each = |line: Line<'_>, event: EventRef<'_, '_>| {
         events.push(format!("{} {event:?}", line.offset));
         Ok(())
     };
@@ -77,7 +71,8 @@ fn reads_the_same_in_pieces(page: &[u8], size: usize, options: Options) {
     let error = pushed.and_then(|()| chunks.finish(&mut each)).err();
     if let Some(error) = error {
         assert_eq!(chunks.push(b"a 1\n", &mut each), Err(error));
-        assert_eq!(chunks.show(&error).place(), error.place(page));
+        let excerpt = chunks.excerpt(&error).expect("its line is at hand");
+        assert_eq!(excerpt.position(), error.position(page));
     }
     assert_eq!(
         (events, error),
@@ -96,7 +91,7 @@ fn validates_the_same_in_pieces(page: &[u8], size: usize, options: Options) {
         assert!(found == unreadable || found.offset() <= unreadable.offset());
     }
     let mut validator = Validator::new(options);
-    let mut each = |line: Line<'_>, event: LentEvent<'_>| validator.see(line.offset, &event);
+    let mut each = |line: Line<'_>, event: EventRef<'_, '_>| validator.visit(line, &event);
     let mut chunks = Chunks::new(options);
     let mut pieces = page.chunks(size.max(1));
     let pushed = pieces.try_for_each(|piece| chunks.push(piece, &mut each));
@@ -105,9 +100,15 @@ fn validates_the_same_in_pieces(page: &[u8], size: usize, options: Options) {
     assert_eq!(error, whole, "{:?}", String::from_utf8_lossy(page));
     // Of a line that is too long, a reader of pieces has not all.
     if let Some(error) = error.filter(|error| error.kind() != ErrorKind::LineTooLong) {
+        if let Some(late) = validator.excerpt(&error) {
+            assert_eq!(late.position(), error.position(page));
+            assert!(late.message().starts_with(&error.kind().to_string()));
+            return;
+        }
+        let excerpt = chunks.excerpt(&error).expect("its line is at hand");
         assert_eq!(
-            chunks.show(&error).to_string(),
-            error.show(page).to_string(),
+            excerpt.to_string(),
+            error.display_in(page).to_string(),
             "{options:?} {size} {:?}",
             String::from_utf8_lossy(page)
         );

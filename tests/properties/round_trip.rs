@@ -42,7 +42,7 @@ pub fn a_registry_comes_back(bytes: &[u8]) {
             let content_type = ContentType { format, escaping };
             let page = scraper.scrape(content_type).to_vec();
             if let Err(error) = validate(&page, content_type) {
-                panic!("{content_type:?}: {}", error.show(&page));
+                panic!("{content_type:?}: {}", error.display_in(&page));
             }
             if !utf8 || escaping == Escaping::AllowUtf8 {
                 says(&page, content_type, &expected);
@@ -72,7 +72,7 @@ pub fn a_page_is_rewritten(page: &[u8]) {
             let shown = String::from_utf8_lossy(&rewritten);
             let again = match rewrite(&rewritten, options) {
                 Ok(again) => again,
-                Err(error) => panic!("{options:?}: {}", error.show(&rewritten)),
+                Err(error) => panic!("{options:?}: {}", error.display_in(&rewritten)),
             };
             assert_eq!(String::from_utf8_lossy(&again), shown);
             let events = |page| parse(page, options).map(|event| event.expect("accepted"));

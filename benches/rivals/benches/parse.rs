@@ -143,7 +143,7 @@ fn lenient(page: &str) -> Read {
 fn lend(page: &str, options: Options) -> Read {
     let mut read = Read::default();
     let mut parser = parse(page, options);
-    while let Some(lent) = parser.lend() {
+    while let Some(lent) = parser.next_ref() {
         if let (_, Event::Sample(sample)) = lent.expect("a good page") {
             for label in sample.labels() {
                 read.label_bytes += label.name.len() + label.value.len();
@@ -159,9 +159,9 @@ fn validated(page: &str) -> Read {
     let mut read = Read::default();
     let mut validator = Validator::new(options);
     let mut parser = parse(page, options);
-    while let Some(lent) = parser.lend() {
-        let (offset, event) = lent.expect("a good page");
-        validator.see(offset, &event).expect("a valid page");
+    while let Some(lent) = parser.next_ref() {
+        let (line, event) = lent.expect("a good page");
+        validator.visit(line, &event).expect("a valid page");
         if let Event::Sample(sample) = event {
             for label in sample.labels() {
                 read.label_bytes += label.name.len() + label.value.len();

@@ -10,16 +10,16 @@
 //! validation must remember.
 
 use super::duration::duration;
-use super::failure::Failure;
+use super::failure::FetchError;
 use super::source::Source;
-use super::{REFUSED, Unusable, json, output};
+use super::{REFUSED, UsageError, json, output};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, BufWriter, Read, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 use stethoscope::exposition::parser::{
-    Chunks, Error, ErrorKind, Event, LentEvent, Line, Mode, Options,
+    Chunks, Error, ErrorKind, Event, EventRef, Line, Mode, Options,
 };
 use stethoscope::exposition::validate::{Linter, Validator, Warning};
 use stethoscope::exposition::{ContentType, Escaping, Format};
@@ -78,25 +78,26 @@ impl FormatName {
 }
 
 impl Check {
-    pub(super) fn run(self) -> Result<ExitCode, Unusable> {
+    pub(super) fn run(self) -> Result<ExitCode, UsageError> {
         let mut source = Source::open(&self.page, &self.accept(), self.timeout)?;
         let name = source.name.clone();
         let broken = |error: io::Error| {
-            let failure = Failure::of_reading(error, self.timeout);
-            Unusable(format!("{name}: {failure}"))
+            let failure = FetchError::of_reading(error, self.timeout);
+            UsageError(format!("{name}: {failure}"))
         };
         let mut options = match self.format.format() {
             Some(format) => Options::strict(format),
             None => source.guess().map_err(broken)?,
         };
         if self.lenient {
-            options.mode = Mode::Lenient;
+            options = options.with_mode(Mode::Lenient);
         }
         let mut out = BufWriter::new(io::stdout().lock());
         let refused = self.read(&mut source, options, &mut out).map_err(broken)?;
-        out.flush().unwrap_or_else(|error| output::lost(&error));
+        out.flush()
+            .unwrap_or_else(|error| output::exit_on_write_error(&error));
         if let Some(reason) = refused {
-            output::say(format_args!("{name}: {reason}"));
+            output::eprintln(format_args!("{name}: {reason}"));
             return Ok(ExitCode::from(REFUSED));
         }
         Ok(ExitCode::SUCCESS)
@@ -130,14 +131,14 @@ impl Check {
         let mut samples = 0u64;
         let mut bytes = 0;
         let mut piece = vec![0; 256 << 10];
-        let mut each = |line: Line<'_>, event: LentEvent<'_>| {
-            validator.see(line.offset, &event)?;
+        let mut each = |line: Line<'_>, event: EventRef<'_, '_>| {
+            validator.visit(line, &event)?;
             if let Some(linter) = &mut linter {
                 let warn = |warning: Warning| {
-                    let shown = warning.show(line);
-                    bar.suspend(|| output::say(format_args!("{name}: warning: {shown}")));
+                    let shown = warning.display_in(line);
+                    bar.suspend(|| output::eprintln(format_args!("{name}: warning: {shown}")));
                 };
-                linter.see(line.offset, line.text, &event, warn);
+                linter.visit(line, &event, warn);
             }
             let Event::Sample(sample) = event else {
                 return Ok(());
@@ -146,7 +147,7 @@ impl Check {
             if self.json {
                 json::write(sample, out).unwrap_or_else(|error| {
                     bar.finish_and_clear();
-                    output::lost(&error)
+                    output::exit_on_write_error(&error)
                 });
             }
             Ok::<_, Error>(())
@@ -173,11 +174,12 @@ impl Check {
         let Err(error) = read else {
             if samples == 0 {
                 let warning = "warning: there is no sample on this page";
-                output::say(format_args!("{name}: {warning}"));
+                output::eprintln(format_args!("{name}: {warning}"));
             }
             return Ok(None);
         };
-        let mut shown = chunks.show(&error).to_string();
+        let excerpt = (validator.excerpt(&error)).or_else(|| chunks.excerpt(&error));
+        let mut shown = excerpt.map_or(error.to_string(), |excerpt| excerpt.to_string());
         if error.kind() == ErrorKind::LineTooLong {
             shown += &format!("\n  (the limit is {} bytes)", options.max_line);
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// Why there was no answer.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(super) enum FetchError {
     /// The host is not known, or nobody is there.
     Connect(io::Error),
     /// It did not come in time.
@@ -22,7 +22,7 @@ pub(super) enum Failure {
     Other(io::Error),
 }
 
-impl Failure {
+impl FetchError {
     /// Of a request that had so long.
     pub(super) fn of_request(error: ureq::Error, timeout: Duration) -> Self {
         match error {
@@ -44,7 +44,7 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connect(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
@@ -61,7 +61,7 @@ impl fmt::Display for Failure {
     }
 }
 
-impl From<io::Error> for Failure {
+impl From<io::Error> for FetchError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::ConnectionReset

@@ -28,29 +28,31 @@ enum Command {
 
 /// What a user must put right before a command can begin, as one line.
 #[derive(Debug)]
-struct Unusable(String);
+struct UsageError(String);
 
 /// Exit code of a page that is refused, and of scrapes that failed.
 const REFUSED: u8 = 1;
 /// Exit code of arguments that are unusable, as clap has it too, and of a report
 /// that can't be written.
-const UNUSABLE: u8 = 2;
+const USAGE_ERROR: u8 = 2;
 
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         // Help and the version come as errors, too.
         Err(error) => {
-            error.print().unwrap_or_else(|error| output::lost(&error));
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(UNUSABLE));
+            error
+                .print()
+                .unwrap_or_else(|error| output::exit_on_write_error(&error));
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE_ERROR));
         }
     };
     let done = match arguments.command {
         Command::Check(check) => check.run(),
         Command::Bench(bench) => bench.run(),
     };
-    done.unwrap_or_else(|Unusable(reason)| {
-        output::say(format_args!("stethoscope: {reason}"));
-        ExitCode::from(UNUSABLE)
+    done.unwrap_or_else(|UsageError(reason)| {
+        output::eprintln(format_args!("stethoscope: {reason}"));
+        ExitCode::from(USAGE_ERROR)
     })
 }

@@ -2,7 +2,7 @@
 //! so that output which can't be written is treated alike everywhere: the program
 //! ends, and says so if there is somebody to say it to.
 
-use super::UNUSABLE;
+use super::USAGE_ERROR;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::process;
@@ -17,7 +17,7 @@ pub(super) fn report(text: impl Display) {
 }
 
 /// Writes a line to standard error.
-pub(super) fn say(text: impl Display) {
+pub(super) fn eprintln(text: impl Display) {
     whole(io::stderr().lock(), text);
 }
 
@@ -27,12 +27,12 @@ fn whole(mut into: impl Write, text: impl Display) {
     let written = into.write_all(line.as_bytes());
     written
         .and_then(|()| into.flush())
-        .unwrap_or_else(|error| lost(&error));
+        .unwrap_or_else(|error| exit_on_write_error(&error));
 }
 
-/// Ends the program, whose output can't be written.
+/// LabelEnd the program, whose output can't be written.
 #[cold]
-pub(super) fn lost(error: &io::Error) -> ! {
+pub(super) fn exit_on_write_error(error: &io::Error) -> ! {
     if error.kind() == io::ErrorKind::BrokenPipe {
         process::exit(READER_GONE);
     }
@@ -41,5 +41,5 @@ pub(super) fn lost(error: &io::Error) -> ! {
         io::stderr(),
         "stethoscope: the report could not be written: {error}"
     );
-    process::exit(i32::from(UNUSABLE));
+    process::exit(i32::from(USAGE_ERROR));
 }

@@ -1,7 +1,7 @@
 //! Where a page comes from: a file, a URL or standard input.
 
-use super::Unusable;
-use super::failure::{Failure, unfit};
+use super::UsageError;
+use super::failure::{FetchError, unfit};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::time::{Duration, Instant};
@@ -34,10 +34,10 @@ pub(super) struct Source {
 impl Source {
     /// Opens `-`, an `http://` URL or a file. A server has until `timeout` from
     /// now to send all of its page, however it is read.
-    pub(super) fn open(name: &str, accept: &str, timeout: Duration) -> Result<Self, Unusable> {
+    pub(super) fn open(name: &str, accept: &str, timeout: Duration) -> Result<Self, UsageError> {
         match name {
             "-" => Ok(Self::new("standard input", Box::new(io::stdin().lock()))),
-            _ if name.starts_with("https://") => Err(Unusable(format!("{name}: {NO_TLS}"))),
+            _ if name.starts_with("https://") => Err(UsageError(format!("{name}: {NO_TLS}"))),
             _ if name.starts_with("http://") => Self::fetch(name, accept, timeout),
             _ => Self::open_file(name).map_err(|error| {
                 let hint = if error.kind() == io::ErrorKind::NotFound && begins_with_a_port(name) {
@@ -45,7 +45,7 @@ impl Source {
                 } else {
                     String::new()
                 };
-                Unusable(format!("{name}: {error}{hint}"))
+                UsageError(format!("{name}: {error}{hint}"))
             }),
         }
     }
@@ -84,7 +84,7 @@ impl Source {
         })
     }
 
-    fn fetch(url: &str, accept: &str, timeout: Duration) -> Result<Self, Unusable> {
+    fn fetch(url: &str, accept: &str, timeout: Duration) -> Result<Self, UsageError> {
         let begun = Instant::now();
         let mut at = url.to_owned();
         for _ in 0..=MOST_REDIRECTS {
@@ -94,7 +94,7 @@ impl Source {
                 } else {
                     format!(", which sends on to {at}")
                 };
-                Unusable(format!("{url}{sent_on}: {why}"))
+                UsageError(format!("{url}{sent_on}: {why}"))
             };
             let agent: ureq::Agent = ureq::Agent::config_builder()
                 .timeout_global(Some(timeout.saturating_sub(begun.elapsed())))
@@ -104,7 +104,7 @@ impl Source {
                 .into();
             let response = agent.get(&at).header("Accept", accept).call();
             let response =
-                response.map_err(|error| unusable(&Failure::of_request(error, timeout)))?;
+                response.map_err(|error| unusable(&FetchError::of_request(error, timeout)))?;
             let header = |name: &str| {
                 let value = response.headers().get(name)?.to_str();
                 value.ok().map(str::to_owned)
@@ -128,7 +128,7 @@ impl Source {
                 ..Self::new(url, Box::new(body.into_reader()))
             });
         }
-        Err(Unusable(format!(
+        Err(UsageError(format!(
             "{url}: sends on from URL to URL, more than {MOST_REDIRECTS} times"
         )))
     }

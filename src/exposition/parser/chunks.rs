@@ -1,25 +1,25 @@
-//! A page that arrives in pieces.
+//! Parses a page that arrives in pieces.
 //!
-//! Whole lines are read where they are, in the piece they came in; only a line
-//! that a cut divides is put together in a buffer, which therefore never holds
-//! more than the longest line allowed.
+//! Whole lines are parsed in the piece that they came in. Only a line that spans
+//! pieces is copied to a buffer, which therefore never holds more than the longest
+//! line allowed.
 
 use super::Options;
 use super::error::{Error, Excerpt};
-use super::event::{Event, LentEvent, Sample};
-use super::lexer::{Lexer, Seen};
+use super::event::{EventRef, Line, Sample};
+use super::lexer::Lexer;
 use crate::exposition::scan;
 
-/// Reads a page in pieces: the same events and errors as
-/// [`parse`](super::parse) gives for the whole, wherever it is cut.
+/// A parser for a page that arrives in pieces. It finds the same events and errors
+/// as [`parse`](super::parse), wherever the page is cut.
 ///
-/// Holds at most one line, of at most [`Options::max_line`] bytes.
+/// Buffers at most one line, of at most [`Options::max_line`] bytes.
 ///
 /// ```
-/// use stethoscope::exposition::{Format, parser::{Chunks, Event, LentEvent, Line}};
+/// use stethoscope::exposition::{Format, parser::{Chunks, Event, EventRef, Line}};
 ///
 /// let mut samples = 0;
-/// let mut count = |_: Line<'_>, event: LentEvent<'_>| {
+/// let mut count = |_: Line<'_>, event: EventRef<'_, '_>| {
 ///     samples += usize::from(matches!(event, Event::Sample(_)));
 ///     Ok(())
 /// };
@@ -34,59 +34,38 @@ use crate::exposition::scan;
 #[derive(Debug)]
 pub struct Chunks {
     lexer: Lexer,
-    /// The beginning of a line whose end has not come.
+    /// The start of a line whose end has not arrived yet.
     carry: Vec<u8>,
-    /// Where in the page the text begins that is read next.
+    /// The offset in the page of the text that is read next.
     offset: usize,
-    /// Lines before that.
+    /// The number of lines before `offset`.
     lines: usize,
-    last_sample: LastSample,
-    failure: Option<(Error, Excerpt)>,
-}
-
-/// The line of an event.
-#[derive(Clone, Copy, Debug)]
-pub struct Line<'a> {
-    /// The byte of the page at which it begins, from 0.
-    pub offset: usize,
-    /// Which one it is, from 1.
-    pub number: usize,
-    /// The line, its newline included.
-    pub text: &'a [u8],
-}
-
-/// The sample that an error is about which was found behind it.
-#[derive(Debug, Default)]
-struct LastSample {
-    /// The byte of the page at which it begins.
-    offset: usize,
-    /// Lines before it.
-    lines: usize,
-    /// The line, if its piece is gone.
-    text: Vec<u8>,
+    failure: Option<(Error, Option<Excerpt>)>,
 }
 
 impl Chunks {
-    /// A reader before the first piece.
+    /// Creates a parser for the first piece.
     pub fn new(options: impl Into<Options>) -> Self {
         Self {
             lexer: Lexer::new(&options.into()),
             carry: Vec::new(),
             offset: 0,
             lines: 0,
-            last_sample: LastSample::default(),
             failure: None,
         }
     }
 
-    /// Reads the next piece and calls `each` with every event that is complete,
-    /// and the line that it stands on. An error of `each`
-    /// ends the reading as an error of the page does; after it, every call
-    /// returns it again.
+    /// Parses the next piece and calls `each` with every event that is complete,
+    /// and its line.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first error of the page or of `each`. Every later call returns
+    /// it again.
     pub fn push(
         &mut self,
         piece: &[u8],
-        mut each: impl FnMut(Line<'_>, LentEvent<'_>) -> Result<(), Error>,
+        mut each: impl FnMut(Line<'_>, EventRef<'_, '_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         self.check()?;
         let mut piece = piece;
@@ -109,27 +88,35 @@ impl Chunks {
         Ok(())
     }
 
-    /// Reads the line that has no newline, if there is one, and sees whether
-    /// the page is complete.
+    /// Parses the last line if it has no newline, and checks that the page is
+    /// complete.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first error of the page or of `each`.
     pub fn finish(
         &mut self,
-        mut each: impl FnMut(Line<'_>, LentEvent<'_>) -> Result<(), Error>,
+        mut each: impl FnMut(Line<'_>, EventRef<'_, '_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         self.check()?;
         self.read_carry(&mut each)?;
         let end = self.offset;
         match self.lexer.end(end) {
             Ok(()) => Ok(()),
-            Err(error) => Err(self.fail(error, b"", self.lines)),
+            Err(error) => Err(self.fail(error, b"")),
         }
     }
 
-    /// Shows an error of this page: one that ended the reading with its line,
-    /// one that was found of the complete page with what is still known of it.
-    pub fn show(&self, error: &Error) -> Excerpt {
+    /// Returns an error of this page with its line.
+    ///
+    /// Returns `None` if the line is gone: a
+    /// [`Validator`](super::super::validate::Validator) finds some errors of a
+    /// metric only after its last line. Ask
+    /// [`Validator::excerpt`](super::super::validate::Validator::excerpt) first.
+    pub fn excerpt(&self, error: &Error) -> Option<Excerpt> {
         match &self.failure {
             Some((failure, excerpt)) if failure == error => excerpt.clone(),
-            _ => self.excerpt_of(*error, b"", self.lines),
+            _ => self.excerpt_in(*error, b""),
         }
     }
 
@@ -139,8 +126,8 @@ impl Chunks {
             .map_or(Ok(()), |(error, _)| Err(*error))
     }
 
-    /// Takes over at most `len` bytes of a line, and no more than it may have
-    /// and one; returns what follows.
+    /// Appends at most `len` bytes to the buffered line, and no more than one byte
+    /// beyond the limit. Returns the rest of the piece.
     fn carry_on<'p>(&mut self, piece: &'p [u8], len: usize) -> &'p [u8] {
         let room = self.lexer.max_line() + 1 - self.carry.len();
         let (taken, rest) = piece.split_at(len.min(room));
@@ -150,7 +137,7 @@ impl Chunks {
 
     fn read_carry(
         &mut self,
-        each: &mut impl FnMut(Line<'_>, LentEvent<'_>) -> Result<(), Error>,
+        each: &mut impl FnMut(Line<'_>, EventRef<'_, '_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut carry = std::mem::take(&mut self.carry);
         self.read(&carry, each)?;
@@ -162,43 +149,31 @@ impl Chunks {
     fn read(
         &mut self,
         text: &[u8],
-        each: &mut impl FnMut(Line<'_>, LentEvent<'_>) -> Result<(), Error>,
+        each: &mut impl FnMut(Line<'_>, EventRef<'_, '_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut sample = Sample::EMPTY;
         let mut at = 0;
         let mut lines = self.lines;
-        let mut last = None;
         while at < text.len() {
             let start = at;
-            let read = self.lexer.line(text, &mut at, &mut sample);
-            let seen = match read.map(Seen::event) {
-                Ok(None) => Ok(()),
-                Ok(Some(event)) => {
-                    let is_sample = matches!(event, Event::Sample(()));
-                    let line = Line {
-                        offset: self.offset + start,
-                        number: lines + 1,
-                        text: &text[start..at],
-                    };
-                    let seen = each(line, event.map(|()| &sample));
-                    if is_sample && seen.is_ok() {
-                        last = Some((start, lines));
-                    }
-                    seen
-                }
-                Err(error) => Err(error.moved(self.offset)),
-            };
-            if let Err(error) = seen {
-                return Err(self.fail(error, text, self.lines));
-            }
             lines += 1;
-        }
-        if let Some((start, lines)) = last {
-            let end = scan::line_end(text, start);
-            self.last_sample.offset = self.offset + start;
-            self.last_sample.lines = lines;
-            self.last_sample.text.clear();
-            self.last_sample.text.extend_from_slice(&text[start..end]);
+            let result = match self.lexer.line(text, &mut at, &mut sample) {
+                Ok(kind) => match kind.event() {
+                    None => Ok(()),
+                    Some(event) => {
+                        let line = Line {
+                            offset: self.offset + start,
+                            number: lines,
+                            text: &text[start..at],
+                        };
+                        each(line, event.map(|()| &sample))
+                    }
+                },
+                Err(error) => Err(error.with_base(self.offset)),
+            };
+            if let Err(error) = result {
+                return Err(self.fail(error, text));
+            }
         }
         self.offset += text.len();
         self.lines = lines;
@@ -206,25 +181,15 @@ impl Chunks {
     }
 
     #[cold]
-    fn fail(&mut self, error: Error, text: &[u8], lines: usize) -> Error {
-        self.failure = Some((error, self.excerpt_of(error, text, lines)));
+    fn fail(&mut self, error: Error, text: &[u8]) -> Error {
+        self.failure = Some((error, self.excerpt_in(error, text)));
         error
     }
 
-    /// `text` begins at `self.offset`, behind as many lines.
-    fn excerpt_of(&self, error: Error, text: &[u8], lines: usize) -> Excerpt {
-        let (text, from, lines) = match error.offset() {
-            offset if offset >= self.offset => (text, self.offset, lines),
-            _ => {
-                let LastSample {
-                    offset,
-                    lines,
-                    text,
-                } = &self.last_sample;
-                (&text[..], *offset, *lines)
-            }
-        };
-        let here = Error::new(error.kind(), error.offset().saturating_sub(from));
-        here.show(text).below(lines)
+    /// Makes the excerpt of an error in `text`, which begins at `self.offset`.
+    fn excerpt_in(&self, error: Error, text: &[u8]) -> Option<Excerpt> {
+        let at = error.offset().checked_sub(self.offset)?;
+        let here = Error::new(error.kind(), at);
+        Some(here.display_in(text).offset_lines(self.lines))
     }
 }

@@ -1,13 +1,14 @@
-//! What a page says, line by line, borrowed from its text.
+//! The events of a page: one a line, borrowed from its text.
 
-use super::labels::{Labels, Piece, Places};
+use super::labels::{LabelSpans, Labels, Span};
 use crate::MetricType;
 use crate::exposition::number::parse_f64;
 use std::borrow::Cow;
 use std::fmt;
 
-/// What one line of a page says. A reader that lends its samples has references
-/// in the place of `S`.
+/// The content of one line of a page.
+///
+/// `S` is [`Sample`], or a reference to one where samples are lent: [`EventRef`].
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event<'a, S = Sample<'a>> {
@@ -37,17 +38,29 @@ pub enum Event<'a, S = Sample<'a>> {
         /// All that follows the `#`; not always UTF-8.
         text: &'a [u8],
     },
-    /// A sample.
+    /// A sample line.
     Sample(S),
     /// `# EOF`, in OpenMetrics.
     Eof,
 }
 
-/// An event whose sample is lent for as long as one looks at it.
-pub type LentEvent<'a> = Event<'a, &'a Sample<'a>>;
+/// An event that borrows its sample, valid until the next line is read.
+pub type EventRef<'a, 's> = Event<'a, &'s Sample<'a>>;
+
+/// The line that an event stands on.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Line<'a> {
+    /// The offset of its first byte in the page.
+    pub offset: usize,
+    /// Its number, from 1.
+    pub number: usize,
+    /// The line, its newline included.
+    pub text: &'a [u8],
+}
 
 impl<'a, S> Event<'a, S> {
-    /// The same event with another sample in it, if it has one.
+    /// Converts the sample, if the event has one.
     #[inline]
     pub(super) fn map<T>(self, map: impl FnOnce(S) -> T) -> Event<'a, T> {
         match self {
@@ -61,8 +74,9 @@ impl<'a, S> Event<'a, S> {
     }
 }
 
-/// When a sample was taken, in the unit of its format.
+/// The timestamp of a sample, in the unit of its format.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Timestamp {
     /// Milliseconds since the epoch: the text formats.
     Millis(i64),
@@ -71,8 +85,16 @@ pub enum Timestamp {
 }
 
 impl Timestamp {
-    /// Milliseconds since the epoch, rounded towards zero. What `i64` can't hold
-    /// is `i64::MIN`, as in the Prometheus server.
+    /// Returns seconds since the epoch.
+    pub fn seconds(self) -> f64 {
+        match self {
+            Self::Millis(millis) => millis as f64 / 1e3,
+            Self::Seconds(seconds) => seconds,
+        }
+    }
+
+    /// Returns milliseconds since the epoch, rounded towards zero. A value beyond
+    /// `i64` becomes `i64::MIN`, as in the Prometheus server.
     pub fn millis(self) -> i64 {
         match self {
             Self::Millis(millis) => millis,
@@ -85,60 +107,58 @@ impl Timestamp {
     }
 }
 
-/// A sample: a series and its value, perhaps with a timestamp and an exemplar.
+/// A sample: a series and its value, optionally with a timestamp and an exemplar.
 ///
-/// It knows where on its line the labels begin, and reads them as they are
-/// asked for.
+/// Holds the positions of its parts on the line; labels are read when asked for.
 #[derive(Clone, Copy)]
 pub struct Sample<'a> {
     /// The line from the first byte of the sample on, without its newline. The
-    /// lexer has read it to its end, so what is read of it again is well-formed.
+    /// lexer has read it to its end, so it is well-formed.
     pub(super) line: &'a str,
-    /// What the lexer saw from there on, for the next sample to be compared with;
-    /// nothing if this one did not go the short way.
-    pub(super) rest: &'a [u8],
-    /// How many blanks stand before it.
+    /// The page from this line on, which the fast path compares the next sample
+    /// with; empty if this sample took the general path.
+    pub(super) prev_text: &'a [u8],
+    /// The number of blanks before the sample.
     pub(super) indent: u32,
-    pub(super) name: Piece,
-    /// Where the first label begins, behind the brace; 0 without braces.
+    pub(super) name: Span,
+    /// The position of the first label, after the brace; 0 without braces.
     pub(super) labels: u32,
-    pub(super) places: Places,
-    /// Where the first label of the exemplar begins; 0 without one.
+    pub(super) label_spans: LabelSpans,
+    /// The position of the exemplar's first label; 0 without an exemplar.
     pub(super) exemplar: u32,
-    /// Where the value stands.
-    pub(super) value_text: Piece,
+    pub(super) value_text: Span,
     pub(super) value: f64,
     pub(super) timestamp: Option<Timestamp>,
 }
 
 impl<'a> Sample<'a> {
-    /// Nothing yet.
+    /// The state before the first sample.
     pub(super) const EMPTY: Self = Self {
         line: "",
-        rest: &[],
+        prev_text: &[],
         indent: 0,
-        name: Piece::EMPTY,
+        name: Span::EMPTY,
         labels: 0,
-        places: Places::UNKNOWN,
+        label_spans: LabelSpans::UNKNOWN,
         exemplar: 0,
-        value_text: Piece::EMPTY,
+        value_text: Span::EMPTY,
         value: 0.0,
         timestamp: None,
     };
 
-    /// The sample's name, with its suffix: `http_requests_total`.
+    /// Returns the sample's name, with its suffix: `http_requests_total`.
     #[inline]
     pub fn name(&self) -> Cow<'a, str> {
-        self.name.of(self.line)
+        self.name.unescaped(self.line)
     }
 
-    /// The labels, in their order on the page.
+    /// Returns the labels, in their order on the page.
     #[inline]
     pub fn labels(&self) -> Labels<'a, '_> {
-        Labels::new(self.line, self.labels, &self.places)
+        Labels::new(self.line, self.labels, &self.label_spans)
     }
 
-    /// The value of the label `name`.
+    /// Returns the value of the label `name`, if the sample has it.
     pub fn label(&self, name: &str) -> Option<Cow<'a, str>> {
         let mut labels = self.labels();
         labels
@@ -146,30 +166,31 @@ impl<'a> Sample<'a> {
             .map(|label| label.value)
     }
 
-    /// The value.
+    /// Returns the value.
     #[inline]
     pub fn value(&self) -> f64 {
         self.value
     }
 
-    /// The value as it stands on the page: a count beyond 2^53 is exact there.
+    /// Returns the value as it is written on the page, which is exact for counts
+    /// beyond 2^53.
     #[inline]
     pub fn value_text(&self) -> &'a str {
         self.value_text.written(self.line)
     }
 
-    /// The timestamp, if there is one.
+    /// Returns the timestamp, if there is one.
     #[inline]
     pub fn timestamp(&self) -> Option<Timestamp> {
         self.timestamp
     }
 
-    /// The exemplar, if there is one.
+    /// Returns the exemplar, if there is one.
     pub fn exemplar(&self) -> Option<Exemplar<'a>> {
         if self.exemplar == 0 {
             return None;
         }
-        let labels = Labels::new(self.line, self.exemplar, &Places::UNKNOWN);
+        let labels = Labels::new(self.line, self.exemplar, &LabelSpans::UNKNOWN);
         let mut numbers = self.line[labels.clone().end()..].split_ascii_whitespace();
         let value = numbers.next().and_then(|text| parse_f64(text.as_bytes()));
         let timestamp = numbers.next().and_then(|text| parse_f64(text.as_bytes()));
@@ -181,7 +202,8 @@ impl<'a> Sample<'a> {
     }
 }
 
-/// Where on the whole line, blanks before the sample included, what is.
+/// Byte offsets of the sample's parts, relative to the start of the line (leading
+/// blanks included).
 impl Sample<'_> {
     pub(in crate::exposition) fn offset_of_name(&self) -> usize {
         self.indent as usize
@@ -191,29 +213,39 @@ impl Sample<'_> {
         self.offset_of_name() + self.value_text.start()
     }
 
-    /// What stands behind the value: blanks, a timestamp, an exemplar.
-    pub(in crate::exposition) fn text_behind_value(&self) -> &str {
+    /// Returns the labels as they are written, braces included, and blanks after
+    /// them; an empty text if there are no braces.
+    pub(in crate::exposition) fn labels_text(&self) -> &str {
+        match self.labels {
+            0 => "",
+            labels => &self.line[labels as usize - 1..self.value_text.start()],
+        }
+    }
+
+    /// Returns the text after the value: blanks, a timestamp, an exemplar.
+    pub(in crate::exposition) fn text_after_value(&self) -> &str {
         &self.line[self.value_text.end()..]
     }
 
-    /// Where the timestamp begins, if there is one.
+    /// Returns the offset of the timestamp. The sample must have one.
     pub(in crate::exposition) fn offset_of_timestamp(&self) -> usize {
-        let behind = self.text_behind_value();
-        let blanks = behind.len() - behind.trim_ascii_start().len();
+        let after = self.text_after_value();
+        let blanks = after.len() - after.trim_ascii_start().len();
         self.offset_of_name() + self.value_text.end() + blanks
     }
 
-    /// Where the exemplar's labels begin.
+    /// Returns the offset of the exemplar's labels.
     pub(in crate::exposition) fn offset_of_exemplar(&self) -> usize {
         self.offset_of_name() + self.exemplar as usize
     }
 
-    /// Where the label `name` begins; where the sample does if there is none.
+    /// Returns the offset of the label `name`, or the sample's if it has no such
+    /// label.
     pub(in crate::exposition) fn offset_of_label(&self, name: &str) -> usize {
-        let mut labels = Labels::new(self.line, self.labels, &Places::UNKNOWN);
+        let mut labels = Labels::new(self.line, self.labels, &LabelSpans::UNKNOWN);
         let at = loop {
             match labels.search() {
-                Some((label, _)) if label.of(self.line) == name => break label.start(),
+                Some((label, _)) if label.unescaped(self.line) == name => break label.start(),
                 Some(_) => {}
                 None => break 0,
             }
@@ -223,7 +255,7 @@ impl Sample<'_> {
 }
 
 impl PartialEq for Sample<'_> {
-    /// Whether both say the same, however it is written. NaN is itself here.
+    /// Compares the content, however it is written. NaN equals itself here.
     fn eq(&self, other: &Self) -> bool {
         self.name() == other.name()
             && self.labels() == other.labels()
@@ -249,7 +281,8 @@ impl fmt::Debug for Sample<'_> {
     }
 }
 
-/// An exemplar: one observation behind a sample, with labels of its own.
+/// An exemplar: one of the observations that a sample counts, with labels of its
+/// own.
 #[derive(Clone, Debug)]
 pub struct Exemplar<'a> {
     labels: Labels<'a, 'static>,
@@ -258,24 +291,24 @@ pub struct Exemplar<'a> {
 }
 
 impl<'a> Exemplar<'a> {
-    /// The labels, in their order on the page.
+    /// Returns the labels, in their order on the page.
     pub fn labels(&self) -> Labels<'a, 'static> {
         self.labels.clone()
     }
 
-    /// The value.
+    /// Returns the value.
     pub fn value(&self) -> f64 {
         self.value
     }
 
-    /// When it was observed: seconds since the epoch, finite.
+    /// Returns the time of the observation: seconds since the epoch, finite.
     pub fn timestamp(&self) -> Option<f64> {
         self.timestamp
     }
 }
 
 impl PartialEq for Exemplar<'_> {
-    /// Whether both say the same, however it is written. NaN is itself here.
+    /// Compares the content, however it is written. NaN equals itself here.
     fn eq(&self, other: &Self) -> bool {
         self.labels == other.labels
             && same(self.value, other.value)

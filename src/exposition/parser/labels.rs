@@ -1,7 +1,7 @@
-//! The labels of a sample, found again on its line: by the places that the lexer
-//! left of those that it read the short way, by searching for the others.
-
-#![allow(unsafe_code)] // one conversion, in `ascii`
+//! The labels of a sample, found again on its line.
+//!
+//! The fast path leaves the positions of the labels that it read; all other
+//! labels are searched on the line, which the lexer has found to be well-formed.
 
 use crate::exposition::escape::unescape_label;
 use crate::exposition::scan;
@@ -10,6 +10,7 @@ use std::fmt;
 
 /// A label of a sample or an exemplar.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Label<'a> {
     /// The name.
     pub name: Cow<'a, str>,
@@ -17,48 +18,55 @@ pub struct Label<'a> {
     pub value: Cow<'a, str>,
 }
 
-/// The labels of a sample or an exemplar, in their order on the page.
+/// An iterator over the labels of a sample or an exemplar, in their order on the
+/// page.
 #[derive(Clone)]
 pub struct Labels<'a, 's> {
     line: &'a str,
-    /// Behind the brace, a comma or a label; where a label begins as long as
-    /// the ends of the next one are known.
+    /// The start of the next label if its end is known; else a byte after the
+    /// opening brace, a comma or a label.
     at: usize,
     next: u8,
-    places: &'s Places,
+    spans: &'s LabelSpans,
 }
 
 impl<'a, 's> Labels<'a, 's> {
     #[inline]
-    pub(super) fn new(line: &'a str, at: u32, places: &'s Places) -> Self {
+    pub(super) fn new(line: &'a str, at: u32, spans: &'s LabelSpans) -> Self {
         let at = if at == 0 { line.len() } else { at as usize };
         let next = 0;
         Self {
             line,
             at,
             next,
-            places,
+            spans,
         }
     }
 
-    /// The next label, if its ends are known: its name and `name="value`, as
-    /// they are written.
+    /// Creates an iterator over the labels that begin at byte `at` of a well-formed
+    /// text.
+    pub(in crate::exposition) fn searched(line: &'a str, at: u32) -> Self {
+        Self::new(line, at.min(line.len() as u32), &LabelSpans::UNKNOWN)
+    }
+
+    /// Returns the next label if its position is known: its name and
+    /// `name="value`, as they are written.
     #[inline]
     pub(in crate::exposition) fn next_known(&mut self) -> Option<(&'a str, &'a str)> {
-        if self.next >= self.places.known {
+        if self.next >= self.spans.known {
             return None;
         }
-        let ends = self.places.ends[usize::from(self.next & 7)];
-        let (name_end, value_end) = (ends.name(), ends.value());
-        let name = ascii(self.line, self.at, name_end);
-        let written = ascii(self.line, self.at, value_end);
+        let end = self.spans.ends[usize::from(self.next & 7)];
+        let (name_end, value_end) = (end.name(), end.value());
+        let name = &self.line[self.at..name_end];
+        let written = &self.line[self.at..value_end];
         self.next += 1;
-        // Behind the quote and the comma.
+        // After the quote and the comma.
         self.at = value_end + 2;
         Some((name, written))
     }
 
-    /// The place behind the closing brace.
+    /// Returns the position after the closing brace.
     pub(super) fn end(mut self) -> usize {
         while self.search().is_some() {}
         self.at + 1
@@ -82,14 +90,14 @@ impl<'a, 's> Labels<'a, 's> {
     fn search_label(&mut self) -> Option<Label<'a>> {
         let (name, value) = self.search()?;
         Some(Label {
-            name: name.of(self.line),
-            value: value.of(self.line),
+            name: name.unescaped(self.line),
+            value: value.unescaped(self.line),
         })
     }
 
-    /// The next label, wherever it is.
+    /// Searches the line for the next label and returns its name and value.
     #[inline(never)]
-    pub(super) fn search(&mut self) -> Option<(Piece, Piece)> {
+    pub(super) fn search(&mut self) -> Option<(Span, Span)> {
         loop {
             while matches!(self.peek(self.at), b',' | b' ' | b'\t') {
                 self.at += 1;
@@ -103,12 +111,12 @@ impl<'a, 's> Labels<'a, 's> {
                 }
                 _ => {
                     let end = scan::label_name_end(self.line.as_bytes(), start);
-                    (Piece::new(start, end, false), end)
+                    (Span::new(start, end, false), end)
                 }
             };
             let equals = self.skip_blanks(end);
             if self.peek(equals) != b'=' {
-                // The name of the metric, in quotes among its labels.
+                // The metric's name, quoted among its labels.
                 self.at = equals;
                 continue;
             }
@@ -118,52 +126,42 @@ impl<'a, 's> Labels<'a, 's> {
         }
     }
 
-    /// The text in quotes at `at`.
-    fn quoted(&self, at: usize) -> Piece {
+    /// The quoted text at `at`.
+    fn quoted(&self, at: usize) -> Span {
         let bytes = self.line.as_bytes();
         let start = at + 1;
         let mut end = scan::quoted_end(bytes, start).at;
         let escaped = self.peek(end) == b'\\';
         while self.peek(end) == b'\\' {
-            // Whatever the escape, its next byte ends nothing.
+            // The byte after a backslash never ends the text.
             end = scan::quoted_end(bytes, end + 2).at;
         }
-        Piece::new(start, end, escaped)
+        Span::new(start, end, escaped)
     }
 }
 
 impl<'a> Iterator for Labels<'a, '_> {
     type Item = Label<'a>;
 
-    #[inline(always)] // so that nobody has to ask whether a borrowed text is owned
+    #[inline(always)] // so that callers see that the known labels are borrowed
     fn next(&mut self) -> Option<Label<'a>> {
         if let Some((name, written)) = self.next_known() {
             return Some(Label {
                 name: Cow::Borrowed(name),
-                value: Cow::Borrowed(ascii(written, name.len() + 2, written.len())),
+                value: Cow::Borrowed(&written[name.len() + 2..]),
             });
         }
-        if self.places.all {
+        if self.spans.all {
             return None;
         }
         self.search_label()
     }
 }
 
-/// A part of a text that is known to be ASCII there.
-#[inline]
-fn ascii(text: &str, start: usize, end: usize) -> &str {
-    let bytes = &text.as_bytes()[start..end];
-    debug_assert!(bytes.is_ascii());
-    // SAFETY: places are known of labels that `plain` read on this very line, and
-    // found to be ASCII to their last byte.
-    unsafe { std::str::from_utf8_unchecked(bytes) }
-}
-
 impl std::iter::FusedIterator for Labels<'_, '_> {}
 
 impl PartialEq for Labels<'_, '_> {
-    /// Whether both have the same labels in the same order, however written.
+    /// Compares the labels in their order, however they are written.
     fn eq(&self, other: &Self) -> bool {
         self.clone().eq(other.clone())
     }
@@ -176,26 +174,26 @@ impl fmt::Debug for Labels<'_, '_> {
     }
 }
 
-/// Where the labels of a sample end that went the short way: they need not be
-/// searched again.
+/// The positions of labels that the fast path read, so that they need not be
+/// searched again. They are of the line of the sample that holds them.
 #[derive(Clone, Copy)]
-pub(super) struct Places {
+pub(super) struct LabelSpans {
     pub(super) known: u8,
-    /// Whether the labels whose ends are known are all.
+    /// Whether the sample has no label beside the `known` ones.
     pub(super) all: bool,
-    pub(super) ends: [Ends; 8],
+    pub(super) ends: [LabelEnd; 8],
 }
 
-/// Where a label's name ends, and its value before the quote: two places in one
-/// word, which is stored and loaded as a whole.
+/// The end of a label's name and the end of its value, before the quote. Both are
+/// in one word, which is stored and loaded as a whole.
 #[derive(Clone, Copy)]
-pub(super) struct Ends(u32);
+pub(super) struct LabelEnd(u32);
 
-impl Ends {
-    /// None of a line that is too long for it.
+impl LabelEnd {
+    /// Returns `None` if the line is too long for it.
     #[inline]
     pub(super) fn new(name: usize, value: usize) -> Option<Self> {
-        // The value ends behind the name.
+        // The value ends after the name.
         let value = u16::try_from(value).ok()?;
         Some(Self(u32::from(value) << 16 | name as u32))
     }
@@ -211,24 +209,24 @@ impl Ends {
     }
 }
 
-impl Places {
+impl LabelSpans {
     pub(super) const UNKNOWN: Self = Self {
         known: 0,
         all: false,
-        ends: [Ends(0); 8],
+        ends: [LabelEnd(0); 8],
     };
 }
 
-/// A text of a line, unescaped if it must be.
+/// A part of a line, and whether it has escapes.
 #[derive(Clone, Copy)]
-pub(super) struct Piece {
-    // No line is longer than that.
+pub(super) struct Span {
+    // `LONGEST_LINE` fits.
     start: u32,
     end: u32,
     escaped: bool,
 }
 
-impl Piece {
+impl Span {
     pub(super) const EMPTY: Self = Self {
         start: 0,
         end: 0,
@@ -254,14 +252,14 @@ impl Piece {
         self.end as usize
     }
 
-    /// The text as it is written.
+    /// Returns the text as it is written.
     #[inline]
     pub(super) fn written(self, line: &str) -> &str {
         &line[self.start()..self.end()]
     }
 
     #[inline]
-    pub(super) fn of(self, line: &str) -> Cow<'_, str> {
+    pub(super) fn unescaped(self, line: &str) -> Cow<'_, str> {
         let written = self.written(line);
         if self.escaped {
             unescape_label(written)

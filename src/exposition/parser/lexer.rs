@@ -10,19 +10,28 @@
 //! exemplar = "#" labels value timestamp?
 //! ```
 //!
-//! Three formats in two modes differ in what may stand between these tokens and
-//! in which of them there are; [`Rules`] has a switch for each. The way of a
-//! line that a machine wrote, `name{label="value"} 1`, asks none of them: a
-//! switch is asked where something else is found than such a line has.
+//! Three formats in two modes differ in which tokens there are and in what may
+//! stand between them; [`Rules`] has a flag for each difference. In pseudo-code:
 //!
-//! The lexer sees a window of the text that begins with the line and ends at
-//! the longest that a line may be. Each of its steps takes a place in the window
-//! and gives back the place behind what it read; at the window's end it sees a
-//! newline, so that no step asks for the end by itself.
+//! ```text
+//! line(text, at):
+//!     if the first byte can begin a name:
+//!         fast_path::series_and_value, or on None self.series_and_value
+//!         a newline follows?  done  :  tail (timestamp, exemplar, blanks)
+//!     else if fast_path::metadata recognises the line: done
+//!     else other: blank line | "#" metadata or comment | indented or braced sample
+//! ```
 //!
-//! The steps of metadata and of samples have files of their own.
-
-#![allow(unsafe_code)] // one conversion, in `Window::ascii`
+//! The fast path recognises the lines that programs write, `name{label="v"} 1`,
+//! and checks no flag. The general path reads everything else; it checks a flag
+//! only after it has met a byte that such a line does not have.
+//!
+//! The lexer works on a window of the text that begins with the line and is one
+//! byte longer than the longest line allowed. Each step takes a position in the
+//! window and returns the position after what it read. Reading past the window
+//! gives a newline, so that no step has to check for the end.
+//!
+//! The steps for metadata and samples are in `metadata.rs` and `sample.rs`.
 
 use super::error::{Error, ErrorKind};
 use super::event::{Event, Sample};
@@ -30,26 +39,26 @@ use super::fast_path::{self, Metadata};
 use super::{Mode, Options};
 use crate::exposition::Format;
 use crate::exposition::number;
-use crate::exposition::scan;
+use crate::exposition::scan::{self, begins_name};
 use std::borrow::Cow;
 use std::str;
 
 pub(super) type Result<T> = std::result::Result<T, Error>;
 
-/// The longest line of which samples can keep the places.
-const LONGEST_LINE: usize = i32::MAX as usize;
+/// The longest line whose positions fit a [`Span`](super::labels::Span).
+pub(super) const LONGEST_LINE: usize = i32::MAX as usize;
 
-/// Where names in quotes may stand.
+/// The places where quoted names are allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Quoted {
     Nowhere,
-    /// The metric's name first in the braces.
+    /// The metric name, first in the braces.
     First,
-    /// The metric's name anywhere in the braces.
+    /// The metric name, anywhere in the braces.
     Anywhere,
 }
 
-/// What a format and a mode allow.
+/// The differences between formats and modes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
     pub(super) openmetrics: bool,
@@ -88,16 +97,17 @@ impl Rules {
     }
 }
 
-/// What a line is. A sample is elsewhere; metadata that went the short way stand
-/// apart, for an event that several ways lead to is copied where they meet.
-pub(super) enum Seen<'a, S> {
+/// The kind of a line that was read. A sample is stored by the caller. Metadata
+/// from the fast path has a variant of its own: an event that two code paths
+/// produce is copied where they join.
+pub(super) enum LineKind<'a, S> {
     Sample,
     Metadata(Event<'a, S>),
-    /// A blank line is no event.
+    /// Any other line; `None` for a blank one.
     Other(Option<Event<'a, ()>>),
 }
 
-impl<'a> Seen<'a, ()> {
+impl<'a> LineKind<'a, ()> {
     pub(super) fn event(self) -> Option<Event<'a, ()>> {
         match self {
             Self::Sample => Some(Event::Sample(())),
@@ -107,7 +117,7 @@ impl<'a> Seen<'a, ()> {
     }
 }
 
-/// Reads lines; knows nothing of a page but whether its `# EOF` has come.
+/// Reads lines. Its only state is whether `# EOF` has been read.
 #[derive(Clone, Debug)]
 pub(super) struct Lexer {
     pub(super) rules: Rules,
@@ -128,36 +138,37 @@ impl Lexer {
         self.max_line
     }
 
-    /// Reads the line that begins at `*at` and moves `*at` behind it. All lines but
-    /// the text's last are whole.
+    /// Reads the line at `*at` and advances `*at` past it. Only the last line of
+    /// `text` may lack its newline.
     ///
-    /// A sample is put into `sample`, not passed on as a value from call to call:
-    /// made where it stays, it takes half the time.
+    /// A sample is written to `sample` instead of being returned: building it in
+    /// place takes half the time.
     #[inline(always)]
     pub(super) fn line<'a, S>(
         &mut self,
         text: &'a [u8],
         at: &mut usize,
         sample: &mut Sample<'a>,
-    ) -> Result<Seen<'a, S>> {
+    ) -> Result<LineKind<'a, S>> {
         if !self.ended {
             if begins_name(text[*at]) {
                 return match self.sample_at(text, at, sample) {
-                    Ok(()) => Ok(Seen::Sample),
+                    Ok(()) => Ok(LineKind::Sample),
                     Err(error) => Err(error),
                 };
             }
             if let Some(event) = self.metadata_at(text, at) {
-                return Ok(Seen::Metadata(event));
+                return Ok(LineKind::Metadata(event));
             }
         }
         match self.other_at(text, at, sample) {
-            Ok(event) => Ok(Seen::Other(event)),
+            Ok(event) => Ok(LineKind::Other(event)),
             Err(error) => Err(error),
         }
     }
 
-    /// A line of metadata, if it goes the short way.
+    /// Reads a metadata line by the fast path.
+    #[allow(unsafe_code)]
     #[inline(always)]
     fn metadata_at<'a, S>(&self, text: &'a [u8], at: &mut usize) -> Option<Event<'a, S>> {
         let window = self.window(&text[*at..]).0;
@@ -165,20 +176,23 @@ impl Lexer {
         let end = found.end as usize;
         let name_end = found.name_end as usize;
         *at += end + 1;
-        let name = Cow::Borrowed(window.ascii(Metadata::NAME, name_end));
-        Some(match found.kind {
-            Some(kind) => Event::Type {
-                name,
-                metric_type: kind,
+        // SAFETY: the fast path accepts a line only if its name consists of the
+        // ASCII characters of names.
+        let name = unsafe { window.ascii_unchecked(Metadata::NAME, name_end) };
+        Some(match found.metric_type {
+            Some(metric_type) => Event::Type {
+                name: Cow::Borrowed(name),
+                metric_type,
             },
             None => Event::Help {
-                name,
-                text: Cow::Borrowed(window.ascii(name_end + 1, end)),
+                name: Cow::Borrowed(name),
+                // SAFETY: the fast path accepts a HELP only if its text is ASCII.
+                text: Cow::Borrowed(unsafe { window.ascii_unchecked(name_end + 1, end) }),
             },
         })
     }
 
-    /// A line that begins with the name of a sample.
+    /// Reads a line that begins with the name of a sample.
     #[inline(never)]
     fn sample_at<'a>(&self, text: &'a [u8], at: &mut usize, sample: &mut Sample<'a>) -> Result<()> {
         let (window, whole) = self.window(&text[*at..]);
@@ -188,11 +202,11 @@ impl Lexer {
                 Ok(())
             }
             Ok(end) => self.last_line(end, whole, at),
-            Err(error) => Err(refused(window, whole, error, sample).moved(*at)),
+            Err(error) => Err(refused(window, whole, error, sample).with_base(*at)),
         }
     }
 
-    /// Any other line.
+    /// Reads any other line.
     #[inline(never)]
     pub(super) fn other_at<'a>(
         &mut self,
@@ -206,18 +220,17 @@ impl Lexer {
                 *at += end + 1;
                 Ok(event)
             }
-            // Blanks at a page's end are no line.
+            // Blanks at the end of a page are not a line.
             Ok((event @ (None | Some(Event::Eof)), end)) if whole => {
                 *at += end;
                 Ok(event)
             }
             Ok((event, end)) => self.last_line(end, whole, at).map(|()| event),
-            Err(error) => Err(refused(window, whole, error, sample).moved(*at)),
+            Err(error) => Err(refused(window, whole, error, sample).with_base(*at)),
         }
     }
 
-    /// As much of the rest of a text as a line may take, and whether that is all
-    /// of it.
+    /// Returns the window at the start of `rest`, and whether it holds all of it.
     #[inline]
     fn window<'a>(&self, rest: &'a [u8]) -> (Window<'a>, bool) {
         match rest.get(..=self.max_line) {
@@ -226,7 +239,8 @@ impl Lexer {
         }
     }
 
-    /// A line whose newline is not in the window: `whole` if there is none.
+    /// Handles a line without a newline in the window. `whole` says that the text
+    /// ends there.
     #[cold]
     fn last_line(&self, end: usize, whole: bool, at: &mut usize) -> Result<()> {
         if !whole {
@@ -239,7 +253,7 @@ impl Lexer {
         Ok(())
     }
 
-    /// What a text lacks that ends at `at`.
+    /// Checks that the text may end at `at`.
     pub(super) fn end(&self, at: usize) -> Result<()> {
         if self.rules.openmetrics && !self.ended {
             return fail(ErrorKind::MissingEof, at);
@@ -247,7 +261,7 @@ impl Lexer {
         Ok(())
     }
 
-    /// A line that does not begin with a name.
+    /// Reads a line that does not begin with a name.
     fn other<'a>(
         &mut self,
         window: Window<'a>,
@@ -270,7 +284,7 @@ impl Lexer {
         }
     }
 
-    /// A sample behind blanks, or one whose name is in braces.
+    /// Reads a sample after blanks, or one whose name is in braces.
     #[inline(never)]
     fn indented_sample<'a>(
         &self,
@@ -283,11 +297,11 @@ impl Lexer {
                 sample.indent = at as u32;
                 Ok(at + end)
             }
-            Err(error) => Err(error.moved(at)),
+            Err(error) => Err(error.with_base(at)),
         }
     }
 
-    /// Passes blanks and tabs, which OpenMetrics does not have.
+    /// Skips blanks and tabs, which OpenMetrics does not allow.
     #[inline]
     pub(super) fn blanks(&self, window: Window<'_>, at: usize) -> Result<usize> {
         match window.peek(at) {
@@ -304,8 +318,8 @@ impl Lexer {
         Ok(window.skip_blanks(at))
     }
 
-    /// Passes what stands before a value or a timestamp: exactly one blank in
-    /// OpenMetrics, any number of blanks and tabs in text.
+    /// Skips the separator before a value or a timestamp: exactly one blank in
+    /// OpenMetrics, one or more blanks and tabs in text.
     #[inline]
     pub(super) fn separator(&self, window: Window<'_>, at: usize) -> Result<usize> {
         if window.peek(at) != b' ' {
@@ -321,14 +335,15 @@ impl Lexer {
     pub(super) fn odd_separator(&self, window: Window<'_>, at: usize) -> Result<usize> {
         match window.peek(at) {
             b'\t' => self.more_blanks(window, at),
+            b'\n' => fail(ErrorKind::MissingValue, at),
             _ => fail(ErrorKind::ExpectedBlank, at),
         }
     }
 }
 
-/// What is wrong with a window's line, unless that it is too long: then nothing
-/// else that was found of it counts. A sample that was begun is emptied, for the
-/// places in it are of a line that it does not have.
+/// Returns the error of a window's line: that it is too long, if so, because then
+/// the line was not read to its end. Resets `sample`, whose positions are of a line
+/// that it does not hold.
 #[cold]
 fn refused(window: Window<'_>, whole: bool, error: Error, sample: &mut Sample<'_>) -> Error {
     *sample = Sample::EMPTY;
@@ -338,22 +353,17 @@ fn refused(window: Window<'_>, whole: bool, error: Error, sample: &mut Sample<'_
     error
 }
 
-#[inline]
-pub(super) fn begins_name(byte: u8) -> bool {
-    byte.is_ascii_alphabetic() || byte == b'_' || byte == b':'
-}
-
 #[cold]
 pub(super) fn fail<T>(kind: ErrorKind, at: usize) -> Result<T> {
     Err(Error::new(kind, at))
 }
 
-/// What the lexer sees of a text: the line, and perhaps more.
+/// The part of a text that the lexer works on: the line, and possibly more.
 #[derive(Clone, Copy)]
 pub(super) struct Window<'a>(pub(super) &'a [u8]);
 
 impl<'a> Window<'a> {
-    /// The byte at `at`; at the end, the newline that should be there.
+    /// The byte at `at`; past the end, a newline.
     #[inline(always)]
     pub(super) fn peek(self, at: usize) -> u8 {
         self.0.get(at).copied().unwrap_or(b'\n')
@@ -366,7 +376,7 @@ impl<'a> Window<'a> {
         at
     }
 
-    /// The next blank, tab or newline.
+    /// Returns the position of the next blank, tab or newline.
     pub(super) fn token_end(self, mut at: usize) -> usize {
         while !matches!(self.peek(at), b' ' | b'\t' | b'\n') {
             at += 1;
@@ -374,7 +384,7 @@ impl<'a> Window<'a> {
         at
     }
 
-    /// A number at `at`, and the place behind it.
+    /// Reads a number at `at` and returns it with the position after it.
     #[inline]
     pub(super) fn number(self, at: usize) -> Result<(f64, usize)> {
         match number::parse_prefix(&self.0[at..]) {
@@ -383,12 +393,17 @@ impl<'a> Window<'a> {
         }
     }
 
-    /// A text in which a scan found nothing beyond ASCII.
+    /// Returns a part of the window as text, without checking its encoding.
+    ///
+    /// # Safety
+    ///
+    /// `self.0[start..end]` must be ASCII.
+    #[allow(unsafe_code)]
     #[inline]
-    pub(super) fn ascii(self, start: usize, end: usize) -> &'a str {
+    pub(super) unsafe fn ascii_unchecked(self, start: usize, end: usize) -> &'a str {
         let bytes = &self.0[start..end];
         debug_assert!(bytes.is_ascii());
-        // SAFETY: who asks has scanned it.
+        // SAFETY: the caller vouches that the bytes are ASCII.
         unsafe { str::from_utf8_unchecked(bytes) }
     }
 

@@ -1,16 +1,16 @@
-//! Lines that begin with `#`: HELP, TYPE and UNIT, comments, the end.
+//! Lines that begin with `#`: HELP, TYPE, UNIT, comments and EOF.
 
 use super::error::ErrorKind;
 use super::event::Event;
-use super::lexer::{Lexer, Result, Window, begins_name, fail};
+use super::lexer::{Lexer, Result, Window, fail};
 use crate::MetricType;
 use crate::exposition::escape::unescape_help;
-use crate::exposition::scan;
+use crate::exposition::scan::{self, begins_name};
 use std::borrow::Cow;
 use std::str;
 
 impl Lexer {
-    /// `# HELP name text`, `# TYPE name type`, or a comment.
+    /// Reads `# HELP name text`, `# TYPE name type`, or a comment.
     #[inline]
     pub(super) fn text_metadata<'a>(
         &self,
@@ -24,10 +24,10 @@ impl Lexer {
         };
         let (name, at) = self.metadata_name(window, name)?;
         if !matches!(window.peek(at), b' ' | b'\t' | b'\n') {
-            return fail(ErrorKind::BadMetadataName, at);
+            return fail(ErrorKind::BadNameCharacter, at);
         }
         if is_help {
-            // One blank separates; what follows belongs to the text, as the
+            // One blank separates; further ones belong to the text, as the
             // Prometheus server reads it.
             let start = at + usize::from(window.peek(at) != b'\n');
             let (text, end) = self.help(window, start)?;
@@ -48,7 +48,7 @@ impl Lexer {
         }
     }
 
-    /// `# HELP name text`, `# TYPE name type`, `# UNIT name unit` or `# EOF`.
+    /// Reads `# HELP name text`, `# TYPE name type`, `# UNIT name unit` or `# EOF`.
     pub(super) fn openmetrics_metadata<'a>(
         &mut self,
         window: Window<'a>,
@@ -65,8 +65,10 @@ impl Lexer {
             return fail(ErrorKind::Comment, 0);
         }
         let (name, at) = self.metadata_name(window, keyword.len())?;
-        if window.peek(at) != b' ' {
-            return fail(ErrorKind::ExpectedBlank, at);
+        match window.peek(at) {
+            b' ' => {}
+            b'\t' | b'\n' => return fail(ErrorKind::ExpectedBlank, at),
+            _ => return fail(ErrorKind::BadNameCharacter, at),
         }
         let start = at + 1;
         let (event, end) = match keyword[2] {
@@ -103,14 +105,17 @@ impl Lexer {
         Ok((Some(event), end))
     }
 
-    /// The name in a metadata line, and the place behind it.
+    /// Reads the name in a metadata line and returns it with the position after it.
+    #[allow(unsafe_code)]
     #[inline(always)]
     fn metadata_name<'a>(&self, window: Window<'a>, at: usize) -> Result<(Cow<'a, str>, usize)> {
         if !begins_name(window.peek(at)) {
             return self.quoted_metadata_name(window, at);
         }
         let end = scan::metric_name_end(window.0, at);
-        Ok((Cow::Borrowed(window.ascii(at, end)), end))
+        // SAFETY: `metric_name_end` stops at the first byte outside `[a-zA-Z0-9_:]`.
+        let name = unsafe { window.ascii_unchecked(at, end) };
+        Ok((Cow::Borrowed(name), end))
     }
 
     #[cold]
@@ -124,24 +129,22 @@ impl Lexer {
         }
         let name = self.quoted_name(window, at)?;
         let line = window.utf8(0, name.end())?;
-        Ok((name.of(line), name.end() + 1))
+        Ok((name.unescaped(line), name.end() + 1))
     }
 
-    /// The text of a HELP line, and the place of its newline.
+    /// Reads the text of a HELP line and returns it with the position of its
+    /// newline.
     #[inline(always)]
     fn help<'a>(&self, window: Window<'a>, start: usize) -> Result<(Cow<'a, str>, usize)> {
         let found = scan::help_end(window.0, start);
         if window.peek(found.at) == b'\\' {
             return self.escaped_help(window, start, found.at);
         }
-        let text = match found.non_ascii {
-            true => window.utf8(start, found.at)?,
-            false => window.ascii(start, found.at),
-        };
+        let text = window.utf8(start, found.at)?;
         Ok((Cow::Borrowed(text), found.at))
     }
 
-    /// The same, with a backslash at `at`.
+    /// Continues [`help`](Self::help) at the first backslash, `at`.
     #[cold]
     fn escaped_help<'a>(
         &self,
@@ -166,11 +169,11 @@ impl Lexer {
     }
 }
 
-/// Whether the line of the `#` is HELP and not TYPE, and where its name begins;
-/// `None` of a comment.
+/// Reads the keyword after the `#`. Returns whether it is HELP (else TYPE) and the
+/// start of the name, or `None` for a comment.
 #[inline]
 fn text_keyword(window: Window<'_>, hash: usize) -> Option<(bool, usize)> {
-    // As a machine writes it.
+    // The usual spelling.
     match window.0.get(hash..)?.first_chunk() {
         Some(b"# HELP ") if begins_name(window.peek(hash + 7)) => return Some((true, hash + 7)),
         Some(b"# TYPE ") if begins_name(window.peek(hash + 7)) => return Some((false, hash + 7)),

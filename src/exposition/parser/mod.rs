@@ -1,17 +1,17 @@
-//! A page read back: text in, borrowed events out. `writer.rs`'s mirror.
+//! Parses a page into events that borrow from its text.
 //!
 //! ```text
 //! page ──> Lexer, a line at a time ──> Event: Help, Type, Unit, Comment, Sample, Eof
 //!            │                           └── name, labels, value, timestamp, exemplar
-//!            └── Error: kind and byte; its place and its line when asked for
+//!            └── Error: kind and byte offset; position and excerpt on demand
 //! ```
 //!
-//! [`parse`] reads a text that is all there, [`Chunks`] one that arrives in
-//! pieces. Both say what each line says and no more: whether the lines make
-//! sense together is for [`validate`](super::validate).
+//! [`parse`] reads a complete text, [`Chunks`] one that arrives in pieces. Both
+//! check each line by itself; [`validate`](super::validate) checks whether the
+//! lines of a page fit together.
 //!
-//! Events borrow from the text. Nothing is copied but what an escape changes,
-//! and nothing is allocated for samples of up to eight labels.
+//! Text is copied only where an escape changes it, and samples of up to eight
+//! labels cause no allocation.
 //!
 //! ```
 //! use stethoscope::exposition::{Format, parser::{Event, parse}};
@@ -36,74 +36,139 @@ mod lexer;
 mod metadata;
 mod sample;
 
-pub use chunks::{Chunks, Line};
-pub(super) use error::kinds;
-pub use error::{Error, ErrorKind, Excerpt, Place};
-pub use event::{Event, Exemplar, LentEvent, Sample, Timestamp};
+pub use chunks::Chunks;
+pub(super) use error::messages;
+pub use error::{Error, ErrorKind, Excerpt, Position, is_unprintable};
+pub use event::{Event, EventRef, Exemplar, Line, Sample, Timestamp};
 pub use labels::{Label, Labels};
 
 use super::{ContentType, Escaping, Format};
-use lexer::{Lexer, Seen};
+use lexer::{Lexer, LineKind};
 
-/// How closely a page must keep to its format.
+/// How strictly a page must follow its format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Mode {
-    /// By the words of the standard.
+    /// Accepts only what the standard allows.
     #[default]
     Strict,
-    /// As the Prometheus server reads: all that strict accepts, and more.
+    /// Accepts what the Prometheus server accepts, which includes all that strict
+    /// mode accepts.
     Lenient,
 }
 
-/// How a page is read.
+/// Options for reading a page.
+///
+/// ```
+/// use stethoscope::exposition::{Format, parser::Options};
+///
+/// let options = Options::strict(Format::OpenMetrics)
+///     .with_quoted_names(true)
+///     .with_max_line(64 << 10);
+/// assert_eq!(options.max_line, 65_536);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Options {
     /// The format of the page.
     pub format: Format,
-    /// How closely it must keep to it.
+    /// How strictly the page must follow it.
     pub mode: Mode,
-    /// Whether strict OpenMetrics takes names in quotes, which its 1.0 standard
-    /// does not have. Strict text takes them in 1.0.0 and not in 0.0.4; lenient
-    /// readers take them always.
+    /// Whether strict OpenMetrics accepts quoted names, which its 1.0 standard
+    /// does not have. Strict text accepts them in 1.0.0 and not in 0.0.4; lenient
+    /// mode always does.
     pub quoted_names: bool,
-    /// The longest line, in bytes without its newline: what a reader of pieces
-    /// may have to hold, and what one line may have it allocate a small
-    /// multiple of. At most 2 GiB.
+    /// The longest line, in bytes without its newline. [`Chunks`] buffers up to
+    /// one line, and reading a line may allocate a small multiple of its length.
+    /// Values above [`Options::MAX_LINE_LENIENT`] have no effect.
     pub max_line: usize,
+    /// The bytes that a [`Validator`](super::validate::Validator) may allocate to
+    /// remember families and series. A page that needs more is refused with
+    /// [`ErrorKind::MemoryLimit`]. Lenient mode remembers nothing.
+    pub max_memory: usize,
 }
 
 impl Options {
-    /// The longest line if nothing else is said: 1 MiB.
+    /// The default line limit of strict mode: 1 MiB.
     pub const MAX_LINE: usize = 1 << 20;
 
-    /// By the words of the standard.
+    /// The default line limit of lenient mode: 2 GiB, because the Prometheus
+    /// server has no line limit.
+    pub const MAX_LINE_LENIENT: usize = lexer::LONGEST_LINE;
+
+    /// The default of [`max_memory`](Self::max_memory): 256 MiB, enough for some
+    /// eight million series in a family or two million families.
+    pub const MAX_MEMORY: usize = 256 << 20;
+
+    /// Returns the options of strict mode.
+    #[must_use]
     pub fn strict(format: Format) -> Self {
         Self {
             format,
             mode: Mode::Strict,
             quoted_names: false,
             max_line: Self::MAX_LINE,
+            max_memory: Self::MAX_MEMORY,
         }
     }
 
-    /// As the Prometheus server reads.
+    /// Returns the options of lenient mode.
+    #[must_use]
     pub fn lenient(format: Format) -> Self {
         Self {
             mode: Mode::Lenient,
+            max_line: Self::MAX_LINE_LENIENT,
             ..Self::strict(format)
         }
+    }
+
+    /// Sets [`mode`](Self::mode), and [`max_line`](Self::max_line) to that mode's
+    /// default.
+    #[must_use]
+    pub fn with_mode(self, mode: Mode) -> Self {
+        let max_line = match mode {
+            Mode::Strict => Self::MAX_LINE,
+            Mode::Lenient => Self::MAX_LINE_LENIENT,
+        };
+        Self {
+            mode,
+            max_line,
+            ..self
+        }
+    }
+
+    /// Sets [`quoted_names`](Self::quoted_names).
+    #[must_use]
+    pub fn with_quoted_names(self, quoted_names: bool) -> Self {
+        Self {
+            quoted_names,
+            ..self
+        }
+    }
+
+    /// Sets [`max_line`](Self::max_line).
+    #[must_use]
+    pub fn with_max_line(self, max_line: usize) -> Self {
+        Self { max_line, ..self }
+    }
+
+    /// Sets [`max_memory`](Self::max_memory).
+    #[must_use]
+    pub fn with_max_memory(self, max_memory: usize) -> Self {
+        Self { max_memory, ..self }
     }
 }
 
 impl From<Format> for Options {
-    /// Strict.
+    /// Returns the options of strict mode.
     fn from(format: Format) -> Self {
         Self::strict(format)
     }
 }
 
 impl From<ContentType> for Options {
-    /// Strict, with quoted names where they were negotiated.
+    /// Returns the options of strict mode, with quoted names if they were
+    /// negotiated.
     fn from(content_type: ContentType) -> Self {
         Self {
             quoted_names: content_type.escaping == Escaping::AllowUtf8,
@@ -112,49 +177,56 @@ impl From<ContentType> for Options {
     }
 }
 
-/// Reads a page. [`Format`] and [`ContentType`] stand for their strict
+/// Parses a page. A [`Format`] or [`ContentType`] stands for its strict
 /// [`Options`].
 pub fn parse<'a, T: AsRef<[u8]> + ?Sized>(page: &'a T, options: impl Into<Options>) -> Parser<'a> {
     Parser {
         text: page.as_ref(),
         at: 0,
         line: 0,
+        lines: 0,
         lexer: Lexer::new(&options.into()),
         sample: Sample::EMPTY,
         done: false,
     }
 }
 
-/// The events of a page: an iterator, and a lender for who counts nanoseconds.
-/// After an error there are no more.
+/// An iterator over the events of a page. It ends after the first error.
 #[derive(Clone, Debug)]
 pub struct Parser<'a> {
     text: &'a [u8],
-    /// Where the next line begins.
+    /// The start of the next line.
     at: usize,
-    /// Where the last event's line begins.
+    /// The start of the last event's line.
     line: usize,
+    /// The number of lines read.
+    lines: usize,
     lexer: Lexer,
     sample: Sample<'a>,
     done: bool,
 }
 
 impl<'a> Parser<'a> {
-    /// The next event, and the byte at which its line begins. A sample stays in
-    /// the parser and is lent: to copy each out of it, as [`Iterator::next`]
-    /// does, takes up to a sixth of the time of reading.
-    #[inline(always)] // so that the event need not be built for its reader to take it apart
-    #[allow(clippy::type_complexity)] // an iterator's item, lent
-    pub fn lend(&mut self) -> Option<Result<(usize, Event<'a, &Sample<'a>>), Error>> {
+    /// Returns the next event and its line. Unlike [`Iterator::next`] it lends the
+    /// sample instead of copying it, which saves up to a sixth of the time.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the page, once; then `None`.
+    #[inline(always)] // so that the caller's match needs no event in memory
+    pub fn next_ref(&mut self) -> Option<Result<(Line<'a>, EventRef<'a, '_>), Error>> {
         while self.at < self.text.len() && !self.done {
             self.line = self.at;
+            self.lines += 1;
             match (self.lexer).line(self.text, &mut self.at, &mut self.sample) {
-                Ok(Seen::Sample) => return Some(Ok((self.line, Event::Sample(&self.sample)))),
-                Ok(Seen::Metadata(event)) => return Some(Ok((self.line, event))),
-                Ok(Seen::Other(Some(event))) => {
-                    return Some(Ok((self.line, event.map(|()| &self.sample))));
+                Ok(LineKind::Sample) => {
+                    return Some(Ok((self.last_line(), Event::Sample(&self.sample))));
                 }
-                Ok(Seen::Other(None)) => {}
+                Ok(LineKind::Metadata(event)) => return Some(Ok((self.last_line(), event))),
+                Ok(LineKind::Other(Some(event))) => {
+                    return Some(Ok((self.last_line(), event.map(|()| &self.sample))));
+                }
+                Ok(LineKind::Other(None)) => {}
                 Err(error) => {
                     self.done = true;
                     return Some(Err(error));
@@ -164,9 +236,18 @@ impl<'a> Parser<'a> {
         self.end().map(Err)
     }
 
-    /// The byte at which the line of the last event begins.
+    /// Returns the offset of the last event's line.
     pub fn offset(&self) -> usize {
         self.line
+    }
+
+    #[inline]
+    fn last_line(&self) -> Line<'a> {
+        Line {
+            offset: self.line,
+            number: self.lines,
+            text: self.text.get(self.line..self.at).unwrap_or_default(),
+        }
     }
 
     #[cold]
@@ -183,8 +264,8 @@ impl<'a> Iterator for Parser<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let lent = self.lend()?;
-        Some(lent.map(|(_, event)| event.map(Sample::clone)))
+        let next = self.next_ref()?;
+        Some(next.map(|(_, event)| event.map(Sample::clone)))
     }
 }
 

@@ -1,15 +1,12 @@
-//! A sample, whatever its format and mode allow: the long way.
+//! The general path for samples: every spelling that a format and mode allow.
 //!
-//! Most samples need not come here: [`plain`] reads what a machine wrote. What
-//! it does not take, and every error, is read again here from the beginning of
-//! the line.
-
-#![allow(unsafe_code)] // one conversion, in `Lexer::sample`
+//! Most samples are read by [`fast_path`]. A line that it does not accept, and
+//! every line with an error, is read here from its beginning.
 
 use super::error::ErrorKind;
 use super::event::{Sample, Timestamp};
 use super::fast_path;
-use super::labels::{Labels, Piece, Places};
+use super::labels::{LabelSpans, Labels, Span};
 use super::lexer::{Lexer, Quoted, Result, Window, fail};
 use crate::exposition::number;
 use crate::exposition::scan;
@@ -17,7 +14,9 @@ use smallvec::SmallVec;
 use std::str;
 
 impl Lexer {
-    /// A sample with which the window begins, and the place of its newline.
+    /// Reads the sample at the start of the window and returns the position of its
+    /// newline.
+    #[allow(unsafe_code)]
     #[inline(always)]
     pub(super) fn sample<'a>(&self, window: Window<'a>, sample: &mut Sample<'a>) -> Result<usize> {
         let value_end = match fast_path::series_and_value(window.0, sample) {
@@ -32,24 +31,26 @@ impl Lexer {
         };
         let line = &window.0[..end];
         debug_assert!(str::from_utf8(line).is_ok());
-        // SAFETY: these bytes are tokens that were each compared with ASCII,
-        // byte by byte or by class, and texts in quotes, which `plain` found to
-        // be ASCII and `quoted` to be UTF-8.
+        // SAFETY: every byte up to `end` was read by one of three kinds of steps.
+        // Blanks, punctuation, numbers and the characters of names were compared
+        // with ASCII, byte by byte or by class. Quoted texts were checked: the fast
+        // path accepts ASCII only, `quoted` checks that the text is UTF-8. So
+        // the line is a concatenation of valid UTF-8.
         sample.line = unsafe { str::from_utf8_unchecked(line) };
         sample.indent = 0;
         Ok(end)
     }
 
-    /// All up to the value, and the place behind it.
+    /// Reads the name, labels and value, and returns the position after the value.
     #[inline(never)]
     pub(super) fn series_and_value(
         &self,
         window: Window<'_>,
         sample: &mut Sample<'_>,
     ) -> Result<usize> {
-        sample.rest = &[];
+        sample.prev_text = &[];
         let mut at = scan::metric_name_end(window.0, 0);
-        let mut name = (at > 0).then_some(Piece::new(0, at, false));
+        let mut name = (at > 0).then_some(Span::new(0, at, false));
         if matches!(window.peek(at), b' ' | b'\t') && !self.rules.openmetrics {
             // Blanks may stand between a name and its braces.
             let brace = window.skip_blanks(at);
@@ -58,7 +59,7 @@ impl Lexer {
             }
         }
         sample.labels = 0;
-        sample.places = Places::UNKNOWN;
+        sample.label_spans = LabelSpans::UNKNOWN;
         if window.peek(at) == b'{' {
             sample.labels = at as u32 + 1;
             at = self.labels(window, at + 1, Some(&mut name))?;
@@ -68,6 +69,8 @@ impl Lexer {
             } else {
                 self.blanks(window, at)?
             };
+        } else if at > 0 && !matches!(window.peek(at), b' ' | b'\t' | b'\n') {
+            return fail(ErrorKind::BadNameCharacter, at);
         } else {
             at = self.separator(window, at)?;
         }
@@ -76,13 +79,13 @@ impl Lexer {
         };
         sample.name = name;
         let (value, end) = window.number(at)?;
-        sample.value_text = Piece::new(at, end, false);
+        sample.value_text = Span::new(at, end, false);
         sample.value = value;
         Ok(end)
     }
 
-    /// What follows a value: a timestamp, an exemplar, blanks. Gives the place
-    /// of the newline.
+    /// Reads what follows a value (a timestamp, an exemplar, blanks) and returns
+    /// the position of the newline.
     #[inline(never)]
     fn tail(&self, window: Window<'_>, at: usize, sample: &mut Sample<'_>) -> Result<usize> {
         if !matches!(window.peek(at), b' ' | b'\t') {
@@ -100,9 +103,12 @@ impl Lexer {
         if window.peek(at) != b'#' {
             return fail(ErrorKind::ExpectedEnd, at);
         }
+        if !matches!(window.peek(at + 1), b' ' | b'\t' | b'{') {
+            return fail(ErrorKind::ExemplarWithoutBraces, at);
+        }
         let at = self.separator(window, at + 1)?;
         if window.peek(at) != b'{' {
-            return fail(ErrorKind::BadLabelName, at);
+            return fail(ErrorKind::ExemplarWithoutBraces, at);
         }
         sample.exemplar = at as u32 + 1;
         let at = self.labels(window, at + 1, None)?;
@@ -119,8 +125,8 @@ impl Lexer {
         Ok(at)
     }
 
-    /// A blank and a timestamp of OpenMetrics at `at`; none where a blank and a
-    /// hash stand, which are left to be read.
+    /// Reads a blank and an OpenMetrics timestamp at `at`. Returns no timestamp,
+    /// and `at` itself, if a blank and a hash stand there.
     fn seconds(&self, window: Window<'_>, at: usize) -> Result<(Option<f64>, usize)> {
         let start = self.separator(window, at)?;
         if window.peek(start) == b'#' {
@@ -133,13 +139,13 @@ impl Lexer {
         }
     }
 
-    /// Labels from behind the opening brace to behind the closing one. A quoted
-    /// name among them becomes `metric`, if one may stand here.
+    /// Reads labels from after the opening brace to after the closing one. A quoted
+    /// name among them becomes `metric`, if one is allowed here.
     fn labels(
         &self,
         window: Window<'_>,
         first: usize,
-        mut metric: Option<&mut Option<Piece>>,
+        mut metric: Option<&mut Option<Span>>,
     ) -> Result<usize> {
         let mut labels = 0;
         let mut at = self.blanks(window, first)?;
@@ -156,7 +162,7 @@ impl Lexer {
                 if end == at || window.peek(at).is_ascii_digit() {
                     return no_label(window, at);
                 }
-                Piece::new(start, end, false)
+                Span::new(start, end, false)
             };
             at = self.blanks(window, name.end() + usize::from(quoted))?;
             match (window.peek(at), &mut metric) {
@@ -177,7 +183,11 @@ impl Lexer {
                     }
                     **metric = Some(name);
                 }
-                _ => return fail(ErrorKind::ExpectedEquals, at),
+                (b',' | b'}' | b'"' | b'\n', _) => return fail(ErrorKind::ExpectedEquals, at),
+                _ if quoted || window.peek(at - 1) == b' ' => {
+                    return fail(ErrorKind::ExpectedEquals, at);
+                }
+                _ => return fail(ErrorKind::BadNameCharacter, at),
             }
             at = self.blanks(window, at)?;
             match window.peek(at) {
@@ -199,8 +209,8 @@ impl Lexer {
         Ok(at + 1)
     }
 
-    /// A name in quotes at `at`.
-    pub(super) fn quoted_name(&self, window: Window<'_>, at: usize) -> Result<Piece> {
+    /// Reads a quoted name at `at`.
+    pub(super) fn quoted_name(&self, window: Window<'_>, at: usize) -> Result<Span> {
         if self.rules.quoted == Quoted::Nowhere {
             return fail(ErrorKind::QuotedName, at);
         }
@@ -211,8 +221,8 @@ impl Lexer {
         Ok(name)
     }
 
-    /// A text in quotes at `at`, found to be UTF-8.
-    fn quoted(&self, window: Window<'_>, at: usize) -> Result<Piece> {
+    /// Reads a quoted text at `at` and checks that it is UTF-8.
+    fn quoted(&self, window: Window<'_>, at: usize) -> Result<Span> {
         let start = at + 1;
         let mut end = scan::quoted_end(window.0, start).at;
         let mut escaped = false;
@@ -222,60 +232,66 @@ impl Lexer {
             if !known && window.peek(end + 1) != b'\n' && !self.rules.unknown_escapes {
                 return fail(ErrorKind::UnknownEscape, end);
             }
-            // Of an unknown escape the character is still to be looked at.
+            // The character of an unknown escape is still to be checked.
             end = scan::quoted_end(window.0, end + 1 + usize::from(known)).at;
         }
         if window.peek(end) != b'"' {
             return fail(ErrorKind::UnclosedQuote, at);
         }
         window.utf8(start, end)?;
-        Ok(Piece::new(start, end, escaped))
+        Ok(Span::new(start, end, escaped))
     }
 
-    /// Whether the names of labels that were read are allowed and distinct. What
-    /// stands behind them is not looked at: `plain` doesn't, and what is wrong
-    /// there is the same whichever way a sample went.
+    /// Checks that the names of the labels just read are allowed and distinct. Does
+    /// not look at the rest of the line: the fast path does not either, and both
+    /// paths must find the same error first.
     fn check_names(&self, window: Window<'_>, first: usize, end: usize) -> Result<()> {
         let line = window.utf8(0, end)?;
-        let mut labels = Labels::new(line, first as u32, &Places::UNKNOWN);
+        let mut labels = Labels::new(line, first as u32, &LabelSpans::UNKNOWN);
         let mut names = SmallVec::<[_; 8]>::new();
         while let Some((name, _)) = labels.search() {
-            let text = name.of(line);
+            let text = name.unescaped(line);
             if text == "__name__" || (text.starts_with("__") && !self.rules.reserved_labels) {
                 return fail(ErrorKind::ReservedLabel, name.start());
             }
             names.push((text, name.start()));
         }
         names.sort_unstable();
-        let twins = names.windows(2).filter(|two| two[0].0 == two[1].0);
-        match twins.map(|two| two[1].1).min() {
+        let duplicates = names.windows(2).filter(|two| two[0].0 == two[1].0);
+        match duplicates.map(|two| two[1].1).min() {
             Some(start) => fail(ErrorKind::DuplicateLabel, start),
             None => Ok(()),
         }
     }
 }
 
-/// Blanks behind a value in text, perhaps with a timestamp among them.
+/// Reads the blanks after a value in text, and a timestamp among them.
 fn text_tail(window: Window<'_>, at: usize, sample: &mut Sample<'_>) -> Result<usize> {
     let start = window.skip_blanks(at);
     let token_end = window.token_end(start);
     if start < token_end {
         let Some(millis) = number::parse_millis(&window.0[start..token_end]) else {
-            return fail(ErrorKind::BadTimestamp, start);
+            return match window.peek(start) {
+                b'#' => fail(ErrorKind::ExemplarInText, start),
+                _ => fail(ErrorKind::BadTimestamp, start),
+            };
         };
         sample.timestamp = Some(Timestamp::Millis(millis));
     }
     let end = window.skip_blanks(token_end);
-    if window.peek(end) != b'\n' {
-        return fail(ErrorKind::ExpectedEnd, end);
+    match window.peek(end) {
+        b'\n' => Ok(end),
+        b'#' => fail(ErrorKind::ExemplarInText, end),
+        _ => fail(ErrorKind::ExpectedEnd, end),
     }
-    Ok(end)
 }
 
-/// No label's name begins at `at`.
+/// The error where a label name should begin at `at`.
 fn no_label<T>(window: Window<'_>, at: usize) -> Result<T> {
     match window.peek(at) {
         b',' => fail(ErrorKind::TrailingComma, at),
-        _ => fail(ErrorKind::BadLabelName, at),
+        b'\n' | b'}' | b'=' => fail(ErrorKind::BadLabelName, at),
+        byte if byte.is_ascii_digit() => fail(ErrorKind::BadLabelName, at),
+        _ => fail(ErrorKind::BadNameCharacter, at),
     }
 }

@@ -1,86 +1,118 @@
-//! What is accepted and yet worth a word: lines that the standard allows and the
-//! Prometheus server refuses, spellings that make two series of one, and names
-//! that nobody will thank their author for.
+//! Lints: valid but questionable lines.
+//!
+//! Lines that the standard allows and a Prometheus server refuses or reads
+//! differently, spellings that split a series in two, labels that look unbounded,
+//! and names that break Prometheus naming conventions.
 
 use crate::MetricType;
 use crate::exposition::Format;
 use crate::exposition::number::{parse_f64, print_bound};
-use crate::exposition::parser::{self, Error, Event, Excerpt, Label, Options, Sample, kinds};
+use crate::exposition::parser::{
+    self, Error, Event, Excerpt, Label, Line, Options, Sample, messages,
+};
 use crate::metric_type::SampleRole;
 use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-kinds! {
-    /// What is worth a word.
+messages! {
+    /// The kind of a warning.
     Lint:
 
     // The Prometheus server and the page.
     /// A timestamp with a sign, in text.
-    SignedTimestamp = "the Prometheus server refuses a page with a signed timestamp in text",
-    /// More than one blank before the word of a TYPE line, or any behind it.
-    BlanksAroundType = "the Prometheus server refuses a page with more than one blank before a type, or any behind it",
+    SignedTimestamp = "the Prometheus server refuses a page that has a signed timestamp in text",
+    /// More than one blank before the type in a TYPE line, or any after it.
+    BlanksAroundType = "the Prometheus server refuses a page that has more than one blank before a type, or any after it",
+    /// Blanks before a sample, in text.
+    LeadingBlank = "Prometheus 2 refuses a page that has blanks before a sample; Prometheus 3 stores them as part of the metric's name",
     /// A NUL in a comment.
-    NulInComment = "the Prometheus server drops what follows a NUL in a comment, without a word",
+    NulInComment = "the Prometheus server silently drops everything after a NUL in a comment",
     /// An `le` or a `quantile` that is not the canonical spelling of its number.
-    NonCanonicalBound = "another spelling of this number makes another series: write it as 1.0, 0.5, 1e+06 or +Inf",
+    /// Reported once for each family.
+    NonCanonicalBound = "Prometheus 2 stores this bound as it is written, so that 1 and 1.0 are two series; write 1.0, 0.5, 1e+06 or +Inf if the page is also served as OpenMetrics",
 
+    // The page by itself.
     /// A bucket that counts less than the one before it, in text.
-    FallingBucket = "a bucket counts all that is at most its bound, and so can't count less than the one above it",
+    FallingBucket = "a bucket counts all observations up to its bound, so it can't count less than the bucket before it",
+    /// HELP or TYPE of a family without samples.
+    NoSamples = "metadata without samples: a typo in the name, or a family without series",
+    /// A name that equals another family's but for its case or its separators.
+    SimilarName = "another family on this page has the same name but for case or separators",
+    /// A label whose values look like ids or times.
+    UnboundedLabel = "the values of this label look like ids or times: each one makes a new series",
 
-    // Names, as promtool has it.
+    // Naming conventions.
     /// A family without HELP.
-    NoHelp = "this family has no help text",
+    NoHelp = "no help text",
     /// A counter without `_total`, in text.
     CounterWithoutTotal = "the name of a counter should end in _total",
-    /// `_total` on what is no counter.
+    /// `_total` on a family that is not a counter.
     TotalWithoutCounter = "only the name of a counter should end in _total",
-    /// `_bucket` on what is no histogram.
-    BucketWithoutHistogram = "only the name of a histogram's sample should end in _bucket",
-    /// `_count` or `_sum` on what is neither histogram nor summary.
-    SumWithoutHistogram = "only the name of a histogram's or summary's sample should end in _count or _sum",
-    /// A label `le` on what is no histogram.
+    /// `_bucket` on a family that is not a histogram.
+    BucketWithoutHistogram = "only a histogram's samples should have names that end in _bucket",
+    /// `_count` or `_sum` on a family that is neither histogram nor summary.
+    SumWithoutHistogram = "only the samples of a histogram or a summary should have names that end in _count or _sum",
+    /// A label `le` on a family that is not a histogram.
     BoundWithoutHistogram = "only a histogram's buckets should have a label le",
-    /// A label `quantile` on what is no summary.
+    /// A label `quantile` on a family that is not a summary.
     QuantileWithoutSummary = "only a summary should have a label quantile",
-    /// A type as a word of a name.
-    TypeInName = "the name of a family should not say its type",
+    /// The family's own type as a word of its name.
+    TypeInName = "the name of a family should not contain its type",
     /// A colon in a name.
-    ColonInName = "colons are for the names that recording rules make",
-    /// A capital letter behind a small one.
+    ColonInName = "colons in names are reserved for recording rules",
+    /// A capital letter after a small one.
     CamelCase = "names should be in snake_case, not in camelCase",
-    /// A unit cut short.
+    /// An abbreviated unit.
     AbbreviatedUnit = "units should be spelled out in names",
-    /// A unit that is not the base unit of its kind.
+    /// A unit that is not a base unit.
     ForeignUnit = "names should have base units: seconds, bytes, meters, grams, celsius, joules, volts, amperes, ratio",
 }
 
-/// A lint and the byte of the page that it is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A warning: a lint, its position, and the word that it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
     lint: Lint,
     offset: usize,
+    line: usize,
+    subject: String,
 }
 
 impl Warning {
-    /// What is worth a word.
+    /// Returns the kind of the warning.
     pub fn lint(&self) -> Lint {
         self.lint
     }
 
-    /// The byte of the page, from 0, that it is about.
+    /// Returns the offset in the page, in bytes from 0.
     pub fn offset(&self) -> usize {
         self.offset
     }
 
-    /// The warning together with its line, ready to be displayed: `text` is the
-    /// line, which is number `line` from 1 and begins at the page's byte
-    /// `offset`.
-    pub fn show(&self, line: parser::Line<'_>) -> Excerpt {
-        Excerpt::of_line(self.lint.message(), line, self.offset)
+    /// Returns the number of the line, from 1.
+    pub fn line(&self) -> usize {
+        self.line
+    }
+
+    /// Returns the name, label or word that the warning is about.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// Returns the warning with its line, ready to be displayed.
+    pub fn display_in(&self, line: Line<'_>) -> Excerpt {
+        Excerpt::of_line(self.to_string(), line, self.offset)
     }
 }
 
-/// The warnings of a page, up to its end or to its first error.
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.lint, self.subject)
+    }
+}
+
+/// Returns the warnings of a page up to its end or its first error, and the error.
 ///
 /// ```
 /// use stethoscope::exposition::{Format, validate::{Lint, lint}};
@@ -88,6 +120,7 @@ impl Warning {
 /// let page = "# HELP jobs Jobs.\n# TYPE jobs counter\njobs 3\n";
 /// let (warnings, error) = lint(page, Format::Text);
 /// assert_eq!(warnings[0].lint(), Lint::CounterWithoutTotal);
+/// assert_eq!(warnings[0].subject(), "jobs");
 /// assert_eq!(error, None);
 /// ```
 pub fn lint<T: AsRef<[u8]> + ?Sized>(
@@ -98,36 +131,57 @@ pub fn lint<T: AsRef<[u8]> + ?Sized>(
     let mut linter = Linter::new(options);
     let mut warnings = Vec::new();
     let mut parser = parser::parse(page, options);
-    while let Some(lent) = parser.lend() {
-        match lent {
-            Ok((offset, event)) => {
-                let line = &page.as_ref()[offset..];
-                let warn = |warning| warnings.push(warning);
-                linter.see(offset, line, &event, warn);
-            }
+    while let Some(next) = parser.next_ref() {
+        match next {
+            Ok((line, event)) => linter.visit(line, &event, |warning| warnings.push(warning)),
             Err(error) => return (warnings, Some(error)),
         }
     }
+    linter.end(|warning| warnings.push(warning));
     (warnings, None)
 }
 
-/// Looks at a page event by event, as a reader comes by them.
+/// Checks a page event by event.
+///
+/// Remembers the names of up to a million families, in sixteen bytes each.
 #[derive(Debug)]
 pub struct Linter {
     openmetrics: bool,
     family: Option<Family>,
+    /// Hashes of names: without case and separators, and as they are.
+    names: HashMap<u64, u64>,
 }
+
+/// The names that a linter remembers at most.
+const MAX_NAMES: usize = 1_000_000;
 
 #[derive(Debug, Default)]
 struct Family {
     name: String,
-    kind: MetricType,
+    metric_type: MetricType,
     has_help: bool,
-    /// Whether its first sample was looked at, which tells what all are like.
-    looked_at: bool,
-    /// The bucket seen last.
+    /// The first line of metadata: its offset and its number.
+    metadata: Option<(usize, usize)>,
+    has_samples: bool,
+    has_odd_bound: bool,
+    /// The last bucket.
     bucket: Option<Bucket>,
+    /// The labels that had values like ids.
+    id_labels: Vec<IdLabel>,
 }
+
+/// A label some of whose values look like ids.
+#[derive(Debug)]
+struct IdLabel {
+    name: String,
+    /// How many samples had another such value than the sample before.
+    changes: usize,
+    /// A hash of the last such value.
+    last: u64,
+}
+
+/// So many values that look like ids make a label look unbounded.
+const UNBOUNDED_FROM: usize = 5;
 
 /// A bucket of a histogram.
 #[derive(Clone, Copy, Debug)]
@@ -139,7 +193,7 @@ struct Bucket {
 }
 
 impl Bucket {
-    /// `None` if its bound is no number.
+    /// Returns `None` if its bound is not a number.
     fn of(sample: &Sample<'_>) -> Option<Self> {
         let mut metric = DefaultHasher::new();
         for label in sample.labels().filter(|label| label.name != "le") {
@@ -152,124 +206,313 @@ impl Bucket {
         })
     }
 
-    /// Whether `next` is of the same metric, higher, and yet counts less.
+    /// Returns true if `next` is a higher bucket of the same metric that counts less.
     fn falls_to(&self, next: &Self) -> bool {
         self.metric == next.metric && self.bound < next.bound && self.count > next.count
     }
 }
 
 impl Linter {
-    /// A linter before the first event.
+    /// Creates a linter for a page's first event.
     pub fn new(options: impl Into<Options>) -> Self {
         Self {
             openmetrics: options.into().format == Format::OpenMetrics,
             family: None,
+            names: HashMap::new(),
         }
     }
 
-    /// Takes the event whose line begins at the page's byte `offset`, with
-    /// `line`, and calls `warn` with each warning.
-    pub fn see<'a, S: Borrow<Sample<'a>>>(
+    /// Checks the next event, which stands on `line`, and calls `warn` with each
+    /// warning.
+    pub fn visit<'a, S: Borrow<Sample<'a>>>(
         &mut self,
-        offset: usize,
-        line: &[u8],
+        line: Line<'_>,
         event: &Event<'a, S>,
         mut warn: impl FnMut(Warning),
     ) {
-        let mut warn_at = |at: usize, lint| {
+        let mut warn_at = |at: usize, lint, subject: &str| {
             warn(Warning {
                 lint,
-                offset: offset + at,
+                offset: line.offset + at,
+                line: line.number,
+                subject: subject.to_owned(),
             });
         };
         match event {
-            Event::Help { name, .. } => self.enter(name).has_help = true,
-            Event::Type {
-                name,
-                metric_type: kind,
-            } => {
-                self.enter(name).kind = *kind;
-                if let (false, Some(at)) = (self.openmetrics, odd_blank(line)) {
-                    warn_at(at, Lint::BlanksAroundType);
+            Event::Help { name, .. } => self.metadata(line, name, &mut warn).has_help = true,
+            Event::Type { name, metric_type } => {
+                if let (false, Some(at)) = (self.openmetrics, odd_blank(line.text)) {
+                    warn_at(at, Lint::BlanksAroundType, name);
                 }
+                self.metadata(line, name, &mut warn).metric_type = *metric_type;
             }
             Event::Comment { text } => {
                 if let Some(at) = text.iter().position(|&byte| byte == 0) {
-                    let hash = line.iter().position(|&byte| byte == b'#');
-                    warn_at(hash.unwrap_or(0) + 1 + at, Lint::NulInComment);
+                    let hash = line.text.iter().position(|&byte| byte == b'#');
+                    warn_at(hash.unwrap_or(0) + 1 + at, Lint::NulInComment, "NUL");
                 }
             }
-            Event::Sample(sample) => self.sample(sample.borrow(), warn_at),
+            Event::Sample(sample) => self.sample(line, sample.borrow(), &mut warn),
             Event::Unit { .. } | Event::Eof => {}
         }
     }
 
-    /// The family of this name: the current one or a new one.
-    fn enter(&mut self, name: &str) -> &mut Family {
-        let current = self.family.take();
-        self.family.insert(match current {
-            Some(family) if family.name == name => family,
-            _ => Family {
-                name: name.to_owned(),
-                ..Family::default()
-            },
+    /// Checks the last family.
+    pub fn end(&mut self, mut warn: impl FnMut(Warning)) {
+        self.leave(&mut warn);
+    }
+
+    /// Returns the family of a HELP or TYPE line.
+    fn metadata(
+        &mut self,
+        line: Line<'_>,
+        name: &str,
+        warn: &mut impl FnMut(Warning),
+    ) -> &mut Family {
+        let family = self.enter(line, name, warn);
+        family.metadata.get_or_insert((line.offset, line.number));
+        family
+    }
+
+    /// Returns the family of this name: the current one or a new one.
+    fn enter(&mut self, line: Line<'_>, name: &str, warn: &mut impl FnMut(Warning)) -> &mut Family {
+        if self
+            .family
+            .as_ref()
+            .is_none_or(|family| family.name != name)
+        {
+            self.leave(warn);
+            if self.is_similar(name) {
+                warn(Warning {
+                    lint: Lint::SimilarName,
+                    offset: line.offset,
+                    line: line.number,
+                    subject: name.to_owned(),
+                });
+            }
+        }
+        self.family.get_or_insert_with(|| Family {
+            name: name.to_owned(),
+            ..Family::default()
         })
     }
 
-    fn sample(&mut self, sample: &Sample<'_>, mut warn: impl FnMut(usize, Lint)) {
+    /// Checks the family that ends.
+    fn leave(&mut self, warn: &mut impl FnMut(Warning)) {
+        let Some(family) = self.family.take() else {
+            return;
+        };
+        if let (Some((offset, line)), false) = (family.metadata, family.has_samples) {
+            warn(Warning {
+                lint: Lint::NoSamples,
+                offset,
+                line,
+                subject: family.name,
+            });
+        }
+    }
+
+    /// Remembers a name. Returns true if there was one that differs from it only in
+    /// case or separators.
+    fn is_similar(&mut self, name: &str) -> bool {
+        let hash_of = |characters: &mut dyn Iterator<Item = char>| {
+            let mut hash = DefaultHasher::new();
+            characters.for_each(|character| character.hash(&mut hash));
+            hash.finish()
+        };
+        let mut plain = (name.chars().filter(|c| c.is_alphanumeric())).flat_map(char::to_lowercase);
+        let plain = hash_of(&mut plain);
+        let exact = hash_of(&mut name.chars());
+        if self.names.len() >= MAX_NAMES {
+            return self.names.get(&plain).is_some_and(|&other| other != exact);
+        }
+        *self.names.entry(plain).or_insert(exact) != exact
+    }
+
+    fn sample(&mut self, line: Line<'_>, sample: &Sample<'_>, warn: &mut impl FnMut(Warning)) {
         let name = sample.name();
         let openmetrics = self.openmetrics;
-        let role = |family: &Family| {
+        let role_in = |family: &Family| {
             let suffix = name.strip_prefix(&*family.name)?;
-            let suffixes = family.kind.sample_roles(openmetrics);
+            let suffixes = family.metric_type.sample_roles(openmetrics);
             let (_, role) = suffixes.iter().find(|(other, _)| *other == suffix)?;
             Some(*role)
         };
-        let (family, role) = match self.family.as_ref().and_then(role) {
-            Some(role) => (self.family.as_mut().expect("it has a role"), role),
-            None => (self.enter(&name), SampleRole::Value),
+        let role = self.family.as_ref().and_then(role_in);
+        let family = match (role, &mut self.family) {
+            (Some(_), Some(family)) => family,
+            _ => self.enter(line, &name, warn),
         };
-        let signed = sample.text_behind_value().trim_ascii_start();
-        if !openmetrics && signed.starts_with(['+', '-']) {
-            warn(sample.offset_of_timestamp(), Lint::SignedTimestamp);
-        }
-        let bound = match (role, family.kind) {
-            (SampleRole::Bucket, _) => "le",
-            (SampleRole::Value, MetricType::Summary) => "quantile",
-            _ => "",
+        let role = role.unwrap_or(SampleRole::Value);
+        let mut warn = |at: usize, lint, subject: &str| {
+            warn(Warning {
+                lint,
+                offset: line.offset + at,
+                line: line.number,
+                subject: subject.to_owned(),
+            });
         };
-        if !bound.is_empty() {
-            let canonical = |text: &str| {
-                parse_f64(text.as_bytes()).is_none_or(|bound| print_bound(bound).as_str() == text)
-            };
-            if sample.label(bound).is_some_and(|text| !canonical(&text)) {
-                warn(sample.offset_of_label(bound), Lint::NonCanonicalBound);
-            }
+        if !openmetrics {
+            text_sample(sample, &mut warn);
         }
-        // Strict OpenMetrics forbids it.
-        if let (SampleRole::Bucket, Some(bucket)) = (role, Bucket::of(sample)) {
-            let last = family.bucket.replace(bucket);
-            if last.is_some_and(|last| last.falls_to(&bucket)) {
-                warn(sample.offset_of_value(), Lint::FallingBucket);
-            }
-        }
-        let first = !std::mem::replace(&mut family.looked_at, true);
-        if first {
-            let at = sample.offset_of_name();
-            if !family.has_help {
-                warn(at, Lint::NoHelp);
-            }
-            lint_name(family, openmetrics, |lint| warn(at, lint));
-            for label in sample.labels() {
-                if let Some(lint) = lint_label(family.kind, &label) {
-                    warn(sample.offset_of_label(&label.name), lint);
-                }
-            }
+        family.bounds(sample, role, &mut warn);
+        family.id_values(sample, &mut warn);
+        if !std::mem::replace(&mut family.has_samples, true) {
+            family.first_sample(sample, openmetrics, &mut warn);
         }
     }
 }
 
-/// Where a TYPE line of text has a blank that the server stumbles over.
+/// Checks the spelling of a sample in text.
+fn text_sample(sample: &Sample<'_>, warn: &mut impl FnMut(usize, Lint, &str)) {
+    if sample.offset_of_name() > 0 {
+        warn(0, Lint::LeadingBlank, &sample.name());
+    }
+    let timestamp = sample.text_after_value().trim_ascii();
+    if timestamp.starts_with(['+', '-']) {
+        warn(
+            sample.offset_of_timestamp(),
+            Lint::SignedTimestamp,
+            timestamp,
+        );
+    }
+}
+
+impl Family {
+    /// Checks bounds, quantiles and buckets.
+    fn bounds(
+        &mut self,
+        sample: &Sample<'_>,
+        role: SampleRole,
+        warn: &mut impl FnMut(usize, Lint, &str),
+    ) {
+        let label = match (role, self.metric_type) {
+            (SampleRole::Bucket, _) => "le",
+            (SampleRole::Value, MetricType::Summary) => "quantile",
+            _ => return,
+        };
+        let is_canonical = |text: &str| {
+            parse_f64(text.as_bytes()).is_none_or(|bound| print_bound(bound).as_str() == text)
+        };
+        if let (false, Some(bound)) = (self.has_odd_bound, sample.label(label))
+            && !is_canonical(&bound)
+        {
+            self.has_odd_bound = true;
+            let subject = format!("{label}=\"{bound}\" of {}", self.name);
+            warn(
+                sample.offset_of_label(label),
+                Lint::NonCanonicalBound,
+                &subject,
+            );
+        }
+        // Strict OpenMetrics refuses it.
+        if let (SampleRole::Bucket, Some(bucket)) = (role, Bucket::of(sample)) {
+            let last = self.bucket.replace(bucket);
+            if last.is_some_and(|last| last.falls_to(&bucket)) {
+                warn(sample.offset_of_value(), Lint::FallingBucket, &self.name);
+            }
+        }
+    }
+
+    /// Checks for label values that look like ids.
+    fn id_values(&mut self, sample: &Sample<'_>, warn: &mut impl FnMut(usize, Lint, &str)) {
+        for label in sample.labels().filter(|label| looks_like_id(&label.value)) {
+            let mut hash = DefaultHasher::new();
+            label.value.hash(&mut hash);
+            let hash = hash.finish();
+            let known = (self.id_labels.iter_mut()).find(|known| known.name == label.name);
+            let known = match known {
+                Some(known) if known.last == hash => continue,
+                Some(known) => known,
+                None => {
+                    self.id_labels.push(IdLabel {
+                        name: label.name.to_string(),
+                        changes: 0,
+                        last: 0,
+                    });
+                    self.id_labels.last_mut().expect("just pushed")
+                }
+            };
+            known.last = hash;
+            known.changes += 1;
+            if known.changes == UNBOUNDED_FROM {
+                let subject = format!("{} of {}", label.name, self.name);
+                warn(
+                    sample.offset_of_label(&label.name),
+                    Lint::UnboundedLabel,
+                    &subject,
+                );
+            }
+        }
+    }
+
+    /// Checks the names of a family and of its first sample's labels.
+    fn first_sample(
+        &self,
+        sample: &Sample<'_>,
+        openmetrics: bool,
+        warn: &mut impl FnMut(usize, Lint, &str),
+    ) {
+        let at = sample.offset_of_name();
+        if !self.has_help {
+            warn(at, Lint::NoHelp, &self.name);
+        }
+        self.suffixes(openmetrics, |lint| warn(at, lint, &self.name));
+        self.words(|lint, word| warn(at, lint, &format!("\"{word}\" in {}", self.name)));
+        for label in sample.labels() {
+            if let Some(lint) = lint_label(self.metric_type, &label) {
+                let subject = format!("{} of {}", label.name, self.name);
+                warn(sample.offset_of_label(&label.name), lint, &subject);
+            }
+        }
+    }
+
+    /// Checks the suffix and the spelling of the name as a whole.
+    fn suffixes(&self, openmetrics: bool, mut warn: impl FnMut(Lint)) {
+        let ends = |suffix| self.name.ends_with(suffix);
+        let is_counter = self.metric_type == MetricType::Counter;
+        if is_counter && !openmetrics && !ends("_total") {
+            warn(Lint::CounterWithoutTotal);
+        }
+        // Nothing is known of a family without a type.
+        if self.metric_type != MetricType::Unknown {
+            if !is_counter && ends("_total") {
+                warn(Lint::TotalWithoutCounter);
+            }
+            if ends("_bucket") {
+                warn(Lint::BucketWithoutHistogram);
+            }
+            if ends("_count") || ends("_sum") {
+                warn(Lint::SumWithoutHistogram);
+            }
+        }
+        if self.name.contains(':') {
+            warn(Lint::ColonInName);
+        }
+        if is_camel_case(&self.name) {
+            warn(Lint::CamelCase);
+        }
+    }
+
+    /// Checks the words of the name. Each lint is reported for one word only.
+    fn words(&self, mut warn: impl FnMut(Lint, &str)) {
+        let words = || self.name.split('_');
+        let own_type = self.metric_type.type_word(true);
+        if let Some(word) = words().skip(1).find(|word| *word == own_type) {
+            warn(Lint::TypeInName, word);
+        }
+        let is_abbreviation = |word: &&str| ABBREVIATIONS.contains(word);
+        if let Some(word) = words().skip(1).find(is_abbreviation) {
+            warn(Lint::AbbreviatedUnit, word);
+        }
+        if let Some(word) = words().find(|word| is_foreign_unit(word)) {
+            warn(Lint::ForeignUnit, word);
+        }
+    }
+}
+
+/// Returns the position of a blank in a TYPE line that the Prometheus server
+/// refuses.
 fn odd_blank(line: &[u8]) -> Option<usize> {
     let line = line.split(|&byte| byte == b'\n').next()?;
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
@@ -281,49 +524,17 @@ fn odd_blank(line: &[u8]) -> Option<usize> {
     }
 }
 
-fn lint_name(family: &Family, openmetrics: bool, mut warn: impl FnMut(Lint)) {
-    let Family { name, kind, .. } = family;
-    let ends = |suffix| name.ends_with(suffix);
-    let counter = *kind == MetricType::Counter;
-    if counter && !openmetrics && !ends("_total") {
-        warn(Lint::CounterWithoutTotal);
-    }
-    // Nothing is known of a family without a type.
-    if *kind != MetricType::Unknown {
-        if !counter && ends("_total") {
-            warn(Lint::TotalWithoutCounter);
-        }
-        if ends("_bucket") {
-            warn(Lint::BucketWithoutHistogram);
-        }
-        if ends("_count") || ends("_sum") {
-            warn(Lint::SumWithoutHistogram);
-        }
-    }
-    if name.contains(':') {
-        warn(Lint::ColonInName);
-    }
-    if is_camel_case(name) {
-        warn(Lint::CamelCase);
-    }
-    let words = || name.split('_').skip(1);
-    if words().any(|word| TYPES.contains(&word)) {
-        warn(Lint::TypeInName);
-    }
-    if words().any(|word| ABBREVIATIONS.contains(&word)) {
-        warn(Lint::AbbreviatedUnit);
-    }
-    if name.split('_').any(is_foreign_unit) {
-        warn(Lint::ForeignUnit);
-    }
-}
-
-fn lint_label(kind: MetricType, label: &Label<'_>) -> Option<Lint> {
-    let histogram = matches!(kind, MetricType::Histogram | MetricType::GaugeHistogram);
-    let typed = kind != MetricType::Unknown;
+fn lint_label(metric_type: MetricType, label: &Label<'_>) -> Option<Lint> {
+    let is_histogram = matches!(
+        metric_type,
+        MetricType::Histogram | MetricType::GaugeHistogram
+    );
+    let is_typed = metric_type != MetricType::Unknown;
     match &*label.name {
-        "le" if typed && !histogram => Some(Lint::BoundWithoutHistogram),
-        "quantile" if typed && kind != MetricType::Summary => Some(Lint::QuantileWithoutSummary),
+        "le" if is_typed && !is_histogram => Some(Lint::BoundWithoutHistogram),
+        "quantile" if is_typed && metric_type != MetricType::Summary => {
+            Some(Lint::QuantileWithoutSummary)
+        }
         name if is_camel_case(name) => Some(Lint::CamelCase),
         _ => None,
     }
@@ -334,13 +545,50 @@ fn is_camel_case(name: &str) -> bool {
     pairs.any(|pair| pair[0].is_ascii_lowercase() && pair[1].is_ascii_uppercase())
 }
 
-const TYPES: [&str; 4] = ["counter", "gauge", "histogram", "summary"];
+/// Returns true for values that are rarely the same twice: long hexadecimal numbers
+/// (UUIDs, hashes, container ids), long decimal numbers (ids, epoch times), and
+/// dates with a time.
+fn looks_like_id(value: &str) -> bool {
+    let is_hex = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
+    let digits = |text: &[u8]| text.iter().filter(|byte| byte.is_ascii_digit()).count();
+    let hex_runs = value.as_bytes().split(|&byte| !is_hex(byte));
+    let is_long_hex = |run: &[u8]| {
+        let hex = run.iter().filter(|&&byte| byte != b'-').count();
+        hex >= 16 && digits(run) * 4 >= hex
+    };
+    if hex_runs.clone().any(is_long_hex) {
+        return true;
+    }
+    let is_decimal = value.len() >= 9 && digits(value.as_bytes()) == value.len();
+    let is_date_time = matches!(
+        value.as_bytes(),
+        [
+            _,
+            _,
+            _,
+            _,
+            b'-',
+            _,
+            _,
+            b'-',
+            _,
+            _,
+            b'T' | b' ',
+            _,
+            _,
+            b':',
+            ..
+        ]
+    );
+    is_decimal || is_date_time
+}
 
-const ABBREVIATIONS: [&str; 15] = [
-    "s", "ms", "us", "ns", "sec", "b", "kb", "mb", "gb", "tb", "pb", "m", "h", "d", "min",
+/// Abbreviated units. `min` is not among them: it usually means a minimum.
+const ABBREVIATIONS: [&str; 14] = [
+    "s", "ms", "us", "ns", "sec", "b", "kb", "mb", "gb", "tb", "pb", "m", "h", "d",
 ];
 
-/// Whether a word is a unit that has a base unit, which it is not.
+/// Returns true if a word is a unit that should be converted to a base unit.
 fn is_foreign_unit(word: &str) -> bool {
     const PREFIXES: [&str; 17] = [
         "yotta", "zetta", "exa", "peta", "tera", "giga", "mega", "kilo", "milli", "micro", "nano",
@@ -364,9 +612,9 @@ fn is_foreign_unit(word: &str) -> bool {
         "kelvins",
         "percent",
     ];
-    let scaled = |base: &str| {
+    let is_scaled = |base: &str| {
         let prefix = word.strip_suffix(base);
         prefix.is_some_and(|prefix| PREFIXES.contains(&prefix))
     };
-    OTHER.contains(&word) || BASE.into_iter().any(scaled) || scaled("bits")
+    OTHER.contains(&word) || BASE.into_iter().any(is_scaled) || is_scaled("bits")
 }

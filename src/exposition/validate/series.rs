@@ -1,11 +1,11 @@
-//! Which series were there: a fingerprint of eight bytes for each.
+//! Fingerprints of series: eight bytes that stand for the labels.
 //!
-//! A fingerprint is keyed at random, so nobody can write a page whose series
-//! seem to be the same; that two of ten million differ and seem not to has a
-//! chance of one in a million.
+//! Fingerprints are keyed at random, so that a page can't be written to make
+//! different series look the same. Among ten million series, the chance of a
+//! collision is one in a hundred thousand or less.
 
 use crate::exposition::parser::Sample;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 /// Makes fingerprints.
@@ -23,37 +23,37 @@ impl Fingerprinter {
         }
     }
 
-    /// Of a name.
+    /// Returns the fingerprint of a name.
     pub(super) fn of_name(&self, name: &str) -> u64 {
         self.of_bytes(name.as_bytes())
     }
 
-    /// Of the labels of a sample, in whatever order they stand, without the one
-    /// that is named `but`.
+    /// Returns the fingerprint of a sample's labels, ignoring their order and the
+    /// label called `excluded`.
     #[inline]
-    pub(super) fn of_labels(&mut self, sample: &Sample<'_>, but: &str) -> u64 {
+    pub(super) fn of_labels(&mut self, sample: &Sample<'_>, excluded: &str) -> u64 {
         let mut labels = sample.labels();
         let mut sum = self.keys[2];
         while let Some((name, written)) = labels.next_known() {
-            if name != but {
+            if name != excluded {
                 sum = sum.wrapping_add(self.of_bytes(written.as_bytes()));
             }
         }
         for label in labels {
-            if label.name != but {
-                sum = sum.wrapping_add(self.of_odd_label(&label.name, &label.value));
+            if label.name != excluded {
+                sum = sum.wrapping_add(self.of_spelled_label(&label.name, &label.value));
             }
         }
         sum
     }
 
-    /// Of a label that is written with blanks, escapes or a name in quotes: as
-    /// of the same label written plainly, if it can be.
+    /// Returns the fingerprint of a label written with blanks, escapes or a quoted
+    /// name. It equals that of the same label in its plain spelling, if it has one.
     #[cold]
-    fn of_odd_label(&mut self, name: &str, value: &str) -> u64 {
+    fn of_spelled_label(&mut self, name: &str, value: &str) -> u64 {
         self.scratch.clear();
         if name.contains('=') {
-            // A byte that no text has keeps it apart from every plain one.
+            // No text has this byte, so no plain label has this fingerprint.
             self.scratch.push(0xff);
             self.scratch.extend_from_slice(&name.len().to_le_bytes());
         }
@@ -63,13 +63,12 @@ impl Fingerprinter {
         self.of_bytes(&self.scratch)
     }
 
-    /// Sixteen bytes to a step, each of which multiplies two keyed words into
-    /// one: the hash that many hash tables use.
+    /// Hashes sixteen bytes a step by multiplying two keyed words, like wyhash.
     #[inline]
     fn of_bytes(&self, bytes: &[u8]) -> u64 {
         let [first, second, third] = self.keys;
-        // Keyed, or a byte of the text could make up for the length: it did, in
-        // `f1` and `f10`.
+        // The length is keyed, because a byte of the text could cancel it otherwise,
+        // as in `f1` and `f10`.
         let mut state = third ^ second.wrapping_mul(bytes.len() as u64);
         let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
         let mut rest = bytes;
@@ -86,7 +85,7 @@ impl Fingerprinter {
     }
 }
 
-/// At most seven bytes as two words.
+/// Loads up to seven bytes as two words.
 #[inline]
 fn short_words(bytes: &[u8]) -> (u64, u64) {
     let word = |bytes: &[u8; 4]| u64::from(u32::from_le_bytes(*bytes));
@@ -109,70 +108,53 @@ fn fold(a: u64, b: u64) -> u64 {
     product as u64 ^ (product >> 64) as u64
 }
 
+/// A map whose keys are fingerprints.
+pub(super) type FingerprintMap<V> = HashMap<u64, V, IdentityHasher>;
+
+/// Estimates the memory of a map: its entries and a byte for each, of which an
+/// eighth stays empty.
+pub(super) fn table_bytes<V>(map: &FingerprintMap<V>) -> usize {
+    map.capacity() * (size_of::<(u64, V)>() + 1) / 7 * 8
+}
+
 /// A set of fingerprints.
 #[derive(Default)]
-pub(super) struct Fingerprints {
-    /// A power of two of slots, most of them 0: empty.
-    slots: Vec<u64>,
-    len: usize,
-}
+pub(super) struct FingerprintSet(HashSet<u64, IdentityHasher>);
 
-impl Fingerprints {
-    /// Whether it is new.
+impl FingerprintSet {
+    /// Adds a fingerprint. Returns true if it is new.
     #[inline]
     pub(super) fn insert(&mut self, fingerprint: u64) -> bool {
-        // A quarter stays empty, so that searches are short.
-        if self.len >= self.slots.len() / 4 * 3 {
-            self.grow();
-        }
-        self.place(fingerprint.max(1))
+        self.0.insert(fingerprint)
     }
 
+    /// Returns true if the set must grow for the next fingerprint.
     #[inline]
-    fn place(&mut self, fingerprint: u64) -> bool {
-        let mask = self.slots.len() - 1;
-        let mut at = fingerprint as usize & mask;
-        loop {
-            match self.slots[at] {
-                0 => break,
-                other if other == fingerprint => return false,
-                _ => at = (at + 1) & mask,
-            }
-        }
-        self.slots[at] = fingerprint;
-        self.len += 1;
-        true
+    pub(super) fn is_full(&self) -> bool {
+        self.0.len() == self.0.capacity()
     }
 
-    #[cold]
-    fn grow(&mut self) {
-        let larger = vec![0; (self.slots.len() * 2).max(64)];
-        let old = std::mem::replace(&mut self.slots, larger);
-        self.len = 0;
-        for fingerprint in old.into_iter().filter(|&fingerprint| fingerprint != 0) {
-            self.place(fingerprint);
-        }
+    /// Estimates the memory of the set.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.capacity() * (size_of::<u64>() + 1) / 7 * 8
     }
 
-    /// Empties it. Gives back what a far larger family had needed: else each
-    /// small one behind it would pay for emptying that.
+    /// Removes all fingerprints. Frees the memory if it was far larger than needed,
+    /// so that small families after a large one do not pay for clearing it.
     pub(super) fn clear(&mut self) {
-        if self.len < self.slots.len() / 16 {
-            self.slots = Vec::new();
+        if self.0.len() < self.0.capacity() / 16 {
+            *self = Self::default();
         } else {
-            self.slots.fill(0);
+            self.0.clear();
         }
-        self.len = 0;
     }
 }
 
-/// A map whose keys are fingerprints, which need no hashing again.
-pub(super) type ByFingerprint<V> = HashMap<u64, V, AsItIs>;
-
+/// A hasher for fingerprints, which are hashes already.
 #[derive(Clone, Copy, Default)]
-pub(super) struct AsItIs(u64);
+pub(super) struct IdentityHasher(u64);
 
-impl BuildHasher for AsItIs {
+impl BuildHasher for IdentityHasher {
     type Hasher = Self;
 
     fn build_hasher(&self) -> Self {
@@ -180,7 +162,7 @@ impl BuildHasher for AsItIs {
     }
 }
 
-impl Hasher for AsItIs {
+impl Hasher for IdentityHasher {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -200,16 +182,16 @@ mod tests {
     use crate::exposition::Format;
     use crate::exposition::parser::{Event, parse};
 
-    fn fingerprint(by: &mut Fingerprinter, labels: &str, but: &str) -> u64 {
+    fn fingerprint(by: &mut Fingerprinter, labels: &str, excluded: &str) -> u64 {
         let page = format!("a{{{labels}}} 1\n");
         match parse(&page, Format::Text1).next() {
-            Some(Ok(Event::Sample(sample))) => by.of_labels(&sample, but),
+            Some(Ok(Event::Sample(sample))) => by.of_labels(&sample, excluded),
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn the_same_labels_have_one_fingerprint_however_they_are_written() {
+    fn spelling_of_labels_does_not_change_the_fingerprint() {
         let mut by = Fingerprinter::new();
         let plain = fingerprint(&mut by, "a=\"b\",c=\"d\"", "");
         for same in [
@@ -226,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn other_labels_have_another_fingerprint() {
+    fn different_labels_have_different_fingerprints() {
         let mut by = Fingerprinter::new();
         let all = [
             "",
@@ -242,7 +224,7 @@ mod tests {
             "\"a=\\\"b\"=\"c\"",
             "a=\"b=\\\"c\"",
         ];
-        let mut seen = Fingerprints::default();
+        let mut seen = FingerprintSet::default();
         for labels in all {
             assert!(seen.insert(fingerprint(&mut by, labels, "")), "{labels}");
         }
@@ -252,9 +234,9 @@ mod tests {
     }
 
     #[test]
-    fn no_two_short_texts_have_one_fingerprint() {
+    fn short_names_have_different_fingerprints() {
         let by = Fingerprinter::new();
-        let mut seen = Fingerprints::default();
+        let mut seen = FingerprintSet::default();
         let letters = "0123456789abcdefghijkop".chars();
         let mut shorter = vec![String::new()];
         for _ in 0..4 {
@@ -268,8 +250,7 @@ mod tests {
             }
             shorter = texts;
         }
-        // Of one letter, where a longer text begins and ends as a shorter one
-        // does, and but for its last.
+        // Repeated letters: longer texts begin and end like shorter ones.
         for len in 5..40 {
             for last in letters.clone().filter(|&last| last != 'o') {
                 let text = format!("{}{last}", "o".repeat(len));
@@ -279,8 +260,8 @@ mod tests {
     }
 
     #[test]
-    fn a_set_keeps_what_is_put_into_it_until_it_is_cleared() {
-        let mut set = Fingerprints::default();
+    fn set_keeps_fingerprints_until_it_is_cleared() {
+        let mut set = FingerprintSet::default();
         for round in 0..3u64 {
             let len = [10_000, 3, 5_000][round as usize];
             for number in 0..len {

@@ -39,14 +39,14 @@ pub(super) fn parse<'py>(
     let page = Page::given(page)?;
     let mut options = options(format, page.bytes())?;
     if lenient {
-        options.mode = Mode::Lenient;
+        options = options.with_mode(Mode::Lenient);
     }
     let mut families = Families::new(py, options.format)?;
     let mut validator = Validator::new(options);
     let mut parser = parser::parse(page.bytes(), options);
-    while let Some(lent) = parser.lend() {
-        let seen = lent.and_then(|(offset, event)| {
-            validator.see(offset, &event)?;
+    while let Some(next) = parser.next_ref() {
+        let seen = next.and_then(|(line, event)| {
+            validator.visit(line, &event)?;
             Ok(event)
         });
         families.add(seen.map_err(|error| refused(py, &page, error))?)?;
@@ -128,13 +128,13 @@ static PARSE_ERROR: Parsed = Parsed::new("ParseError");
 
 #[cold]
 fn refused(py: Python<'_>, page: &Page, error: Error) -> PyErr {
-    let place = error.place(page.bytes());
+    let place = error.position(page.bytes());
     let arguments = (
         error.kind().to_string(),
         page.index(error.offset()),
         place.line,
         place.column,
-        error.show(page.bytes()).to_string(),
+        error.display_in(page.bytes()).to_string(),
     );
     match PARSE_ERROR.get(py) {
         Ok(kind) => PyErr::from_type(kind.clone(), arguments),
@@ -285,10 +285,7 @@ impl<'py> Makes<'py> {
         sample: &Sample<'_>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let labels = self.labels(sample.labels())?;
-        let timestamp = sample.timestamp().map(|timestamp| match timestamp {
-            Timestamp::Millis(millis) => millis as f64 / 1e3,
-            Timestamp::Seconds(seconds) => seconds,
-        });
+        let timestamp = sample.timestamp().map(Timestamp::seconds);
         let exemplar = sample.exemplar().map(|exemplar| self.exemplar(&exemplar));
         let fields = (
             name,

@@ -1,8 +1,8 @@
 //! A scraper's HTTP: one connection, kept where the server keeps it, every step
 //! of an answer timed.
 
-use super::super::Unusable;
-use super::super::failure::Failure;
+use super::super::UsageError;
+use super::super::failure::FetchError;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
@@ -23,8 +23,8 @@ pub(super) struct Url {
 }
 
 impl Url {
-    pub(super) fn new(text: &str) -> Result<Self, Unusable> {
-        let unusable = |why: &str| Unusable(format!("{text}: {why}"));
+    pub(super) fn new(text: &str) -> Result<Self, UsageError> {
+        let unusable = |why: &str| UsageError(format!("{text}: {why}"));
         let rest = match text.split_once("://") {
             Some(("http", rest)) => rest,
             Some(("https", _)) => return Err(unusable("https is not spoken here, only http")),
@@ -89,7 +89,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(url: &Url, accept: &str, timeout: Duration) -> Result<Self, Failure> {
+    pub(super) fn new(url: &Url, accept: &str, timeout: Duration) -> Result<Self, FetchError> {
         let request = ["identity", "gzip"].map(|encoding| {
             format!(
                 "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: stethoscope/{}\r\nAccept: {accept}\r\n\
@@ -100,7 +100,7 @@ impl Client {
             )
         });
         Ok(Self {
-            addresses: url.addresses().map_err(Failure::Connect)?,
+            addresses: url.addresses().map_err(FetchError::Connect)?,
             request,
             timeout,
             stream: None,
@@ -115,16 +115,16 @@ impl Client {
     }
 
     /// One scrape.
-    pub(super) fn get(&mut self, gzip: bool) -> Result<Answer, Failure> {
+    pub(super) fn get(&mut self, gzip: bool) -> Result<Answer, FetchError> {
         let kept = self.stream.is_some();
         match self.try_once(gzip) {
             // The server has ended a connection that it had kept for long.
-            Err(Failure::Closed) if kept && self.incoming.is_empty() => self.try_once(gzip),
+            Err(FetchError::Closed) if kept && self.incoming.is_empty() => self.try_once(gzip),
             answer => answer,
         }
     }
 
-    fn try_once(&mut self, gzip: bool) -> Result<Answer, Failure> {
+    fn try_once(&mut self, gzip: bool) -> Result<Answer, FetchError> {
         self.incoming.clear();
         self.body.clear();
         let begun = Instant::now();
@@ -142,7 +142,7 @@ impl Client {
         let mut first_byte = None;
         let head = loop {
             if wire.receive(&mut self.incoming)? == 0 {
-                return Err(Failure::Closed);
+                return Err(FetchError::Closed);
             }
             first_byte.get_or_insert_with(|| begun.elapsed());
             if let Some(head) = Head::parse(&self.incoming)? {
@@ -152,7 +152,7 @@ impl Client {
         let rest = head.len;
         match head.body {
             Body::Length(length) if length > LARGEST_PAGE => {
-                return Err(Failure::TooLarge(LARGEST_PAGE));
+                return Err(FetchError::TooLarge(LARGEST_PAGE));
             }
             Body::Length(length) => {
                 while self.incoming.len() < rest + length {
@@ -184,7 +184,7 @@ impl Client {
     /// ```text
     /// chunked-body = *chunk last-chunk trailer-section CRLF     RFC 9112, 7.1
     /// ```
-    fn receive_chunks(&mut self, wire: &mut Wire, mut at: usize) -> Result<(), Failure> {
+    fn receive_chunks(&mut self, wire: &mut Wire, mut at: usize) -> Result<(), FetchError> {
         loop {
             match httparse::parse_chunk_size(&self.incoming[at..]) {
                 Ok(httparse::Status::Complete((line, 0))) => {
@@ -201,7 +201,7 @@ impl Client {
                 Ok(httparse::Status::Complete((line, size))) => {
                     let size = usize::try_from(size).unwrap_or(usize::MAX);
                     if size > LARGEST_PAGE - self.body.len() {
-                        return Err(Failure::TooLarge(LARGEST_PAGE));
+                        return Err(FetchError::TooLarge(LARGEST_PAGE));
                     }
                     at += line;
                     while self.incoming.len() < at + size + 2 {
@@ -211,13 +211,13 @@ impl Client {
                     at += size + 2;
                 }
                 Ok(httparse::Status::Partial) => wire.receive_some(&mut self.incoming)?,
-                Err(_) => return Err(Failure::NotHttp),
+                Err(_) => return Err(FetchError::NotHttp),
             }
         }
     }
 }
 
-fn connect(addresses: &[SocketAddr], timeout: Duration) -> Result<TcpStream, Failure> {
+fn connect(addresses: &[SocketAddr], timeout: Duration) -> Result<TcpStream, FetchError> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name stands for no address");
     for address in addresses {
         match TcpStream::connect_timeout(address, timeout) {
@@ -229,7 +229,7 @@ fn connect(addresses: &[SocketAddr], timeout: Duration) -> Result<TcpStream, Fai
             Err(error) => last = error,
         }
     }
-    Err(Failure::Connect(last))
+    Err(FetchError::Connect(last))
 }
 
 /// A connection that is read up to a moment.
@@ -241,13 +241,13 @@ struct Wire {
 
 impl Wire {
     /// Appends what comes. 0 is the end.
-    fn receive(&mut self, into: &mut Vec<u8>) -> Result<usize, Failure> {
+    fn receive(&mut self, into: &mut Vec<u8>) -> Result<usize, FetchError> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(Failure::Slow(self.timeout));
+            return Err(FetchError::Slow(self.timeout));
         }
         if into.len() > 2 * LARGEST_PAGE {
-            return Err(Failure::TooLarge(LARGEST_PAGE));
+            return Err(FetchError::TooLarge(LARGEST_PAGE));
         }
         self.stream.set_read_timeout(Some(left))?;
         let had = into.len();
@@ -261,16 +261,16 @@ impl Wire {
         into.truncate(had + *read.as_ref().unwrap_or(&0));
         match read {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                Err(Failure::Slow(self.timeout))
+                Err(FetchError::Slow(self.timeout))
             }
             read => Ok(read?),
         }
     }
 
     /// As [`receive`](Self::receive), where the end would come too early.
-    fn receive_some(&mut self, into: &mut Vec<u8>) -> Result<(), Failure> {
+    fn receive_some(&mut self, into: &mut Vec<u8>) -> Result<(), FetchError> {
         match self.receive(into)? {
-            0 => Err(Failure::Closed),
+            0 => Err(FetchError::Closed),
             _ => Ok(()),
         }
     }
@@ -293,13 +293,13 @@ struct Head {
 
 impl Head {
     /// `None` while it is not whole.
-    fn parse(bytes: &[u8]) -> Result<Option<Self>, Failure> {
+    fn parse(bytes: &[u8]) -> Result<Option<Self>, FetchError> {
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut response = httparse::Response::new(&mut headers);
         let len = match response.parse(bytes) {
             Ok(httparse::Status::Complete(len)) => len,
             Ok(httparse::Status::Partial) => return Ok(None),
-            Err(_) => return Err(Failure::NotHttp),
+            Err(_) => return Err(FetchError::NotHttp),
         };
         let value = |name: &str| {
             let header = response
@@ -312,7 +312,7 @@ impl Head {
             value("Transfer-Encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"));
         let body = match value("Content-Length") {
             _ if chunked => Body::Chunks,
-            Some(length) => Body::Length(length.parse().map_err(|_| Failure::NotHttp)?),
+            Some(length) => Body::Length(length.parse().map_err(|_| FetchError::NotHttp)?),
             None => Body::ToTheEnd,
         };
         let connection = value("Connection").unwrap_or_default().to_ascii_lowercase();
@@ -334,20 +334,20 @@ impl Head {
 }
 
 /// What was compressed, as a whole.
-pub(super) fn decompress(gzip: &[u8]) -> Result<Vec<u8>, Failure> {
+pub(super) fn decompress(gzip: &[u8]) -> Result<Vec<u8>, FetchError> {
     // The last four bytes are the length, modulo 2^32 (RFC 1952, 2.3.1).
-    let length = gzip.last_chunk().ok_or(Failure::BadGzip)?;
+    let length = gzip.last_chunk().ok_or(FetchError::BadGzip)?;
     let length = u32::from_le_bytes(*length) as usize;
     if length > gzip.len().saturating_mul(MAX_EXPANSION) {
-        return Err(Failure::BadGzip);
+        return Err(FetchError::BadGzip);
     }
     if length > LARGEST_PAGE {
-        return Err(Failure::TooLarge(LARGEST_PAGE));
+        return Err(FetchError::TooLarge(LARGEST_PAGE));
     }
     let mut page = vec![0; length];
     let read = libdeflater::Decompressor::new().gzip_decompress(gzip, &mut page);
-    if read.map_err(|_| Failure::BadGzip)? != length {
-        return Err(Failure::BadGzip);
+    if read.map_err(|_| FetchError::BadGzip)? != length {
+        return Err(FetchError::BadGzip);
     }
     Ok(page)
 }

@@ -13,8 +13,8 @@ mod page;
 mod report;
 
 use super::duration::duration;
-use super::failure::{Failure, unfit};
-use super::{REFUSED, Unusable, output};
+use super::failure::{FetchError, unfit};
+use super::{REFUSED, UsageError, output};
 use clap::Args;
 use client::{Answer, Client, Url};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -94,7 +94,7 @@ struct Timed {
 }
 
 impl Bench {
-    pub(super) fn run(self) -> Result<ExitCode, Unusable> {
+    pub(super) fn run(self) -> Result<ExitCode, UsageError> {
         let mut targets = Vec::new();
         for url in [Some(&self.url), self.against.as_ref()]
             .into_iter()
@@ -160,9 +160,9 @@ impl Bench {
 
 impl Target {
     /// Scrapes both ways, and reads the page.
-    fn probe(url: Url, gzip: bool, timeout: Duration) -> Result<Self, Unusable> {
-        let unusable = |why: String| Unusable(format!("{}: {why}", url.text));
-        let no_answer = |failure: Failure| unusable(failure.to_string());
+    fn probe(url: Url, gzip: bool, timeout: Duration) -> Result<Self, UsageError> {
+        let unusable = |why: String| UsageError(format!("{}: {why}", url.text));
+        let no_answer = |failure: FetchError| unusable(failure.to_string());
         let mut client = Client::new(&url, ACCEPT, timeout).map_err(no_answer)?;
         let compressed = client.get(true).map_err(no_answer)?;
         let plain = client.get(false).map_err(no_answer)?;

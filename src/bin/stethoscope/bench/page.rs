@@ -29,7 +29,7 @@ impl Page {
             parse: Duration::ZERO,
         };
         for event in parse(text, options) {
-            match event.map_err(|error| error.show(text).to_string())? {
+            match event.map_err(|error| error.display_in(text).to_string())? {
                 Event::Type { .. } => page.families += 1,
                 Event::Sample(sample) => {
                     page.samples += 1;
@@ -43,7 +43,7 @@ impl Page {
         let mut times = [(); PARSES].map(|()| {
             let begun = Instant::now();
             let mut parser = parse(text, options);
-            while let Some(event) = parser.lend() {
+            while let Some(event) = parser.next_ref() {
                 std::hint::black_box(&event).as_ref().ok();
             }
             begun.elapsed()
