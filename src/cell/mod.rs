@@ -83,6 +83,13 @@ pub trait Cell: Send + Sync + 'static {
         let _ = (index, into);
         false
     }
+
+    /// Returns when the value began to count, in seconds since the epoch, if the
+    /// cell knows better than the family, which says when it made the series.
+    /// Asked once for each page layout.
+    fn created(&self) -> Option<f64> {
+        None
+    }
 }
 
 /// Makes cells of types that are one number, have no options and start at their

@@ -117,7 +117,8 @@ impl<C: Metric> Column for SeriesColumn<C> {
     }
 
     fn created(&self, series: usize) -> f64 {
-        self.series[series].created
+        let series = &self.series[series];
+        series.cell.created().unwrap_or(series.created)
     }
 
     fn exemplar(&self, series: usize, index: usize, into: &mut Exemplar) -> bool {

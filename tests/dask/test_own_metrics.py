@@ -1,4 +1,4 @@
-"""Metrics of one's own, counted in tasks and read from pages of real clusters."""
+"""Metrics that users define, counted in tasks and read from pages of real clusters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def total(pages: list[Page], name: str, **labels: str) -> float:
     return sum(page.value(name, **labels) for page in pages if page.has(name))
 
 
-def test_what_tasks_count_is_on_the_page_of_their_worker(cluster: Cluster) -> None:
+def test_counts_of_tasks_are_on_their_workers_page(cluster: Cluster) -> None:
     first, second = cluster.workers()
     futures = [
         *cluster.client.map(read_table, ["orders"] * 10, range(10), workers=[first], pure=False),
@@ -31,7 +31,7 @@ def test_what_tasks_count_is_on_the_page_of_their_worker(cluster: Cluster) -> No
     assert not scrape(cluster.scheduler_url).has("rows_read_total")
 
 
-def test_a_metric_that_a_function_closes_over_travels_with_it(cluster: Cluster) -> None:
+def test_metric_in_a_closure_travels_with_the_task(cluster: Cluster) -> None:
     # Pickled with the task, and that of the worker's process where it arrives.
     sizes = stethoscope.histogram("block_bytes", "Blocks.", ["kind"], buckets=[10, 100])
     plain = sizes.labels("plain")
@@ -48,7 +48,7 @@ def test_a_metric_that_a_function_closes_over_travels_with_it(cluster: Cluster) 
     assert b'block_bytes_count{kind="plain"} 0\n' in stethoscope.page()[0]
 
 
-def test_a_metric_that_does_not_fit_a_worker_fails_the_task_and_not_the_worker(
+def test_conflicting_metric_fails_the_task_and_not_the_worker(
     cluster: Cluster,
 ) -> None:
     def define(labels: list[str]) -> None:
@@ -60,7 +60,7 @@ def test_a_metric_that_does_not_fit_a_worker_fails_the_task_and_not_the_worker(
     before = set(cluster.workers())
     redefined = stethoscope.counter("redefined", labels=["b"])
     future = cluster.client.submit(lambda: redefined.labels("x").inc(), pure=False)
-    assert "there already with the labels" in str(future.exception(timeout=60))
+    assert "registered already with labels" in str(future.exception(timeout=60))
     assert set(cluster.workers()) == before
     # Where it is defined anew, it is as everywhere.
     cluster.client.run(lambda: stethoscope.unregister("redefined"))
@@ -72,7 +72,7 @@ def test_a_metric_that_does_not_fit_a_worker_fails_the_task_and_not_the_worker(
     assert not scrape(cluster.scheduler_url).has("redefined_total")
 
 
-def test_a_scheduler_has_its_own(cluster: Cluster) -> None:
+def test_scheduler_shows_metrics_of_its_process(cluster: Cluster) -> None:
     def set_depth() -> None:
         import stethoscope
 
@@ -82,7 +82,7 @@ def test_a_scheduler_has_its_own(cluster: Cluster) -> None:
     assert scrape(cluster.scheduler_url).value("plugin_depth") == 7
 
 
-def test_a_process_shows_them_once_whatever_servers_it_has() -> None:
+def test_process_with_several_servers_shows_metrics_once() -> None:
     depth = stethoscope.gauge("shared_depth", "Of the process.")
     depth.set(7)
 

@@ -1,15 +1,20 @@
-"""Metrics of one's own, in any Python process."""
+"""Metrics that users define, in any Python process."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import math
 import os
 import pickle
+import signal
 import socket
 import threading
+import time
 import urllib.request
+from collections.abc import AsyncGenerator, Generator
 
+import cloudpickle
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -29,7 +34,7 @@ def samples(registry: Registry) -> dict[str, float]:
     return {series: float(value) for series, value in (line.rsplit(" ", 1) for line in lines)}
 
 
-def test_a_counter_goes_up(registry: Registry) -> None:
+def test_counter_goes_up(registry: Registry) -> None:
     rows = registry.counter("rows_read", "Rows read.")
     rows.inc()
     rows.inc(41.5)
@@ -41,14 +46,14 @@ def test_a_counter_goes_up(registry: Registry) -> None:
 
 
 @pytest.mark.parametrize("amount", [-1, -1e-9, math.nan, math.inf])
-def test_a_counter_does_not_go_down(registry: Registry, amount: float) -> None:
+def test_counter_refuses_to_go_down(registry: Registry, amount: float) -> None:
     rows = registry.counter("rows_read")
     with pytest.raises(ValueError, match="only goes up"):
         rows.inc(amount)
     assert rows.value == 0
 
 
-def test_a_gauge_goes_anywhere(registry: Registry) -> None:
+def test_gauge_goes_up_and_down(registry: Registry) -> None:
     queue = registry.gauge("queue_length", "Waiting.")
     queue.set(10)
     queue.inc()
@@ -60,7 +65,7 @@ def test_a_gauge_goes_anywhere(registry: Registry) -> None:
     assert queue.value > 1.7e9
 
 
-def test_a_histogram_counts_in_its_buckets(registry: Registry) -> None:
+def test_histogram_counts_in_its_buckets(registry: Registry) -> None:
     sizes = registry.histogram("size_bytes", "Sizes.", buckets=[1, 10, math.inf])
     for size in (0.5, 1, 5, 50):
         sizes.observe(size)
@@ -73,7 +78,7 @@ def test_a_histogram_counts_in_its_buckets(registry: Registry) -> None:
     }
 
 
-def test_a_summary_tells_quantiles(registry: Registry) -> None:
+def test_summary_shows_quantiles(registry: Registry) -> None:
     sizes = registry.summary("size_bytes", "Sizes.", quantiles=[0.9, 0.5], window=3600)
     for size in range(1, 1001):
         sizes.observe(size)
@@ -84,7 +89,7 @@ def test_a_summary_tells_quantiles(registry: Registry) -> None:
 
 
 @pytest.mark.parametrize("kind", ["histogram", "summary"])
-def test_the_time_of_a_block_is_observed_however_it_is_left(registry: Registry, kind: str) -> None:
+def test_timer_observes_block_that_raises(registry: Registry, kind: str) -> None:
     seconds = getattr(registry, kind)("query_seconds", "Queries.")
     with seconds.time():
         pass
@@ -95,7 +100,187 @@ def test_the_time_of_a_block_is_observed_however_it_is_left(registry: Registry, 
     assert page["query_seconds_sum"] > 0
 
 
-def test_labels_are_given_in_order_or_by_name_as_str_has_them(registry: Registry) -> None:
+def test_timer_nested_and_shared_by_threads_observes_each_block(registry: Registry) -> None:
+    seconds = registry.histogram("query_seconds", "Queries.")
+    timer = seconds.time()
+
+    def work() -> None:
+        for _ in range(20):
+            with timer, timer:
+                time.sleep(0.001)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    page = samples(registry)
+    assert page["query_seconds_count"] == 8 * 20 * 2
+    assert page["query_seconds_sum"] >= 8 * 20 * 2 * 0.001
+
+
+def test_timer_shared_by_asyncio_tasks_observes_each_block(registry: Registry) -> None:
+    seconds = registry.histogram("query_seconds", "Queries.", buckets=[0.05, 0.15])
+    timer = seconds.time()
+
+    async def block(pause: float) -> None:
+        with timer:
+            await asyncio.sleep(pause)
+
+    async def both() -> None:
+        # The first to begin is the first to end: not a stack.
+        await asyncio.gather(block(0.01), block(0.1))
+
+    asyncio.run(both())
+    page = samples(registry)
+    assert page['query_seconds_bucket{le="0.05"}'] == 1
+    assert page['query_seconds_bucket{le="0.15"}'] == 2
+
+
+@pytest.mark.parametrize("kind", ["histogram", "summary"])
+def test_timer_decorates_every_kind_of_function(registry: Registry, kind: str) -> None:
+    seconds = getattr(registry, kind)("query_seconds", "Queries.")
+    counted = iter(range(1, 100))
+
+    def observed() -> None:
+        page = samples(registry)
+        assert page["query_seconds_count"] == (calls := next(counted))
+        assert page["query_seconds_sum"] >= calls * 0.01
+
+    @seconds.time()
+    def function(value: int) -> int:
+        """Double it."""
+        time.sleep(0.01)
+        return 2 * value
+
+    assert function(3) == 6
+    assert (function.__name__, function.__doc__) == ("function", "Double it.")
+    observed()
+
+    @seconds.time()
+    def recursive(depth: int) -> int:
+        time.sleep(0.01)
+        return 0 if depth == 0 else 1 + recursive(depth - 1)
+
+    assert recursive(1) == 1
+    next(counted)
+    observed()
+
+    @seconds.time()
+    def generator() -> Generator[int, int, str]:
+        sent = yield 1
+        time.sleep(0.01)
+        yield sent
+        return "end"
+
+    def delegate() -> Generator[int, int, None]:
+        assert (yield from generator()) == "end"
+
+    values = delegate()
+    assert (next(values), values.send(7)) == (1, 7)
+    assert list(values) == []
+    observed()
+
+    @seconds.time()
+    async def coroutine() -> str:
+        await asyncio.sleep(0.011)
+        return "done"
+
+    assert asyncio.run(coroutine()) == "done"
+    observed()
+
+    @seconds.time()
+    async def async_generator() -> AsyncGenerator[int, int]:
+        try:
+            sent = yield 1
+        except KeyError:
+            sent = -1
+        await asyncio.sleep(0.011)
+        yield sent
+
+    async def consume() -> None:
+        values = async_generator()
+        assert await anext(values) == 1
+        assert await values.asend(7) == 7
+        assert [value async for value in values] == []
+        observed()
+        values = async_generator()
+        assert await anext(values) == 1
+        assert await values.athrow(KeyError) == -1
+        await values.aclose()
+        observed()
+
+    asyncio.run(consume())
+
+    @seconds.time()
+    def failing() -> None:
+        time.sleep(0.01)
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        failing()
+    observed()
+
+
+def test_timer_travels_with_a_pickled_function() -> None:
+    seconds = stethoscope.histogram("pickled_timer_seconds")
+    with pickle.loads(pickle.dumps(seconds.time())):
+        pass
+
+    @seconds.time()
+    def function() -> int:
+        return 5
+
+    assert cloudpickle.loads(cloudpickle.dumps(function))() == 5
+    assert b"pickled_timer_seconds_count 2\n" in stethoscope.page()[0]
+
+
+def test_gauge_beside_counter_of_that_name_is_another_metric(registry: Registry) -> None:
+    registry.counter("rows").inc()
+    registry.gauge("rows").set(5)
+    assert samples(registry) == {"rows_total": 1, "rows": 5}
+    assert registry.unregister("rows")
+    assert samples(registry) == {"rows_total": 1}
+    assert registry.unregister("rows")
+    assert samples(registry) == {}
+
+
+@pytest.mark.parametrize("port", [-1, 65536, 99999])
+def test_serve_names_a_port_that_does_not_exist(registry: Registry, port: int) -> None:
+    with pytest.raises(ValueError, match=f"invalid port {port}: expected 0 to 65535"):
+        registry.serve(port)
+
+
+def test_unknown_option_is_refused(registry: Registry) -> None:
+    with pytest.raises(TypeError, match=r"gauge\(\) got an unexpected keyword argument 'buckets'"):
+        registry.gauge("depth", buckets=[1])  # type: ignore[call-arg]
+
+
+def test_fork_while_a_page_is_rendered_leaves_the_child_able_to_render(registry: Registry) -> None:
+    for number in range(2000):
+        registry.gauge(f"depth_{number}").set(number)
+    stop = threading.Event()
+
+    def render() -> None:
+        while not stop.is_set():
+            registry.page()
+
+    thread = threading.Thread(target=render)
+    thread.start()
+    try:
+        for _ in range(50):
+            child = os.fork()
+            if child == 0:
+                signal.alarm(20)
+                registry.page()
+                os._exit(0)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_labels_are_given_in_order_or_by_name(registry: Registry) -> None:
     rows = registry.counter("rows_read", "Rows.", ["table", "shard"])
     rows.labels("orders", 7).inc()
     rows.labels(shard="7", table="orders").inc()
@@ -109,7 +294,7 @@ def test_labels_are_given_in_order_or_by_name_as_str_has_them(registry: Registry
     assert len(samples(registry)) == 1
 
 
-def test_labels_must_fit(registry: Registry) -> None:
+def test_wrong_labels_are_refused(registry: Registry) -> None:
     rows = registry.counter("rows_read", "Rows.", labels=["table"])
     for values, named in [((), {}), (("a", "b"), {}), (("a",), {"table": "b"}), ((), {"shard": 1})]:
         with pytest.raises(ValueError, match=r'one value for each of the labels \["table"\]'):
@@ -123,13 +308,15 @@ def test_labels_must_fit(registry: Registry) -> None:
     with pytest.raises(ValueError, match="has no labels"):
         registry.gauge("plain").labels("a")
     # A string is a sequence of strings, which nobody means.
-    with pytest.raises(TypeError, match=r'labels are a list of names, such as \["table"\], not'):
+    with pytest.raises(
+        TypeError, match=r'labels must be a list of names, such as \["table"\], not'
+    ):
         registry.gauge("depth", "", "table")
-    with pytest.raises(TypeError, match="help is a string, and labels come after it"):
+    with pytest.raises(TypeError, match="help must be a string, followed by the labels"):
         registry.gauge("depth", ["table"])
 
 
-def test_the_same_name_is_the_same_metric(registry: Registry) -> None:
+def test_same_name_is_the_same_metric(registry: Registry) -> None:
     first = registry.counter("rows_read", "Rows.", ["table"])
     again = registry.counter("rows_read_total", "In other words.", ["table"])
     first.labels("a").inc()
@@ -145,12 +332,12 @@ def test_the_same_name_is_the_same_metric(registry: Registry) -> None:
     registry.summary("by_default", quantiles=[0.99, 0.5, 0.9], window=60)
 
 
-def test_the_same_name_for_something_else_is_refused(registry: Registry) -> None:
+def test_same_name_with_other_options_is_refused(registry: Registry) -> None:
     registry.counter("rows_read", labels=["table"], max_series=5)
     registry.histogram("size_bytes", buckets=[1, 10])
     registry.summary("age_seconds", quantiles=[0.5], window=60)
     with pytest.raises(ValueError, match="is a counter already: it can't be a gauge"):
-        registry.gauge("rows_read")
+        registry.gauge("rows_read_total")
     with pytest.raises(ValueError, match=r'labels \["table"\], not \["shard"\]'):
         registry.counter("rows_read", labels=["shard"])
     with pytest.raises(ValueError, match="max_series 5, not 6"):
@@ -183,7 +370,7 @@ def test_the_same_name_for_something_else_is_refused(registry: Registry) -> None
         ("summary", "size", {"window": -1}),
     ],
 )
-def test_what_prometheus_would_not_read_is_refused(
+def test_invalid_names_and_options_are_refused(
     registry: Registry, kind: str, name: str, options: dict
 ) -> None:
     with pytest.raises(ValueError, match=r"."):
@@ -191,7 +378,7 @@ def test_what_prometheus_would_not_read_is_refused(
     assert samples(registry) == {}
 
 
-def test_a_full_family_counts_what_it_refuses_and_fails_nobody(registry: Registry) -> None:
+def test_full_family_drops_updates_and_counts_them(registry: Registry) -> None:
     rows = registry.counter("rows_read", "Rows.", ["table"], max_series=2)
     for table in "abcd":
         series = rows.labels(table)
@@ -203,7 +390,7 @@ def test_a_full_family_counts_what_it_refuses_and_fails_nobody(registry: Registr
     assert sum(name.startswith("rows_read_total") for name in page) == 2
 
 
-def test_no_increment_is_lost_between_threads(registry: Registry) -> None:
+def test_threads_lose_no_increment(registry: Registry) -> None:
     rows = registry.counter("rows_read", "Rows.", ["table"])
 
     def work() -> None:
@@ -218,7 +405,7 @@ def test_no_increment_is_lost_between_threads(registry: Registry) -> None:
     assert sum(samples(registry).values()) == 40_000
 
 
-def test_names_of_dasks_pages_are_kept_for_them() -> None:
+def test_names_of_dask_pages_are_reserved() -> None:
     for name in ["dask_worker_rows", "stethoscope_rows", "process_open_fds", "python"]:
         with pytest.raises(ValueError, match="Dask"):
             stethoscope.gauge(name)
@@ -228,7 +415,7 @@ def test_names_of_dasks_pages_are_kept_for_them() -> None:
     Registry().gauge("dask_worker_rows")
 
 
-def test_pickled_it_is_the_metric_of_that_name_where_it_arrives() -> None:
+def test_pickled_metric_is_the_one_of_that_name() -> None:
     rows = stethoscope.counter("pickled_rows", "Rows.", ["table"], max_series=3)
     for metric in [rows, rows.labels("a")]:
         copy = pickle.loads(pickle.dumps(metric))
@@ -246,7 +433,7 @@ def test_pickled_it_is_the_metric_of_that_name_where_it_arrives() -> None:
         pickle.dumps(Registry().gauge("depth"))
 
 
-def test_what_arrives_is_registered_when_it_is_used() -> None:
+def test_unpickled_metric_is_registered_at_first_use() -> None:
     # As on a scheduler, which unpickles the tasks that it passes on.
     depth = stethoscope.gauge("arriving_depth", labels=["queue"])
     pickles = [pickle.dumps(depth), pickle.dumps(depth.labels("a"))]
@@ -261,14 +448,14 @@ def test_what_arrives_is_registered_when_it_is_used() -> None:
     assert repr(family) == repr(depth)
 
 
-def test_what_does_not_fit_where_it_arrives_is_an_error_of_its_use() -> None:
+def test_unpickled_metric_that_does_not_fit_raises_when_used() -> None:
     here = stethoscope.histogram("unfit_seconds", labels=["a"], buckets=[1, 2])
     pickled = pickle.dumps(here.labels("x"))
     assert stethoscope.unregister("unfit_seconds")
     stethoscope.histogram("unfit_seconds", labels=["b"], buckets=[1, 2, 3])
     arrived = pickle.loads(pickled)
     for _ in range(2):
-        with pytest.raises(ValueError, match="unfit_seconds is there already with the labels"):
+        with pytest.raises(ValueError, match="unfit_seconds is registered already with labels"):
             arrived.observe(1)
     # What made it fit, where it was, makes it fit here.
     stethoscope.unregister("unfit_seconds")
@@ -276,11 +463,11 @@ def test_what_does_not_fit_where_it_arrives_is_an_error_of_its_use() -> None:
     assert b'unfit_seconds_count{a="x"} 1\n' in stethoscope.page()[0]
 
 
-def test_a_metric_can_be_defined_otherwise_once_it_is_gone(registry: Registry) -> None:
+def test_unregistered_name_can_be_defined_differently(registry: Registry) -> None:
     rows = registry.counter("rows_total", labels=["table"])
     rows.labels("a").inc()
     with pytest.raises(ValueError, match="is a counter already"):
-        registry.gauge("rows")
+        registry.gauge("rows_total")
     assert registry.unregister("rows_total")
     assert not registry.unregister("rows_total")
     registry.gauge("rows").set(2)
@@ -293,7 +480,7 @@ def test_a_metric_can_be_defined_otherwise_once_it_is_gone(registry: Registry) -
     assert not registry.page()[0]
 
 
-def test_a_summary_may_be_of_values_of_any_size(registry: Registry) -> None:
+def test_summary_range_covers_large_values(registry: Registry) -> None:
     times = registry.summary("taken_nanoseconds", quantiles=[0.5], range=(1e9, 1e19))
     times.observe(1.7e18)
     shown = samples(registry)['taken_nanoseconds{quantile="0.5"}']
@@ -304,7 +491,7 @@ def test_a_summary_may_be_of_values_of_any_size(registry: Registry) -> None:
         registry.summary("wrong", range=(2, 1))
 
 
-def test_a_page_can_be_served_without_dask(registry: Registry) -> None:
+def test_serve_without_dask(registry: Registry) -> None:
     registry.gauge("depth", "Depth.").set(3)
     with registry.serve() as server:
         with urllib.request.urlopen(server.url, timeout=30) as response:
@@ -320,7 +507,7 @@ def test_a_page_can_be_served_without_dask(registry: Registry) -> None:
         server.stop()
 
 
-def test_a_server_that_nobody_keeps_goes_on(registry: Registry) -> None:
+def test_dropped_server_keeps_serving(registry: Registry) -> None:
     registry.gauge("depth").set(3)
     url = registry.serve().url
     gc.collect()
@@ -328,14 +515,14 @@ def test_a_server_that_nobody_keeps_goes_on(registry: Registry) -> None:
         assert b"depth 3\n" in response.read()
 
 
-def test_the_page_comes_in_the_format_that_is_asked_for(registry: Registry) -> None:
+def test_page_has_the_requested_format(registry: Registry) -> None:
     registry.counter("rows").inc()
     page, content_type = registry.page("application/openmetrics-text; version=1.0.0")
     assert content_type.startswith("application/openmetrics-text")
     assert page.endswith(b"# EOF\n")
 
 
-def test_a_forked_child_goes_on_by_itself() -> None:
+def test_forked_child_counts_separately() -> None:
     rows = stethoscope.counter("forked_rows")
     rows.inc()
     child = os.fork()
@@ -346,7 +533,7 @@ def test_a_forked_child_goes_on_by_itself() -> None:
     assert rows.value == 1
 
 
-def test_asking_and_dropping_leaks_nothing(registry: Registry) -> None:
+def test_lookups_and_removals_leak_nothing(registry: Registry) -> None:
     def resident() -> int:
         with open("/proc/self/statm") as statm:
             return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

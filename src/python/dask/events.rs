@@ -1,8 +1,8 @@
 //! Families whose values arrive one by one, as they happen.
 
 use super::catalogue::{Entry, Role};
-use super::instant::Moment;
 use super::{scheduler, worker};
+use crate::instant::AtomicInstant;
 use std::sync::Arc;
 use stethoscope::cell::{
     Buckets, Cell, FloatGauge, Histogram, Quantile, QuantileOptions, Window, WindowMax,
@@ -68,7 +68,7 @@ pub struct Observed {
 /// What is known of the event loop between two scrapes.
 #[derive(Debug)]
 struct Tick {
-    last: Moment,
+    last: AtomicInstant,
     longest: WindowMax,
 }
 
@@ -95,7 +95,7 @@ impl Observed {
         });
         let tick = families.lasting.map(|Lasting { maximum, age }| {
             let tick = Arc::new(Tick {
-                last: Moment::now(),
+                last: AtomicInstant::now(),
                 longest: WindowMax::new(&window),
             });
             let registry = registry_of(&maximum);

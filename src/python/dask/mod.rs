@@ -30,7 +30,6 @@
 
 mod catalogue;
 mod events;
-mod instant;
 mod page;
 mod prefixes;
 mod process;

@@ -3,12 +3,12 @@
 
 use super::catalogue::{Entry, Role, Source, catalogue};
 use super::events::{Event, Observed};
-use super::instant::Moment;
 use super::prefixes::{Column, Prefixes};
 use super::python_runtime::{GcTotals, PythonVersion};
 use super::registries::Places;
 use super::sampled::Sampled;
 use super::{process, self_metrics};
+use crate::instant::AtomicInstant;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -134,7 +134,7 @@ pub struct Page {
     window: Window,
     gc: GcTotals,
     resident_memory: Option<Handle<FloatGauge>>,
-    last_sample: Arc<Moment>,
+    last_sample: Arc<AtomicInstant>,
     sampling: Handle<FloatCounter>,
 }
 
@@ -175,7 +175,7 @@ impl Page {
         python.register(&places)?;
         let resident_memory = process::register(&places)?;
 
-        let last_sample = Arc::new(Moment::now());
+        let last_sample = Arc::new(AtomicInstant::now());
         let registry = places.of(&self_metrics::SAMPLE_AGE);
         let age: Handle<FloatGauge> = self_metrics::SAMPLE_AGE
             .family(registry)

@@ -20,6 +20,7 @@ mod listener;
 mod page;
 mod parse;
 mod prefixes;
+mod prometheus_client;
 mod user_metrics;
 
 use pyo3::prelude::*;
@@ -43,7 +44,11 @@ mod _native {
     #[pymodule_export]
     use super::prefixes::Prefixes;
     #[pymodule_export]
+    use super::prometheus_client::Mirrored;
+    #[pymodule_export]
     use super::user_metrics::{Counter, Gauge, Histogram, Registry, Server, Summary, Timer};
+    #[pymodule_export]
+    use super::user_metrics::{process_registry, restore};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -6,6 +6,7 @@ use super::document::Document;
 use super::gc::GcWatcher;
 use super::listener::Listener;
 use super::prefixes::Prefixes;
+use super::prometheus_client::Mirrored;
 use super::user_metrics::Registry;
 use crate::dask::{self, Event, Observed, Options, PythonVersion, Role, Sampled};
 use pyo3::exceptions::PyValueError;
@@ -178,14 +179,31 @@ impl Page {
         (status, headers, PyBytes::new(py, &body))
     }
 
-    /// Shows the metrics of a registry on this page, behind its own.
-    fn include(&self, registry: &Registry) {
-        self.page.registry().include(registry.registry());
+    /// Shows the metrics of a `Registry` or of a `Mirrored` on this page, after
+    /// its own. A family whose name the page has already is left out.
+    fn include(&self, other: Includable<'_>) {
+        self.page.registry().include(other.registry());
     }
 
-    /// Takes them off it; whether they were there.
-    fn exclude(&self, registry: &Registry) -> bool {
-        self.page.registry().exclude(registry.registry())
+    /// Takes them off the page. Returns true if they were on it.
+    fn exclude(&self, other: Includable<'_>) -> bool {
+        self.page.registry().exclude(other.registry())
+    }
+}
+
+/// What a page can include.
+#[derive(FromPyObject)]
+enum Includable<'py> {
+    Registry(Bound<'py, Registry>),
+    Mirrored(Bound<'py, Mirrored>),
+}
+
+impl Includable<'_> {
+    fn registry(&self) -> &stethoscope::Registry {
+        match self {
+            Self::Registry(registry) => registry.get().registry(),
+            Self::Mirrored(mirrored) => mirrored.get().registry(),
+        }
     }
 }
 

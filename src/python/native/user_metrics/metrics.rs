@@ -1,85 +1,85 @@
 //! Counters, gauges, histograms and summaries, as Python holds them.
 
-use super::registry::Store;
-use super::spec::{Kind, Made, Spec};
+use super::spec::{FromSpec, Spec};
+use super::store::Store;
+use super::timer::Timer;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 use smallvec::SmallVec;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, OnceLock};
 use stethoscope::cell::{FloatCounter, FloatGauge, Quantile};
 use stethoscope::family::Metric;
 use stethoscope::{Family, Handle, SeriesError, cell};
 
-/// A family, and the series of it that is meant.
-pub(super) struct Own<C: Made> {
+/// A family, and the series of it that updates go to.
+pub(super) struct MetricHandle<C: FromSpec> {
     store: Arc<Store>,
     spec: Arc<Spec>,
-    /// The label values that were chosen.
+    /// The label values of the series, once chosen.
     values: Option<Py<PyTuple>>,
-    /// Found when first used, if it came from another process: most of what a
-    /// scheduler unpickles it never uses, and what does not fit here is the
-    /// error of the task that uses it, not of the connection that brought it.
-    place: OnceLock<Place<C>>,
+    /// Found at the first use, if the metric was unpickled. A scheduler never uses
+    /// most of what it unpickles; and a metric that does not fit this process is
+    /// an error of the task that uses it, not of the connection that brought it.
+    target: OnceLock<Target<C>>,
 }
 
 /// Where updates go.
-struct Place<C: Metric> {
+struct Target<C: Metric> {
     family: Family<C>,
     series: Series<C>,
 }
 
 enum Series<C> {
-    /// None yet: the family has labels, and nobody has said which.
+    /// The family has labels, and their values are not chosen yet.
     Unchosen,
     Chosen(Handle<C>),
-    /// The family has as many as it may have, and counts what it refuses. A
-    /// task shall not fail for that: updates go nowhere.
+    /// The family is full and counts what it refuses. That must not fail a task,
+    /// so updates are dropped.
     Refused,
 }
 
-impl<C: Made> Own<C> {
-    /// What was asked for here.
-    pub(super) fn asked(py: Python<'_>, store: &Arc<Store>, spec: Spec) -> PyResult<Self> {
+impl<C: FromSpec> MetricHandle<C> {
+    /// The metric that was asked for in this process.
+    pub(super) fn create(store: &Arc<Store>, spec: Spec) -> PyResult<Self> {
         let (spec, family) = store.family(spec)?;
-        let own = Self {
+        let handle = Self {
             store: Arc::clone(store),
             spec,
             values: None,
-            place: OnceLock::new(),
+            target: OnceLock::new(),
         };
-        own.take_place(py, family)?;
-        Ok(own)
+        Python::attach(|py| handle.set_target(py, family))?;
+        Ok(handle)
     }
 
-    /// What was asked for in another process.
-    pub(super) fn arrived(store: &Arc<Store>, spec: Spec, values: Option<Py<PyTuple>>) -> Self {
+    /// The metric that was asked for in another process.
+    pub(super) fn restored(store: Arc<Store>, spec: Spec, values: Option<Py<PyTuple>>) -> Self {
         Self {
-            store: Arc::clone(store),
+            store,
             spec: Arc::new(spec),
             values,
-            place: OnceLock::new(),
+            target: OnceLock::new(),
         }
     }
 
     #[inline]
-    fn place(&self) -> PyResult<&Place<C>> {
-        match self.place.get() {
-            Some(place) => Ok(place),
-            None => self.find_place(),
+    fn target(&self) -> PyResult<&Target<C>> {
+        match self.target.get() {
+            Some(target) => Ok(target),
+            None => self.find_target(),
         }
     }
 
     #[cold]
-    fn find_place(&self) -> PyResult<&Place<C>> {
+    fn find_target(&self) -> PyResult<&Target<C>> {
         Python::attach(|py| {
             let (_, family) = self.store.family(Spec::clone(&self.spec))?;
-            self.take_place(py, family)
+            self.set_target(py, family)
         })
     }
 
-    fn take_place(&self, py: Python<'_>, family: Family<C>) -> PyResult<&Place<C>> {
+    fn set_target(&self, py: Python<'_>, family: Family<C>) -> PyResult<&Target<C>> {
         let chosen = match &self.values {
             None if !self.spec.labels.is_empty() => None,
             None => Some(Texts::new()),
@@ -99,12 +99,12 @@ impl<C: Made> Own<C> {
                 Err(error) => return Err(PyValueError::new_err(error.to_string())),
             },
         };
-        Ok(self.place.get_or_init(|| Place { family, series }))
+        Ok(self.target.get_or_init(|| Target { family, series }))
     }
 
     #[inline]
     fn update(&self, update: impl FnOnce(&C)) -> PyResult<()> {
-        match &self.place()?.series {
+        match &self.target()?.series {
             Series::Chosen(cell) => {
                 update(cell);
                 Ok(())
@@ -115,7 +115,7 @@ impl<C: Made> Own<C> {
     }
 
     fn cell(&self) -> PyResult<Option<&Handle<C>>> {
-        match &self.place()?.series {
+        match &self.target()?.series {
             Series::Chosen(cell) => Ok(Some(cell)),
             Series::Refused => Ok(None),
             Series::Unchosen => Err(self.unchosen()),
@@ -129,15 +129,15 @@ impl<C: Made> Own<C> {
         PyValueError::new_err(error)
     }
 
-    /// The series with these label values, given in order or by name.
+    /// Finds the series with these label values, given in order or by name.
     fn labels(
         &self,
         values: &Bound<'_, PyTuple>,
         named: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         let py = values.py();
-        let place = self.place()?;
-        if !matches!(place.series, Series::Unchosen) {
+        let target = self.target()?;
+        if !matches!(target.series, Series::Unchosen) {
             let error = match self.spec.labels.is_empty() {
                 true => format!("{} has no labels", self.spec.name),
                 false => format!("the labels of this {} are chosen already", self.spec.name),
@@ -149,9 +149,9 @@ impl<C: Made> Own<C> {
             store: Arc::clone(&self.store),
             spec: Arc::clone(&self.spec),
             values: Some(PyTuple::new(py, &values)?.unbind()),
-            place: OnceLock::new(),
+            target: OnceLock::new(),
         };
-        chosen.take_place(py, place.family.clone())?;
+        chosen.set_target(py, target.family.clone())?;
         Ok(chosen)
     }
 
@@ -161,7 +161,7 @@ impl<C: Made> Own<C> {
         named: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<bool> {
         let values = self.in_order(values, named)?;
-        Ok(self.place()?.family.remove(&texts(&values)?[..]))
+        Ok(self.target()?.family.remove(&texts(&values)?[..]))
     }
 
     /// One value for each label, as text.
@@ -187,38 +187,24 @@ impl<C: Made> Own<C> {
     #[cold]
     fn no_such_labels(&self) -> PyErr {
         let Spec { name, labels, .. } = &*self.spec;
-        let error = format!("{name} wants one value for each of the labels {labels:?}");
+        let error = format!("{name} expects one value for each of the labels {labels:?}");
         PyValueError::new_err(error)
     }
 
-    /// How to make it again in another process, where it counts from there on.
+    /// Tells pickle how to find the metric of this name in another process.
     fn reduce<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let Spec {
             kind,
             name,
             help,
             labels,
-            max_series,
+            ..
         } = &*self.spec;
-        if !self.store.of_process {
+        if !self.store.is_of_process() {
             let error = format!("{name} is of a registry that other processes do not have");
             return Err(PyTypeError::new_err(error));
         }
-        let options = PyDict::new(py);
-        options.set_item("max_series", max_series)?;
-        match kind {
-            Kind::Counter | Kind::Gauge => {}
-            Kind::Histogram { buckets } => options.set_item("buckets", buckets)?,
-            Kind::Summary {
-                quantiles,
-                window,
-                range,
-            } => {
-                options.set_item("quantiles", quantiles)?;
-                options.set_item("window", window)?;
-                options.set_item("range", range.as_ref().map(|range| (range[0], range[1])))?;
-            }
-        }
+        let options = self.spec.to_options(py)?;
         let restore = py.import("stethoscope")?.getattr("_restore")?;
         let arguments = (
             kind.name(),
@@ -254,15 +240,24 @@ fn texts<'a>(values: &'a Texts<'_>) -> PyResult<SmallVec<[&'a str; 4]>> {
     values.iter().map(|value| value.to_str()).collect()
 }
 
-/// A kind of metric: what all have, and its own.
+/// Makes the class of a kind of metric: the methods that all kinds share, and its
+/// own.
 macro_rules! metric {
     ($(#[$doc:meta])* $name:ident of $cell:ty { $($methods:tt)* }) => {
         $(#[$doc])*
         #[pyclass(frozen, module = "stethoscope")]
-        pub(in crate::native) struct $name(pub(super) Own<$cell>);
+        pub(in crate::native) struct $name(pub(super) MetricHandle<$cell>);
 
         #[pymethods]
         impl $name {
+            /// Return the series with these label values; make it if it is not there.
+            ///
+            /// Give one value for each label, in order or by name. Values are
+            /// converted by `str`.
+            ///
+            /// Keep the returned object: looking it up costs more than updating
+            /// it. A metric with labels must be resolved like this before use; every
+            /// method but `remove` raises `ValueError` until then.
             #[pyo3(signature = (*values, **named))]
             fn labels(
                 &self,
@@ -272,6 +267,9 @@ macro_rules! metric {
                 Ok(Self(self.0.labels(values, named)?))
             }
 
+            /// Take the series with these label values off the page.
+            ///
+            /// Return True if it was there.
             #[pyo3(signature = (*values, **named))]
             fn remove(
                 &self,
@@ -295,8 +293,11 @@ macro_rules! metric {
 }
 
 metric! {
-    /// Only goes up.
+    /// A number that only goes up.
     Counter of FloatCounter {
+        /// Add to the counter.
+        ///
+        /// Raises `ValueError` for a negative amount, an infinite one, and NaN.
         #[pyo3(signature = (amount = 1.0))]
         fn inc(&self, amount: f64) -> PyResult<()> {
             if !(0.0..f64::INFINITY).contains(&amount) {
@@ -306,6 +307,7 @@ metric! {
             self.0.update(|cell| cell.inc_by(amount))
         }
 
+        /// The current value.
         #[getter]
         fn value(&self) -> PyResult<f64> {
             Ok(self.0.cell()?.map_or(0.0, |cell| cell.get()))
@@ -314,26 +316,31 @@ metric! {
 }
 
 metric! {
-    /// Goes up and down.
+    /// A number that goes up and down.
     Gauge of FloatGauge {
+        /// Set the gauge to a value.
         fn set(&self, value: f64) -> PyResult<()> {
             self.0.update(|cell| cell.set(value))
         }
 
+        /// Add to the gauge.
         #[pyo3(signature = (amount = 1.0))]
         fn inc(&self, amount: f64) -> PyResult<()> {
             self.0.update(|cell| cell.add(amount))
         }
 
+        /// Subtract from the gauge.
         #[pyo3(signature = (amount = 1.0))]
         fn dec(&self, amount: f64) -> PyResult<()> {
             self.0.update(|cell| cell.sub(amount))
         }
 
+        /// Set the gauge to the seconds since 1970 (UTC).
         fn set_to_current_time(&self) -> PyResult<()> {
             self.0.update(FloatGauge::set_to_current_time)
         }
 
+        /// The current value.
         #[getter]
         fn value(&self) -> PyResult<f64> {
             Ok(self.0.cell()?.map_or(0.0, |cell| cell.get()))
@@ -342,15 +349,19 @@ metric! {
 }
 
 metric! {
-    /// Counts observations in buckets.
+    /// Observations, counted in buckets.
     Histogram of cell::Histogram {
+        /// Count one observation. NaN is ignored.
         fn observe(&self, value: f64) -> PyResult<()> {
             self.0.update(|cell| cell.observe(value))
         }
 
-        fn time(&self) -> PyResult<Timer> {
-            let cell = self.0.cell()?.cloned();
-            Ok(Timer::new(move |seconds| {
+        /// Return a timer that observes seconds.
+        ///
+        /// Use it in a `with` statement or as a decorator; see `Timer`.
+        fn time(this: Bound<'_, Self>) -> PyResult<Timer> {
+            let cell = this.get().0.cell()?.cloned();
+            Ok(Timer::new(this.into_any().unbind(), move |seconds| {
                 if let Some(cell) = &cell {
                     cell.observe(seconds);
                 }
@@ -360,58 +371,23 @@ metric! {
 }
 
 metric! {
-    /// Quantiles of observations over a sliding window.
+    /// Quantiles of the observations within a sliding window.
     Summary of Quantile {
+        /// Take one observation into account. NaN is ignored.
         fn observe(&self, value: f64) -> PyResult<()> {
             self.0.update(|cell| cell.observe(value))
         }
 
-        fn time(&self) -> PyResult<Timer> {
-            let cell = self.0.cell()?.cloned();
-            Ok(Timer::new(move |seconds| {
+        /// Return a timer that observes seconds.
+        ///
+        /// Use it in a `with` statement or as a decorator; see `Timer`.
+        fn time(this: Bound<'_, Self>) -> PyResult<Timer> {
+            let cell = this.get().0.cell()?.cloned();
+            Ok(Timer::new(this.into_any().unbind(), move |seconds| {
                 if let Some(cell) = &cell {
                     cell.observe(seconds);
                 }
             }))
-        }
-    }
-}
-
-/// Observes how long a `with` block takes.
-#[pyclass(frozen, module = "stethoscope")]
-pub(in crate::native) struct Timer {
-    observe: Box<dyn Fn(f64) + Send + Sync>,
-    started: Mutex<Option<Instant>>,
-}
-
-impl Timer {
-    fn new(observe: impl Fn(f64) + Send + Sync + 'static) -> Self {
-        Self {
-            observe: Box::new(observe),
-            started: Mutex::new(None),
-        }
-    }
-
-    fn swap(&self, started: Option<Instant>) -> Option<Instant> {
-        let mut place = self.started.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *place, started)
-    }
-}
-
-#[pymethods]
-impl Timer {
-    fn __enter__(&self) {
-        self.swap(Some(Instant::now()));
-    }
-
-    fn __exit__(
-        &self,
-        _kind: &Bound<'_, PyAny>,
-        _error: &Bound<'_, PyAny>,
-        _traceback: &Bound<'_, PyAny>,
-    ) {
-        if let Some(started) = self.swap(None) {
-            (self.observe)(started.elapsed().as_secs_f64());
         }
     }
 }

@@ -1,23 +1,29 @@
-//! Metrics of one's own: Python code asks for them by name, and updates a Rust
-//! cell.
+//! Metrics that users define: Python code asks for them by name, and updates a
+//! Rust cell.
 //!
 //! ```text
-//! registry.rs   Registry.counter(name, ...)   one family for each name, in a stethoscope::Registry
-//! spec.rs           what was asked for         asked again, it must agree
-//! metrics.rs        Counter, Gauge, Histogram, Summary
+//! registry.rs   Registry.counter(name, ...)   the class that Python asks
+//! spec.rs           the arguments              asked again, they must agree
+//! store.rs          one family for each name   in a stethoscope::Registry
+//! metrics.rs    Counter, Gauge, Histogram, Summary
 //!                     .labels(...)             one series of the family
 //!                     .inc(), .set(), ...      one atomic operation on its cell
+//! timer.rs            .time()                  seconds, of a block or a function
 //! server.rs     Registry.serve(port)          a page without Dask
 //! ```
 //!
-//! The registry of the process is shown on a page of Dask's through
+//! A page of Dask's shows the registry of the process through
 //! [`stethoscope::Registry::include`].
 
 mod metrics;
 mod registry;
 mod server;
 mod spec;
+mod store;
+mod timer;
 
-pub(super) use metrics::{Counter, Gauge, Histogram, Summary, Timer};
-pub(super) use registry::Registry;
+pub(super) use metrics::{Counter, Gauge, Histogram, Summary};
+pub(super) use registry::{Registry, process_registry, restore};
 pub(super) use server::Server;
+pub(super) use store::Store;
+pub(super) use timer::Timer;

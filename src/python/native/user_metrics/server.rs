@@ -1,4 +1,4 @@
-//! A page without Dask.
+//! Serving a page without Dask.
 
 use crate::dask;
 use crate::native::convert::value_error;
@@ -8,8 +8,10 @@ use std::sync::{Mutex, PoisonError};
 use stethoscope::Registry;
 use stethoscope::endpoint::{self, Endpoint};
 
-/// A thread that serves a page at `/metrics`, until it is stopped or the
-/// process ends.
+/// A page that is served without Dask.
+///
+/// A thread serves it at `/metrics` until it is stopped or the process ends. As a
+/// context manager it stops at the end of the block.
 #[pyclass(frozen, module = "stethoscope")]
 pub(in crate::native) struct Server {
     endpoint: Mutex<Option<Endpoint>>,
@@ -17,13 +19,15 @@ pub(in crate::native) struct Server {
 }
 
 impl Server {
-    /// Needs no GIL.
-    pub(super) fn start(own: &Registry, host: &str, port: u16) -> PyResult<Self> {
-        // What the kernel tells is of the page, not of the registry: that one
-        // may be on pages which have it from elsewhere.
+    /// Serves a page of the process and of these registries. Needs no GIL.
+    pub(super) fn start(registries: &[Registry], host: &str, port: u16) -> PyResult<Self> {
+        // The process metrics are the page's, not the registry's: the registry
+        // may be on other pages, which have them already.
         let page = Registry::new();
         dask::register_process(&page).map_err(value_error)?;
-        page.include(own);
+        for registry in registries {
+            page.include(registry);
+        }
         let endpoint = endpoint::serve(&page, (host, port))?;
         let address = endpoint.local_addr().expect("it listens at a TCP port");
         Ok(Self {
@@ -39,7 +43,7 @@ impl Server {
 }
 
 impl Drop for Server {
-    /// Nobody has to keep what they do not want to stop.
+    /// Dropping the Python object leaves the server running.
     fn drop(&mut self) {
         if let Some(endpoint) = self.take() {
             endpoint.detach();
@@ -49,16 +53,19 @@ impl Drop for Server {
 
 #[pymethods]
 impl Server {
+    /// The port that it listens at.
     #[getter]
     fn port(&self) -> u16 {
         self.address.port()
     }
 
+    /// The URL of the page.
     #[getter]
     fn url(&self) -> String {
         format!("http://{}/metrics", self.address)
     }
 
+    /// Stop the server and free the port. May be called twice.
     fn stop(&self, py: Python<'_>) -> PyResult<()> {
         let Some(endpoint) = self.take() else {
             return Ok(());

@@ -1,18 +1,23 @@
-//! What was asked for under a name. Asked for again, it must agree.
+//! How a metric was asked for. Asked for again, it must be in the same way.
 
 use crate::native::convert::{duration, value_error};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 use std::fmt;
 use stethoscope::cell::{
     Buckets, FloatCounter, FloatGauge, Histogram, Quantile, QuantileOptions, Window,
 };
 use stethoscope::family::Metric;
 
-/// Seconds: the window of a [`QuantileOptions`] that is told none.
+/// Seconds: the window of a summary unless another is given.
 const DEFAULT_WINDOW: f64 = 60.0;
 
-/// A kind, and what its cells are made with where that was said.
+/// Slices of a summary's window.
+const SLICES: usize = 6;
+
+/// A kind of metric, with the options that its cells are made with, as far as
+/// the caller gave them.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Kind {
     Counter,
@@ -28,27 +33,28 @@ pub(super) enum Kind {
     },
 }
 
-/// Cells that are made as a kind says.
-pub(super) trait Made: Metric<Options: Default> {
+/// A cell that can be made as a [`Kind`] says.
+pub(super) trait FromSpec: Metric<Options: Default> {
     fn options(kind: &Kind) -> PyResult<Self::Options>;
 
-    /// Says what was said as the options have it.
-    fn put_in_order(_: &mut Kind, _: &Self::Options) {}
+    /// Normalizes the options that the caller gave (sorts the quantiles, for
+    /// example), so that two requests can be compared.
+    fn normalize(_: &mut Kind, _: &Self::Options) {}
 }
 
-impl Made for FloatCounter {
+impl FromSpec for FloatCounter {
     fn options(_: &Kind) -> PyResult<()> {
         Ok(())
     }
 }
 
-impl Made for FloatGauge {
+impl FromSpec for FloatGauge {
     fn options(_: &Kind) -> PyResult<()> {
         Ok(())
     }
 }
 
-impl Made for Histogram {
+impl FromSpec for Histogram {
     fn options(kind: &Kind) -> PyResult<Buckets> {
         match kind {
             Kind::Histogram {
@@ -58,7 +64,7 @@ impl Made for Histogram {
         }
     }
 
-    fn put_in_order(kind: &mut Kind, options: &Buckets) {
+    fn normalize(kind: &mut Kind, options: &Buckets) {
         if let Kind::Histogram {
             buckets: Some(bounds),
         } = kind
@@ -68,7 +74,7 @@ impl Made for Histogram {
     }
 }
 
-impl Made for Quantile {
+impl FromSpec for Quantile {
     fn options(kind: &Kind) -> PyResult<QuantileOptions> {
         let mut options = QuantileOptions::default();
         if let Kind::Summary {
@@ -91,7 +97,7 @@ impl Made for Quantile {
         Ok(options)
     }
 
-    fn put_in_order(kind: &mut Kind, options: &QuantileOptions) {
+    fn normalize(kind: &mut Kind, options: &QuantileOptions) {
         if let Kind::Summary {
             quantiles: Some(quantiles),
             ..
@@ -102,11 +108,8 @@ impl Made for Quantile {
     }
 }
 
-/// Slices of a summary's window.
-const SLICES: usize = 6;
-
 impl Kind {
-    /// As the function that asks for it is called.
+    /// The name of the function that makes it.
     pub(super) fn name(&self) -> &'static str {
         match self {
             Kind::Counter => "counter",
@@ -116,30 +119,59 @@ impl Kind {
         }
     }
 
-    /// What its cells are made with, with its name.
+    /// Takes the options that are this kind's out of `given`.
+    fn from_options(name: &str, given: &Bound<'_, PyDict>) -> PyResult<Self> {
+        Ok(match name {
+            "counter" => Kind::Counter,
+            "gauge" => Kind::Gauge,
+            "histogram" => {
+                let buckets = take(given, "buckets")?.map(|mut bounds: Vec<f64>| {
+                    // The bucket of +Inf is always there, and may be given.
+                    bounds.pop_if(|last| *last == f64::INFINITY);
+                    bounds
+                });
+                Kind::Histogram { buckets }
+            }
+            "summary" => Kind::Summary {
+                quantiles: take(given, "quantiles")?,
+                window: take(given, "window")?,
+                range: take::<(f64, f64)>(given, "range")?.map(<[f64; 2]>::from),
+            },
+            other => {
+                let error = format!("this version of stethoscope has no {other}");
+                return Err(PyValueError::new_err(error));
+            }
+        })
+    }
+
+    /// The options by name, each as a list of numbers.
     fn options(&self) -> Vec<(&'static str, Option<&[f64]>)> {
         match self {
             Kind::Counter | Kind::Gauge => Vec::new(),
-            Kind::Histogram { buckets } => vec![("the buckets", buckets.as_deref())],
+            Kind::Histogram { buckets } => vec![("buckets", buckets.as_deref())],
             Kind::Summary {
                 quantiles,
                 window,
                 range,
             } => vec![
-                ("the quantiles", quantiles.as_deref()),
-                ("the window", window.as_ref().map(std::slice::from_ref)),
-                ("the range", range.as_ref().map(|range| &range[..])),
+                ("quantiles", quantiles.as_deref()),
+                ("window", window.as_ref().map(std::slice::from_ref)),
+                ("range", range.as_ref().map(|range| &range[..])),
             ],
         }
     }
+}
 
-    /// The suffix that its name may be given with or without.
-    fn suffix(&self) -> &'static str {
-        match self {
-            Kind::Counter => "_total",
-            _ => "",
-        }
-    }
+/// Takes an option out of those that were given. `None` is as good as nothing.
+fn take<'py, T>(given: &Bound<'py, PyDict>, option: &str) -> PyResult<Option<T>>
+where
+    T: for<'a> FromPyObject<'a, 'py, Error = PyErr>,
+{
+    let Some(value) = given.get_item(option)? else {
+        return Ok(None);
+    };
+    given.del_item(option)?;
+    value.extract()
 }
 
 /// The arguments of a request for a metric.
@@ -153,14 +185,77 @@ pub(super) struct Spec {
 }
 
 impl Spec {
-    /// What two requests for the same metric have in common.
-    pub(super) fn key(&self) -> &str {
-        let suffix = self.kind.suffix();
-        self.name.strip_suffix(suffix).unwrap_or(&self.name)
+    /// Reads the arguments that Python gave to the function of this kind.
+    ///
+    /// # Errors
+    /// `TypeError` for help, labels or an option of the wrong type, or an option
+    /// that the kind does not have.
+    pub(super) fn new(
+        kind: &str,
+        name: &str,
+        help: Option<&Bound<'_, PyAny>>,
+        labels: Option<&Bound<'_, PyAny>>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Self> {
+        let help = help.map(help_text).transpose()?.unwrap_or_default();
+        let labels = labels.map(label_names).transpose()?.unwrap_or_default();
+        let Some(options) = options else {
+            let kind = Python::attach(|py| Kind::from_options(kind, &PyDict::new(py)))?;
+            return Ok(Self {
+                kind,
+                name: name.to_owned(),
+                help,
+                labels,
+                max_series: None,
+            });
+        };
+        let options = options.copy()?;
+        let spec = Self {
+            kind: Kind::from_options(kind, &options)?,
+            name: name.to_owned(),
+            help,
+            labels,
+            max_series: take(&options, "max_series")?,
+        };
+        match options.keys().iter().next() {
+            None => Ok(spec),
+            Some(unknown) => {
+                let error = format!("{kind}() got an unexpected keyword argument {unknown:?}");
+                Err(PyTypeError::new_err(error))
+            }
+        }
     }
 
-    /// With what is taken where nothing is said.
-    pub(super) fn settled(mut self) -> Self {
+    /// The options as Python gives them, for another process.
+    pub(super) fn to_options<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let options = PyDict::new(py);
+        options.set_item("max_series", self.max_series)?;
+        match &self.kind {
+            Kind::Counter | Kind::Gauge => {}
+            Kind::Histogram { buckets } => options.set_item("buckets", buckets)?,
+            Kind::Summary {
+                quantiles,
+                window,
+                range,
+            } => {
+                options.set_item("quantiles", quantiles)?;
+                options.set_item("window", window)?;
+                options.set_item("range", range.map(<(f64, f64)>::from))?;
+            }
+        }
+        Ok(options)
+    }
+
+    /// Identifies the metric in its registry: its name in the text format.
+    pub(super) fn key(&self) -> String {
+        match self.kind {
+            Kind::Counter if !self.name.ends_with("_total") => format!("{}_total", self.name),
+            _ => self.name.clone(),
+        }
+    }
+
+    /// Fills in the default of each option that the caller left out.
+    pub(super) fn with_defaults(mut self) -> Self {
         match &mut self.kind {
             Kind::Counter | Kind::Gauge => {}
             Kind::Histogram { buckets } => {
@@ -176,8 +271,8 @@ impl Spec {
         self
     }
 
-    /// Refuses a request that contradicts an earlier one. What is left out of
-    /// it, and the help, contradicts nothing.
+    /// Refuses a request that contradicts an earlier one. Options that it leaves
+    /// out, and the help, contradict nothing.
     pub(super) fn check_agrees(&self, earlier: &Spec) -> PyResult<()> {
         let name = &earlier.name;
         if self.kind.name() != earlier.kind.name() {
@@ -186,11 +281,11 @@ impl Spec {
             return Err(PyValueError::new_err(error));
         }
         let differs = |what: &str, is: &dyn fmt::Debug, asked: &dyn fmt::Debug| {
-            let error = format!("{name} is there already with {what} {is:?}, not {asked:?}");
+            let error = format!("{name} is registered already with {what} {is:?}, not {asked:?}");
             Err(PyValueError::new_err(error))
         };
         if self.labels != earlier.labels {
-            return differs("the labels", &earlier.labels, &self.labels);
+            return differs("labels", &earlier.labels, &self.labels);
         }
         if let Some(asked) = self.max_series
             && earlier.max_series != Some(asked)
@@ -206,4 +301,21 @@ impl Spec {
         }
         Ok(())
     }
+}
+
+/// The labels of a metric. A string is a sequence of strings too, but surely a
+/// mistake.
+fn label_names(given: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
+    given.extract().map_err(|_| {
+        let error = format!("labels must be a list of names, such as [\"table\"], not {given:?}");
+        PyTypeError::new_err(error)
+    })
+}
+
+/// The help of a metric.
+fn help_text(given: &Bound<'_, PyAny>) -> PyResult<String> {
+    given.extract().map_err(|_| {
+        let error = format!("help must be a string, followed by the labels: not {given:?}");
+        PyTypeError::new_err(error)
+    })
 }

@@ -1,27 +1,27 @@
-"""Listen to a busy process without disturbing it.
+"""Monitor a busy process without disturbing it.
 
 Installed beside Dask, this package serves the metrics of every scheduler and
 worker at `/metrics` of its dashboard's address; see `stethoscope.dask`.
 Importing it starts nothing.
 
-Metrics of one's own need no setting up. In a task, a preload or any module:
+Metrics of your own need no set-up. In a task, a preload or any module:
 
     import stethoscope
 
     rows = stethoscope.counter("rows_read", "Rows read.", labels=["table"])
     rows.labels("orders").inc(1000)
 
-They belong to the process, and are shown on the page of its worker (with
-several workers in one process: on the first one's, so that a sum over all pages
-counts nothing twice). Asked for again by the same name, it is the same metric;
-pickled, as tasks are, it is that of the process where it is used. To define it
-otherwise, `stethoscope.unregister` it first, where it is.
+They belong to the process and are shown on the page of its worker. (Of several
+workers in one process the first one shows them, so that a sum over all pages
+counts nothing twice.) Asking for the same name again returns the same metric. A
+metric that is pickled, as tasks are, becomes that of the process where it is used.
+To define it differently, call `stethoscope.unregister` in each such process first.
 
-Without Dask, `stethoscope.serve(9000)` shows them at
-http://127.0.0.1:9000/metrics, and `stethoscope.page()` hands the page to an HTTP
-server that is there already.
+Without Dask, `stethoscope.serve(9000)` serves them at
+http://127.0.0.1:9000/metrics, and `stethoscope.page()` returns the page for an
+HTTP server of your own.
 
-To test a page, anybody's, `stethoscope.parse` reads it back:
+`stethoscope.parse` reads a page back, for tests of any exporter:
 
     [jobs] = stethoscope.parse('# TYPE jobs gauge\\njobs{queue="a"} 3\\n')
     assert jobs.type == "gauge"
@@ -33,6 +33,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from stethoscope._errors import ParseError
 from stethoscope._native import (
     Counter,
     Gauge,
@@ -43,8 +44,10 @@ from stethoscope._native import (
     Timer,
     __version__,
     parse,
+    process_registry,
+    restore,
 )
-from stethoscope._parsed import Exemplar, Family, ParseError, Sample
+from stethoscope._parsed import Exemplar, Family, Sample
 
 __all__ = [
     "Counter",
@@ -70,7 +73,7 @@ __all__ = [
 ]
 
 #: The metrics of the process.
-_registry = Registry(of_process=True)
+_registry = process_registry()
 
 counter = _registry.counter
 gauge = _registry.gauge
@@ -89,5 +92,5 @@ def _restore(
     options: dict[str, Any],
     values: tuple[str, ...] | None,
 ) -> Counter | Gauge | Histogram | Summary:
-    """Unpickle a metric: this process' own of that name, when it is used."""
-    return _registry._arrived(kind, name, help, labels, values, **options)
+    """Unpickle a metric: that of the same name in this process."""
+    return restore(kind, name, help, labels, options, values)

@@ -111,14 +111,25 @@ class Page:
         these headers, as the listener would give it.
         """
 
-    def include(self, registry: Registry) -> None:
+    def include(self, other: Registry | Mirrored) -> None:
         """Show the metrics of a registry on this page, behind its own.
 
         One whose name the page has already is left out.
         """
 
-    def exclude(self, registry: Registry) -> bool:
+    def exclude(self, other: Registry | Mirrored) -> bool:
         """Take them off again; whether they were there."""
+
+@final
+class Mirrored:
+    """The metrics of prometheus_client as they were last collected."""
+
+    def __new__(cls, ours: Registry) -> Mirrored: ...
+    def update(self, family: Any) -> None:
+        """Show a family, a `prometheus_client.Metric`, as it is now."""
+
+    def finish(self) -> None:
+        """End a round: what was not updated in it leaves the page."""
 
 @final
 class Document:
@@ -227,9 +238,7 @@ class Registry:
     and, in the registry of the process, for names of Dask's.
     """
 
-    def __new__(cls, *, of_process: bool = False) -> Registry:
-        """`of_process` is for the one that `stethoscope` itself keeps."""
-
+    def __new__(cls) -> Registry: ...
     def counter(
         self,
         name: str,
@@ -297,13 +306,32 @@ class Registry:
     def page(self, accept: str = "") -> tuple[bytes, str]:
         """The page for a client with this Accept header, and its content type."""
 
-    def serve(self, port: int = 0, host: str = "127.0.0.1") -> Server:
+    def serve(
+        self,
+        port: int = 0,
+        host: str = "127.0.0.1",
+        *,
+        prometheus_client: bool | None = None,
+    ) -> Server:
         """Serve the page at `/metrics`, with `process_*` on it, on a thread that
         needs no GIL; at all addresses of the machine where host is `0.0.0.0` or
         `::`. Port 0 finds a free one. Raises `OSError` where it can't listen.
 
         Nobody has to keep the server: it stops when it is told to.
         """
+
+def process_registry() -> Registry:
+    """Return the registry of the process."""
+
+def restore(
+    kind: str,
+    name: str,
+    help: str,
+    labels: Sequence[str],
+    options: dict[str, Any],
+    values: tuple[str, ...] | None,
+) -> Counter | Gauge | Histogram | Summary:
+    """Return the metric of the process that was pickled in another one."""
 
 @final
 class Server:

@@ -1,4 +1,4 @@
-"""What `stethoscope.parse` gives."""
+"""The objects that `stethoscope.parse` returns."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 
 class Exemplar(NamedTuple):
-    """One observation behind a sample."""
+    """One observation that went into a sample."""
 
     labels: dict[str, str]
     value: float
@@ -15,7 +15,7 @@ class Exemplar(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """A series and its value; the labels are in their order on the page."""
+    """A series and its value. The labels are in their order on the page."""
 
     #: With its suffix, as it stands on the page: `http_requests_total`.
     name: str
@@ -28,11 +28,11 @@ class Sample(NamedTuple):
 
 
 class Family(NamedTuple):
-    """The samples of one metric, and what is said about it."""
+    """One metric: its metadata and its samples."""
 
-    #: As in its HELP and TYPE: of a counter `x_total` in text, `x` in OpenMetrics.
+    #: As in its HELP and TYPE: a counter's is `x_total` in text, `x` in OpenMetrics.
     name: str
-    #: "unknown" where the page does not say.
+    #: "unknown" if the page does not say.
     type: Literal[
         "counter",
         "gauge",
@@ -44,32 +44,7 @@ class Family(NamedTuple):
         "unknown",
     ]
     help: str
-    #: Empty where there is none; only OpenMetrics has them.
+    #: Empty if there is none; only OpenMetrics has them.
     unit: str
     #: In their order on the page.
     samples: list[Sample]
-
-
-class ParseError(ValueError):
-    """A page breaks its format. As text it shows the line, and where on it."""
-
-    #: What is wrong, in words.
-    reason: str
-    #: Where, from 0: the character of a `str`, the byte of `bytes`.
-    offset: int
-    #: The line, from 1.
-    line: int
-    #: The character in the line, from 1.
-    column: int
-
-    def __init__(self, reason: str, offset: int, line: int, column: int, shown: str) -> None:
-        # All of them, so that it can be pickled.
-        super().__init__(reason, offset, line, column, shown)
-        self.reason = reason
-        self.offset = offset
-        self.line = line
-        self.column = column
-        self._shown = shown
-
-    def __str__(self) -> str:
-        return self._shown

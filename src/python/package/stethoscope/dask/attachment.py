@@ -115,7 +115,7 @@ class Attachment:
         with ExitStack() as undo:
             self._watch_gc(undo)
             self._tap(undo, server, role)
-            process_metrics.join(role, self._page)
+            process_metrics.join(role, self._page, wanted.prometheus_client)
             undo.callback(process_metrics.leave, self._page)
             if role == "scheduler":
                 self._list_targets(server)

@@ -17,16 +17,13 @@ import socket
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from stethoscope._errors import Unavailable as Unavailable
 from stethoscope._native import Listener
 
 logger = logging.getLogger("distributed.stethoscope")
 
 #: Brings fresh values to page and documents, and calls what it is given then.
 Sample = Callable[[Callable[[], None]], None]
-
-
-class Unavailable(Exception):
-    """Why a page is not served where it was to be."""
 
 
 class Link:

@@ -1,57 +1,85 @@
-"""On which page the metrics of the process are shown.
+"""Chooses the page that shows the metrics of the process.
 
-A process may have a scheduler and several workers, each with a page. What
-belongs to the process is on one of them only: shown on each, it would be counted
-several times in a sum over pages. It is the page of the worker that came first,
-or the scheduler's where there is no worker, and moves on when that one closes.
+A process may have a scheduler and several workers, each with a page. What belongs
+to the process is on one page only, since a sum over all pages would otherwise count
+it several times. That is the page of the worker that came first, or the
+scheduler's if there is no worker. It moves on when that server closes.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+from dataclasses import dataclass
 
-import stethoscope
-from stethoscope._native import Page
+from stethoscope import _prometheus_client
+from stethoscope._native import Mirrored, Page, Registry, process_registry
+
+
+@dataclass(frozen=True)
+class _Member:
+    """A page that can show metrics of the process."""
+
+    role: str
+    page: Page
+    prometheus_client: bool
+
 
 _lock = threading.Lock()
-#: With their roles, in the order in which they came.
-_pages: list[tuple[str, Page]] = []
-_shown_on: Page | None = None
+#: In the order in which they came.
+_members: list[_Member] = []
+#: What is shown, and on which page.
+_shown: dict[Registry | Mirrored, Page] = {}
 
 
 def _forget() -> None:
     global _lock
     _lock = threading.Lock()
-    _pages.clear()
+    _members.clear()
 
 
-# Nobody serves the pages of the parent there.
+# The child does not serve its parent's pages.
 os.register_at_fork(after_in_child=_forget)
 
 
-def join(role: str, page: Page) -> None:
-    """A page that can show them. Until it leaves."""
+def join(role: str, page: Page, prometheus_client: bool) -> None:
+    """Add a page that can show metrics of the process, until it leaves.
+
+    `prometheus_client` says whether it may show those of that library too.
+    """
     with _lock:
-        _pages.append((role, page))
+        _members.append(_Member(role, page, prometheus_client))
         _choose()
 
 
 def leave(page: Page) -> None:
-    """A page that is served no longer."""
+    """Remove a page that is no longer served."""
     with _lock:
-        _pages[:] = [entry for entry in _pages if entry[1] is not page]
+        _members[:] = [member for member in _members if member.page is not page]
         _choose()
 
 
 def _choose() -> None:
-    global _shown_on
-    of_workers = [page for role, page in _pages if role == "worker"]
-    chosen = next(iter(of_workers or [page for _, page in _pages]), None)
-    if chosen is _shown_on:
+    _show(process_registry(), _first(_members))
+    willing = [member for member in _members if member.prometheus_client]
+    if willing:
+        _show(_prometheus_client.start(), _first(willing))
+    else:
+        _show(_prometheus_client.mirrored, None)
+
+
+def _first(members: list[_Member]) -> Page | None:
+    workers = [member for member in members if member.role == "worker"]
+    return next((member.page for member in workers or members), None)
+
+
+def _show(metrics: Registry | Mirrored, page: Page | None) -> None:
+    before = _shown.get(metrics)
+    if page is before:
         return
-    if _shown_on is not None:
-        _shown_on.exclude(stethoscope._registry)
-    if chosen is not None:
-        chosen.include(stethoscope._registry)
-    _shown_on = chosen
+    if before is not None:
+        before.exclude(metrics)
+        del _shown[metrics]
+    if page is not None:
+        page.include(metrics)
+        _shown[metrics] = page

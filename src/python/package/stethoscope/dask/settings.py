@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from stethoscope._errors import ConfigError
 from stethoscope._native import Page
 
 logger = logging.getLogger("distributed.stethoscope")
@@ -41,10 +42,6 @@ RENAMED_KEYS = {
     "leave-out": "exclude-families",
 }
 RENAMED_MODES = {"own-address": DEDICATED_PORT}
-
-
-class ConfigError(ValueError):
-    """A configuration value that cannot be used: what was expected, and what was found."""
 
 
 def _boolean(value: Any) -> bool:
@@ -171,6 +168,8 @@ class Settings:
     #: Upper bounds of the duration histograms, or None for the built-in ones.
     buckets: list[float] | None = None
     max_task_prefixes: int = 1000
+    #: Whether the page shows the metrics of the library prometheus_client.
+    prometheus_client: bool = True
     exclude_families: list[str] = field(default_factory=list)
     labels: dict[str, str] = field(default_factory=dict)
     worker_name_label: bool = False
@@ -188,6 +187,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "window": _seconds(at_least=1.0),
     "buckets": _bounds,
     "max_task_prefixes": _count,
+    "prometheus_client": _boolean,
     "exclude_families": _names,
     "labels": _labels,
     "worker_name_label": _boolean,

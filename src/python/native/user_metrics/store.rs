@@ -1,0 +1,140 @@
+//! The families of a registry, by the names that Python asked for.
+
+use super::spec::{FromSpec, Spec};
+use crate::dask::{Role, catalogue};
+use crate::native::convert::value_error;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use stethoscope::{Family, Registry};
+
+/// A registry, and how each of its metrics was asked for.
+pub(in crate::native) struct Store {
+    registry: Registry,
+    /// By [`Spec::key`]. Never locked while the GIL is waited for.
+    known: Mutex<HashMap<String, Known>>,
+    /// Whether these are the metrics of the process. They are shown beside
+    /// Dask's, and may be pickled, because every process has them.
+    of_process: bool,
+}
+
+struct Known {
+    spec: Arc<Spec>,
+    /// A `Family` of the cells that the spec's kind has.
+    family: Box<dyn Any + Send + Sync>,
+    /// As on the page in text.
+    full_name: String,
+}
+
+impl Store {
+    pub(super) fn new(of_process: bool) -> Self {
+        Self {
+            registry: Registry::new(),
+            known: Mutex::default(),
+            of_process,
+        }
+    }
+
+    pub(in crate::native) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    pub(super) fn is_of_process(&self) -> bool {
+        self.of_process
+    }
+
+    /// Finds the family that the spec names, or makes it. Returns it with the
+    /// spec that it was made by.
+    ///
+    /// # Errors
+    /// `ValueError` if the spec contradicts an earlier one, or the name cannot be
+    /// registered.
+    pub(super) fn family<C: FromSpec>(&self, mut spec: Spec) -> PyResult<(Arc<Spec>, Family<C>)> {
+        let options = C::options(&spec.kind)?;
+        C::normalize(&mut spec.kind, &options);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.get(&spec.key()) {
+            spec.check_agrees(&known.spec)?;
+            let family = known.family.downcast_ref::<Family<C>>();
+            let family = family.expect("a kind has one type of cell").clone();
+            return Ok((Arc::clone(&known.spec), family));
+        }
+        if self.of_process
+            && let Some(reason) = reserved_for_dask(&spec.name)
+        {
+            let error = format!("can't register {:?}: {reason}", spec.name);
+            return Err(PyValueError::new_err(error));
+        }
+        let mut builder = self
+            .registry
+            .family::<C>(&spec.name, &spec.help)
+            .options(options)
+            .labels(spec.labels.iter().map(String::as_str));
+        if let Some(most) = spec.max_series {
+            builder = builder.max_series(most);
+        }
+        let family = builder.register().map_err(value_error)?;
+        let spec = Arc::new(spec.with_defaults());
+        let entry = Known {
+            spec: Arc::clone(&spec),
+            full_name: family.descriptor().full_name(),
+            family: Box::new(family.clone()),
+        };
+        known.insert(spec.key(), entry);
+        Ok((spec, family))
+    }
+
+    /// Takes a metric off the page, by its name with or without `_total`.
+    /// Returns true if it was there.
+    pub(super) fn unregister(&self, name: &str) -> bool {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let with_total = format!("{name}_total");
+        let Some(entry) = known.remove(name).or_else(|| known.remove(&with_total)) else {
+            return false;
+        };
+        self.registry.unregister(&entry.full_name)
+    }
+
+    /// Returns why another library's metric of this name cannot be shown beside
+    /// these, if so.
+    pub(in crate::native) fn name_is_taken(&self, name: &str) -> Option<String> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known
+            .values()
+            .any(|known| base_name(&known.full_name) == base_name(name))
+        {
+            return Some("stethoscope has a metric of that name".to_owned());
+        }
+        drop(known);
+        reserved_for_dask(name)
+    }
+}
+
+/// Returns why the process may not have a metric of this name, if a page of
+/// Dask's has it.
+fn reserved_for_dask(name: &str) -> Option<String> {
+    let is_known = || {
+        [Role::Scheduler, Role::Worker]
+            .into_iter()
+            .flat_map(catalogue)
+            .any(|entry| base_name(entry.name) == base_name(name))
+    };
+    let prefix = ["dask_", "stethoscope_"]
+        .into_iter()
+        .find(|prefix| name.starts_with(prefix));
+    match prefix {
+        Some(prefix) => Some(format!(
+            "names that begin with {prefix} are reserved for the pages of Dask"
+        )),
+        None if is_known() => Some("the pages of Dask have a metric of that name".to_owned()),
+        None => None,
+    }
+}
+
+/// The name without the suffix that a counter or an info has in text.
+fn base_name(name: &str) -> &str {
+    let name = name.strip_suffix("_total").unwrap_or(name);
+    name.strip_suffix("_info").unwrap_or(name)
+}
