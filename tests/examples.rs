@@ -1,0 +1,152 @@
+//! Runs the examples, and reads the pages that they serve.
+
+#![cfg_attr(
+    not(feature = "http"),
+    allow(dead_code, unused_imports, reason = "most examples serve")
+)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The path of an example's program. Cargo puts it beside the folder of this test's own.
+fn program(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("the path of this test");
+    let profile = test.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
+    let path = profile.join("examples").join(name);
+    assert!(
+        path.exists(),
+        "{} is missing: run `cargo test` for all targets, which builds the examples",
+        path.display()
+    );
+    path
+}
+
+/// The output of an example that ends by itself.
+fn output(name: &str) -> String {
+    let output = Command::new(program(name)).output().expect("a program");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// An example that serves, until this is dropped.
+struct Server {
+    process: Child,
+    address: String,
+}
+
+impl Server {
+    /// Starts an example on a free port, and reads its address from the line that it prints.
+    fn start(name: &str) -> Self {
+        let mut process = Command::new(program(name))
+            .arg("127.0.0.1:0")
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a program");
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().expect("a pipe"))
+            .read_line(&mut line)
+            .expect("a line");
+        let address = line
+            .trim()
+            .strip_prefix("http://")
+            .and_then(|url| url.strip_suffix("/metrics"))
+            .unwrap_or_else(|| panic!("expected the URL of the page, got {line:?}"));
+        Self {
+            address: address.to_owned(),
+            process,
+        }
+    }
+
+    /// The response to a GET: head and body.
+    fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).expect("a connection");
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/plain\r\nConnection: close\r\n\r\n"
+        )
+        .expect("a request");
+        let mut response = String::new();
+        stream.read_to_string(&mut response).expect("a response");
+        response
+    }
+
+    /// Waits until a sample of the page is at least `least`, and returns the page.
+    fn page_once(&self, sample: &str, least: u64) -> String {
+        let start = Instant::now();
+        loop {
+            let page = self.get("/metrics");
+            assert!(page.starts_with("HTTP/1.1 200 OK\r\n"), "{page}");
+            let value = page
+                .lines()
+                .find_map(|line| line.strip_prefix(sample)?.trim().parse::<u64>().ok());
+            if value.is_some_and(|value| value >= least) {
+                return page;
+            }
+            assert!(
+                start.elapsed() < Duration::from_secs(30),
+                "expected {sample} of at least {least} in\n{page}"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself; the test says so where that matters.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn custom_collector_shows_values_from_elsewhere() {
+    let pages = output("custom_collector");
+    assert!(pages.contains("queue_length 3\n"), "{pages}");
+    assert!(pages.contains("queue_length 0\n"), "{pages}");
+    assert!(
+        pages.contains("cache_hit_ratio{cache=\"pages\"} 0.75\n"),
+        "{pages}"
+    );
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn worker_counts_the_jobs_of_its_threads() {
+    let worker = Server::start("worker");
+    let page = worker.page_once("worker_jobs_total{outcome=\"failed\"}", 3);
+    assert!(page.contains("worker_job_seconds_count "), "{page}");
+    assert!(page.contains("worker_waiting_jobs "), "{page}");
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn axum_counts_requests_by_route() {
+    let server = Server::start("axum");
+    for name in ["a", "b"] {
+        assert!(
+            server
+                .get(&format!("/hello/{name}"))
+                .ends_with(&format!("hello {name}\n"))
+        );
+    }
+    server.page_once(
+        "http_requests_total{method=\"GET\",route=\"/hello/{name}\",status=\"200\"}",
+        2,
+    );
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn hyper_answers_scrapes_and_other_paths() {
+    let server = Server::start("hyper");
+    assert!(
+        server
+            .get("/other")
+            .starts_with("HTTP/1.1 404 Not Found\r\n")
+    );
+    server.page_once("requests_total", 2);
+}
