@@ -141,11 +141,24 @@ miri: # The unit tests of the lock-free parts under Miri; needs nightly with its
 	MIRIFLAGS="-Zmiri-many-seeds=0..4" $(CARGO) +nightly miri test --target-dir target/miri --lib -- \
 		cell:: family::table sync:: label::
 
-# Ours, those of Dask's catalogue, then those beside the rivals, which compile only here.
+# The benchmarks of a quick run: all but those that need minutes for their question.
+QUICK_BENCHES := encode gzip memory parse update
+BENCH_NAME := $(CURDIR)/target/bench$(if $(QUICK),-quick)
+bench: export FIGURES = $(BENCH_NAME).jsonl
 bench: # Every benchmark; QUICK=1 for three minutes of it, COMPARE=file.json for the differences.
+	@mkdir -p target && rm -f $(FIGURES) && touch $(BENCH_NAME).begin
+ifdef QUICK
+	cd benches/rivals && QUICK=1 $(CARGO) bench $(QUICK_BENCHES:%=--bench %)
+	$(PYTHON) benches/figures.py collect $(FIGURES) $(BENCH_NAME).json
+else
 	$(CARGO) bench --features $(FEATURES)
 	$(CARGO) bench -p stethoscope-python --no-default-features
 	cd benches/rivals && $(CARGO) bench
+	$(PYTHON) benches/figures.py collect $(FIGURES) $(BENCH_NAME).json target/criterion
+endif
+ifdef COMPARE
+	$(PYTHON) benches/figures.py compare $(COMPARE) $(BENCH_NAME).json
+endif
 
 bench-dask: $(VENV)/ready # A cluster with this page, with Dask's own, and without.
 	$(call install,$(VENV))

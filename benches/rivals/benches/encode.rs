@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::hint::black_box;
 use stethoscope_rivals::contestants::{self, FASTEST_PEER, STETHOSCOPE};
 use stethoscope_rivals::counting::{self, Asked, Counting};
+use stethoscope_rivals::figures::{record, rounds};
 use stethoscope_rivals::page::{Model, assert_shows};
 use stethoscope_rivals::round_robin::{Effort, Turn, median, ratio, readable, round_robin};
 use stethoscope_rivals::{Contestant, Rate, Shape, Workload};
@@ -96,7 +97,7 @@ fn encode(shape: Shape, effort: Effort) {
         "\n{} lines, {} bytes; medians of {} rounds",
         shape.lines(),
         page.len(),
-        effort.rounds
+        rounds(effort.rounds)
     );
     println!(
         "{:<34} {:>9} {:>10} {:>10} {:>10} {:>10} {:>9} {:>11}",
@@ -115,13 +116,12 @@ fn encode(shape: Shape, effort: Effort) {
         // A peer that was not timed at this rate does not know rates.
         let peer = &times[of(FASTEST_PEER, rate)].warm;
         let ours = &times[of(STETHOSCOPE, rate)].warm;
+        let table = format!("page of {} lines, {}", shape.lines(), changed(rate));
+        record(&table, name, "warm", median(&times_of.warm), "ns");
+        record(&table, name, "allocations", asked.calls as f64, "");
         println!(
             "{name:<34} {:>9} {:>10} {:>10} {:>10.3} {:>10.2} {:>9} {:>11}",
-            match rate {
-                Rate::All => "all",
-                Rate::Percent => "1 %",
-                Rate::Nothing => "nothing",
-            },
+            changed(rate),
             readable(median(&times_of.warm)),
             readable(median(&times_of.first)),
             ratio(&times_of.warm, peer),
@@ -129,6 +129,14 @@ fn encode(shape: Shape, effort: Effort) {
             asked.calls,
             asked.bytes,
         );
+    }
+}
+
+fn changed(rate: Rate) -> &'static str {
+    match rate {
+        Rate::All => "all",
+        Rate::Percent => "1 %",
+        Rate::Nothing => "nothing",
     }
 }
 

@@ -7,6 +7,7 @@
 use std::io::Read;
 use std::time::{Duration, Instant};
 use stethoscope_rivals::client::Client;
+use stethoscope_rivals::figures::record;
 use stethoscope_rivals::page::{Model, assert_shows};
 use stethoscope_rivals::round_robin::{median, readable};
 use stethoscope_rivals::servers::{self, Server};
@@ -149,6 +150,16 @@ impl Row {
         self.times.sort_by(f64::total_cmp);
         let (scrapes, seconds, cpu) = self.together;
         let name = format!("{}{}", self.name, if self.gzip { ", gzip" } else { "" });
+        let cpu_a_scrape = cpu / scrapes as f64 * 1e9;
+        record(
+            "scrape over HTTP",
+            &name,
+            "median",
+            median(&self.times),
+            "ns",
+        );
+        record("scrape over HTTP", &name, "cpu", cpu_a_scrape, "ns");
+        record("scrape over HTTP", &name, "bytes", self.bytes as f64, "B");
         println!(
             "{name:<40} {:>10} {:>10} {:>10} {:>10} {:>10.0} {:>12} {:>11}",
             self.bytes,
@@ -156,7 +167,7 @@ impl Row {
             readable(self.times[self.times.len() * 99 / 100]),
             readable(self.times[self.times.len() - 1]),
             scrapes as f64 / seconds,
-            readable(cpu / scrapes as f64 * 1e9),
+            readable(cpu_a_scrape),
             if self.kept_alive { "kept" } else { "new" },
         );
     }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use stethoscope::Registry;
 use stethoscope::exposition::Format;
 use stethoscope_rivals::contestants::{self, FASTEST_PEER, STETHOSCOPE};
+use stethoscope_rivals::figures::record;
 use stethoscope_rivals::page::{Model, assert_shows};
 use stethoscope_rivals::round_robin::{Effort, Turn, median, readable, round_robin};
 use stethoscope_rivals::series::Series;
@@ -94,6 +95,18 @@ fn by_series() {
                 None => page.len(),
             };
             let a_line = time / series as f64;
+            let row = match contestants.get(index) {
+                Some((name, Rate::All)) => (*name).to_owned(),
+                Some((name, rate)) => format!("{name}, {rate:?} changed"),
+                None => "memcpy".to_owned(),
+            };
+            record(
+                &format!("line, {series} series"),
+                &row,
+                "warm",
+                a_line,
+                "ns",
+            );
             print!(
                 " {:>20}",
                 format!("{a_line:.1} ({:.2})", bytes as f64 / time)

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use stethoscope_rivals::contestants::{self, STETHOSCOPE};
+use stethoscope_rivals::figures::record;
 use stethoscope_rivals::round_robin::{Effort, Turn, median, ratio, readable, round_robin};
 use stethoscope_rivals::servers;
 
@@ -63,6 +64,8 @@ fn main() {
         "", "time", "x first", "bytes", "of page"
     );
     for (index, name) in names.iter().enumerate() {
+        record("gzip", name, "time", median(&times[index].warm), "ns");
+        record("gzip", name, "bytes", sizes[index].get() as f64, "B");
         println!(
             "{name:<22} {:>10} {:>9.2} {:>10} {:>9.1}%",
             readable(median(&times[index].warm)),

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use stethoscope_rivals::figures::record;
 use stethoscope_rivals::latency::{Latencies, plot};
 use stethoscope_rivals::updates::{self, NAMES, Subject, Update, Worker};
 
@@ -89,6 +90,8 @@ fn main() {
         let mut curves = Vec::new();
         for (name, seen) in rows.filter(|(_, seen)| seen.latencies.count() > 0) {
             let at = |share| seen.latencies.at(share);
+            record(title, name, "p99", at(0.99) as f64, "ns");
+            record(title, name, "p99.9", at(0.999) as f64, "ns");
             println!(
                 "{name:<26}{:>9}{:>9}{:>9}{:>10}{:>12}{:>12}{:>9}",
                 at(0.5),

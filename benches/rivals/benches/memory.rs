@@ -3,6 +3,7 @@
 
 use stethoscope_rivals::contestants;
 use stethoscope_rivals::counting::{self, Counting};
+use stethoscope_rivals::figures::record;
 use stethoscope_rivals::workload::LINES_A_HISTOGRAM;
 use stethoscope_rivals::{Rate, Shape, Workload};
 
@@ -65,11 +66,13 @@ fn table(what: &str, shape: Shape, series: usize) {
             contestant.encode();
         });
         let each = |bytes: isize| bytes as f64 / series as f64;
+        let together = each(registered.live + scraped.live);
+        record(&format!("memory of {what}"), name, "bytes", together, "B");
         println!(
             "{name:<34} {:>10.0} {:>12.0} {:>10.0} {:>10.0}",
             each(registered.live),
             each(scraped.live),
-            each(registered.live + scraped.live),
+            together,
             each(contestant.page().len() as isize),
         );
     }

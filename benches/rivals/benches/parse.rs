@@ -10,6 +10,7 @@ use stethoscope::exposition::Format;
 use stethoscope::exposition::parser::{Event, Options, parse};
 use stethoscope::exposition::validate::Validator;
 use stethoscope_rivals::counting::{self, Counting};
+use stethoscope_rivals::figures::record;
 use stethoscope_rivals::round_robin::{Effort, Turn, median, ratio, readable, round_robin};
 
 #[global_allocator]
@@ -120,6 +121,7 @@ fn compare(name: &str, page: &str, samples: usize, effort: Effort) {
     );
     for (index, (parser, _)) in PARSERS.iter().enumerate() {
         let time = median(&times[index]);
+        record(&format!("parsing {name}"), parser, "time", time, "ns");
         println!(
             "{parser:38}{:>12}{:>10.0}{:>11.3}x{:>14}{:>14}",
             readable(time),

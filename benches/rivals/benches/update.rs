@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
+use stethoscope_rivals::figures::{record, rounds};
 use stethoscope_rivals::round_robin::median;
 use stethoscope_rivals::updates::{self, Subject, Update, counted};
 
@@ -48,9 +49,13 @@ fn main() {
     println!("{}", format!("{:>10}{:>10}", 1, 2).repeat(3));
     for (index, (name, _)) in subjects.iter().enumerate() {
         print!("{name:<26}");
-        for (_, _, times) in &columns {
+        for (update, threads, times) in &columns {
             match times[index] {
-                Some(time) => print!("{time:>10.2}"),
+                Some(time) => {
+                    let table = format!("{update:?}, threads: {threads}");
+                    record(&table, name, "update", time, "ns");
+                    print!("{time:>10.2}");
+                }
                 None => print!("{:>10}", "-"),
             }
         }
@@ -65,7 +70,7 @@ fn times(
     threads: usize,
 ) -> Vec<Option<f64>> {
     let mut times = vec![Vec::new(); subjects.len()];
-    for round in 0..ROUNDS {
+    for round in 0..rounds(ROUNDS) {
         for place in 0..subjects.len() {
             let index = (round + place) % subjects.len();
             let (name, subject) = &subjects[index];

@@ -6,6 +6,7 @@
 //! round_robin   times them in turn, many rounds, and takes medians
 //! counting      an allocator that counts
 //! updates       each crate again, for what an update costs
+//! figures       the same figures for programs: JSON lines
 //! latency       times of single updates, as percentiles and as a plot
 //! servers       those that serve over HTTP, each in a process of its own
 //! client        scrapes any of them, and takes the time
@@ -17,6 +18,7 @@
 pub mod client;
 pub mod contestants;
 pub mod counting;
+pub mod figures;
 pub mod latency;
 pub mod page;
 pub mod round_robin;

@@ -39,9 +39,10 @@ pub struct Effort {
 /// Gives everyone a turn, in every round.
 ///
 /// `prepare` is called before each run, with a number that grows by one and is
-/// the same for everyone.
+/// the same for everyone. A quick run has fewer rounds.
 pub fn round_robin(turns: &mut [Turn], effort: Effort) -> Vec<Times> {
     let Effort { rounds, runs } = effort;
+    let rounds = crate::figures::rounds(rounds);
     settle_the_allocator();
     let clock = clock_cost();
     let mut times = vec![Times::default(); turns.len()];
