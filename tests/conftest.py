@@ -1,4 +1,4 @@
-"""Debian's Prometheus for the tests, said aloud where it is missing."""
+"""Debian's Prometheus and VictoriaMetrics for the tests, reported where they are missing."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from typing import Any
 
 import pytest
 
-_MISSING: set[str] = set()
+#: The missing tools, with the packages that have them.
+_MISSING: dict[str, str] = {}
 
 
-def _debian_prometheus(tool: str) -> str:
+def _debian(tool: str, package: str) -> str:
     found = shutil.which(tool)
     if found is None:
         if os.environ.get("CI"):
             pytest.fail(f"{tool} is missing, and must not be where CI is set")
-        _MISSING.add(tool)
-        pytest.skip(f"{tool} is missing: apt-get install prometheus")
+        _MISSING[tool] = package
+        pytest.skip(f"{tool} is missing: apt-get install {package}")
     return found
 
 
@@ -29,7 +30,7 @@ def promtool() -> Callable[..., None]:
 
     `accept` are the exit codes that count as success.
     """
-    path = _debian_prometheus("promtool")
+    path = _debian("promtool", "prometheus")
 
     def run(*arguments: str, accept: tuple[int, ...] = (0,), **options: Any) -> None:
         result = subprocess.run(
@@ -48,13 +49,20 @@ def promtool() -> Callable[..., None]:
 @pytest.fixture
 def prometheus() -> str:
     """The path of the Prometheus server."""
-    return _debian_prometheus("prometheus")
+    return _debian("prometheus", "prometheus")
+
+
+@pytest.fixture
+def victoria_metrics() -> str:
+    """The path of the VictoriaMetrics server."""
+    return _debian("victoria-metrics", "victoria-metrics")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if _MISSING:
         terminalreporter.write_line(
-            f"NOT RUN: tests that need {', '.join(sorted(_MISSING))} (apt-get install prometheus)",
+            f"NOT RUN: tests that need {', '.join(sorted(_MISSING))} "
+            f"(apt-get install {' '.join(sorted(set(_MISSING.values())))})",
             red=True,
             bold=True,
         )

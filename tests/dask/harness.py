@@ -234,6 +234,12 @@ def dashboards(cluster: LocalCluster) -> tuple[str, dict[str, str]]:
     return f"http://{HOST}:{cluster.scheduler.http_server.port}", workers
 
 
+def tls(certificate: Path) -> dict[str, str]:
+    """The environment of servers whose dashboards speak TLS."""
+    prefix = "DASK_DISTRIBUTED__SCHEDULER__DASHBOARD__TLS__"
+    return {f"{prefix}CERT": str(certificate), f"{prefix}KEY": str(certificate)}
+
+
 def same_moment(page: Callable[[], Page], truth: Callable[[], Any]) -> tuple[Page, Any]:
     """A page, and what Dask's objects say, with nothing changing from before it to after it."""
 

@@ -1,15 +1,12 @@
-"""The ways in which a cluster is started, and in which this package joins it."""
+"""Ways to start a cluster, and to load this package into it."""
 
 from __future__ import annotations
 
 import http.client
 import os
-import shutil
 import subprocess
 import sys
-import sysconfig
 import urllib.parse
-from collections.abc import Callable
 from pathlib import Path
 
 import dask
@@ -20,7 +17,7 @@ from harness import HOST, Cluster, dashboards, eventually, fetch, is_listening, 
 import stethoscope.dask
 
 
-def test_servers_that_share_a_process_have_pages_of_their_own() -> None:
+def test_servers_in_one_process_have_separate_pages() -> None:
     with (
         LocalCluster(
             n_workers=3, threads_per_worker=1, processes=False, dashboard_address=f"{HOST}:0"
@@ -45,7 +42,9 @@ def test_servers_that_share_a_process_have_pages_of_their_own() -> None:
     # Dask starts no more than one worker in a process of its own.
     [pytest.param(3, True, id="nannies"), pytest.param(1, False, id="no-nanny")],
 )
-def test_the_workers_of_one_command(new_cluster, number: int, under_nanny: bool) -> None:
+def test_workers_of_one_command_have_separate_pages(
+    new_cluster, number: int, under_nanny: bool
+) -> None:
     cluster = new_cluster()
     cluster.start_scheduler()
     cluster.start_workers(number, under_nanny=under_nanny)
@@ -92,7 +91,7 @@ if __name__ == "__main__":
     assert "Traceback" not in result.stderr
 
 
-def test_a_forked_child_serves_nothing_and_disturbs_nothing(cluster: Cluster) -> None:
+def test_forked_child_serves_nothing_and_disturbs_nothing(cluster: Cluster) -> None:
     def fork_and_end(dask_worker) -> int:
         import os
 
@@ -134,7 +133,7 @@ ROUTES = {
         pytest.param(ROUTES, ["--preload", "stethoscope.dask"], id="all-at-once"),
     ],
 )
-def test_it_is_switched_on_by(
+def test_attaches_once_however_it_is_loaded(
     new_cluster, environment: dict[str, str], arguments: list[str]
 ) -> None:
     cluster = new_cluster(**environment)
@@ -155,32 +154,6 @@ def test_it_is_switched_on_by(
     assert cluster.client.run(native_threads) == dict.fromkeys(cluster.workers(), 1)
     for process in (scheduler, workers):
         assert "Traceback" not in process.log.read_text()
-
-
-@pytest.fixture
-def new_environment(tmp_path: Path) -> Callable[[bool], Path]:
-    """Make a Python environment like this one, with or without this package.
-
-    Everything but this package is linked into it: `pip uninstall` of this package
-    works there as it does anywhere.
-    """
-
-    def new(with_package: bool) -> Path:
-        root = tmp_path / f"environment-{with_package}"
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", root], check=True)
-        here = Path(sysconfig.get_path("purelib"))
-        there = root / here.relative_to(sys.prefix)
-        for entry in here.iterdir():
-            if not entry.name.startswith("stethoscope"):
-                (there / entry.name).symlink_to(entry)
-            elif with_package:
-                shutil.copytree(entry, there / entry.name)
-        if with_package:
-            (root / "etc" / "dask").mkdir(parents=True)
-            shutil.copy(Path(sys.prefix) / "etc" / "dask" / "stethoscope.yaml", root / "etc/dask")
-        return root / "bin" / "python"
-
-    return new
 
 
 def clients_configuration() -> dict[str, str]:
@@ -321,7 +294,7 @@ def test_running_cluster_is_switched_on_and_off(new_cluster, new_environment) ->
     assert "Traceback" not in without.log.read_text()
 
 
-def test_it_is_switched_off_by_the_configuration(new_cluster) -> None:
+def test_disabled_by_the_configuration_leaves_dasks_own_page(new_cluster) -> None:
     cluster = new_cluster(DASK_DISTRIBUTED__STETHOSCOPE__ENABLED="false")
     cluster.start_scheduler()
     body = fetch(cluster.scheduler_url).body
@@ -356,7 +329,7 @@ def native_threads_here() -> int:
     return sum(name.startswith("stethoscope") for name in names)
 
 
-def test_importing_starts_nothing() -> None:
+def test_import_starts_no_thread() -> None:
     code = (
         "import stethoscope, stethoscope.dask, sys, threading;"
         "assert threading.active_count() == 1;"

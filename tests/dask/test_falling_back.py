@@ -1,14 +1,13 @@
-"""What a version of Dask lacks costs what rests on it, and nothing else."""
+"""A part that a version of Dask lacks costs the metrics that depend on it, and nothing else."""
 
 from __future__ import annotations
 
 import ssl
-import subprocess
 import urllib.request
 from pathlib import Path
 
 import pytest
-from harness import HOST, Cluster, Page, fetch, scrape
+from harness import HOST, Cluster, Page, fetch, scrape, tls
 
 ROUTE_LOG = "/metrics is served by Dask's event loop"
 
@@ -42,7 +41,7 @@ def start_worker(cluster: Cluster, *preloads: str) -> tuple[str, str, str]:
         ),
     ],
 )
-def test_an_attribute_taken_away_costs_its_family(
+def test_missing_attribute_costs_its_family(
     cluster: Cluster, attribute: str, families: list[str]
 ) -> None:
     def take_away(dask_worker) -> dict:
@@ -92,7 +91,7 @@ def test_an_attribute_taken_away_costs_its_family(
 
 
 @pytest.mark.parametrize("taken", ["http_server._sockets", "http_server._handlers"])
-def test_without_a_part_of_tornado_the_page_is_a_route(new_cluster, tmp_path, taken: str) -> None:
+def test_missing_part_of_tornado_makes_the_page_a_route(new_cluster, tmp_path, taken: str) -> None:
     owner, name = taken.split(".")
     without = preload(
         tmp_path, f"def dask_setup(server):\n    del server.{owner}.__dict__[{name!r}]\n"
@@ -108,7 +107,7 @@ def test_without_a_part_of_tornado_the_page_is_a_route(new_cluster, tmp_path, ta
     assert name in log
 
 
-def test_without_digests_only_the_medians_are_missing(new_cluster, tmp_path) -> None:
+def test_missing_digests_cost_only_the_medians(new_cluster, tmp_path) -> None:
     # As of a Dask that keeps none, and so does not feed any either.
     without = preload(
         tmp_path,
@@ -123,27 +122,7 @@ def test_without_digests_only_the_medians_are_missing(new_cluster, tmp_path) -> 
     assert log.count("this server has no digests") == 1
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    path = tmp_path / "dashboard.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"),
-            *("-subj", f"/CN={HOST}", "-keyout", str(path), "-out", str(tmp_path / "only.pem")),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    path.write_text(path.read_text() + (tmp_path / "only.pem").read_text())
-    return path
-
-
-def tls(certificate: Path) -> dict[str, str]:
-    prefix = "DASK_DISTRIBUTED__SCHEDULER__DASHBOARD__TLS__"
-    return {f"{prefix}CERT": str(certificate), f"{prefix}KEY": str(certificate)}
-
-
-def test_a_dashboard_that_speaks_tls_has_the_page_as_a_route(new_cluster, certificate) -> None:
+def test_tls_dashboard_serves_the_page_by_the_route(new_cluster, certificate) -> None:
     cluster = new_cluster(**tls(certificate))
     process = cluster.start_scheduler()
     unverified = ssl._create_unverified_context()
@@ -154,9 +133,7 @@ def test_a_dashboard_that_speaks_tls_has_the_page_as_a_route(new_cluster, certif
     assert process.log.read_text().count(f"{ROUTE_LOG}: the dashboard speaks TLS") == 1
 
 
-def test_beside_such_a_dashboard_the_page_may_have_an_address_of_its_own(
-    new_cluster, certificate
-) -> None:
+def test_dedicated_port_works_beside_a_tls_dashboard(new_cluster, certificate) -> None:
     serve = {"DASK_DISTRIBUTED__STETHOSCOPE__SERVE": "dedicated-port"}
     cluster = new_cluster(**tls(certificate), **serve)
     process = cluster.start_scheduler()
@@ -171,7 +148,7 @@ def test_beside_such_a_dashboard_the_page_may_have_an_address_of_its_own(
     assert ROUTE_LOG not in process.log.read_text()
 
 
-def test_a_route_is_there_on_request(new_cluster) -> None:
+def test_route_mode_serves_the_page_by_the_route(new_cluster) -> None:
     cluster = new_cluster(DASK_DISTRIBUTED__STETHOSCOPE__SERVE="route")
     process = cluster.start_scheduler()
     page = scrape(cluster.scheduler_url)
@@ -182,7 +159,7 @@ def test_a_route_is_there_on_request(new_cluster) -> None:
     assert ROUTE_LOG not in process.log.read_text()
 
 
-def test_a_prefix_of_the_dashboard_is_one_of_the_page(new_cluster) -> None:
+def test_dashboard_prefix_is_a_prefix_of_the_page(new_cluster) -> None:
     cluster = new_cluster()
     cluster.start_scheduler("--dashboard-prefix", "/my/dask")
     for path in ("/metrics", "/my/dask/metrics", "/my/dask/metrics/"):

@@ -41,34 +41,79 @@ def dashboard() -> dict:
     return json.loads(printed("grafana"))
 
 
+KINDS = ["http_sd", "file_sd", "static", "ServiceMonitor", "PodMonitor", "ScrapeConfig"]
+
+
+@pytest.mark.parametrize("kind", ["http_sd", "file_sd", "static"])
 @pytest.mark.parametrize(
     "arguments",
     [
         [],
-        ["--scheduler", "10.0.0.5"],
+        ["--scheduler", "10.0.0.5", "--worker", "10.0.0.6:8788"],
         ["--scheduler", "blue=dask.example:80", "--scheduler", "[::1]:8787", "--interval", "1m30s"],
+        ["--scheduler", "blue=https://proxy.example/team/dask", "--scheduler", "https://[::1]:1/"],
         ["--scheduler", 'a "name" with $1 and \\=dask.example', "--rules", "it's here: rules.yml"],
     ],
 )
 def test_prometheus_takes_the_configuration(
-    arguments: list[str], tmp_path: Path, promtool: Callable[..., None]
+    kind: str, arguments: list[str], tmp_path: Path, promtool: Callable[..., None]
 ) -> None:
-    configuration = yaml.safe_load(text := printed("prometheus-config", *arguments))
+    text = printed("prometheus-config", "--kind", kind, *arguments)
+    configuration = yaml.safe_load(text)
     (tmp_path / "prometheus.yml").write_text(text)
     # Names the rules, which it reads too.
     (tmp_path / configuration["rule_files"][0]).write_text(printed("alerts"))
     promtool("check", "config", str(tmp_path / "prometheus.yml"))
 
 
-def test_the_configuration_finds_each_cluster_and_names_it() -> None:
+@pytest.mark.parametrize(
+    ("kind", "discoveries"),
+    [("ServiceMonitor", "endpoints"), ("PodMonitor", "podMetricsEndpoints"), ("ScrapeConfig", "")],
+)
+def test_prometheus_takes_the_relabelings_of_an_object(
+    kind: str, discoveries: str, tmp_path: Path, promtool: Callable[..., None]
+) -> None:
+    made = yaml.safe_load(
+        printed("prometheus-config", "--kind", kind, "--scheduler", "blue=dask.example")
+    )
+    assert made["kind"] == kind
+    assert made["apiVersion"].startswith("monitoring.coreos.com/v1")
+    spec = made["spec"]
+    (endpoint,) = spec[discoveries] if discoveries else [spec]
+    # As the operator translates them.
+    rules = [
+        {re.sub("[A-Z]", lambda m: "_" + m[0].lower(), key): value for key, value in rule.items()}
+        for rule in endpoint["relabelings"]
+    ]
+    # Debian's Prometheus is built without discovery on Kubernetes.
+    discovery = {"static_configs": [{"targets": ["dask:8787"]}]}
+    job = {"job_name": "dask", **discovery, "relabel_configs": rules}
+    (tmp_path / "prometheus.yml").write_text(json.dumps({"scrape_configs": [job]}))
+    promtool("check", "config", str(tmp_path / "prometheus.yml"))
+    targets = {rule["target_label"] for rule in rules}
+    assert (
+        targets
+        == {
+            "ServiceMonitor": {"cluster", "role"},
+            "PodMonitor": {"cluster", "role", "worker_name"},
+            "ScrapeConfig": {"cluster"},
+        }[kind]
+    )
+
+
+def test_configuration_finds_each_cluster_and_names_it() -> None:
     text = printed(
-        "prometheus-config", "--scheduler", "blue=a.example", "--scheduler", "b.example:80"
+        "prometheus-config",
+        *("--scheduler", "blue=a.example"),
+        *("--scheduler", "b.example:80"),
+        *("--scheduler", "green=https://proxy.example/team/dask/"),
     )
     job = yaml.safe_load(text)["scrape_configs"][0]
     urls = [discovery["url"] for discovery in job["http_sd_configs"]]
     assert urls == [
         "http://a.example:8787/metrics/targets",
         "http://b.example:80/metrics/targets",
+        "https://proxy.example:443/team/dask/metrics/targets",
     ]
 
     def cluster(url: str) -> str:
@@ -81,27 +126,69 @@ def test_the_configuration_finds_each_cluster_and_names_it() -> None:
                 name = template.replace("$1", match[1] if match.groups() else "")
         return name
 
-    assert [cluster(url) for url in urls] == ["blue", "b.example:80"]
+    assert [cluster(url) for url in urls] == ["blue", "b.example:80", "green"]
+
+
+def test_static_job_names_role_scheme_and_prefix() -> None:
+    text = printed(
+        *("prometheus-config", "--kind", "static", "--worker", "w:8788"),
+        *("--scheduler", "blue=https://proxy.example/team"),
+    )
+    (job,) = yaml.safe_load(text)["scrape_configs"]
+    scheduler, workers = job["static_configs"]
+    assert scheduler == {
+        "targets": ["proxy.example:443"],
+        "labels": {
+            "role": "scheduler",
+            "cluster": "blue",
+            "__scheme__": "https",
+            "__metrics_path__": "/team/metrics",
+        },
+    }
+    assert workers == {"targets": ["w:8788"], "labels": {"role": "worker", "cluster": "blue"}}
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--scheduler", "http://host:8787"],
+        ["--scheduler", "ftp://host:8787"],
+        ["--scheduler", "host/prefix"],
         ["--scheduler", "host:0"],
         ["--scheduler", "host:65536"],
         ["--scheduler", "=host"],
+        ["--scheduler", "https://"],
         ["--scheduler", ""],
+        ["--worker", "host"],
         ["--interval", "15"],
         ["--interval", "0s"],
         ["--interval", ""],
+        ["--kind", "pigeon"],
     ],
 )
-def test_what_prometheus_would_not_understand_is_refused(arguments: list[str]) -> None:
+def test_argument_that_prometheus_would_not_understand_is_refused(arguments: list[str]) -> None:
     command = [sys.executable, "-m", "stethoscope.dask", "prometheus-config", *arguments]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert result.returncode == 2
     assert f"argument {arguments[0]}: " in result.stderr
+
+
+def test_namespace_renames_the_families_and_nothing_else() -> None:
+    for command in ("alerts", "grafana"):
+        text = printed(command, "--namespace", "team")
+        assert "team_scheduler_workers" in text
+        assert not re.search(r"\bdask_(scheduler|worker|semaphore|stealing)_", text)
+        renamed = re.sub(r"\bteam_(?=(scheduler|worker|semaphore|stealing)_)", "dask_", text)
+        assert renamed == printed(command)
+
+
+def test_title_makes_the_uid() -> None:
+    uids = {
+        json.loads(printed("grafana", *arguments))["uid"]
+        for arguments in ([], ["--title", "Dask"], ["--title", "Dask (blue)"])
+    }
+    assert len(uids) == 2
+    # Grafana's bounds.
+    assert all(re.fullmatch("[a-zA-Z0-9_-]{1,40}", uid) for uid in uids)
 
 
 def test_each_alert_fires_when_it_should_and_only_then(

@@ -25,6 +25,7 @@ How the parts work together:
     link.py            answers the thread's requests on the event loop
     route.py           serves the same page as a route of Dask's own server
     process_metrics.py chooses the page that shows the metrics of the process
+    status.py          tells the doctor which version answers, and how
     targets.py         lists the pages of a cluster, for Prometheus to find them
     running.py         attaches to and detaches from a running cluster
 

@@ -1,15 +1,13 @@
-"""`python -m stethoscope.dask`: prints what goes with the page. See `ops`."""
+"""`python -m stethoscope.dask`: prints what Prometheus and Grafana need, and examines clusters."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
-from importlib import resources
 
-from stethoscope.dask.ops import grafana, prometheus
-from stethoscope.dask.ops.prometheus import Scheduler
+from stethoscope.dask.ops import alerts, doctor, grafana, prometheus
+from stethoscope.dask.ops.prometheus import Options, Scheduler
 
 
 def _scheduler(text: str) -> Scheduler:
@@ -20,77 +18,174 @@ def _scheduler(text: str) -> Scheduler:
 
 
 def _interval(text: str) -> str:
-    # As Prometheus reads durations, but for the years and weeks that nobody waits.
+    # Prometheus' durations, but for weeks and years.
     if not re.fullmatch(r"(?=\d)(\d+h)?(\d+m)?(\d+s)?(\d+ms)?", text) or not re.search(
         "[1-9]", text
     ):
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration, such as 15s")
+        raise argparse.ArgumentTypeError(f"expected a duration, for example 15s, found {text!r}")
     return text
 
 
-def _prometheus_config(arguments: argparse.Namespace) -> str:
-    schedulers = arguments.scheduler or [Scheduler("localhost")]
-    return prometheus.configuration(schedulers, arguments.interval, arguments.rules)
+def _namespace(text: str) -> str:
+    if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", text):
+        raise argparse.ArgumentTypeError(
+            f"expected letters, digits and underscores, for example dask, found {text!r}"
+        )
+    return text
 
 
-def _alerts(arguments: argparse.Namespace) -> str:
-    return resources.files("stethoscope.dask.ops").joinpath("alerts.yml").read_text("utf-8")
+def _address(text: str) -> str:
+    if not re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^\s/:=\[\]]+):\d{1,5}", text):
+        raise argparse.ArgumentTypeError(f"expected HOST:PORT, found {text!r}")
+    return text
 
 
-def _grafana(arguments: argparse.Namespace) -> str:
-    return json.dumps(grafana.dashboard(arguments.title), indent=2) + "\n"
+def _prometheus_config(arguments: argparse.Namespace) -> int:
+    options = Options(
+        schedulers=arguments.scheduler or [Scheduler("localhost")],
+        workers=arguments.worker or [],
+        files=arguments.files or [],
+        interval=arguments.interval,
+        rules=arguments.rules,
+    )
+    sys.stdout.write(prometheus.configuration(arguments.kind, options))
+    return 0
+
+
+def _alerts(arguments: argparse.Namespace) -> int:
+    sys.stdout.write(alerts.rules(arguments.namespace))
+    return 0
+
+
+def _grafana(arguments: argparse.Namespace) -> int:
+    sys.stdout.write(grafana.dashboard(arguments.title, arguments.namespace))
+    return 0
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    try:
+        examiner = doctor.Doctor(arguments.url, arguments.timeout, arguments.insecure)
+        servers = examiner.examine()
+    except doctor.Unreachable as error:
+        sys.stderr.write(f"the scheduler does not answer: {error}\n")
+        return 2
+    sys.stdout.write(doctor.report(servers))
+    return 1 if any(server.problems for server in servers) else 0
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m stethoscope.dask",
-        description="Prints what Prometheus and Grafana need to watch Dask clusters.",
+        description="Prints what Prometheus and Grafana need to watch Dask clusters, and examines "
+        "how a running cluster serves its metrics.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_prometheus_config(commands)
 
-    config = commands.add_parser(
-        "prometheus-config", help="a Prometheus configuration that finds clusters"
+    command = commands.add_parser("alerts", help="print alert rules for Prometheus")
+    _add_namespace(command)
+    command.set_defaults(run=_alerts)
+
+    command = commands.add_parser("grafana", help="print a dashboard for Grafana's import, as JSON")
+    command.add_argument(
+        "--title",
+        default="Dask",
+        help="the dashboard's title, from which its uid is derived (default: %(default)s)",
     )
-    config.add_argument(
+    _add_namespace(command)
+    command.set_defaults(run=_grafana)
+
+    command = commands.add_parser(
+        "doctor",
+        help="examine a running cluster",
+        description="Tells for the scheduler and each worker which handler answers /metrics, how "
+        "old its values are, and what to do if it is not this package. Exit codes: 0 if all is "
+        "served as configured, 1 if not, 2 if the scheduler does not answer.",
+    )
+    command.add_argument(
+        "url",
+        type=_scheduler,
+        metavar="URL",
+        help="the scheduler's dashboard, for example http://scheduler.example:8787",
+    )
+    command.add_argument(
+        "--timeout",
+        type=float,
+        default=5.0,
+        metavar="SECONDS",
+        help="how long to wait for each answer (default: %(default)g)",
+    )
+    command.add_argument(
+        "--insecure", action="store_true", help="do not verify certificates of https dashboards"
+    )
+    command.set_defaults(run=_doctor)
+    return parser
+
+
+def _add_prometheus_config(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser(
+        "prometheus-config", help="print a configuration with which Prometheus finds clusters"
+    )
+    command.add_argument(
+        "--kind",
+        choices=list(prometheus.KINDS),
+        default="http_sd",
+        help="a Prometheus configuration with http_sd, file_sd or static targets, or an object "
+        "for Prometheus' operator on Kubernetes (default: %(default)s)",
+    )
+    command.add_argument(
         "--scheduler",
         type=_scheduler,
         action="append",
         metavar="[CLUSTER=]HOST[:PORT]",
-        help="where a scheduler's dashboard is, and a name for its cluster; may be given "
-        f"several times (default: localhost:{prometheus.DEFAULT_PORT})",
+        help="a scheduler's dashboard, also as http[s]://HOST[:PORT][/PREFIX], and a name for its "
+        "cluster; may be given several times "
+        f"(default: localhost:{prometheus.DEFAULT_PORT})",
     )
-    config.add_argument(
+    command.add_argument(
+        "--worker",
+        type=_address,
+        action="append",
+        metavar="HOST:PORT",
+        help="a worker's dashboard, for --kind static; may be given several times",
+    )
+    command.add_argument(
+        "--files",
+        action="append",
+        metavar="PATTERN",
+        help="the files that schedulers write (the key targets-file), for --kind file_sd",
+    )
+    command.add_argument(
         "--interval",
         type=_interval,
         default="15s",
         metavar="DURATION",
         help="how often to scrape (default: %(default)s)",
     )
-    config.add_argument(
+    command.add_argument(
         "--rules",
         default="stethoscope-alerts.yml",
         metavar="FILE",
-        help="where Prometheus finds the alert rules (default: %(default)s)",
+        help="the file with the alert rules (default: %(default)s)",
     )
-    config.set_defaults(print=_prometheus_config)
+    command.set_defaults(run=_prometheus_config)
 
-    alerts = commands.add_parser("alerts", help="alert rules for Prometheus")
-    alerts.set_defaults(print=_alerts)
 
-    dashboard = commands.add_parser("grafana", help="a dashboard, as JSON for Grafana's import")
-    dashboard.add_argument(
-        "--title", default="Dask", help="what Grafana calls it (default: %(default)s)"
+def _add_namespace(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--namespace",
+        type=_namespace,
+        default="dask",
+        help="distributed.dashboard.prometheus.namespace of the clusters (default: %(default)s)",
     )
-    dashboard.set_defaults(print=_grafana)
-    return parser
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Print what the command line asks for."""
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line, and return its exit code."""
     chosen = parser().parse_args(arguments)
-    sys.stdout.write(chosen.print(chosen))
+    return chosen.run(chosen)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -12,13 +12,14 @@ from contextlib import ExitStack
 from typing import Any
 
 from stethoscope._native import Document
-from stethoscope.dask import digests, process_metrics, settings
+from stethoscope.dask import digests, process_metrics, settings, targets
 from stethoscope.dask.dedicated_port import OwnAddress
 from stethoscope.dask.link import Unavailable
 from stethoscope.dask.probes import prefix_columns, probes
 from stethoscope.dask.route import add_route
 from stethoscope.dask.sampling import Sampler
 from stethoscope.dask.settings import Settings
+from stethoscope.dask.status import Status
 from stethoscope.dask.takeover import TakeOver
 from stethoscope.dask.targets import Targets
 
@@ -112,13 +113,16 @@ class Attachment:
         self.targets: Targets | None = None
         #: How the page is served: as configured, or `"route"` if that has failed.
         self.mode = settings.ROUTE
+        self.status = Status(server, role, wanted.serve)
         with ExitStack() as undo:
             self._watch_gc(undo)
             self._tap(undo, server, role)
             process_metrics.join(role, self._page, wanted.prometheus_client)
             undo.callback(process_metrics.leave, self._page)
             if role == "scheduler":
-                self._list_targets(server)
+                self._list_targets(undo, server, wanted)
+            else:
+                undo.callback(targets.announce(server, wanted))
             self.sample(lambda: None)
             self._sample_in_background(undo, wanted.refresh_interval)
             self._serve(undo, server, wanted)
@@ -192,21 +196,22 @@ class Attachment:
         # Before that: it tells `again`, if a sample is being taken.
         undo.callback(self._sampler.stop)
 
-    def _list_targets(self, scheduler: Any) -> None:
+    def _list_targets(self, undo: ExitStack, scheduler: Any, wanted: Settings) -> None:
         try:
-            self.targets = Targets(scheduler)
+            self.targets = Targets(scheduler, wanted)
+            undo.callback(self.targets.close)
         except Exception as error:
             self._lose_targets(error)
 
     def _lose_targets(self, error: Exception) -> None:
         if self.targets is not None:
-            # Better none than some that may be gone.
-            self.targets.document.replace(b"[]")
+            self.targets.close()
             self.targets = None
         logger.warning("no list of targets: %s: %s", type(error).__name__, error)
 
     def _documents(self) -> list[Document]:
-        return [] if self.targets is None else [self.targets.document]
+        documents = [self.status.document]
+        return documents if self.targets is None else [*documents, self.targets.document]
 
     def _serve(self, undo: ExitStack, server: Any, wanted: Settings) -> None:
         add_route(undo, server)
@@ -229,9 +234,10 @@ class Attachment:
                 undo.callback(own.withdraw)
                 self.mode = wanted.serve
                 if self.targets is not None:
-                    self.targets.moved(own.port)
+                    self.targets.relocate()
         except Unavailable as why:
             logger.warning("/metrics is served by Dask's event loop: %s", why)
+            self.status.update(self.mode, str(why))
         # A server that was attached to by its routes alone tells nobody but
         # its HTTP server that it closes.
         http = server.http_server

@@ -11,7 +11,7 @@ from typing import Any
 
 from tornado.web import HTTPError, RequestHandler
 
-from stethoscope.dask import targets
+from stethoscope.dask import status, targets
 from stethoscope.dask.settings import TAKE_OVER
 
 
@@ -68,10 +68,18 @@ class TargetsHandler(_Handler):
         return 200, [("Content-Type", "application/json")], attachment.targets.document.bytes
 
 
+class StatusHandler(_Handler):
+    """The state of the attachment."""
+
+    def answer(self, attachment: Any) -> tuple[int, list[tuple[str, str]], bytes]:
+        return 200, [("Content-Type", "application/json")], attachment.status.document.bytes
+
+
 _HANDLERS = {
     "/metrics": MetricsHandler,
     "/metrics/": MetricsHandler,
     targets.PATH: TargetsHandler,
+    status.PATH: StatusHandler,
 }
 
 #: What `distributed.*.http.routes` reads.

@@ -1,13 +1,13 @@
-"""What an operator needs beside the page: how Prometheus finds a cluster, when
-somebody should be told, and something to look at.
+"""The operator's tools around the page: discovery, alerts, a dashboard and a doctor.
 
-`python -m stethoscope.dask` prints each of them:
+The commands of `python -m stethoscope.dask`:
 
-    prometheus.py   prometheus-config   scrape configuration, through `/metrics/targets`
+    prometheus.py   prometheus-config   scrape jobs, for each kind of discovery
     alerts.yml      alerts              alert rules, for Prometheus' `rule_files`
-    grafana.py      grafana             a dashboard, to import into Grafana
+    dashboard.json  grafana             a dashboard, to import into Grafana
+    doctor.py       doctor              examines how a running cluster serves its metrics
 
-They share a few labels. Prometheus gives each target `job="dask"`; its scheduler
-adds `role` and, for a worker, `worker_name` and `worker_address`; and the
-configuration here adds `cluster`.
+Dashboard and alerts work with any scrape job: they select no series by a label that
+only one kind of discovery sets. Where they are set, legends and messages show
+`cluster`, `role` and `worker_name`, and `instance`, which every job sets.
 """

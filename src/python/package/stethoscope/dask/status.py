@@ -1,0 +1,40 @@
+"""The state of an attachment, served at `/metrics/status`.
+
+A small JSON document: the version of this package and of Dask, how the page was
+to be served, how it is served, and why the two differ if they do. Read by
+`python -m stethoscope.dask doctor`.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from typing import Any
+
+import stethoscope
+from stethoscope._native import Document
+
+PATH = "/metrics/status"
+
+
+class Status:
+    """The document of one server."""
+
+    def __init__(self, server: Any, role: str, configured: str) -> None:
+        import distributed
+
+        self.document = Document(PATH)
+        self._facts = {
+            "version": stethoscope.__version__,
+            "dask": distributed.__version__,
+            "python": platform.python_version(),
+            "role": role,
+            "address": server.address,
+            "serve": configured,
+        }
+        self.update(configured)
+
+    def update(self, mode: str, reason: str | None = None) -> None:
+        """Say how the page is served now, and why not as configured."""
+        facts = {**self._facts, "mode": mode, "reason": reason}
+        self.document.replace(json.dumps(facts).encode() + b"\n")
