@@ -97,7 +97,7 @@ fn count<C: Cell<Options = Buckets>>(cell: &C) -> u64 {
 fn counters(c: &mut Criterion) {
     let counter = Counter::default();
     one_and_two(c, "inc/shared", |_| counter.inc(), || counter.get());
-    let counter = StripedCounter::new(&());
+    let counter = StripedCounter::new();
     one_and_two(c, "inc/striped", |_| counter.inc(), || counter.get());
     let counter = SingleWriter::<Counter>::default();
     let writer = Writer::claim(&counter).unwrap();
@@ -156,7 +156,7 @@ fn observations(c: &mut Criterion) {
         |i| histogram.observe(value(i)),
         || count(&histogram),
     );
-    let histogram = SingleWriter::<Histogram>::new(&buckets());
+    let histogram = SingleWriter::new(Histogram::new(&buckets()));
     let writer = Writer::claim(&histogram).unwrap();
     one(c, "observe/single_writer", |i| writer.observe(value(i)));
 
@@ -189,7 +189,7 @@ fn observations(c: &mut Criterion) {
     // How the search for the bucket grows with their number.
     for bounds in [0, 4, 12, 16, 24, 32, 33, 64, 256] {
         let scaled = Buckets::linear(0.0, 8192.0 / bounds.max(1) as f64, bounds).unwrap();
-        let histogram = SingleWriter::<Histogram>::new(&scaled);
+        let histogram = SingleWriter::new(Histogram::new(&scaled));
         let writer = Writer::claim(&histogram).unwrap();
         one(c, &format!("observe/bounds_{bounds}"), |i| {
             writer.observe(value(i))

@@ -321,6 +321,7 @@ mod handlers {
     extern "C" fn in_child() {
         FORKING.set(false);
         GATE.reset(own_passes());
+        crate::sync::enter_child();
         // Locked only if the fork gave up waiting.
         let Ok(states) = COUNTERS_OF_THREADS.0.try_lock() else {
             return;

@@ -1,11 +1,12 @@
 //! Label values: owned by a series, or borrowed by a look-up.
 //!
-//! A series owns its values as one run of bytes with the ends beside it, in
-//! its own memory where they are short. A look-up brings `&[&str]`, from which a
-//! [`Key`] is made on the stack: nothing is cloned to find a series. Each value
-//! is one word of the key, which both the hash and the comparison take.
+//! A series owns its values as one run of bytes with their ends beside it, stored
+//! in place if they are short. A look-up borrows a `&[&str]`, from which a [`Key`]
+//! is made on the stack: finding a series clones nothing. Each value is one word of
+//! the key, which both the hash and the comparison use.
 
 use crate::cell::ExemplarLabels;
+use crate::hash::{self, fold_multiply};
 use crate::name::{self, NameError, NameRules};
 use smallvec::SmallVec;
 use std::fmt;
@@ -16,7 +17,7 @@ pub(crate) struct LabelValues {
     words: Words,
     /// The values, one after the other. 40 bytes hold most sets in place.
     text: SmallVec<[u8; 40]>,
-    /// Where each value ends in `text`.
+    /// The end of each value in `text`.
     ends: SmallVec<[u32; 4]>,
 }
 
@@ -35,25 +36,25 @@ impl LabelValues {
         Some(owned)
     }
 
-    /// Whether these are the values of `key`, which must be of this family's
-    /// seed.
+    /// Returns true if these are the values of `key`, which must have been made with
+    /// this family's seed.
     #[inline]
-    pub(crate) fn are(&self, key: &Key<'_>) -> bool {
+    pub(crate) fn matches(&self, key: &Key<'_>) -> bool {
         let same_text = || {
             self.bytes()
                 .eq(key.values.iter().map(|value| value.as_bytes()))
         };
-        // Word by word: `==` reads two at once from where they have just been
-        // written one by one, and waits till both are in the cache.
+        // Word by word: `==` would load two words at once that have just been stored
+        // one by one, and wait until both have reached the cache.
         let pairs = self.words.iter().zip(&key.words);
         let same_words = pairs.fold(0, |differ, (a, b)| differ | (a ^ b)) == 0;
-        same_words && (key.words_are_all || same_text())
+        same_words && (key.words_suffice || same_text())
     }
 
-    /// The values, in order.
+    /// Returns the values, in order.
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
-        // Each run was copied from a &str, so this never fails; checking costs
-        // little where it is called (when lines are compiled).
+        // Each run was copied from a &str, so this never fails. The check costs
+        // little here, since it runs only when lines are compiled.
         self.bytes()
             .map(|value| std::str::from_utf8(value).unwrap_or_default())
     }
@@ -65,7 +66,7 @@ impl LabelValues {
             .map(move |&end| &self.text[std::mem::replace(&mut start, end as usize)..end as usize])
     }
 
-    /// Bytes on the heap beside the series' own memory.
+    /// Returns true if the values need an allocation of their own.
     #[cfg(test)]
     fn spilled(&self) -> bool {
         self.text.spilled() || self.ends.spilled()
@@ -74,123 +75,77 @@ impl LabelValues {
 
 /// A word for each of the first values, then zeros.
 ///
-/// A value of up to seven bytes is its word: its bytes, and its length and one
-/// more in the highest byte. Of a longer one the word is a digest, whose highest
-/// byte is 0xff; where values follow that have no word, that of the last is 0xfe.
+/// The word of a value of up to seven bytes is the value itself, with its length
+/// plus one in the highest byte. The word of a longer value is its hash, with 0xff in
+/// the highest byte. If values without a word follow, the highest byte of the last
+/// word is 0xfe.
 type Words = [u64; WORDS];
 
 const WORDS: usize = 4;
 
-/// The values of a look-up, with what finds and compares them.
+/// The values of a look-up, with their hash and their words.
 pub(crate) struct Key<'k> {
     values: &'k [&'k str],
     words: Words,
-    /// Whether the words alone tell the values.
-    words_are_all: bool,
+    /// Whether equal words imply equal values.
+    words_suffice: bool,
     pub(crate) hash: u64,
 }
 
 impl<'k> Key<'k> {
-    /// `seed` is drawn at random for each family, so that nobody who chooses
-    /// label values can choose collisions.
+    /// Makes the key of `values`. `seed` is random for each family, so that someone
+    /// who chooses label values cannot choose collisions.
     #[inline]
     pub(crate) fn new(seed: u64, values: &'k [&'k str]) -> Self {
         let mut words = Words::default();
-        let mut words_are_all = values.len() <= words.len();
+        let mut words_suffice = values.len() <= words.len();
         let mut hash = seed;
         for (index, value) in values.iter().enumerate() {
             let bytes = value.as_bytes();
             let word = match bytes.len() {
-                0..8 => up_to_seven(bytes) | (bytes.len() as u64 + 1) << 56,
+                0..8 => hash::load_short(bytes) | (bytes.len() as u64 + 1) << 56,
                 _ => {
-                    words_are_all = false;
-                    digest(seed, bytes)
+                    words_suffice = false;
+                    hash::hash_long(seed, bytes) | 0xff << 56
                 }
             };
-            hash = fold(hash ^ word, END);
-            if let Some(place) = words.get_mut(index) {
-                *place = word;
+            hash = fold_multiply(hash ^ word, hash::PI[1]);
+            if let Some(slot) = words.get_mut(index) {
+                *slot = word;
             }
         }
         if values.len() > WORDS {
-            // Or the first values alone would have the same words, and theirs
-            // would be all.
+            // Without this mark, a key of the first values alone would have the same
+            // words.
             let last = &mut words[WORDS - 1];
             *last = *last & (u64::MAX >> 8) | 0xfe << 56;
         }
         Self {
             values,
             words,
-            words_are_all,
+            words_suffice,
             hash,
         }
     }
 
-    /// The values, in order.
+    /// Returns the values, in order.
     pub(crate) fn values(&self) -> &'k [&'k str] {
         self.values
     }
 }
 
-// Multiply-and-fold over words, as in wyhash and its kin. The constants are the
-// fractional digits of pi: no structure of their own.
-const WORD: u64 = 0x243f_6a88_85a3_08d3;
-const END: u64 = 0x1319_8a2e_0370_7344;
-
-/// Of eight bytes or more; the highest byte is that of no shorter value's word.
-#[inline]
-fn digest(seed: u64, bytes: &[u8]) -> u64 {
-    let mut state = seed;
-    for word in bytes.as_chunks().0 {
-        state = fold(state ^ u64::from_le_bytes(*word), WORD);
-    }
-    // The last word overlaps the one before where the length is odd.
-    let last = bytes
-        .last_chunk()
-        .map_or(0, |last| u64::from_le_bytes(*last));
-    fold(state ^ last, WORD ^ bytes.len() as u64) | 0xff << 56
-}
-
-/// Up to seven bytes as one word: of two strings of one length, no two have the
-/// same.
-#[inline]
-fn up_to_seven(bytes: &[u8]) -> u64 {
-    match (bytes.first_chunk(), bytes.last_chunk()) {
-        (Some(first), Some(last)) => {
-            // Without the bytes that are in both: a word that repeats itself
-            // would spread badly.
-            let rest = u64::from(u32::from_le_bytes(*last)) >> (8 * (8 - bytes.len()));
-            u64::from(u32::from_le_bytes(*first)) | rest << 32
-        }
-        _ => match *bytes {
-            [] => 0,
-            [first, .., last] => {
-                let middle = bytes[bytes.len() / 2];
-                u64::from(first) | u64::from(middle) << 8 | u64::from(last) << 16
-            }
-            [only] => u64::from(only),
-        },
-    }
-}
-
-#[inline]
-fn fold(a: u64, b: u64) -> u64 {
-    let product = u128::from(a) * u128::from(b);
-    product as u64 ^ (product >> 64) as u64
-}
-
-/// Ends a name or a value in the text of an exemplar: no byte of UTF-8.
+/// Terminates a name or a value in the text of an exemplar. Not a byte of UTF-8.
 const STOP: u8 = 0xff;
 
-/// Code points that the names and values of an exemplar may have together.
+/// The most code points that the names and values of an exemplar may have together.
 const EXEMPLAR_CODE_POINTS: usize = 128;
 
 impl ExemplarLabels {
-    /// These labels; none is allowed too.
+    /// Creates the labels of an exemplar from names and values. There may be none.
     ///
     /// # Errors
-    /// More than 128 code points in names and values together, a name that is
-    /// not a classic label name, or one given twice.
+    /// There are more than 128 code points in names and values together, a name is not
+    /// a classic label name, or one is given twice.
     pub fn new<'l>(
         labels: impl IntoIterator<Item = (&'l str, &'l str)>,
     ) -> Result<Self, ExemplarError> {
@@ -200,7 +155,7 @@ impl ExemplarLabels {
             name::check_label_name(name, NameRules::Classic)
                 .map_err(|error| ExemplarError::Name { index, error })?;
             if made.iter().any(|(earlier, _)| earlier == name) {
-                return Err(ExemplarError::NameTwice { index });
+                return Err(ExemplarError::DuplicateName { index });
             }
             left = left
                 .checked_sub(name.chars().count() + value.chars().count())
@@ -213,12 +168,12 @@ impl ExemplarLabels {
         Ok(made)
     }
 
-    /// Names and values, in the order they were given.
+    /// Returns names and values, in the order they were given.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         // Each run was copied from a &str, so reading it as one never fails.
         let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
         let mut parts = self.bytes().split(|byte| *byte == STOP);
-        // Behind the last value nothing comes but the end of the text.
+        // The last value is followed by nothing but the end of the text.
         std::iter::from_fn(move || Some((text(parts.next()?), text(parts.next()?))))
     }
 }
@@ -229,25 +184,25 @@ impl fmt::Debug for ExemplarLabels {
     }
 }
 
-/// Why labels cannot be an exemplar's. Places are counted from 0.
+/// The reason why labels cannot be those of an exemplar. Indices count from 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ExemplarError {
-    /// With this label, names and values have more than 128 code points.
+    /// Up to and including this label, names and values have more than 128 code points.
     TooLong {
-        /// The label's place.
+        /// The index of the label.
         index: usize,
     },
-    /// A name cannot be a label's.
+    /// A name is not a valid label name.
     Name {
-        /// The label's place.
+        /// The index of the label.
         index: usize,
-        /// What is wrong with it.
+        /// The reason.
         error: NameError,
     },
     /// A label has the name of an earlier one.
-    NameTwice {
-        /// The label's place.
+    DuplicateName {
+        /// The index of the label.
         index: usize,
     },
 }
@@ -257,13 +212,13 @@ impl fmt::Display for ExemplarError {
         match self {
             Self::TooLong { index } => write!(
                 f,
-                "exemplar label {index} is too long: the names and values of an exemplar may have \
-                 {EXEMPLAR_CODE_POINTS} characters together"
+                "exemplar labels are too long from label {index} on: expected at most \
+                 {EXEMPLAR_CODE_POINTS} characters in all names and values together"
             ),
             Self::Name { index, error } => write!(f, "exemplar label {index}: {error}"),
-            Self::NameTwice { index } => write!(
+            Self::DuplicateName { index } => write!(
                 f,
-                "exemplar label {index} has the name of an earlier one: give each once"
+                "exemplar label {index} has the name of an earlier one: give each name once"
             ),
         }
     }
@@ -282,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn short_values_stay_in_place() {
+    fn short_values_need_no_allocation() {
         let values = owned(&["GET", "/metrics", "200"]);
         assert!(!values.spilled());
         assert_eq!(
@@ -292,43 +247,43 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_elsewhere_is_another_set() {
+    fn label_values_are_compared_individually() {
         let values = owned(&["a", "bc"]);
-        assert!(values.are(&Key::new(7, &["a", "bc"])));
+        assert!(values.matches(&Key::new(7, &["a", "bc"])));
         for other in [&["ab", "c"][..], &["a"], &["a", "bc", ""], &["", "abc"]] {
             let key = Key::new(7, other);
-            assert!(!values.are(&key), "{other:?}");
+            assert!(!values.matches(&key), "{other:?}");
             assert_ne!(key.hash, Key::new(7, &["a", "bc"]).hash, "{other:?}");
         }
     }
 
     #[test]
-    fn long_and_many_values_are_told_apart() {
+    fn long_and_many_values_differ_if_one_differs() {
         let values = ["/api/items", "b", "c", "d", "e", "/api/parts"];
         let one = owned(&values);
-        assert!(one.are(&Key::new(7, &values)));
-        assert!(!one.are(&Key::new(7, &values[..5])));
-        for place in 0..values.len() {
+        assert!(one.matches(&Key::new(7, &values)));
+        assert!(!one.matches(&Key::new(7, &values[..5])));
+        for index in 0..values.len() {
             let mut other = values;
-            other[place] = "another";
-            assert!(!one.are(&Key::new(7, &other)), "{other:?}");
+            other[index] = "another";
+            assert!(!one.matches(&Key::new(7, &other)), "{other:?}");
         }
     }
 
     #[test]
-    fn the_first_values_alone_are_others() {
+    fn first_values_alone_do_not_match() {
         let one = owned(&["a", "b", "c", "d", "e"]);
-        assert!(one.are(&Key::new(7, &["a", "b", "c", "d", "e"])));
-        assert!(!one.are(&Key::new(7, &["a", "b", "c", "d"])));
-        assert!(!owned(&["a", "b", "c", "d"]).are(&Key::new(7, &["a", "b", "c", "d", "e"])));
+        assert!(one.matches(&Key::new(7, &["a", "b", "c", "d", "e"])));
+        assert!(!one.matches(&Key::new(7, &["a", "b", "c", "d"])));
+        assert!(!owned(&["a", "b", "c", "d"]).matches(&Key::new(7, &["a", "b", "c", "d", "e"])));
     }
 
     #[test]
-    fn values_of_one_digest_are_told_apart_by_their_text() {
+    fn values_with_equal_hashes_are_compared_by_text() {
         let mut one = owned(&["/api/items"]);
         let other = Key::new(7, &["/api/parts"]);
         one.words = other.words;
-        assert!(!one.are(&other));
+        assert!(!one.matches(&other));
     }
 
     #[test]
@@ -344,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_of_an_exemplar_come_back_as_they_went_in() {
+    fn exemplar_labels_round_trip() {
         for labels in [
             &[][..],
             &[
@@ -359,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exemplar_has_at_most_128_code_points() {
+    fn exemplar_labels_over_128_code_points_are_refused() {
         // The most bytes there can be: four a code point.
         let wide = "\u{1f600}".repeat(127);
         let made = ExemplarLabels::new([("a", &*wide)]).unwrap();
@@ -383,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_an_exemplar_are_checked() {
+    fn invalid_exemplar_label_names_are_refused() {
         let refused =
             |labels: &[(&str, &str)]| ExemplarLabels::new(labels.iter().copied()).unwrap_err();
         assert_eq!(
@@ -399,16 +354,16 @@ mod tests {
         ));
         assert_eq!(
             refused(&[("a", ""), ("a", "")]),
-            ExemplarError::NameTwice { index: 1 }
+            ExemplarError::DuplicateName { index: 1 }
         );
     }
 
     proptest! {
         #[test]
-        fn owned_values_are_what_they_were_made_from(values in prop::collection::vec(".{0,20}", 0..6)) {
+        fn owned_values_equal_their_source(values in prop::collection::vec(".{0,20}", 0..6)) {
             let borrowed: Vec<&str> = values.iter().map(String::as_str).collect();
             let owned = owned(&borrowed);
-            prop_assert!(owned.are(&Key::new(7, &borrowed)));
+            prop_assert!(owned.matches(&Key::new(7, &borrowed)));
             prop_assert_eq!(owned.iter().collect::<Vec<_>>(), borrowed);
         }
 
@@ -419,7 +374,7 @@ mod tests {
         ) {
             let a: Vec<&str> = a.iter().map(String::as_str).collect();
             let b: Vec<&str> = b.iter().map(String::as_str).collect();
-            prop_assert_eq!(owned(&a).are(&Key::new(7, &b)), a == b);
+            prop_assert_eq!(owned(&a).matches(&Key::new(7, &b)), a == b);
         }
     }
 }

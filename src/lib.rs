@@ -70,6 +70,7 @@ pub mod endpoint;
 pub mod exposition;
 pub mod family;
 mod fork;
+mod hash;
 mod label;
 pub mod manual;
 mod metric_type;

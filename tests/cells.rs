@@ -1,4 +1,4 @@
-//! What a user of the cells relies on, seen from outside.
+//! The behaviour of cells that users rely on, through the public API.
 
 use std::time::{Duration, Instant};
 
@@ -19,33 +19,33 @@ fn seconds(seconds: f64) -> Duration {
 }
 
 #[test]
-fn a_counter_counts_and_never_goes_back() {
+fn counter_counts_and_never_goes_back() {
     let counter = Counter::default();
     counter.inc();
     counter.inc_by(41);
-    counter.set_to_at_least(40);
+    counter.raise_to(40);
     assert_eq!(counter.get(), 42);
-    counter.set_to_at_least(100);
+    counter.raise_to(100);
     assert_eq!(reading(&counter, &()), [100]);
 }
 
 #[test]
-fn a_float_counter_ignores_what_would_break_its_promise() {
+fn float_counter_ignores_increments_that_are_not_positive_and_finite() {
     let counter = FloatCounter::default();
     counter.inc();
     counter.inc_by(0.5);
     for refused in [-1.0, -0.0, 0.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         counter.inc_by(refused);
-        counter.set_to_at_least(refused);
+        counter.raise_to(refused);
     }
     assert_eq!(counter.get(), 1.5);
-    counter.set_to_at_least(2.25);
-    counter.set_to_at_least(1.0);
+    counter.raise_to(2.25);
+    counter.raise_to(1.0);
     assert_eq!(reading(&counter, &()), [2.25f64.to_bits()]);
 }
 
 #[test]
-fn a_float_counter_stays_finite() {
+fn float_counter_stays_finite() {
     let counter = FloatCounter::default();
     counter.inc_by(f64::MAX);
     counter.inc_by(f64::MAX);
@@ -62,9 +62,9 @@ fn gauges_go_up_and_down() {
     gauge.sub(25);
     assert_eq!(gauge.get(), -10);
     assert_eq!(reading(&gauge, &()), [-10i64 as u64]);
-    gauge.set_to_at_least(-20);
+    gauge.raise_to(-20);
     assert_eq!(gauge.get(), -10);
-    gauge.set_to_at_least(3);
+    gauge.raise_to(3);
     assert_eq!(gauge.get(), 3);
 
     let gauge = FloatGauge::default();
@@ -74,15 +74,15 @@ fn gauges_go_up_and_down() {
     gauge.dec();
     gauge.sub(1.0);
     assert_eq!(gauge.get(), -0.25);
-    gauge.set_to_at_least(f64::NAN);
-    gauge.set_to_at_least(-1.0);
+    gauge.raise_to(f64::NAN);
+    gauge.raise_to(-1.0);
     assert_eq!(reading(&gauge, &()), [(-0.25f64).to_bits()]);
     gauge.set(f64::NAN);
     assert!(gauge.get().is_nan());
 }
 
 #[test]
-fn gauges_know_the_time_of_day() {
+fn gauges_can_be_set_to_the_current_time() {
     let now = || {
         std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
@@ -99,7 +99,7 @@ fn gauges_know_the_time_of_day() {
 }
 
 #[test]
-fn a_bucket_includes_its_bound() {
+fn bucket_includes_its_bound() {
     let buckets = Buckets::new([-1.0, 0.0, 1.0]).unwrap();
     let histogram = Histogram::new(&buckets);
     for value in [-1.0, -0.0, 0.0, 1.0, 1.0f64.next_up(), f64::INFINITY] {
@@ -111,7 +111,7 @@ fn a_bucket_includes_its_bound() {
 }
 
 #[test]
-fn a_histogram_ignores_nan() {
+fn histogram_ignores_nan() {
     let buckets = Buckets::default();
     let histogram = Histogram::new(&buckets);
     histogram.observe(0.5);
@@ -122,7 +122,7 @@ fn a_histogram_ignores_nan() {
 }
 
 #[test]
-fn a_histogram_without_bounds_counts_and_sums() {
+fn histogram_without_bounds_counts_and_sums() {
     let buckets = Buckets::new([]).unwrap();
     let histogram = Histogram::new(&buckets);
     histogram.observe(2.0);
@@ -131,7 +131,7 @@ fn a_histogram_without_bounds_counts_and_sums() {
 }
 
 #[test]
-fn bounds_are_refused_with_their_place() {
+fn invalid_bounds_are_refused_with_their_index() {
     let refused = |bounds: &[f64]| Buckets::new(bounds.iter().copied()).unwrap_err();
     assert_eq!(
         refused(&[1.0, f64::NAN]),
@@ -179,14 +179,14 @@ fn bounds_are_linear_or_exponential() {
     assert_eq!(exponential.bounds(), [0.25, 1.0, 4.0, 16.0]);
 }
 
-/// Any number but NaN, of any size.
+/// Any number but NaN.
 fn number() -> impl Strategy<Value = f64> {
     any::<u64>()
         .prop_map(f64::from_bits)
         .prop_filter("not NaN", |x| !x.is_nan())
 }
 
-/// Bounds as people write them, others close together, and others far apart.
+/// Bounds as people write them, bounds that are close together, and any others.
 fn bounds() -> impl Strategy<Value = Vec<f64>> {
     let whole = proptest::collection::btree_set(-1000i32..1000, 0..80);
     let close = proptest::collection::btree_set(0u64..1000, 0..80);
@@ -220,7 +220,7 @@ proptest! {
         bounds in bounds(),
         mut values in proptest::collection::vec(prop_oneof![-1100.0..1100.0f64, number()], 0..100),
     ) {
-        // Where it matters: at the bounds, and on both sides of them.
+        // The critical values: the bounds, and their neighbours.
         values.extend(bounds.iter().flat_map(|b| [*b, b.next_up(), b.next_down()]));
         let buckets = Buckets::new(bounds.iter().copied()).unwrap();
         let histogram = Histogram::new(&buckets);
@@ -232,13 +232,17 @@ proptest! {
             let below = values.iter().filter(|&value| value <= bound).count();
             prop_assert_eq!(*count, below as u64, "le {}", bound);
         }
-        let sum: f64 = values.iter().fold(0.0, |sum, value| sum + value);
-        let shown = f64::from_bits(row[row.len() - 1]);
-        prop_assert!(shown == sum || (shown.is_nan() && sum.is_nan()), "{shown} is not {sum}");
+        let falls = bounds.first().is_some_and(|bound| *bound < 0.0);
+        let sum = values.iter().fold(0.0, |sum, value| {
+            let next = sum + if falls { *value } else { value.max(0.0) };
+            if next.is_nan() { sum } else { next }
+        });
+        prop_assert_eq!(f64::from_bits(row[row.len() - 1]), sum);
+        prop_assert_eq!((histogram.count(), histogram.sum()), (row[row.len() - 2], sum));
     }
 }
 
-/// The quantile that a summary promises: the ceil(q n)-th least value.
+/// The exact quantile: the ceil(q n)-th least value.
 fn exact(sorted: &[f64], q: f64) -> f64 {
     let rank = (q * sorted.len() as f64).ceil() as usize;
     sorted[rank.clamp(1, sorted.len()) - 1]
@@ -261,7 +265,7 @@ fn assert_close(shown: f64, exact: f64) {
 }
 
 #[test]
-fn a_median_is_a_median_and_not_a_maximum() {
+fn median_is_not_affected_by_one_large_value() {
     let options = QuantileOptions::new([0.5]).unwrap();
     let cell = Quantile::new(&options);
     let now = Instant::now();
@@ -273,10 +277,10 @@ fn a_median_is_a_median_and_not_a_maximum() {
 }
 
 #[test]
-fn a_quantile_is_nan_only_while_nothing_was_observed() {
+fn quantile_is_nan_while_the_window_is_empty() {
     let options = QuantileOptions::default();
-    let cell = Quantile::new(&options);
     let now = Instant::now();
+    let cell = Quantile::new_at(&options, now);
     assert!(
         quantiles_at(&cell, &options, now)
             .iter()
@@ -290,18 +294,39 @@ fn a_quantile_is_nan_only_while_nothing_was_observed() {
     );
 
     cell.observe_at(7.0, now);
-    // Long after the window: the last value seen is shown on.
-    for later in [0.0, 59.0, 61.0, 3600.0, 1e6] {
+    // The value is in the window, and for up to a slice of 10 s longer.
+    for later in [0.0, 59.0, 69.0] {
         for shown in quantiles_at(&cell, &options, now + seconds(later)) {
             assert_close(shown, 7.0);
         }
     }
+    for later in [70.0, 3600.0, 1e6] {
+        let shown = quantiles_at(&cell, &options, now + seconds(later));
+        assert!(
+            shown.iter().all(|q| q.is_nan()),
+            "{shown:?} after {later} s"
+        );
+    }
+    cell.observe_at(8.0, now + seconds(1e6));
+    assert_close(quantiles_at(&cell, &options, now + seconds(1e6))[0], 8.0);
 }
 
 #[test]
-fn a_quantile_among_the_largest_floats_is_one_of_them() {
-    let options = QuantileOptions::new([0.5]).unwrap();
-    let options = options.range(1e300, 1.7e308).unwrap();
+fn quantile_with_keep_last_shows_the_last_value_after_the_window() {
+    let options = QuantileOptions::builder([0.5]).keep_last().build().unwrap();
+    let now = Instant::now();
+    let cell = Quantile::new_at(&options, now);
+    assert!(quantiles_at(&cell, &options, now)[0].is_nan());
+    cell.observe_at(7.0, now);
+    for later in [0.0, 59.0, 70.0, 3600.0, 1e6] {
+        assert_close(quantiles_at(&cell, &options, now + seconds(later))[0], 7.0);
+    }
+}
+
+#[test]
+fn quantile_of_the_largest_floats_is_finite() {
+    let options = QuantileOptions::builder([0.5]).range(1e300, 1.7e308);
+    let options = options.build().unwrap();
     let now = Instant::now();
     for value in [1e307, 1.7e308, 1.795e308] {
         let cell = Quantile::new(&options);
@@ -311,7 +336,7 @@ fn a_quantile_among_the_largest_floats_is_one_of_them() {
 }
 
 #[test]
-fn what_is_no_maximum_does_not_end_the_one_that_there_was() {
+fn ignored_values_do_not_end_a_window_maximum() {
     let cell = WindowMax::new(&Window::default());
     let start = Instant::now();
     cell.observe_at(5.0, start);
@@ -324,7 +349,7 @@ fn what_is_no_maximum_does_not_end_the_one_that_there_was() {
 }
 
 #[test]
-fn an_instant_that_no_clock_will_show_is_one_like_others() {
+fn window_maximum_accepts_instants_in_the_far_future() {
     let cell = WindowMax::new(&Window::default());
     let far = Instant::now() + seconds(600.0 * 365.0 * 86_400.0);
     cell.observe_at(1.0, far);
@@ -332,7 +357,7 @@ fn an_instant_that_no_clock_will_show_is_one_like_others() {
 }
 
 #[test]
-fn the_window_moves_on() {
+fn window_moves_on() {
     let options = QuantileOptions::new([0.0, 1.0]).unwrap();
     let cell = Quantile::new(&options);
     let start = Instant::now();
@@ -355,7 +380,7 @@ fn the_window_moves_on() {
 }
 
 #[test]
-fn sum_and_count_of_a_summary_are_of_all_time() {
+fn summary_sum_and_count_outlive_the_window() {
     let options = QuantileOptions::new([0.5]).unwrap();
     let cell = Quantile::new(&options);
     let start = Instant::now();
@@ -368,10 +393,10 @@ fn sum_and_count_of_a_summary_are_of_all_time() {
 }
 
 #[test]
-fn values_out_of_range_are_counted_at_its_ends() {
-    let options = QuantileOptions::new([0.0, 0.5, 1.0])
-        .unwrap()
+fn values_out_of_range_count_as_its_ends() {
+    let options = QuantileOptions::builder([0.0, 0.5, 1.0])
         .range(0.001, 1000.0)
+        .build()
         .unwrap();
     let now = Instant::now();
     let shown = |values: &[f64]| {
@@ -396,11 +421,10 @@ fn values_out_of_range_are_counted_at_its_ends() {
 
 #[test]
 fn negative_values_are_told_apart_on_request() {
-    let options = QuantileOptions::new([0.0, 0.5, 1.0])
-        .unwrap()
+    let options = QuantileOptions::builder([0.0, 0.5, 1.0])
         .range(0.1, 1e6)
-        .unwrap()
         .negative_values()
+        .build()
         .unwrap();
     let cell = Quantile::new(&options);
     let now = Instant::now();
@@ -414,7 +438,7 @@ fn negative_values_are_told_apart_on_request() {
 }
 
 #[test]
-fn quantile_options_are_refused_with_their_place() {
+fn invalid_quantile_options_are_refused_with_their_index() {
     let refused = |quantiles: &[f64]| QuantileOptions::new(quantiles.iter().copied()).unwrap_err();
     assert_eq!(refused(&[]), OptionsError::NoQuantile);
     assert_eq!(
@@ -427,10 +451,11 @@ fn quantile_options_are_refused_with_their_place() {
     );
     assert_eq!(
         refused(&[0.5, 0.9, 0.5]),
-        OptionsError::QuantileTwice { quantile: 0.5 }
+        OptionsError::DuplicateQuantile { quantile: 0.5 }
     );
     let options = QuantileOptions::new([0.99, 0.5]).unwrap();
     assert_eq!(options.quantiles(), [0.5, 0.99]);
+    let range = |low, high| QuantileOptions::builder([0.5]).range(low, high);
     for (low, high) in [
         (0.0, 1.0),
         (-1.0, 1.0),
@@ -439,31 +464,25 @@ fn quantile_options_are_refused_with_their_place() {
         (f64::NAN, 1.0),
     ] {
         assert_eq!(
-            options.clone().range(low, high),
+            range(low, high).build(),
             Err(OptionsError::RangeNotPositive)
         );
     }
     let widest = 2f64.powi(254);
-    assert!(options.clone().range(1.0, widest).is_ok());
-    let error = options.clone().range(1.0, 2.0 * widest).unwrap_err();
+    assert!(range(1.0, widest).build().is_ok());
+    let error = range(1.0, 2.0 * widest).build().unwrap_err();
     assert!(
         error
             .to_string()
             .ends_with("narrow it to at most 254 doublings"),
         "{error}"
     );
-    assert!(options.clone().range(1e-38, 1e38).is_ok());
-    assert!(
-        options
-            .range(1e-38, 1e38)
-            .unwrap()
-            .negative_values()
-            .is_err()
-    );
+    assert!(range(1e-38, 1e38).build().is_ok());
+    assert!(range(1e-38, 1e38).negative_values().build().is_err());
 }
 
 #[test]
-fn a_window_is_refused_where_it_cannot_be() {
+fn invalid_windows_are_refused() {
     let minute = Duration::from_secs(60);
     assert!(Window::new(minute, 0).is_err());
     assert!(Window::new(minute, 241).is_err());
@@ -492,7 +511,7 @@ fn reading_a_window_maximum_does_not_reset_it() {
 }
 
 #[test]
-fn a_window_maximum_of_negative_values_is_negative() {
+fn window_maximum_of_negative_values_is_negative() {
     let cell = WindowMax::new(&Window::default());
     let now = Instant::now();
     cell.observe_at(f64::NAN, now);
@@ -500,11 +519,11 @@ fn a_window_maximum_of_negative_values_is_negative() {
     cell.observe_at(-3.0, now);
     cell.observe_at(-2.0, now);
     assert_eq!(cell.get_at(now), -2.0);
-    // A quiet day later the last thing seen is still shown.
+    // After a day without observations, the last one is still shown.
     assert_eq!(cell.get_at(now + seconds(86_400.0)), -2.0);
 }
 
-/// Values of every size in the default range, and 0.
+/// Values of all sizes in the default range, and 0.
 fn value() -> impl Strategy<Value = f64> {
     prop_oneof![
         1 => Just(0.0),
@@ -524,15 +543,10 @@ proptest! {
         pause in 0.0..200.0f64,
     ) {
         let options = QuantileOptions::new([0.0, 0.01, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0]).unwrap();
-        let before = Instant::now();
-        let cell = Quantile::new(&options);
-        let maximum = WindowMax::new(&Window::default());
-        // The slices are counted from when the cells were made, so this much at
-        // most before here: what is so close to the next slice is left out.
         let start = Instant::now();
-        let unknown = (start - before).as_secs_f64();
+        let cell = Quantile::new_at(&options, start);
+        let maximum = WindowMax::new_at(&Window::default(), start);
         let slice = |after: f64| (after / 10.0).floor();
-        let near_a_boundary = |after: f64| after.rem_euclid(10.0) + unknown >= 10.0;
 
         let mut seen: Vec<(f64, f64)> = Vec::new();
         let mut after = 0.0;
@@ -541,10 +555,9 @@ proptest! {
             if index == steps.len() / 2 {
                 after += pause;
             }
-            if near_a_boundary(after) {
-                continue;
-            }
             let now = start + seconds(after);
+            // The clock counts whole nanoseconds.
+            let after = (now - start).as_secs_f64();
             cell.observe_at(*value, now);
             maximum.observe_at(*value, now);
             seen.push((after, *value));
@@ -571,7 +584,7 @@ proptest! {
 }
 
 #[test]
-fn a_single_writer_cell_has_one_writer_at_a_time() {
+fn single_writer_cell_has_one_writer_at_a_time() {
     let cell = SingleWriter::<Counter>::default();
     let writer = Writer::claim(&cell).unwrap();
     assert_eq!(Writer::claim(&cell).unwrap_err(), AlreadyClaimed);
@@ -583,7 +596,7 @@ fn a_single_writer_cell_has_one_writer_at_a_time() {
 }
 
 #[test]
-fn single_writer_cells_do_what_the_shared_ones_do() {
+fn single_writer_cells_behave_like_shared_ones() {
     let cell = SingleWriter::<FloatCounter>::default();
     let writer = Writer::claim(&cell).unwrap();
     writer.inc();
@@ -611,7 +624,7 @@ fn single_writer_cells_do_what_the_shared_ones_do() {
     assert_eq!(cell.get(), -0.25);
 
     let buckets = Buckets::new([1.0, 2.0]).unwrap();
-    let cell = SingleWriter::<Histogram>::new(&buckets);
+    let cell = SingleWriter::new(Histogram::new(&buckets));
     let writer = Writer::claim(&cell).unwrap();
     for value in [0.5, 2.0, 2.5, f64::NAN] {
         writer.observe(value);
@@ -620,11 +633,11 @@ fn single_writer_cells_do_what_the_shared_ones_do() {
 }
 
 #[test]
-fn striped_counters_lose_nothing_when_threads_come_and_go() {
-    let counter = StripedCounter::new(&());
+fn striped_cells_lose_nothing_when_threads_come_and_go() {
+    let counter = StripedCounter::new();
     let buckets = Buckets::new([0.5]).unwrap();
     let histogram = ShardedHistogram::new(&buckets);
-    // More threads than any cell has stripes, some of them one after another.
+    // More threads than a cell can have stripes, some of them one after another.
     for _ in 0..3 {
         std::thread::scope(|threads| {
             for _ in 0..100 {
@@ -645,7 +658,7 @@ fn striped_counters_lose_nothing_when_threads_come_and_go() {
 }
 
 #[test]
-fn a_timer_observes_the_time_it_ran_once() {
+fn timer_observes_its_time_once() {
     let buckets = Buckets::new([]).unwrap();
     let histogram = Histogram::new(&buckets);
     let observed = || {
@@ -668,8 +681,8 @@ fn a_timer_observes_the_time_it_ran_once() {
 }
 
 #[test]
-fn a_timer_observes_into_every_cell_that_takes_observations() {
-    let cell = SingleWriter::<Histogram>::new(&Buckets::new([]).unwrap());
+fn timer_works_with_every_cell_that_takes_observations() {
+    let cell = SingleWriter::new(Histogram::new(&Buckets::new([]).unwrap()));
     let writer = Writer::claim(&cell).unwrap();
     drop(Timer::start(&writer));
     let mut row = [0; 2];
@@ -723,7 +736,7 @@ fn states_are_set_one_by_one_or_selected() {
 #[test]
 fn each_bucket_keeps_its_last_exemplar() {
     let buckets = Buckets::new([1.0, 2.0]).unwrap();
-    let histogram = WithExemplars::<Histogram>::new(&buckets);
+    let histogram = WithExemplars::<Histogram>::from_options(&buckets);
     assert_eq!(WithExemplars::<Histogram>::exemplars(&buckets), 3);
     let mut exemplar = Exemplar::default();
     assert!((0..5).all(|index| !histogram.exemplar(index, &mut exemplar)));
@@ -762,19 +775,19 @@ fn counters_keep_their_last_exemplar() {
     let labels = ExemplarLabels::new([("trace_id", "abc")]).unwrap();
     let mut exemplar = Exemplar::default();
 
-    let counter = WithExemplars::<Counter>::new(&());
+    let counter = WithExemplars::<Counter>::new();
     counter.inc();
     assert!(!counter.exemplar(0, &mut exemplar));
     counter.inc_by_with_exemplar(4, &labels);
     assert!(counter.exemplar(0, &mut exemplar));
     assert_eq!((counter.get(), exemplar.value), (5, 4.0));
 
-    let counter = WithExemplars::<StripedCounter>::new(&());
+    let counter = WithExemplars::<StripedCounter>::new();
     counter.inc_by_with_exemplar(3, &labels);
     assert!(counter.exemplar(0, &mut exemplar));
     assert_eq!((counter.get(), exemplar.value), (3, 3.0));
 
-    let counter = WithExemplars::<FloatCounter>::new(&());
+    let counter = WithExemplars::<FloatCounter>::new();
     counter.inc_by_with_exemplar(-1.0, &labels);
     assert!(!counter.exemplar(0, &mut exemplar));
     counter.inc_by_with_exemplar(0.25, &labels);
@@ -783,7 +796,7 @@ fn counters_keep_their_last_exemplar() {
 }
 
 #[test]
-fn every_form_of_a_cell_is_shown_alike() -> Result<(), Box<dyn std::error::Error>> {
+fn all_forms_of_a_cell_have_the_same_lines() -> Result<(), Box<dyn std::error::Error>> {
     let registry = Registry::new();
     let buckets = Buckets::new([1.0])?;
     let single = |name| {
@@ -827,7 +840,7 @@ fn every_form_of_a_cell_is_shown_alike() -> Result<(), Box<dyn std::error::Error
 }
 
 #[test]
-fn a_state_set_names_each_state_once() {
+fn invalid_states_are_refused() {
     let registry = Registry::new();
     let refused = |states: &[&str]| {
         let family = registry.family::<StateSet>("s", "");
@@ -843,11 +856,206 @@ fn a_state_set_names_each_state_once() {
 }
 
 #[test]
-fn an_exemplar_that_is_too_long_is_refused_before_the_update() {
+fn too_long_exemplar_labels_are_refused() {
     let long = "x".repeat(128);
     assert_eq!(
         ExemplarLabels::new([("a", &*long)]).unwrap_err(),
         ExemplarError::TooLong { index: 0 }
     );
     assert!(ExemplarLabels::new([("a", &long[1..])]).is_ok());
+}
+
+#[test]
+fn cells_can_be_statics() {
+    static COUNTER: Counter = Counter::new();
+    static SECONDS: FloatCounter = FloatCounter::new();
+    static GAUGE: Gauge = Gauge::new();
+    static LOAD: FloatGauge = FloatGauge::new();
+    static ROWS: SingleWriter<Counter> = SingleWriter::new(Counter::new());
+    static LATENCY: StaticHistogram<2> = StaticHistogram::new([0.5, 1.0]);
+    COUNTER.inc();
+    SECONDS.inc_by(0.5);
+    GAUGE.dec();
+    LOAD.set(0.25);
+    Writer::claim(&ROWS).unwrap().inc();
+    LATENCY.observe(0.75);
+    assert_eq!((COUNTER.get(), SECONDS.get()), (1, 0.5));
+    assert_eq!((GAUGE.get(), LOAD.get(), ROWS.get()), (-1, 0.25, 1));
+    assert_eq!(
+        reading(&LATENCY, LATENCY.buckets()),
+        [0, 1, 1, 0.75f64.to_bits()]
+    );
+}
+
+#[test]
+#[should_panic(expected = "ascending")]
+fn static_buckets_that_are_not_ascending_panic() {
+    let _ = StaticBuckets::new([1.0, 1.0]);
+}
+
+#[test]
+#[should_panic(expected = "finite")]
+fn static_buckets_that_are_not_finite_panic() {
+    let _ = StaticBuckets::new([f64::NAN]);
+}
+
+#[test]
+fn reset_counters_start_again_at_zero() {
+    let (counter, float, striped) = (Counter::new(), FloatCounter::new(), StripedCounter::new());
+    counter.inc_by(3);
+    float.inc_by(2.5);
+    striped.inc_by(4);
+    counter.reset();
+    float.reset();
+    striped.reset();
+    assert_eq!((counter.get(), float.get(), striped.get()), (0, 0.0, 0));
+    counter.inc();
+    assert_eq!(counter.get(), 1);
+}
+
+#[test]
+fn gauge_guard_subtracts_on_drop_and_on_panic() {
+    let gauge = std::sync::Arc::new(Gauge::new());
+    let guard = gauge.track();
+    assert_eq!(gauge.get(), 1);
+    {
+        let _owned = GaugeGuard::new(std::sync::Arc::clone(&gauge));
+        assert_eq!(gauge.get(), 2);
+    }
+    let panicked = std::thread::spawn({
+        let gauge = std::sync::Arc::clone(&gauge);
+        move || {
+            let _guard = gauge.track();
+            assert_eq!(gauge.get(), 1, "panics while it tracks");
+        }
+    });
+    assert!(panicked.join().is_err());
+    assert_eq!(gauge.get(), 1);
+    drop(guard);
+    assert_eq!(gauge.get(), 0);
+}
+
+#[test]
+fn nested_and_concurrent_timers_observe_each_run() {
+    let histogram = Histogram::new(&Buckets::new([]).unwrap());
+    std::thread::scope(|threads| {
+        for _ in 0..8 {
+            threads.spawn(|| {
+                for _ in 0..50 {
+                    let outer = Timer::start(&histogram);
+                    let inner = Timer::start(&histogram).stop();
+                    assert!(outer.stop() >= inner);
+                }
+            });
+        }
+    });
+    assert_eq!(histogram.count(), 800);
+    assert!(histogram.sum() > 0.0);
+}
+
+#[test]
+fn timer_stopped_with_exemplar_records_it_in_the_bucket_of_its_time() {
+    let labels = ExemplarLabels::new([("trace_id", "abc")]).unwrap();
+    let buckets = Buckets::new([3600.0]).unwrap();
+    let mut exemplar = Exemplar::default();
+
+    let histogram = WithExemplars::<Histogram>::from_options(&buckets);
+    let elapsed = Timer::start(&histogram).stop_with_exemplar(&labels);
+    assert!(histogram.exemplar(0, &mut exemplar));
+    assert_eq!(exemplar.value, elapsed.as_secs_f64());
+    assert_eq!(histogram.count(), 1);
+    drop(Timer::start(&histogram));
+    assert_eq!(histogram.count(), 2);
+
+    let sharded = WithExemplars::<ShardedHistogram>::from_options(&buckets);
+    Timer::start(&sharded).stop_with_exemplar(&labels);
+    assert!(sharded.exemplar(0, &mut exemplar));
+    assert_eq!(sharded.count(), 1);
+}
+
+#[test]
+fn negative_and_infinite_observations_leave_openmetrics_pages_valid()
+-> Result<(), Box<dyn std::error::Error>> {
+    let registry = Registry::new();
+    let shared = registry.histogram("shared", "", Buckets::new([1.0])?)?;
+    let sharded = registry
+        .family::<ShardedHistogram>("sharded", "")
+        .options(Buckets::new([1.0])?)
+        .register_single()?;
+    let below_zero = registry.histogram("below_zero", "", Buckets::new([-1.0, 1.0])?)?;
+    let summary = registry
+        .family::<Quantile>("summary", "")
+        .register_single()?;
+    let constant = StaticHistogram::new([1.0]);
+    for value in [-1.0, f64::NEG_INFINITY, f64::INFINITY, -1.0, 0.5] {
+        shared.observe(value);
+        sharded.observe(value);
+        below_zero.observe(value);
+        summary.observe(value);
+        constant.observe(value);
+    }
+    for (count, sum) in [
+        (shared.count(), shared.sum()),
+        (sharded.count(), sharded.sum()),
+        (summary.count(), summary.sum()),
+        (constant.count(), constant.sum()),
+    ] {
+        assert_eq!((count, sum), (5, f64::INFINITY));
+    }
+    assert_eq!(below_zero.sum(), f64::NEG_INFINITY);
+    let mut scraper = registry.scraper();
+    for format in [Format::OpenMetrics, Format::Text] {
+        let page = scraper.scrape(format);
+        stethoscope::testing::Snapshot::read(page, format)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn exponential_range_has_clean_bounds_between_exact_ends() {
+    let bounds = |min, max, count| {
+        let buckets = Buckets::exponential_range(min, max, count).unwrap();
+        buckets.bounds().to_vec()
+    };
+    assert_eq!(bounds(0.001, 10.0, 5), [0.001, 0.01, 0.1, 1.0, 10.0]);
+    assert_eq!(
+        bounds(0.001, 1.0, 10),
+        [
+            0.001, 0.0022, 0.0046, 0.01, 0.022, 0.046, 0.1, 0.22, 0.46, 1.0
+        ]
+    );
+    assert_eq!(bounds(7.0, 9.0, 2), [7.0, 9.0]);
+    let widest = bounds(f64::from_bits(1), f64::MAX, 100);
+    assert_eq!((widest[0], widest[99]), (f64::from_bits(1), f64::MAX));
+    for (min, max, count) in [
+        (0.0, 1.0, 3),
+        (1.0, 1.0, 3),
+        (1.0, f64::INFINITY, 3),
+        (f64::NAN, 1.0, 3),
+        (1.0, 2.0, 1),
+    ] {
+        assert_eq!(
+            Buckets::exponential_range(min, max, count),
+            Err(OptionsError::BoundsNotGrowing)
+        );
+    }
+    // There is no number between the ends.
+    assert!(Buckets::exponential_range(1.0, 1f64.next_up(), 3).is_err());
+}
+
+proptest! {
+    #[test]
+    fn exponential_range_bounds_ascend_by_nearly_equal_factors(
+        min in (-300.0..300.0f64).prop_map(|x| 10f64.powf(x)),
+        decades in 0.1..7.0f64,
+        count in 2..60usize,
+    ) {
+        let buckets = Buckets::exponential_range(min, min * 10f64.powf(decades), count).unwrap();
+        prop_assert_eq!(buckets.bounds().len(), count);
+        let step = decades * 10f64.ln() / (count - 1) as f64;
+        for pair in buckets.bounds().windows(2) {
+            let factor = (pair[1] / pair[0]).ln();
+            prop_assert!((factor - step).abs() <= 0.11 * step, "{pair:?} for {step}");
+        }
+    }
 }

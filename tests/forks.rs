@@ -119,7 +119,7 @@ impl Drop for Dropped {
 impl Cell for Dropped {
     type Options = ();
 
-    fn new((): &()) -> Self {
+    fn from_options((): &()) -> Self {
         Self
     }
 

@@ -197,7 +197,7 @@ impl CellOfOnesOwn {
 impl Cell for CellOfOnesOwn {
     type Options = ();
 
-    fn new((): &()) -> Self {
+    fn from_options((): &()) -> Self {
         Self(AtomicU64::new(0))
     }
 

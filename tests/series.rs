@@ -56,7 +56,7 @@ impl Drop for Nosy {
 impl Cell for Nosy {
     type Options = ();
 
-    fn new((): &()) -> Self {
+    fn from_options((): &()) -> Self {
         Self
     }
 

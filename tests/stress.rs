@@ -1,5 +1,5 @@
-//! What holds at every scrape while threads update, add and remove without
-//! pause, on real threads and through the whole way from a cell to the page.
+//! Invariants that hold at every scrape while threads update, add and remove
+//! without pause: on real threads, and from the cell to the page.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -11,11 +11,11 @@ use stethoscope::exposition::Format;
 
 type Result = std::result::Result<(), Box<dyn std::error::Error>>;
 
-/// How long each test goes on.
-const FOR: Duration = Duration::from_secs(1);
+/// The duration of each test.
+const DURATION: Duration = Duration::from_secs(1);
 
-/// Runs `writers` over and over in threads of their own, and `reader` here.
-/// How often the reader ran.
+/// Runs each of `writers` repeatedly in a thread of its own, and `reader` in this
+/// one. Returns how often the reader ran.
 fn stress(writers: &[&(dyn Fn() + Sync)], mut reader: impl FnMut()) -> u64 {
     let stop = AtomicBool::new(false);
     thread::scope(|threads| {
@@ -28,7 +28,7 @@ fn stress(writers: &[&(dyn Fn() + Sync)], mut reader: impl FnMut()) -> u64 {
                 }
             });
         }
-        // Ends the writers also when the reader panics.
+        // Ends the writers even if the reader panics.
         struct Stop<'a>(&'a AtomicBool);
         impl Drop for Stop<'_> {
             fn drop(&mut self) {
@@ -38,7 +38,7 @@ fn stress(writers: &[&(dyn Fn() + Sync)], mut reader: impl FnMut()) -> u64 {
         let _stop = Stop(&stop);
         let begin = Instant::now();
         let mut readings = 0;
-        while begin.elapsed() < FOR {
+        while begin.elapsed() < DURATION {
             reader();
             readings += 1;
         }
@@ -46,7 +46,7 @@ fn stress(writers: &[&(dyn Fn() + Sync)], mut reader: impl FnMut()) -> u64 {
     })
 }
 
-/// The value of the sample that begins so.
+/// Returns the value of the sample that starts with `prefix`.
 fn sample(page: &str, prefix: &str) -> f64 {
     let line = page.lines().find(|line| line.starts_with(prefix));
     let line = line.unwrap_or_else(|| panic!("no {prefix:?} in\n{page}"));
@@ -54,7 +54,7 @@ fn sample(page: &str, prefix: &str) -> f64 {
 }
 
 #[test]
-fn a_count_is_its_inf_bucket_and_the_sum_never_lags_it() -> Result {
+fn histogram_count_equals_inf_bucket_and_sum_never_lags() -> Result {
     let registry = Registry::new();
     let buckets = Buckets::exponential(1.0, 2.0, 12)?;
     let shared = registry.histogram("shared", "", buckets.clone())?;
@@ -68,8 +68,8 @@ fn a_count_is_its_inf_bucket_and_the_sum_never_lags_it() -> Result {
         .register_single()?;
     let mut scraper = registry.scraper();
     let mut last = [0.0; 3];
-    // One value falls into the first bucket, the other into the last: the counts
-    // say what the sum must be at least.
+    // One value falls into the first bucket, the other into the last, so the counts
+    // imply a lower bound of the sum.
     let observe = || {
         for value in [1.0, 4096.0] {
             shared.observe(value);
@@ -131,11 +131,11 @@ fn counters_never_go_back_and_end_exact() -> Result {
 }
 
 #[test]
-fn a_window_that_turns_all_the_time_loses_nothing_and_shows_what_was_seen() {
+fn window_that_turns_all_the_time_loses_nothing() {
     // Slices of a millisecond: thousands of turns.
     let window = Window::new(Duration::from_millis(20), 20).unwrap();
-    let options = QuantileOptions::new([0.0, 0.5, 1.0]).unwrap();
-    let quantile = Quantile::new(&options.clone().window(window));
+    let options = QuantileOptions::builder([0.0, 0.5, 1.0]).keep_last();
+    let quantile = Quantile::new(&options.window(window).build().unwrap());
     let maximum = WindowMax::new(&window);
     quantile.observe(1.0);
     maximum.observe(1.0);
@@ -160,15 +160,15 @@ fn a_window_that_turns_all_the_time_loses_nothing_and_shows_what_was_seen() {
         assert!([1.0, 8.0].contains(&maximum.get()), "{}", maximum.get());
     });
     quantile.read(&mut row);
-    // One 1 more than pairs of 1 and 8.
+    // A single 1, then pairs of 1 and 8.
     let pairs = (row[4] - 1) / 2;
     assert_eq!(f64::from_bits(row[3]), 1.0 + 9.0 * pairs as f64);
 }
 
 #[test]
-fn an_exemplar_is_never_torn() {
-    let counter = WithExemplars::<Counter>::new(&());
-    // The value and the labels of an exemplar tell the same.
+fn exemplar_is_never_torn() {
+    let counter = WithExemplars::<Counter>::new();
+    // The value of an exemplar determines its labels.
     let texts: Vec<String> = (0..8).map(|n| n.to_string().repeat(10 * n + 5)).collect();
     let labels: Vec<ExemplarLabels> = texts
         .iter()
@@ -188,11 +188,11 @@ fn an_exemplar_is_never_torn() {
         }
         found
     };
-    // Who writes without pause may disturb every reading.
+    // Writers without pause may disturb every reading.
     stress(&[&update, &update], || {
         read();
     });
-    assert!(read(), "nobody writes any more");
+    assert!(read(), "a reading without writers succeeds");
 }
 
 #[test]

@@ -349,7 +349,7 @@ impl Default for OwnOptions {
 impl Cell for Own {
     type Options = OwnOptions;
 
-    fn new(options: &OwnOptions) -> Self {
+    fn from_options(options: &OwnOptions) -> Self {
         Self {
             width: options.width,
         }
@@ -416,7 +416,7 @@ fn a_cell_of_ones_own_reads_what_its_lines_show() -> Result {
 #[test]
 fn a_gauge_shows_the_quantile_of_negative_values() -> Result {
     let registry = Registry::new();
-    let options = QuantileOptions::new([0.5])?.negative_values()?;
+    let options = QuantileOptions::builder([0.5]).negative_values().build()?;
     let median = registry
         .family::<Quantile>("change", "")
         .options(options)

@@ -1,30 +1,44 @@
 //! Monotone counters.
 //!
-//! [`Counter`] counts in whole numbers, [`FloatCounter`] adds up what comes in
-//! fractions (seconds, mostly). Both are one word on a cache line of its own,
-//! and both can mirror a count that lives elsewhere. [`StripedCounter`] is for
-//! many threads that count the same thing without pause.
+//! [`Counter`] counts in whole numbers; [`FloatCounter`] adds up fractions,
+//! mostly seconds. Both can mirror a total that is kept elsewhere.
+//! [`StripedCounter`] is for many threads that count the same thing without
+//! pause.
 
 use std::ops::Deref;
 
 use super::stripe::stripes;
 use super::{AtomicF64, ExemplarLabels, SingleWriter, WithExemplars, Writer};
-use crate::sync::{AtomicU64, Ordering, Padded, thread_number};
+use crate::sync::{AtomicU64, Ordering, Padded, const_fn, thread_slot};
 
 /// A `u64` that only goes up, shared by any number of writers.
 ///
 /// ```
-/// use stethoscope::cell::{Cell, Counter};
+/// use stethoscope::cell::Counter;
 ///
-/// let requests = Counter::new(&());
-/// requests.inc();
-/// requests.inc_by(2);
-/// assert_eq!(requests.get(), 3);
+/// static REQUESTS: Counter = Counter::new();
+///
+/// REQUESTS.inc();
+/// REQUESTS.inc_by(2);
+/// assert_eq!(REQUESTS.get(), 3);
 /// ```
+///
+/// A counter is eight bytes and is not padded to a cache line. Counters in a
+/// registry are far enough apart. Statics that stand side by side and that
+/// different threads update without pause belong into a type with
+/// `#[repr(align(64))]` each.
 #[derive(Debug, Default)]
-pub struct Counter(Padded<AtomicU64>);
+pub struct Counter(AtomicU64);
 
 impl Counter {
+    const_fn! {
+        /// Creates a counter that stands at 0.
+        #[must_use]
+        pub fn new() -> Self {
+            Self(AtomicU64::new(0))
+        }
+    }
+
     /// Adds one.
     #[inline]
     pub fn inc(&self) {
@@ -38,24 +52,33 @@ impl Counter {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
-    /// Raises the count to `n` if it is less: the mirror of a source that
-    /// counts by itself, such as the kernel. It stays monotone whichever order
-    /// its readings arrive in.
-    pub fn set_to_at_least(&self, n: u64) {
+    /// Raises the count to `n` if it is less.
+    ///
+    /// For mirroring a source that keeps its own count, such as the kernel. The
+    /// counter stays monotone in whichever order the source's readings arrive.
+    pub fn raise_to(&self, n: u64) {
         // Relaxed: as in `inc_by`.
         self.0.fetch_max(n, Ordering::Relaxed);
     }
 
-    /// The count now.
+    /// Returns the current count.
     #[inline]
     pub fn get(&self) -> u64 {
         // Relaxed: as in `inc_by`.
         self.0.load(Ordering::Relaxed)
     }
+
+    /// Sets the count back to 0, for tests that share a counter.
+    ///
+    /// To Prometheus this looks like a restart of the process.
+    pub fn reset(&self) {
+        // Relaxed: as in `inc_by`.
+        self.0.store(0, Ordering::Relaxed);
+    }
 }
 
 impl SingleWriter<Counter> {
-    /// The count now.
+    /// Returns the current count.
     #[inline]
     pub fn get(&self) -> u64 {
         self.cell().get()
@@ -72,39 +95,41 @@ impl<H: Deref<Target = SingleWriter<Counter>>> Writer<Counter, H> {
     /// Adds `n`, wrapping at 2^64.
     #[inline]
     pub fn inc_by(&self, n: u64) {
-        add_owned(&self.cell().0, n);
+        add_exclusive(&self.cell().0, n);
     }
 }
 
 impl WithExemplars<Counter> {
-    /// Adds `n`, and keeps it as the exemplar.
+    /// Adds `n` and records it as the exemplar.
     pub fn inc_by_with_exemplar(&self, n: u64, labels: &ExemplarLabels) {
         self.inc_by(n);
-        self.keep(0, n as f64, labels);
+        self.record_exemplar(0, n as f64, labels);
     }
 }
 
 /// Adds by a plain load and store, to a count that one thread at a time writes.
 #[inline]
-fn add_owned(count: &AtomicU64, n: u64) {
-    // Relaxed: the count publishes nothing but itself, and its owner reads what
-    // it wrote itself.
-    let now = count.load(Ordering::Relaxed);
-    count.store(now.wrapping_add(n), Ordering::Relaxed);
+fn add_exclusive(count: &AtomicU64, n: u64) {
+    // Relaxed: the count publishes nothing but itself, and its owner reads its
+    // own writes.
+    let current = count.load(Ordering::Relaxed);
+    count.store(current.wrapping_add(n), Ordering::Relaxed);
 }
 
-/// A `u64` that only goes up, for many threads that count without pause: each
-/// has a stripe of its own to write to, and a reading adds the stripes up.
+/// A `u64` that only goes up, for many threads that count without pause. Each
+/// thread writes to a stripe of its own, and a reading adds the stripes up.
 ///
-/// It takes four cache lines on two cores, and more on more; a [`Counter`]
-/// takes one, and is the better choice where updates are not the hottest thing
-/// a thread does. Not for signal handlers: one that
-/// interrupts an update of the same counter may undo it.
+/// It takes four cache lines on two cores, and more on more. A [`Counter`] takes
+/// eight bytes, and is the better choice unless updates are the hottest thing a
+/// thread does.
+///
+/// Do not update it in a signal handler: a handler that interrupts an update of
+/// the same counter may undo it.
 ///
 /// ```
-/// use stethoscope::cell::{Cell, StripedCounter};
+/// use stethoscope::cell::StripedCounter;
 ///
-/// let rows = StripedCounter::new(&());
+/// let rows = StripedCounter::new();
 /// std::thread::scope(|threads| {
 ///     for _ in 0..8 {
 ///         threads.spawn(|| (0..1000).for_each(|_| rows.inc()));
@@ -117,9 +142,9 @@ pub struct StripedCounter(Box<[Padded<Stripe>]>);
 
 #[derive(Debug, Default)]
 struct Stripe {
-    /// Written by the one thread with the stripe's number.
-    own: AtomicU64,
-    /// Written by threads whose number is beyond the stripes.
+    /// Written by the one thread whose slot is the stripe's index.
+    exclusive: AtomicU64,
+    /// Written by threads whose slot is beyond the stripes.
     shared: AtomicU64,
 }
 
@@ -130,7 +155,13 @@ impl Default for StripedCounter {
 }
 
 impl StripedCounter {
-    /// `stripes` is a power of two.
+    /// Creates a counter that stands at 0.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Creates a counter with so many stripes, which must be a power of two.
     pub(super) fn with_stripes(stripes: usize) -> Self {
         Self((0..stripes).map(|_| Padded::default()).collect())
     }
@@ -144,89 +175,121 @@ impl StripedCounter {
     /// Adds `n`, wrapping at 2^64.
     #[inline]
     pub fn inc_by(&self, n: u64) {
-        self.add(thread_number(), n);
+        self.add(thread_slot(), n);
     }
 
+    /// Adds `n` as the thread with this slot.
     #[inline]
-    pub(super) fn add(&self, thread: usize, n: u64) {
-        match self.0.get(thread) {
-            Some(stripe) => add_owned(&stripe.own, n),
+    pub(super) fn add(&self, slot: usize, n: u64) {
+        match self.0.get(slot) {
+            Some(stripe) => add_exclusive(&stripe.exclusive, n),
             None => {
                 // Relaxed: the count publishes nothing but itself.
-                let stripe = &self.0[thread & (self.0.len() - 1)];
+                let stripe = &self.0[slot & (self.0.len() - 1)];
                 stripe.shared.fetch_add(n, Ordering::Relaxed);
             }
         }
     }
 
-    /// The count now. What a thread has added is in every count that it asks
-    /// for later, and no thread ever sees the count go back.
+    /// Returns the current count.
+    ///
+    /// It includes everything that the calling thread has added, and no thread
+    /// ever sees it go back.
     #[inline]
     pub fn get(&self) -> u64 {
-        // Relaxed: each stripe only goes up, so their sum does.
+        // Relaxed: each stripe only goes up, and so does their sum.
         let count = |stripe: &Padded<Stripe>| {
-            let own = stripe.own.load(Ordering::Relaxed);
-            own.wrapping_add(stripe.shared.load(Ordering::Relaxed))
+            let exclusive = stripe.exclusive.load(Ordering::Relaxed);
+            exclusive.wrapping_add(stripe.shared.load(Ordering::Relaxed))
         };
         self.0.iter().map(count).fold(0, u64::wrapping_add)
+    }
+
+    /// Sets the count back to 0, for tests that share a counter. An update that
+    /// runs at the same time may undo part of it.
+    ///
+    /// To Prometheus this looks like a restart of the process.
+    pub fn reset(&self) {
+        for stripe in &self.0 {
+            // Relaxed: as in `add`.
+            stripe.exclusive.store(0, Ordering::Relaxed);
+            stripe.shared.store(0, Ordering::Relaxed);
+        }
     }
 }
 
 impl WithExemplars<StripedCounter> {
-    /// Adds `n`, and keeps it as the exemplar.
+    /// Adds `n` and records it as the exemplar.
     pub fn inc_by_with_exemplar(&self, n: u64, labels: &ExemplarLabels) {
         self.inc_by(n);
-        self.keep(0, n as f64, labels);
+        self.record_exemplar(0, n as f64, labels);
     }
 }
 
 /// An `f64` that only goes up, shared by any number of writers.
 ///
-/// Monotone is the promise, so what would break it is ignored: an increment
-/// that is negative, NaN or infinite changes nothing. The sum stops at
-/// `f64::MAX`.
+/// A counter is monotone, so increments that would break this are ignored:
+/// negative ones, NaN, and the infinities. The total stops at `f64::MAX`.
 ///
 /// ```
-/// use stethoscope::cell::{Cell, FloatCounter};
+/// use stethoscope::cell::FloatCounter;
 ///
-/// let seconds = FloatCounter::new(&());
-/// seconds.inc_by(0.25);
-/// seconds.inc_by(-1.0);
-/// seconds.inc_by(f64::NAN);
-/// assert_eq!(seconds.get(), 0.25);
+/// static SECONDS: FloatCounter = FloatCounter::new();
+///
+/// SECONDS.inc_by(0.25);
+/// SECONDS.inc_by(-1.0);
+/// SECONDS.inc_by(f64::NAN);
+/// assert_eq!(SECONDS.get(), 0.25);
 /// ```
 #[derive(Debug, Default)]
-pub struct FloatCounter(Padded<AtomicF64>);
+pub struct FloatCounter(AtomicF64);
 
 impl FloatCounter {
+    const_fn! {
+        /// Creates a counter that stands at 0.
+        #[must_use]
+        pub fn new() -> Self {
+            Self(AtomicF64::new(0.0))
+        }
+    }
+
     /// Adds one.
     #[inline]
     pub fn inc(&self) {
         self.inc_by(1.0);
     }
 
-    /// Adds `amount`; ignored unless it is finite and above 0.
+    /// Adds `amount`. Ignored unless it is finite and greater than 0.
     #[inline]
     pub fn inc_by(&self, amount: f64) {
         if is_increment(amount) {
-            self.0.update(|now| Some(sum(now, amount)));
+            self.0.update(|total| Some(saturating_sum(total, amount)));
         }
     }
 
-    /// Raises the sum to `total` if it is less: the mirror of a source that
-    /// adds up by itself, such as CPU seconds. Ignored where `total` is NaN or
+    /// Raises the total to `total` if it is less. Ignored if `total` is NaN or
     /// infinite.
-    pub fn set_to_at_least(&self, total: f64) {
+    ///
+    /// For mirroring a source that keeps its own total, such as CPU seconds.
+    pub fn raise_to(&self, total: f64) {
         if total.is_finite() {
             self.0.raise(total);
         }
     }
 
-    /// The sum now.
+    /// Returns the current total.
     #[inline]
     pub fn get(&self) -> f64 {
-        // Relaxed: the sum publishes nothing but itself.
+        // Relaxed: the total publishes nothing but itself.
         self.0.load(Ordering::Relaxed)
+    }
+
+    /// Sets the total back to 0, for tests that share a counter.
+    ///
+    /// To Prometheus this looks like a restart of the process.
+    pub fn reset(&self) {
+        // Relaxed: as in `get`.
+        self.0.store(0.0, Ordering::Relaxed);
     }
 }
 
@@ -234,12 +297,12 @@ fn is_increment(amount: f64) -> bool {
     amount > 0.0 && amount < f64::INFINITY
 }
 
-fn sum(now: f64, amount: f64) -> f64 {
-    (now + amount).min(f64::MAX)
+fn saturating_sum(total: f64, amount: f64) -> f64 {
+    (total + amount).min(f64::MAX)
 }
 
 impl SingleWriter<FloatCounter> {
-    /// The sum now.
+    /// Returns the current total.
     #[inline]
     pub fn get(&self) -> f64 {
         self.cell().get()
@@ -253,22 +316,23 @@ impl<H: Deref<Target = SingleWriter<FloatCounter>>> Writer<FloatCounter, H> {
         self.inc_by(1.0);
     }
 
-    /// Adds `amount`; ignored unless it is finite and above 0.
+    /// Adds `amount`. Ignored unless it is finite and greater than 0.
     #[inline]
     pub fn inc_by(&self, amount: f64) {
         if is_increment(amount) {
-            self.cell().0.update_owned(|now| sum(now, amount));
+            let total = &self.cell().0;
+            total.update_exclusive(|total| saturating_sum(total, amount));
         }
     }
 }
 
 impl WithExemplars<FloatCounter> {
-    /// Adds `amount`, and keeps it as the exemplar; both ignored unless it is
-    /// finite and above 0.
+    /// Adds `amount` and records it as the exemplar. Ignored unless it is finite
+    /// and greater than 0.
     pub fn inc_by_with_exemplar(&self, amount: f64, labels: &ExemplarLabels) {
         if is_increment(amount) {
             self.inc_by(amount);
-            self.keep(0, amount, labels);
+            self.record_exemplar(0, amount, labels);
         }
     }
 }

@@ -1,57 +1,56 @@
-//! What can be wrong with the options a cell is made with.
+//! The error of the options that a cell is created with.
 
 use std::fmt;
 
-/// Why options were refused: what is wrong, and where.
+/// The reason why options were refused. Indices count from 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum OptionsError {
     /// A bucket bound is NaN or infinite.
     BoundNotFinite {
-        /// Position of the bound, from 0.
+        /// The index of the bound.
         index: usize,
     },
     /// A bucket bound is not greater than the one before it.
     BoundNotAscending {
-        /// Position of the bound, from 0.
+        /// The index of the bound.
         index: usize,
     },
     /// Linear or exponential bounds cannot be made from these numbers.
     BoundsNotGrowing,
     /// A quantile is NaN, or outside of 0 to 1.
     QuantileOutOfRange {
-        /// Position of the quantile as it was given, from 0.
+        /// The index of the quantile, in the order they were given.
         index: usize,
     },
     /// The same quantile was given twice.
-    QuantileTwice {
+    DuplicateQuantile {
         /// The quantile.
         quantile: f64,
     },
-    /// A summary without any quantile.
+    /// A summary has no quantile.
     NoQuantile,
-    /// A range whose low end is not positive and normal, or not below its
+    /// The low end of a range is not positive and normal, or not less than its
     /// high end.
     RangeNotPositive,
-    /// A range of more octaves than a cell can hold.
+    /// A range has more octaves than a cell can hold.
     RangeTooWide {
-        /// Octaves that the range touches, each from one power of two to the
+        /// The octaves that the range touches, each from one power of two to the
         /// next: up to one more than its doublings.
         octaves: usize,
-        /// Octaves there may be.
+        /// The maximum.
         limit: usize,
     },
-    /// A window of no slices, or of more than a cell can hold.
+    /// A window has no slices, or more than a cell can hold.
     WindowSlices {
-        /// Slices there may be.
+        /// The maximum.
         limit: usize,
     },
-    /// A window whose slices are shorter than a millisecond or longer than a
-    /// year.
+    /// A window's slices are shorter than a millisecond or longer than a year.
     WindowLength,
-    /// A state set of no states, or of more than a cell can hold.
+    /// A state set has no states, or more than a cell can hold.
     States {
-        /// States there may be.
+        /// The maximum.
         limit: usize,
     },
 }
@@ -61,45 +60,45 @@ impl fmt::Display for OptionsError {
         match *self {
             Self::BoundNotFinite { index } => write!(
                 f,
-                "the bucket bound at place {} is not finite: leave it out, the +Inf bucket is always there",
+                "bucket bound {} is not finite: leave it out (the +Inf bucket is always there)",
                 index + 1
             ),
             Self::BoundNotAscending { index } => write!(
                 f,
-                "the bucket bound at place {} is not greater than the one before: sort the bounds, \
-                 without duplicates",
+                "bucket bound {} is not greater than the one before: sort the bounds and remove \
+                 duplicates",
                 index + 1
             ),
             Self::BoundsNotGrowing => f.write_str(
-                "bucket bounds do not grow: linear ones need a finite width above 0, \
-                 exponential ones a finite start above 0 and a finite factor above 1",
+                "bucket bounds do not grow: linear bounds need a finite width above 0, exponential \
+                 bounds a start above 0 and a finite factor above 1, and a range of them a minimum \
+                 above 0, a greater finite maximum, and a count of at least 2",
             ),
-            Self::QuantileOutOfRange { index } => {
-                write!(
-                    f,
-                    "the quantile at place {} is not between 0 and 1: write the median as 0.5",
-                    index + 1
-                )
+            Self::QuantileOutOfRange { index } => write!(
+                f,
+                "quantile {} is not between 0 and 1: the median, for example, is 0.5",
+                index + 1
+            ),
+            Self::DuplicateQuantile { quantile } => {
+                write!(f, "quantile {quantile} is given twice: give each once")
             }
-            Self::QuantileTwice { quantile } => {
-                write!(f, "quantile {quantile} was given twice: give each once")
-            }
-            Self::NoQuantile => f.write_str("no quantile was given: give at least one, such as 0.5"),
+            Self::NoQuantile => f.write_str("expected at least one quantile, for example 0.5"),
             Self::RangeNotPositive => f.write_str(
-                "the range of a quantile cell must run from a positive number to a greater finite one",
+                "expected a range of values from a positive number to a greater finite one",
             ),
             Self::RangeTooWide { octaves, limit } => write!(
                 f,
-                "a range that touches {octaves} octaves is too wide: narrow it to at most {} doublings",
+                "a range of values that touches {octaves} octaves is too wide: narrow it to at most \
+                 {} doublings",
                 limit.saturating_sub(1)
             ),
             Self::WindowSlices { limit } => {
-                write!(f, "a window has 1 to {limit} slices: six are usual")
+                write!(f, "expected a window of 1 to {limit} slices, for example 6")
             }
             Self::WindowLength => {
-                f.write_str("a slice of a window lasts from a millisecond to a year")
+                f.write_str("expected slices of a window to last from a millisecond to a year")
             }
-            Self::States { limit } => write!(f, "a state set has 1 to {limit} states"),
+            Self::States { limit } => write!(f, "expected a state set of 1 to {limit} states"),
         }
     }
 }

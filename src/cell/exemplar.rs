@@ -1,28 +1,28 @@
 //! Exemplars: one update, kept beside the number that it went into.
 //!
-//! A cell [`WithExemplars`] has a slot for each number that may have one. The
-//! slot is a sequence lock made of atomic words: its sequence is odd while it is
-//! written, and who reads checks that it was even and stayed the same. Nobody
-//! waits: a writer that finds another at the slot leaves it its exemplar, and a
-//! reader that is disturbed a few times goes without.
+//! A cell [`WithExemplars`] has a slot for each number that can have one. A slot
+//! is a sequence lock made of atomic words: its sequence is odd while it is being
+//! written, and a reader checks that it was even and has not changed. Nobody
+//! waits: a writer that finds another one in the slot drops its exemplar, and a
+//! reader gives up after a few disturbed attempts.
 
 use std::ops::Deref;
 
-use super::gauge::seconds_since_1970;
+use super::gauge::unix_seconds;
 use super::{Buckets, Cell, Counter, FloatCounter, Histogram, ShardedHistogram, StripedCounter};
-use crate::sync::{AtomicU64, Ordering, fence};
+use crate::sync::{AtomicU64, Ordering, fence, fork_generation};
 
-/// Words of text that a slot holds. 128 code points have at most 512 bytes, and
-/// 256 ends of names and values between them: no name is empty.
+/// Words of text in a slot. 128 code points have at most 512 bytes, and there are
+/// at most 256 terminators of names and values, since no name is empty.
 const WORDS: usize = if cfg!(loom) { 1 } else { (512 + 256) / 8 };
 
-/// How often a reader tries. Under loom, a second time shows nothing new.
-const TRIES: usize = if cfg!(loom) { 1 } else { 4 };
+/// Attempts of a reader. Under loom, a second one shows nothing new.
+const ATTEMPTS: usize = if cfg!(loom) { 1 } else { 4 };
 
 /// The labels of an exemplar: at most 128 code points, names and values
-/// together. Made once, they may go with any number of updates.
+/// together. Once created, they may go with any number of updates.
 ///
-/// To a cell they are a piece of text that is kept as it is.
+/// A cell stores them as opaque text.
 #[derive(Clone, Copy)]
 pub struct ExemplarLabels {
     text: [u8; WORDS * 8],
@@ -35,32 +35,33 @@ impl ExemplarLabels {
         bytes: 0,
     };
 
-    /// Appends bytes as they are; whoever calls this has seen to it that they
-    /// fit.
+    /// Appends bytes. Panics if there is no room for them, which the caller has
+    /// checked.
     pub(crate) fn push(&mut self, text: &[u8]) {
         self.text[self.bytes..][..text.len()].copy_from_slice(text);
         self.bytes += text.len();
     }
 
-    /// What was pushed.
+    /// Returns the bytes that were pushed.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.text[..self.bytes]
     }
 }
 
-/// One update, and when and with which labels it was made.
+/// An update, with its time and its labels.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Exemplar {
-    /// What was observed, or what was added to a counter.
+    /// The observed value, or the amount that a counter was raised by.
     pub value: f64,
-    /// When, in seconds since 1970 (UTC).
+    /// The time of the update, in seconds since 1970 (UTC).
     pub timestamp: f64,
-    /// What it was about, such as the id of a trace.
+    /// What the update was about, for example the id of a trace.
     pub labels: ExemplarLabels,
 }
 
 impl Default for Exemplar {
-    /// Of nothing: room to read one into.
+    /// An exemplar of nothing, to read another into.
     fn default() -> Self {
         Self {
             value: 0.0,
@@ -71,52 +72,47 @@ impl Default for Exemplar {
 }
 
 /// A cell that can have exemplars: a counter or a histogram.
-pub trait Exemplify: Cell {
-    /// How many of the first numbers of a reading may have one.
-    fn slots(options: &Self::Options) -> usize;
+pub trait SupportsExemplars: Cell {
+    /// Returns how many of the first numbers of a reading can have an exemplar.
+    fn supported_exemplars(options: &Self::Options) -> usize;
 }
 
-impl Exemplify for Counter {
-    fn slots((): &()) -> usize {
-        1
-    }
+/// Counters have one exemplar.
+macro_rules! counters_support_exemplars {
+    ($($counter:ty),*) => {$(
+        impl SupportsExemplars for $counter {
+            fn supported_exemplars((): &()) -> usize {
+                1
+            }
+        }
+    )*};
 }
 
-impl Exemplify for FloatCounter {
-    fn slots((): &()) -> usize {
-        1
-    }
-}
+counters_support_exemplars!(Counter, FloatCounter, StripedCounter);
 
-impl Exemplify for StripedCounter {
-    fn slots((): &()) -> usize {
-        1
-    }
-}
-
-impl Exemplify for Histogram {
-    fn slots(buckets: &Buckets) -> usize {
+impl SupportsExemplars for Histogram {
+    fn supported_exemplars(buckets: &Buckets) -> usize {
         buckets.bounds().len() + 1
     }
 }
 
-impl Exemplify for ShardedHistogram {
-    fn slots(buckets: &Buckets) -> usize {
-        Histogram::slots(buckets)
+impl SupportsExemplars for ShardedHistogram {
+    fn supported_exemplars(buckets: &Buckets) -> usize {
+        Histogram::supported_exemplars(buckets)
     }
 }
 
 /// A cell that keeps the last exemplar of each counter or bucket, for
 /// OpenMetrics pages.
 ///
-/// It can be updated like the cell it is made of, at the same cost; an update
-/// with an exemplar takes some 50 ns more, most of it for the time of day. Each
-/// counter or bucket takes 800 bytes more.
+/// It is updated like the cell that it wraps, at the same cost. An update with an
+/// exemplar takes some 50 ns more, most of it for reading the clock. Each counter
+/// or bucket takes 800 bytes more.
 ///
 /// ```
 /// use stethoscope::cell::{Cell, Counter, Exemplar, ExemplarLabels, WithExemplars};
 ///
-/// let failures = WithExemplars::<Counter>::new(&());
+/// let failures = WithExemplars::<Counter>::new();
 /// failures.inc();
 /// let trace = ExemplarLabels::new([("trace_id", "4bf92f35")])?;
 /// failures.inc_by_with_exemplar(2, &trace);
@@ -128,16 +124,46 @@ impl Exemplify for ShardedHistogram {
 /// assert!(exemplar.labels.iter().eq([("trace_id", "4bf92f35")]));
 /// # Ok::<(), stethoscope::ExemplarError>(())
 /// ```
+///
+/// Histograms are created with [`Cell::from_options`]:
+/// `WithExemplars::<Histogram>::from_options(&buckets)`.
 #[derive(Debug)]
 pub struct WithExemplars<C> {
     cell: C,
     slots: Box<[Slot]>,
 }
 
+impl<C: SupportsExemplars<Options = ()>> WithExemplars<C> {
+    /// Creates the cell, at its initial value and without exemplars.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::from_options(&())
+    }
+}
+
+impl<C: SupportsExemplars<Options = ()>> Default for WithExemplars<C> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<C> WithExemplars<C> {
     /// Makes this update the exemplar of the number at `index`.
-    pub(super) fn keep(&self, index: usize, value: f64, labels: &ExemplarLabels) {
-        self.slots[index].write(value, seconds_since_1970(), labels);
+    pub(super) fn record_exemplar(&self, index: usize, value: f64, labels: &ExemplarLabels) {
+        self.slots[index].write(value, unix_seconds(), labels, fork_generation());
+    }
+
+    /// Leaves the exemplar of the number at `index` as a fork would that hits a
+    /// writer midway.
+    #[cfg(all(test, loom))]
+    pub(super) fn abandon_write(&self, index: usize) {
+        self.slots[index].begin(fork_generation());
+    }
+
+    /// Records an exemplar as a process that has forked so often.
+    #[cfg(all(test, loom))]
+    pub(super) fn record_in_generation(&self, value: f64, labels: &ExemplarLabels, forks: u64) {
+        self.slots[0].write(value, 0.0, labels, forks);
     }
 }
 
@@ -150,13 +176,15 @@ impl<C> Deref for WithExemplars<C> {
     }
 }
 
-impl<C: Exemplify> Cell for WithExemplars<C> {
+impl<C: SupportsExemplars> Cell for WithExemplars<C> {
     type Options = C::Options;
 
-    fn new(options: &C::Options) -> Self {
+    fn from_options(options: &C::Options) -> Self {
         Self {
-            cell: C::new(options),
-            slots: (0..C::slots(options)).map(|_| Slot::new()).collect(),
+            cell: C::from_options(options),
+            slots: (0..C::supported_exemplars(options))
+                .map(|_| Slot::new())
+                .collect(),
         }
     }
 
@@ -169,7 +197,7 @@ impl<C: Exemplify> Cell for WithExemplars<C> {
     }
 
     fn exemplars(options: &C::Options) -> usize {
-        C::slots(options)
+        C::supported_exemplars(options)
     }
 
     fn exemplar(&self, index: usize, into: &mut Exemplar) -> bool {
@@ -180,13 +208,17 @@ impl<C: Exemplify> Cell for WithExemplars<C> {
 /// Room for one exemplar.
 #[derive(Debug)]
 struct Slot {
-    /// 0 before the first write, odd during one.
+    /// 0 before the first write, odd during one. The highest 16 bits are the
+    /// fork generation of the last writer.
     sequence: AtomicU64,
     value: AtomicU64,
     timestamp: AtomicU64,
     bytes: AtomicU64,
     text: [AtomicU64; WORDS],
 }
+
+/// The position of the fork generation in a sequence.
+const GENERATION_SHIFT: u32 = 48;
 
 impl Slot {
     fn new() -> Self {
@@ -199,20 +231,33 @@ impl Slot {
         }
     }
 
-    fn write(&self, value: f64, timestamp: f64, labels: &ExemplarLabels) {
+    /// Makes the sequence odd, and returns it unless another writer has done so.
+    fn begin(&self, generation: u64) -> Option<u64> {
         // Relaxed: compared again by the exchange.
         let sequence = self.sequence.load(Ordering::Relaxed);
-        // Acquire: pairs with the Release below, of the writer before.
-        let mine = sequence.is_multiple_of(2)
-            && self
-                .sequence
-                .compare_exchange(sequence, sequence + 1, Ordering::Acquire, Ordering::Relaxed)
-                .is_ok();
-        if !mine {
+        let generation = generation << GENERATION_SHIFT;
+        let writes = sequence & !(u64::MAX << GENERATION_SHIFT);
+        let next = match writes % 2 {
+            0 => writes + 1,
+            // The writer was a thread of the process that this one was forked
+            // from: it will never finish here.
+            _ if sequence - writes != generation => writes + 2,
+            _ => return None,
+        };
+        let next = generation | next;
+        // Acquire: pairs with the Release of the previous writer in `write`.
+        self.sequence
+            .compare_exchange(sequence, next, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
+            .then_some(next)
+    }
+
+    fn write(&self, value: f64, timestamp: f64, labels: &ExemplarLabels, generation: u64) {
+        let Some(sequence) = self.begin(generation) else {
             return;
-        }
-        // Release: pairs with the Acquire fence in `read`. Who sees one of the
-        // stores below sees that the sequence is odd.
+        };
+        // Release: pairs with the Acquire fence in `read`. A reader that sees one
+        // of the stores below sees that the sequence is odd.
         fence(Ordering::Release);
         self.value.store(value.to_bits(), Ordering::Relaxed);
         self.timestamp.store(timestamp.to_bits(), Ordering::Relaxed);
@@ -222,12 +267,13 @@ impl Slot {
         for (to, from) in self.text.iter().zip(words).take(written) {
             to.store(u64::from_le_bytes(*from), Ordering::Relaxed);
         }
-        // Release: pairs with the Acquire in `read`, and with that above.
-        self.sequence.store(sequence + 2, Ordering::Release);
+        // Release: pairs with the Acquire in `read`, and with that in `begin`.
+        self.sequence.store(sequence + 1, Ordering::Release);
     }
 
+    /// Returns false if there is no exemplar, or if it is being replaced.
     fn read(&self, into: &mut Exemplar) -> bool {
-        for _ in 0..TRIES {
+        for _ in 0..ATTEMPTS {
             // Acquire: pairs with the Release at the end of `write`.
             let sequence = self.sequence.load(Ordering::Acquire);
             if sequence == 0 {

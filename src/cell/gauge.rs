@@ -4,23 +4,32 @@ use std::ops::Deref;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{AtomicF64, SingleWriter, Writer};
-use crate::sync::{AtomicI64, Ordering, Padded};
+use crate::sync::{AtomicI64, Ordering, const_fn};
 
 /// An `i64` that goes up and down, shared by any number of writers.
 ///
 /// ```
-/// use stethoscope::cell::{Cell, Gauge};
+/// use stethoscope::cell::Gauge;
 ///
-/// let open = Gauge::new(&());
-/// open.inc();
-/// open.add(4);
-/// open.dec();
-/// assert_eq!(open.get(), 4);
+/// static OPEN: Gauge = Gauge::new();
+///
+/// OPEN.inc();
+/// OPEN.add(4);
+/// OPEN.dec();
+/// assert_eq!(OPEN.get(), 4);
 /// ```
 #[derive(Debug, Default)]
-pub struct Gauge(Padded<AtomicI64>);
+pub struct Gauge(AtomicI64);
 
 impl Gauge {
+    const_fn! {
+        /// Creates a gauge that stands at 0.
+        #[must_use]
+        pub fn new() -> Self {
+            Self(AtomicI64::new(0))
+        }
+    }
+
     /// Sets the value.
     #[inline]
     pub fn set(&self, value: i64) {
@@ -53,16 +62,37 @@ impl Gauge {
     }
 
     /// Raises the value to `value` if it is less.
-    pub fn set_to_at_least(&self, value: i64) {
+    pub fn raise_to(&self, value: i64) {
         self.0.fetch_max(value, Ordering::Relaxed);
     }
 
-    /// Sets the value to the time of day, in whole seconds since 1970 (UTC).
+    /// Sets the value to the current Unix time, in whole seconds.
     pub fn set_to_current_time(&self) {
-        self.set(seconds_since_1970() as i64);
+        self.set(unix_seconds() as i64);
     }
 
-    /// The value now.
+    /// Adds one now, and subtracts it when the returned guard is dropped: on
+    /// return, on `?`, on panic, and when the future that holds it is cancelled.
+    ///
+    /// For a guard that borrows nothing, use [`GaugeGuard::new`] with a family's
+    /// handle or an `Arc`.
+    ///
+    /// ```
+    /// use stethoscope::cell::Gauge;
+    ///
+    /// static IN_FLIGHT: Gauge = Gauge::new();
+    ///
+    /// {
+    ///     let _in_flight = IN_FLIGHT.track();
+    ///     assert_eq!(IN_FLIGHT.get(), 1);
+    /// }
+    /// assert_eq!(IN_FLIGHT.get(), 0);
+    /// ```
+    pub fn track(&self) -> GaugeGuard<&Self> {
+        GaugeGuard::new(self)
+    }
+
+    /// Returns the current value.
     #[inline]
     pub fn get(&self) -> i64 {
         self.0.load(Ordering::Relaxed)
@@ -70,7 +100,7 @@ impl Gauge {
 }
 
 impl SingleWriter<Gauge> {
-    /// The value now.
+    /// Returns the current value.
     #[inline]
     pub fn get(&self) -> i64 {
         self.cell().get()
@@ -108,29 +138,73 @@ impl<H: Deref<Target = SingleWriter<Gauge>>> Writer<Gauge, H> {
         self.set(self.cell().get().wrapping_sub(n));
     }
 
-    /// Sets the value to the time of day, in whole seconds since 1970 (UTC).
+    /// Sets the value to the current Unix time, in whole seconds.
     pub fn set_to_current_time(&self) {
         self.cell().set_to_current_time();
     }
 }
 
+/// Keeps a [`Gauge`] one higher until it is dropped.
+///
+/// Holds the gauge through `H`: a reference, an `Arc`, or a family's handle.
+/// [`Gauge::track`] is the short form for a reference.
+///
+/// ```
+/// use stethoscope::Registry;
+/// use stethoscope::cell::GaugeGuard;
+///
+/// let registry = Registry::new();
+/// let jobs = registry.gauge("jobs", "Jobs that are running.")?;
+/// let guard = GaugeGuard::new(jobs.clone());
+/// let job = std::thread::spawn(move || drop(guard));
+/// job.join().unwrap();
+/// assert_eq!(jobs.get(), 0);
+/// # Ok::<(), stethoscope::RegisterError>(())
+/// ```
+#[must_use = "a guard that is dropped at once tracks nothing"]
+#[derive(Debug)]
+pub struct GaugeGuard<H: Deref<Target = Gauge>>(H);
+
+impl<H: Deref<Target = Gauge>> GaugeGuard<H> {
+    /// Adds one to the gauge.
+    pub fn new(gauge: H) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl<H: Deref<Target = Gauge>> Drop for GaugeGuard<H> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 /// An `f64` that goes up and down, shared by any number of writers.
 ///
-/// Any number may be set, NaN and the infinities among them; adding follows
+/// Any number may be set, including NaN and the infinities; additions follow
 /// IEEE 754.
 ///
 /// ```
-/// use stethoscope::cell::{Cell, FloatGauge};
+/// use stethoscope::cell::FloatGauge;
 ///
-/// let load = FloatGauge::new(&());
-/// load.set(0.5);
-/// load.sub(0.125);
-/// assert_eq!(load.get(), 0.375);
+/// static LOAD: FloatGauge = FloatGauge::new();
+///
+/// LOAD.set(0.5);
+/// LOAD.sub(0.125);
+/// assert_eq!(LOAD.get(), 0.375);
 /// ```
 #[derive(Debug, Default)]
-pub struct FloatGauge(Padded<AtomicF64>);
+pub struct FloatGauge(AtomicF64);
 
 impl FloatGauge {
+    const_fn! {
+        /// Creates a gauge that stands at 0.
+        #[must_use]
+        pub fn new() -> Self {
+            Self(AtomicF64::new(0.0))
+        }
+    }
+
     /// Sets the value.
     #[inline]
     pub fn set(&self, value: f64) {
@@ -162,18 +236,18 @@ impl FloatGauge {
         self.0.add(-amount);
     }
 
-    /// Raises the value to `value` if it is less; NaN on either side changes
-    /// nothing.
-    pub fn set_to_at_least(&self, value: f64) {
+    /// Raises the value to `value` if it is less. If either is NaN, nothing
+    /// changes.
+    pub fn raise_to(&self, value: f64) {
         self.0.raise(value);
     }
 
-    /// Sets the value to the time of day, in seconds since 1970 (UTC).
+    /// Sets the value to the current Unix time, in seconds.
     pub fn set_to_current_time(&self) {
-        self.set(seconds_since_1970());
+        self.set(unix_seconds());
     }
 
-    /// The value now.
+    /// Returns the current value.
     #[inline]
     pub fn get(&self) -> f64 {
         self.0.load(Ordering::Relaxed)
@@ -181,7 +255,7 @@ impl FloatGauge {
 }
 
 impl SingleWriter<FloatGauge> {
-    /// The value now.
+    /// Returns the current value.
     #[inline]
     pub fn get(&self) -> f64 {
         self.cell().get()
@@ -210,7 +284,7 @@ impl<H: Deref<Target = SingleWriter<FloatGauge>>> Writer<FloatGauge, H> {
     /// Adds `amount`.
     #[inline]
     pub fn add(&self, amount: f64) {
-        self.cell().0.update_owned(|now| now + amount);
+        self.cell().0.update_exclusive(|current| current + amount);
     }
 
     /// Subtracts `amount`.
@@ -219,14 +293,15 @@ impl<H: Deref<Target = SingleWriter<FloatGauge>>> Writer<FloatGauge, H> {
         self.add(-amount);
     }
 
-    /// Sets the value to the time of day, in seconds since 1970 (UTC).
+    /// Sets the value to the current Unix time, in seconds.
     pub fn set_to_current_time(&self) {
         self.cell().set_to_current_time();
     }
 }
 
-/// The time of day; negative on a clock that stands before 1970.
-pub(super) fn seconds_since_1970() -> f64 {
+/// Returns the current Unix time in seconds; negative if the clock stands before
+/// 1970.
+pub(super) fn unix_seconds() -> f64 {
     match SystemTime::now().duration_since(UNIX_EPOCH) {
         Ok(since) => since.as_secs_f64(),
         Err(before) => -before.duration().as_secs_f64(),

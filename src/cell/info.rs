@@ -1,4 +1,5 @@
-//! The value of an info: its labels say everything, the number is 1.
+//! The value of an info metric: its labels carry the information, the number
+//! is 1.
 
 use super::Cell;
 
@@ -6,10 +7,18 @@ use super::Cell;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Info;
 
+impl Info {
+    /// Creates the value.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self
+    }
+}
+
 impl Cell for Info {
     type Options = ();
 
-    fn new((): &()) -> Self {
+    fn from_options((): &()) -> Self {
         Self
     }
 

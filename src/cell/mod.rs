@@ -1,8 +1,9 @@
-//! Atomics that hold a value. They know nothing of names or of text.
+//! Cells: the atomics that hold the value of a metric. They know nothing of names
+//! or text.
 //!
-//! A cell is updated by one atomic operation (two for a histogram) and read by
-//! a scrape as a row of numbers: [`Cell::read`] writes the bits of each value
-//! into a slice that the scrape owns.
+//! A cell is updated by one atomic operation (two for a histogram). A scrape reads
+//! it as a row of numbers: [`Cell::read`] writes the bits of each value into a
+//! slice that the scrape owns.
 
 mod buckets;
 mod counter;
@@ -18,6 +19,7 @@ mod quantile;
 mod ring;
 mod single_writer;
 mod state_set;
+mod static_histogram;
 mod stripe;
 mod timer;
 mod window_max;
@@ -25,20 +27,21 @@ mod window_max;
 pub use buckets::Buckets;
 pub use counter::{Counter, FloatCounter, StripedCounter};
 pub use error::OptionsError;
-pub use exemplar::{Exemplar, ExemplarLabels, Exemplify, WithExemplars};
-pub use gauge::{FloatGauge, Gauge};
+pub use exemplar::{Exemplar, ExemplarLabels, SupportsExemplars, WithExemplars};
+pub use gauge::{FloatGauge, Gauge, GaugeGuard};
 pub use histogram::{Histogram, ShardedHistogram};
 pub use info::Info;
-pub use quantile::{Quantile, QuantileOptions};
+pub use quantile::{Quantile, QuantileOptions, QuantileOptionsBuilder};
 pub use ring::Window;
 pub use single_writer::{AlreadyClaimed, SingleWriter, Writer};
 pub use state_set::{StateSet, States};
-pub use timer::{Observe, Timer};
+pub use static_histogram::{StaticBuckets, StaticHistogram};
+pub use timer::{Observe, ObserveWithExemplar, Timer};
 pub use window_max::WindowMax;
 
 use float::AtomicF64;
 
-/// What the 64 bits of a value mean.
+/// The meaning of the 64 bits of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Number {
     /// An unsigned integer.
@@ -51,34 +54,39 @@ pub enum Number {
 
 /// A value that many threads may update while a scrape reads it.
 ///
-/// A reading is a row of [`width`](Cell::width) numbers. The width depends on
-/// the options alone, never on the values, so that a scrape can lay its lines
-/// out once.
+/// A reading is a row of [`width`](Cell::width) numbers. The width depends only on
+/// the options, never on the values, so that a scrape can lay out its lines once.
+///
+/// The name is that of a memory cell, as in crossbeam's `AtomicCell`. Users name
+/// this trait only to write a cell of their own, where it does not meet
+/// [`std::cell::Cell`].
 pub trait Cell: Send + Sync + 'static {
-    /// What a cell is made with: bucket bounds, window length; `()` for most.
+    /// The options that a cell is created with, such as bucket bounds or the length
+    /// of a window; `()` for most.
     type Options: Clone + Send + Sync + 'static;
 
-    /// Makes the cell, at its initial value.
-    fn new(options: &Self::Options) -> Self;
+    /// Creates the cell, at its initial value. Families call this for each new
+    /// series.
+    fn from_options(options: &Self::Options) -> Self;
 
-    /// How many numbers one reading has.
+    /// Returns how many numbers a reading has.
     fn width(options: &Self::Options) -> usize;
 
-    /// Writes the bits of each number of one reading. Takes no lock and
-    /// allocates nothing.
+    /// Writes the bits of each number of one reading. Takes no lock and allocates
+    /// nothing.
     ///
-    /// `into.len()` is the [`width`](Cell::width) of the options the cell was
-    /// made with.
+    /// `into.len()` is the [`width`](Cell::width) of the options that the cell was
+    /// created with.
     fn read(&self, into: &mut [u64]);
 
-    /// How many of a reading's first numbers may have an exemplar.
+    /// Returns how many of a reading's first numbers may have an exemplar.
     fn exemplars(options: &Self::Options) -> usize {
         let _ = options;
         0
     }
 
-    /// Reads the exemplar of the number at `index`; false if there is none, or
-    /// it is being replaced. Takes no lock and allocates nothing.
+    /// Reads the exemplar of the number at `index`. Returns false if there is none,
+    /// or if it is being replaced. Takes no lock and allocates nothing.
     fn exemplar(&self, index: usize, into: &mut Exemplar) -> bool {
         let _ = (index, into);
         false
@@ -92,14 +100,14 @@ pub trait Cell: Send + Sync + 'static {
     }
 }
 
-/// Makes cells of types that are one number, have no options and start at their
-/// default: `$bits` takes what their `get` returns.
+/// Implements [`Cell`] for types that are one number, have no options and start at
+/// their default. `$bits` converts the result of their `get`.
 macro_rules! one_number {
     ($($cell:ty: $bits:expr,)*) => {$(
         impl Cell for $cell {
             type Options = ();
 
-            fn new((): &()) -> Self {
+            fn from_options((): &()) -> Self {
                 Self::default()
             }
 

@@ -1,5 +1,6 @@
-//! Every cell under loom, which runs each model in all the orders that the
-//! orderings allow: two writers and a reader, and what the reader may never see.
+//! Models of every cell for loom, which runs each of them in all the orders that
+//! the memory orderings allow. Most have two writers, and a reader that asserts
+//! what it may never see.
 
 use std::time::{Duration, Instant};
 
@@ -7,13 +8,13 @@ use loom::model;
 use loom::sync::Arc;
 use loom::thread;
 
-use super::quantile::{Bins, Counts};
+use super::quantile::{BinCounts, Bins};
 use super::ring::{Ring, Slice};
 use super::*;
-use crate::sync::{AtomicU64, Numbers, OWN_NUMBERS, Ordering};
+use crate::sync::{AtomicU64, MAX_EXCLUSIVE_SLOTS, Ordering, ThreadSlots};
 
-/// Runs `f` in all orders with at most two preemptions of a thread that could
-/// have gone on: for models that take minutes in all orders.
+/// Runs `f` in all orders with at most two preemptions of a thread that could have
+/// gone on. For models that take minutes in all orders.
 fn model_of_two_preemptions(f: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(2);
@@ -42,14 +43,14 @@ fn reading<const N: usize>(cell: &impl Cell) -> [u64; N] {
 }
 
 #[test]
-fn counters_lose_nothing_and_never_go_back() {
+fn counters_lose_nothing_and_are_monotone() {
     model(|| {
         let counter = Arc::new(Counter::default());
         let writers = [
             spawn(&counter, |counter| counter.inc_by(1)),
             spawn(&counter, |counter| {
                 counter.inc_by(2);
-                counter.set_to_at_least(2);
+                counter.raise_to(2);
             }),
         ];
         let before = counter.get();
@@ -77,7 +78,7 @@ fn float_counters_and_gauges_lose_nothing() {
 }
 
 #[test]
-fn a_gauge_loses_no_addition() {
+fn gauge_additions_are_not_lost() {
     model(|| {
         let gauge = Arc::new(Gauge::default());
         let writers = [1, -2].map(|n| spawn(&gauge, move |gauge| gauge.add(n)));
@@ -98,7 +99,7 @@ fn states_are_read_as_of_one_moment() {
     });
 }
 
-/// The sum is never behind the counts, when every value is 1.
+/// Asserts that the sum does not lag behind the counts, when every value is 1.
 fn assert_whole([low, all, sum]: [u64; 3]) {
     assert_eq!(low, 0);
     assert!(f64::from_bits(sum) >= all as f64);
@@ -109,7 +110,7 @@ fn buckets() -> Buckets {
 }
 
 #[test]
-fn the_sum_of_a_histogram_never_lags_its_count() {
+fn histogram_sum_never_lags_its_count() {
     model(|| {
         let histogram = Arc::new(Histogram::new(&buckets()));
         let writers = [(); 2].map(|()| spawn(&histogram, |histogram| histogram.observe(1.0)));
@@ -120,9 +121,9 @@ fn the_sum_of_a_histogram_never_lags_its_count() {
 }
 
 #[test]
-fn a_cell_has_one_writer_and_the_next_goes_on_from_it() {
+fn next_writer_continues_from_the_last_one() {
     model(|| {
-        let histogram = Arc::new(SingleWriter::<Histogram>::new(&buckets()));
+        let histogram = Arc::new(SingleWriter::new(Histogram::new(&buckets())));
         let observe = |histogram: &SingleWriter<Histogram>| {
             Writer::claim(histogram)
                 .map(|writer| writer.observe(1.0))
@@ -146,7 +147,7 @@ fn a_cell_has_one_writer_and_the_next_goes_on_from_it() {
 }
 
 #[test]
-fn two_writers_at_once_are_never_claimed() {
+fn cell_is_never_claimed_twice_at_once() {
     model(|| {
         let cell = Arc::new(SingleWriter::<Counter>::default());
         let inside = Arc::new(AtomicU64::new(0));
@@ -166,20 +167,20 @@ fn two_writers_at_once_are_never_claimed() {
     });
 }
 
-/// What a thread does that has a number of its own while it runs.
-fn numbered(numbers: &Numbers, work: impl FnOnce(usize)) {
-    let number = numbers.take().expect("more numbers than threads");
-    work(number);
-    numbers.give_back(number);
+/// Runs `work` as a thread that holds a slot of its own.
+fn with_slot(slots: &ThreadSlots, work: impl FnOnce(usize)) {
+    let slot = slots.acquire().expect("more slots than threads");
+    work(slot);
+    slots.release(slot);
 }
 
 #[test]
-fn a_stripe_goes_from_thread_to_thread_without_loss() {
+fn stripe_passed_between_threads_loses_nothing() {
     model(|| {
-        let shared = Arc::new((Numbers::new(), StripedCounter::with_stripes(2)));
+        let shared = Arc::new((ThreadSlots::new(), StripedCounter::with_stripes(2)));
         let writers = [(); 2].map(|()| {
-            spawn(&shared, |(numbers, counter)| {
-                numbered(numbers, |number| counter.add(number, 1));
+            spawn(&shared, |(slots, counter)| {
+                with_slot(slots, |slot| counter.add(slot, 1));
             })
         });
         let before = shared.1.get();
@@ -193,23 +194,29 @@ fn a_stripe_goes_from_thread_to_thread_without_loss() {
 fn threads_beyond_the_stripes_share_without_loss() {
     model(|| {
         let counter = Arc::new(StripedCounter::with_stripes(1));
-        // One owns the only stripe, the others share what stands beside it.
-        let writers = [0, OWN_NUMBERS].map(|thread| spawn(&counter, move |c| c.add(thread, 1)));
-        counter.add(OWN_NUMBERS + 1, 1);
+        // One owns the only stripe, the others share the count beside it.
+        let writers =
+            [0, MAX_EXCLUSIVE_SLOTS].map(|thread| spawn(&counter, move |c| c.add(thread, 1)));
+        counter.add(MAX_EXCLUSIVE_SLOTS + 1, 1);
         join(writers);
         assert_eq!(counter.get(), 3);
     });
 }
 
 #[test]
-fn the_sum_of_a_sharded_histogram_never_lags_its_count() {
+fn sharded_histogram_sum_never_lags_its_count() {
     model(|| {
-        let shared = Arc::new((Numbers::new(), ShardedHistogram::with_shards(2, &buckets())));
+        let shared = Arc::new((
+            ThreadSlots::new(),
+            ShardedHistogram::with_shards(2, &buckets()),
+        ));
         let writers = [
-            spawn(&shared, |(numbers, histogram)| {
-                numbered(numbers, |number| histogram.add(number, 1.0));
+            spawn(&shared, |(slots, histogram)| {
+                with_slot(slots, |slot| histogram.add(slot, 1.0));
             }),
-            spawn(&shared, |(_, histogram)| histogram.add(OWN_NUMBERS, 1.0)),
+            spawn(&shared, |(_, histogram)| {
+                histogram.add(MAX_EXCLUSIVE_SLOTS, 1.0)
+            }),
         ];
         assert_whole(reading(&shared.1));
         join(writers);
@@ -243,12 +250,21 @@ fn window(slices: u32) -> Window {
     Window::new(SLICE * slices, slices as usize).unwrap()
 }
 
+fn quantile_options<const N: usize>(quantiles: [f64; N], high: f64) -> QuantileOptions {
+    QuantileOptions::builder(quantiles)
+        .window(window(1))
+        .range(1.0, high)
+        .keep_last()
+        .build()
+        .unwrap()
+}
+
 /// An instant in the slice with this number, for a ring made about now.
 fn slice(number: u32) -> Instant {
     Instant::now() + SLICE * number
 }
 
-/// How often `add` was called, by the first and the second word, in the window.
+/// The number of calls of `add` in the window, by the first and the second word.
 fn counted(ring: &Ring<Pair>, at: Instant) -> [u64; 2] {
     ring.read(at, |view| {
         let mut sums = [0; 2];
@@ -262,9 +278,9 @@ fn counted(ring: &Ring<Pair>, at: Instant) -> [u64; 2] {
 }
 
 #[test]
-fn a_turn_of_the_ring_loses_nothing() {
+fn ring_turn_loses_nothing() {
     model(|| {
-        let ring = Arc::new(Ring::new(window(2), Pair::default));
+        let ring = Arc::new(Ring::new(window(2), Instant::now(), Pair::default));
         ring.newest(slice(0)).add();
         // Both want to turn the ring, one of them further.
         let writers = [1, 2].map(|number| {
@@ -274,17 +290,17 @@ fn a_turn_of_the_ring_loses_nothing() {
         });
         join(writers);
         assert_eq!(counted(&ring, slice(2)), [3, 3]);
-        // Nothing is counted for longer than the window, but for what came too
-        // late to turn the ring no further.
+        // Nothing is counted for longer than the window, except what came too late
+        // to turn the ring further.
         assert!(counted(&ring, slice(4))[0] <= 2);
         assert_eq!(counted(&ring, slice(5)), [0, 0]);
     });
 }
 
 #[test]
-fn what_comes_after_a_long_silence_is_in_the_window() {
+fn observations_after_a_long_silence_are_in_the_window() {
     model(|| {
-        let ring = Arc::new(Ring::new(window(1), Pair::default));
+        let ring = Arc::new(Ring::new(window(1), Instant::now(), Pair::default));
         ring.newest(slice(0)).add();
         let writers =
             [(); 2].map(|()| spawn(&ring, |ring: &Ring<Pair>| ring.newest(slice(100)).add()));
@@ -294,9 +310,9 @@ fn what_comes_after_a_long_silence_is_in_the_window() {
 }
 
 #[test]
-fn a_slice_is_read_whole_or_not_at_all() {
+fn slice_is_read_whole_or_not_at_all() {
     model(|| {
-        let ring = Arc::new(Ring::new(window(1), Pair::default));
+        let ring = Arc::new(Ring::new(window(1), Instant::now(), Pair::default));
         ring.newest(slice(0)).add();
         ring.newest(slice(1)).add();
         // Clears the first slice, which is in the reader's window.
@@ -310,14 +326,14 @@ fn a_slice_is_read_whole_or_not_at_all() {
 }
 
 #[test]
-fn a_slot_that_is_used_again_shows_nothing_of_before() {
+fn reused_slot_shows_nothing_of_before() {
     model(|| {
-        let ring = Arc::new(Ring::new(window(1), Pair::default));
+        let ring = Arc::new(Ring::new(window(1), Instant::now(), Pair::default));
         for _ in 0..3 {
             ring.newest(slice(0)).add();
         }
         ring.newest(slice(1)).add();
-        // The second of these goes to where the first three went.
+        // The second of these goes to the slot of the first three.
         let writer = spawn(&ring, |ring| {
             ring.newest(slice(2)).add();
             ring.newest(slice(3)).add();
@@ -330,12 +346,12 @@ fn a_slot_that_is_used_again_shows_nothing_of_before() {
 }
 
 #[test]
-fn a_peak_is_not_taken_for_less_than_one_long_gone() {
+fn maximum_is_not_affected_by_a_cleared_peak() {
     model_of_two_preemptions(|| {
         let maximum = Arc::new(WindowMax::new(&window(1)));
         maximum.observe_at(9.0, slice(0));
         maximum.observe_at(1.0, slice(1));
-        // Slice 3 goes to where the 9 was.
+        // Slice 3 goes to the slot of the 9.
         let writers = [
             spawn(&maximum, |maximum| {
                 maximum.observe_at(2.0, slice(2));
@@ -349,9 +365,9 @@ fn a_peak_is_not_taken_for_less_than_one_long_gone() {
 }
 
 #[test]
-fn a_late_observation_leaves_no_bin_without_a_mark() {
+fn late_observation_leaves_no_bin_unmarked() {
     model(|| {
-        let counts = Arc::new(Counts::new(&Bins::new(1.0, 1.5, false).unwrap()));
+        let counts = Arc::new(BinCounts::new(&Bins::new(1.0, 1.5, false).unwrap()));
         counts.count(1);
         let late = spawn(&counts, |counts| counts.count(1));
         counts.clear();
@@ -361,11 +377,10 @@ fn a_late_observation_leaves_no_bin_without_a_mark() {
 }
 
 #[test]
-fn a_quantile_is_of_whole_slices() {
+fn quantile_is_of_whole_slices() {
     model_of_two_preemptions(|| {
-        let options = QuantileOptions::new([0.5]).unwrap().window(window(1));
-        // Far enough apart for two words of marks.
-        let options = options.range(1.0, 1e20).unwrap();
+        // A range that needs two words of marks.
+        let options = quantile_options([0.5], 1e20);
         let quantile = Arc::new(Quantile::new(&options));
         for (value, number) in [(1.0, 0), (1e20, 0), (1e20, 0), (1.0, 1)] {
             quantile.observe_at(value, slice(number));
@@ -382,10 +397,9 @@ fn a_quantile_is_of_whole_slices() {
 }
 
 #[test]
-fn a_quantile_once_seen_is_never_nan() {
+fn quantile_that_keeps_the_last_is_never_nan() {
     model(|| {
-        let options = QuantileOptions::new([0.5]).unwrap().window(window(1));
-        let options = options.range(1.0, 1.5).unwrap();
+        let options = quantile_options([0.5], 1.5);
         let quantile = Arc::new(Quantile::new(&options));
         quantile.observe_at(1.0, slice(0));
         let writer = spawn(&quantile, |quantile| quantile.observe_at(1.0, slice(100)));
@@ -404,8 +418,7 @@ fn a_quantile_once_seen_is_never_nan() {
 #[test]
 fn quantiles_lose_no_observation() {
     model(|| {
-        let options = QuantileOptions::new([0.0, 1.0]).unwrap().window(window(1));
-        let options = options.range(1.0, 1.5).unwrap();
+        let options = quantile_options([0.0, 1.0], 1.5);
         let quantile = Arc::new(Quantile::new(&options));
         let writers = [(1.0, 0), (1.5, 1)].map(|(value, number)| {
             spawn(&quantile, move |quantile| {
@@ -422,7 +435,7 @@ fn quantiles_lose_no_observation() {
 }
 
 #[test]
-fn a_window_maximum_loses_no_peak() {
+fn window_maximum_loses_no_peak() {
     model(|| {
         let maximum = Arc::new(WindowMax::new(&window(1)));
         maximum.observe_at(1.0, slice(0));
@@ -437,14 +450,15 @@ fn a_window_maximum_loses_no_peak() {
     });
 }
 
-/// Labels of one byte over and over.
+/// Labels that repeat one byte.
 fn labels(byte: u8) -> ExemplarLabels {
     let mut labels = ExemplarLabels::EMPTY;
     labels.push(&[byte; 8]);
     labels
 }
 
-/// Whether there is an exemplar. If so, its value and text belong together.
+/// Returns true if there is an exemplar. Asserts that its value and text belong
+/// together.
 fn assert_untorn(counter: &WithExemplars<Counter>) -> bool {
     let mut exemplar = Exemplar::default();
     let found = counter.exemplar(0, &mut exemplar);
@@ -455,9 +469,9 @@ fn assert_untorn(counter: &WithExemplars<Counter>) -> bool {
 }
 
 #[test]
-fn an_exemplar_is_read_whole_or_not_at_all() {
+fn exemplar_is_read_whole_or_not_at_all() {
     model(|| {
-        let counter = Arc::new(WithExemplars::<Counter>::new(&()));
+        let counter = Arc::new(WithExemplars::<Counter>::new());
         counter.inc_by_with_exemplar(1, &labels(1));
         // The reader is the second thread: loom remembers the last access to
         // each atomic, and a writer's would hide the reader's.
@@ -471,9 +485,9 @@ fn an_exemplar_is_read_whole_or_not_at_all() {
 }
 
 #[test]
-fn of_two_exemplars_at_once_one_is_kept() {
+fn one_of_two_concurrent_exemplars_is_kept() {
     model(|| {
-        let counter = Arc::new(WithExemplars::<Counter>::new(&()));
+        let counter = Arc::new(WithExemplars::<Counter>::new());
         let writer = spawn(&counter, |counter| {
             counter.inc_by_with_exemplar(2, &labels(2))
         });
@@ -481,5 +495,53 @@ fn of_two_exemplars_at_once_one_is_kept() {
         writer.join().unwrap();
         assert!(assert_untorn(&counter));
         assert_eq!(counter.get(), 3);
+    });
+}
+
+#[test]
+fn exemplar_abandoned_at_a_fork_is_replaced_whole() {
+    model(|| {
+        let counter = Arc::new(WithExemplars::<Counter>::new());
+        counter.abandon_write(0);
+        let writer = spawn(&counter, |counter| {
+            counter.record_in_generation(2.0, &labels(2), 1);
+        });
+        counter.record_in_generation(1.0, &labels(1), 1);
+        assert_untorn(&counter);
+        writer.join().unwrap();
+        assert!(assert_untorn(&counter));
+    });
+}
+
+#[test]
+fn turn_abandoned_at_a_fork_is_finished_once() {
+    model(|| {
+        let ring = Arc::new(Ring::new(window(3), Instant::now(), Pair::default));
+        ring.newest(slice(0)).add();
+        ring.abandon_turn();
+        // Both want to turn the ring in the child, one of them further.
+        let writers = [2, 3].map(|number| {
+            spawn(&ring, move |ring: &Ring<Pair>| {
+                ring.newest_in_generation(slice(number), 1).add();
+            })
+        });
+        join(writers);
+        assert_eq!(counted(&ring, slice(3)), [3, 3]);
+        // The ring turns on.
+        for number in 4..8 {
+            ring.newest_in_generation(slice(number), 1).add();
+        }
+        assert_eq!(counted(&ring, slice(7)), [4, 4]);
+    });
+}
+
+#[test]
+fn static_histogram_sum_never_lags_its_count() {
+    model(|| {
+        let histogram = Arc::new(StaticHistogram::new([0.5]));
+        let writers = [(); 2].map(|()| spawn(&histogram, |histogram| histogram.observe(1.0)));
+        assert_whole(reading(&*histogram));
+        join(writers);
+        assert_eq!(reading(&*histogram), [0, 2, 2f64.to_bits()]);
     });
 }

@@ -1,43 +1,45 @@
 //! Quantiles over a sliding window, without a lock.
 //!
-//! Each slice of the window counts observations by size. Where a value is
-//! counted is read straight off its bits: the exponent and the six highest
-//! bits of the fraction number the bins, 64 to an octave, each 1/64 to 1/127
-//! as wide as the values in it. A bin answers for all its values with the
-//! point that is off by the same ratio from both ends: at most 1/129 < 0.8 %.
+//! Each slice of the window counts observations by size. The bin of a value is
+//! read straight off its bits: the exponent and the six highest bits of the
+//! fraction number the bins, 64 to an octave, each 1/64 to 1/127 as wide as the
+//! values in it. A bin represents its values by the point that is off by the same
+//! ratio from both ends: at most 1/129 < 0.8 %.
 //!
-//! An observation counts its bin up, marks the bin's chunk (64 bins, four
-//! cache lines) as touched, and adds to the sum and the count of all time.
-//! A reading merges the touched chunks of the slices in the window, and finds
-//! the chunk of each quantile and then its bin. Clearing a slice costs what
-//! was touched, too.
+//! An observation counts its bin up, marks the bin's chunk (64 bins, four cache
+//! lines) as touched, and adds to the sum and the count since the cell was made.
+//! A reading merges the touched chunks of the slices in the window, and finds the
+//! chunk of each quantile and then its bin. Clearing a slice visits the touched
+//! chunks only.
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::histogram::add_without_nan;
 use super::ring::{Ring, Slice, View};
 use super::{AtomicF64, Cell, OptionsError, Window};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, Padded, zeroed};
 
-/// Bits of the fraction that number the bins of an octave. Models make do with
-/// two bins: loom keeps a history of each.
+/// Bits of the fraction that number the bins of an octave. Models use two bins,
+/// since loom keeps a history of each.
 const FRACTION_BITS: u32 = if cfg!(loom) { 1 } else { 6 };
 /// Bits of an `f64` below those.
 const SHIFT: u32 = 52 - FRACTION_BITS;
 /// Bins of a chunk, and of an octave.
 const CHUNK: usize = 1 << FRACTION_BITS;
-/// Chunks a slice can hold, one bit each in `Counts::touched`.
+/// Chunks that a slice can hold, one bit each in `BinCounts::touched`.
 const CHUNKS: usize = 256;
 
-/// Which quantiles are shown, over which window, of values in which range.
+/// The quantiles of a [`Quantile`] cell, its window, and the range of its values.
 ///
 /// ```
 /// use std::time::Duration;
 /// use stethoscope::cell::{QuantileOptions, Window};
 ///
-/// let options = QuantileOptions::new([0.5, 0.99])?
+/// let options = QuantileOptions::builder([0.5, 0.99])
 ///     .window(Window::new(Duration::from_secs(300), 5)?)
-///     .range(1e-6, 3600.0)?;
+///     .range(1e-6, 3600.0)
+///     .build()?;
 /// assert_eq!(options.quantiles(), [0.5, 0.99]);
 /// # Ok::<(), stethoscope::cell::OptionsError>(())
 /// ```
@@ -46,75 +48,54 @@ pub struct QuantileOptions {
     quantiles: Arc<[f64]>,
     window: Window,
     bins: Bins,
+    keep_last: bool,
 }
 
 impl QuantileOptions {
-    /// These quantiles, over the window of a minute, of values from 0.9e-9
-    /// (a nanosecond in seconds) to 1.7e13.
-    ///
-    /// Quantiles run from 0 (the least) to 1 (the greatest); 0.5 is the
-    /// median. They are shown in ascending order.
+    /// Creates options with these quantiles and defaults for everything else.
     ///
     /// # Errors
-    /// No quantile, one out of range, or one given twice.
+    /// There is no quantile, one is not in 0 to 1, or one is given twice.
     pub fn new(quantiles: impl IntoIterator<Item = f64>) -> Result<Self, OptionsError> {
-        // Adding 0 turns -0 into 0.
-        let mut quantiles: Vec<f64> = quantiles.into_iter().map(|q| q + 0.0).collect();
-        if quantiles.is_empty() {
-            return Err(OptionsError::NoQuantile);
-        }
-        if let Some(index) = quantiles.iter().position(|q| !(0.0..=1.0).contains(q)) {
-            return Err(OptionsError::QuantileOutOfRange { index });
-        }
-        quantiles.sort_by(f64::total_cmp);
-        if let Some(pair) = quantiles.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(OptionsError::QuantileTwice { quantile: pair[0] });
-        }
-        Ok(Self {
-            quantiles: quantiles.into(),
+        Self::builder(quantiles).build()
+    }
+
+    /// Starts building options with these quantiles, over a window of one minute,
+    /// of values from 0.9e-9 (a nanosecond in seconds) to 1.7e13.
+    ///
+    /// Quantiles run from 0 (the minimum) to 1 (the maximum); 0.5 is the median.
+    /// They are shown in ascending order.
+    pub fn builder(quantiles: impl IntoIterator<Item = f64>) -> QuantileOptionsBuilder {
+        QuantileOptionsBuilder {
+            // Adding 0 turns -0 into 0.
+            quantiles: quantiles.into_iter().map(|q| q + 0.0).collect(),
             window: Window::default(),
-            bins: Bins::default(),
-        })
+            range: None,
+            negative_values: false,
+            keep_last: false,
+        }
     }
 
-    /// Over this window.
-    pub fn window(mut self, window: Window) -> Self {
-        self.window = window;
-        self
-    }
-
-    /// Of values from `low` to `high`, both positive.
-    ///
-    /// What is less than `low`, zero and negative values among it, is counted
-    /// as 0; what is greater than `high` as `high` (within the error). Each
-    /// doubling between them takes 256 bytes a slot of the window.
-    ///
-    /// # Errors
-    /// `low` is not positive and normal, `high` is not greater and finite, or
-    /// there are more than 254 doublings between them (126 if values may be
-    /// negative).
-    pub fn range(mut self, low: f64, high: f64) -> Result<Self, OptionsError> {
-        self.bins = Bins::new(low, high, self.bins.signed())?;
-        Ok(self)
-    }
-
-    /// Negative values are counted like positive ones, and not as 0. Takes
-    /// twice the memory.
-    ///
-    /// Strict readers of OpenMetrics refuse a summary with a negative quantile or
-    /// sum. A [gauge](crate::registry::FamilyBuilder::as_gauge) may be negative
-    /// everywhere.
-    ///
-    /// # Errors
-    /// There are more than 126 doublings in the range.
-    pub fn negative_values(mut self) -> Result<Self, OptionsError> {
-        self.bins = Bins::new(self.bins.low(), self.bins.high(), true)?;
-        Ok(self)
-    }
-
-    /// The quantiles, ascending.
+    /// Returns the quantiles, ascending.
+    #[must_use]
     pub fn quantiles(&self) -> &[f64] {
         &self.quantiles
+    }
+
+    /// Returns true if negative values are told apart, and quantiles and sum may
+    /// therefore be negative.
+    #[must_use]
+    pub fn has_negative_values(&self) -> bool {
+        self.bins.signed()
+    }
+
+    /// Returns the least value that may be added to the sum.
+    fn least_summand(&self) -> f64 {
+        if self.bins.signed() {
+            f64::NEG_INFINITY
+        } else {
+            0.0
+        }
     }
 }
 
@@ -125,17 +106,100 @@ impl Default for QuantileOptions {
             quantiles: Arc::new([0.5, 0.9, 0.99]),
             window: Window::default(),
             bins: Bins::default(),
+            keep_last: false,
         }
     }
 }
 
-/// How values are mapped to bins: `zero` is the bin of 0, greater values are
-/// above it and, if there are bins for them, negative ones below.
+/// Builds [`QuantileOptions`].
+#[derive(Clone, Debug)]
+#[must_use = "options are made by `build`"]
+pub struct QuantileOptionsBuilder {
+    quantiles: Vec<f64>,
+    window: Window,
+    range: Option<(f64, f64)>,
+    negative_values: bool,
+    keep_last: bool,
+}
+
+impl QuantileOptionsBuilder {
+    /// Sets the window. The default is one minute, in six slices.
+    pub fn window(mut self, window: Window) -> Self {
+        self.window = window;
+        self
+    }
+
+    /// Sets the range of values, from `low` to `high`, both positive.
+    ///
+    /// Values less than `low`, including 0 and negative ones, are counted as 0;
+    /// values greater than `high` are counted as `high` (within the error). Each
+    /// doubling between them takes 256 bytes a slot of the window.
+    pub fn range(mut self, low: f64, high: f64) -> Self {
+        self.range = Some((low, high));
+        self
+    }
+
+    /// Counts negative values by their size, and not as 0. Takes twice the memory.
+    ///
+    /// Strict readers of OpenMetrics refuse a summary with a negative quantile or
+    /// sum. A [gauge](crate::registry::FamilyBuilder::as_gauge) may be negative
+    /// everywhere.
+    pub fn negative_values(mut self) -> Self {
+        self.negative_values = true;
+        self
+    }
+
+    /// After a window without observations, shows the quantiles of the last slice
+    /// that had any. The default is NaN, as in client_golang and client_java.
+    pub fn keep_last(mut self) -> Self {
+        self.keep_last = true;
+        self
+    }
+
+    /// Checks the options.
+    ///
+    /// # Errors
+    /// - There is no quantile, one is not in 0 to 1, or one is given twice.
+    /// - The range's `low` is not positive and normal, or `high` is not greater
+    ///   than `low` and finite.
+    /// - There are more than 254 doublings in the range, or 126 if values may be
+    ///   negative.
+    pub fn build(self) -> Result<QuantileOptions, OptionsError> {
+        Ok(QuantileOptions {
+            quantiles: checked_quantiles(self.quantiles)?.into(),
+            window: self.window,
+            bins: match (self.range, self.negative_values) {
+                (None, false) => Bins::default(),
+                (None, true) => Bins::new(Bins::default().low(), Bins::default().high(), true)?,
+                (Some((low, high)), signed) => Bins::new(low, high, signed)?,
+            },
+            keep_last: self.keep_last,
+        })
+    }
+}
+
+/// Returns the quantiles in ascending order.
+fn checked_quantiles(mut quantiles: Vec<f64>) -> Result<Vec<f64>, OptionsError> {
+    if quantiles.is_empty() {
+        return Err(OptionsError::NoQuantile);
+    }
+    if let Some(index) = quantiles.iter().position(|q| !(0.0..=1.0).contains(q)) {
+        return Err(OptionsError::QuantileOutOfRange { index });
+    }
+    quantiles.sort_by(f64::total_cmp);
+    match quantiles.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(OptionsError::DuplicateQuantile { quantile: pair[0] }),
+        None => Ok(quantiles),
+    }
+}
+
+/// The mapping of values to bins. `zero` is the bin of 0; greater values are above
+/// it and, if there are bins for them, negative ones below.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Bins {
-    /// The bits, shifted, of the least positive value with a bin of its own.
+    /// The shifted bits of the least positive value with a bin of its own.
     first: u64,
-    /// Bins of positive values.
+    /// The number of bins of positive values.
     positive: usize,
     zero: usize,
 }
@@ -187,10 +251,10 @@ impl Bins {
         (self.zero + 1 + self.positive).div_ceil(CHUNK)
     }
 
-    /// The bin of a value that is not NaN.
+    /// Returns the bin of a value, which must not be NaN.
     fn index(&self, value: f64) -> usize {
         let key = value.abs().to_bits() >> SHIFT;
-        // 0 below the range, or the number of the bin from 1 on.
+        // 0 below the range, else the number of the bin from 1 on.
         let size = (key + 1)
             .saturating_sub(self.first)
             .min(self.positive as u64) as usize;
@@ -201,7 +265,7 @@ impl Bins {
         }
     }
 
-    /// What a bin answers for its values.
+    /// Returns the number that represents the values of a bin.
     fn value(&self, index: usize) -> f64 {
         let size = index.abs_diff(self.zero) as u64;
         if size == 0 {
@@ -220,22 +284,22 @@ impl Bins {
     }
 }
 
-/// How many values of each size one slice has seen.
+/// The counts of one slice: how many values fell into each bin.
 #[derive(Debug)]
-pub(super) struct Counts {
+pub(super) struct BinCounts {
     /// A bit for each chunk in which a bin may not be 0.
-    touched: Padded<[AtomicU64; CHUNKS / 64]>,
+    touched: [AtomicU64; CHUNKS / 64],
     bins: Box<[AtomicU32]>,
 }
 
-/// A bin that stands so high is full. Far enough below 2^32 for every thread
-/// there may be to be on its way past it.
+/// The count of a full bin. Far enough below 2^32 that it cannot overflow, however
+/// many threads add to it at once.
 const FULL: u32 = 1 << 31;
 
-impl Counts {
+impl BinCounts {
     pub(super) fn new(bins: &Bins) -> Self {
         Self {
-            touched: Padded::default(),
+            touched: std::array::from_fn(|_| AtomicU64::new(0)),
             bins: zeroed(bins.chunks() * CHUNK),
         }
     }
@@ -256,7 +320,7 @@ impl Counts {
         }
     }
 
-    /// Whether the chunk of a bin is marked.
+    /// Returns true if the chunk of a bin is marked.
     #[cfg(all(test, loom))]
     pub(super) fn is_marked(&self, index: usize) -> bool {
         let chunk = index / CHUNK;
@@ -273,7 +337,7 @@ impl Counts {
     }
 }
 
-/// The positions of the bits that are set.
+/// Returns the positions of the bits that are set.
 fn bits(mut word: u64) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let bit = (word != 0).then(|| word.trailing_zeros() as usize)?;
@@ -282,7 +346,7 @@ fn bits(mut word: u64) -> impl Iterator<Item = usize> {
     })
 }
 
-impl Slice for Counts {
+impl Slice for BinCounts {
     fn clear(&self) {
         // The marks go first, and a writer counts before it looks at the mark:
         // one that counts in a bin after this cleared it finds no mark and
@@ -291,7 +355,7 @@ impl Slice for Counts {
             // Release: as `Slice` asks.
             for bit in bits(touched.swap(0, Ordering::Release)) {
                 for bin in self.bins(i * 64 + bit) {
-                    // Release: as `Slice` asks, and for `count`. A swap, for
+                    // Release: as `Slice` asks, and for `count`. A swap, because
                     // loom does not know that no store can come between the two
                     // halves of an addition.
                     bin.swap(0, Ordering::Release);
@@ -306,18 +370,22 @@ impl Slice for Counts {
 ///
 /// A quantile q of n values is the ceil(q n)-th least of them, shown with an
 /// error of at most 1 % of its size. A reading is one `f64` for each quantile,
-/// then the sum (`f64`) and the count (`u64`) of all time.
+/// then the sum (`f64`) and the count (`u64`) since the cell was made.
 ///
-/// Quantiles are NaN while nothing was ever observed. While nothing happens
-/// for a whole window, they are those of the last slice in which something
-/// did. A value of NaN is not a measurement and is ignored; the infinities
-/// count as the ends of the range, and the sum becomes what IEEE 754 makes of
-/// them. At most 2^31 values of one size are counted in a slice.
+/// - Quantiles are NaN while the window holds no observation. With
+///   [`keep_last`](QuantileOptionsBuilder::keep_last), they are then those of the
+///   last slice that had any.
+/// - NaN is not a measurement and is ignored.
+/// - The infinities count as the ends of the range. The sum becomes infinite and
+///   stays so.
+/// - Negative values count as 0, in the quantiles and in the sum, unless the
+///   options [say otherwise](QuantileOptionsBuilder::negative_values).
+/// - At most 2^31 values of one size are counted in a slice.
 ///
-/// With the default window and range a cell takes 152 kB of address space, of
-/// which only the pages that were written to are ever resident: typically a
-/// third. An update takes one reading of the clock; pass the time to
-/// [`observe_at`](Self::observe_at) if you have it.
+/// With the default window and range a cell takes 152 kB of address space. Only
+/// the pages that were written to are ever resident, typically a third. An update
+/// reads the clock once; pass the time to [`observe_at`](Self::observe_at) if you
+/// have it.
 ///
 /// ```
 /// use stethoscope::cell::{Cell, Quantile, QuantileOptions};
@@ -330,57 +398,94 @@ impl Slice for Counts {
 /// seconds.read(&mut reading);
 /// let median = f64::from_bits(reading[0]);
 /// assert!((median - 0.021).abs() <= 0.01 * 0.021);
-/// assert_eq!(reading[2], 3);
+/// assert_eq!(seconds.count(), 3);
 /// # Ok::<(), stethoscope::cell::OptionsError>(())
 /// ```
 #[derive(Debug)]
 pub struct Quantile {
     options: QuantileOptions,
-    ring: Ring<Counts>,
-    ever: Padded<Ever>,
+    ring: Ring<BinCounts>,
+    /// Written by every update, and so kept away from the rest.
+    totals: Padded<Totals>,
 }
 
-/// What was seen since the cell was made.
+/// The sum and the count since the cell was made.
 #[derive(Debug, Default)]
-struct Ever {
+struct Totals {
     sum: AtomicF64,
     count: AtomicU64,
 }
 
 impl Quantile {
-    /// Takes `value` into account, as of now. NaN is ignored.
+    /// Creates a cell without observations.
+    #[must_use]
+    pub fn new(options: &QuantileOptions) -> Self {
+        Self::new_at(options, Instant::now())
+    }
+
+    /// Creates a cell whose first slice begins at `start`, for callers that
+    /// control the clock.
+    #[must_use]
+    pub fn new_at(options: &QuantileOptions, start: Instant) -> Self {
+        Self {
+            options: options.clone(),
+            ring: Ring::new(options.window, start, || BinCounts::new(&options.bins)),
+            totals: Padded::default(),
+        }
+    }
+
+    /// Observes `value` now. NaN is ignored.
     pub fn observe(&self, value: f64) {
         self.observe_at(value, Instant::now());
     }
 
-    /// Takes `value` into account, as of `at`: one reading of the clock may
-    /// serve several cells.
+    /// Observes `value` at `at`, so that one reading of the clock can serve several
+    /// cells. NaN is ignored.
     ///
-    /// An instant that lies before what was observed last counts as that.
+    /// An instant before the latest one that was observed counts as that one.
     #[inline]
     pub fn observe_at(&self, value: f64, at: Instant) {
         if value.is_nan() {
             return;
         }
         self.ring.newest(at).count(self.options.bins.index(value));
-        self.ever.sum.add(value);
-        // Release: pairs with the Acquire in `read_at`. Who sees the count
+        let summand = value.max(self.options.least_summand());
+        self.totals
+            .sum
+            .update(|sum| Some(add_without_nan(sum, summand)));
+        // Release: pairs with the Acquire in `count`. A reader that sees the count
         // sees the sum and the bin.
-        self.ever.count.fetch_add(1, Ordering::Release);
+        self.totals.count.fetch_add(1, Ordering::Release);
     }
 
-    /// Writes the reading of the window that ends at `at`, as
-    /// [`Cell::read`] does for now.
+    /// Returns the number of observations since the cell was made.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        // Acquire: pairs with the Release in `observe_at`.
+        self.totals.count.load(Ordering::Acquire)
+    }
+
+    /// Returns the sum of the observations since the cell was made. It includes at
+    /// least those in a [`count`](Self::count) that was taken before.
+    #[must_use]
+    pub fn sum(&self) -> f64 {
+        // Relaxed: ordered after the load of the count.
+        self.totals.sum.load(Ordering::Relaxed)
+    }
+
+    /// Writes the reading of the window that ends at `at`, as [`Cell::read`] does
+    /// for the current time.
+    ///
+    /// # Panics
+    /// If `into` is shorter than the [width](Cell::width) of a reading.
     pub fn read_at(&self, at: Instant, into: &mut [u64]) {
         let [quantiles @ .., sum, count] = into else {
-            unreachable!("a summary is at least two numbers wide");
+            panic!("a summary is at least two numbers wide");
         };
-        // Acquire: pairs with the Release in `observe_at`.
-        *count = self.ever.count.load(Ordering::Acquire);
-        // Relaxed: ordered behind the count.
-        *sum = self.ever.sum.load(Ordering::Relaxed).to_bits();
+        *count = self.count();
+        *sum = self.sum().to_bits();
         self.ring.read(at, |view| {
-            let mut merged = Merged::new(view);
+            let mut merged = MergedWindow::new(view, self.options.keep_last);
             for (q, shown) in self.options.quantiles.iter().zip(&mut *quantiles) {
                 let value = match merged.bin(*q) {
                     Some(bin) => self.options.bins.value(bin),
@@ -395,12 +500,8 @@ impl Quantile {
 impl Cell for Quantile {
     type Options = QuantileOptions;
 
-    fn new(options: &QuantileOptions) -> Self {
-        Self {
-            options: options.clone(),
-            ring: Ring::new(options.window, || Counts::new(&options.bins)),
-            ever: Padded::default(),
-        }
+    fn from_options(options: &QuantileOptions) -> Self {
+        Self::new(options)
     }
 
     fn width(options: &QuantileOptions) -> usize {
@@ -412,22 +513,24 @@ impl Cell for Quantile {
     }
 }
 
-/// The slices of a window, put together chunk by chunk.
-struct Merged<'a> {
-    view: View<'a, Counts>,
-    /// How many slices of the view are taken.
+/// The slices of a window, merged chunk by chunk.
+struct MergedWindow<'a> {
+    view: View<'a, BinCounts>,
+    /// The number of slices of the view that were merged.
     slices: usize,
     values: u64,
-    /// The values in each chunk.
+    /// The number of values in each chunk.
     chunks: [u64; CHUNKS],
-    /// The chunk whose bins were merged last, and the values in those below.
+    /// The chunk whose bins were merged last, and the number of values below it.
     chunk: usize,
     below: u64,
     bins: Option<[u64; CHUNK]>,
 }
 
-impl<'a> Merged<'a> {
-    fn new(view: View<'a, Counts>) -> Self {
+impl<'a> MergedWindow<'a> {
+    /// Merges the slices in the window. If they hold nothing and `keep_last` is set,
+    /// goes on to the latest slice that holds something.
+    fn new(view: View<'a, BinCounts>, keep_last: bool) -> Self {
         let mut merged = Self {
             view,
             slices: 0,
@@ -438,7 +541,7 @@ impl<'a> Merged<'a> {
             bins: None,
         };
         for (slice, in_window) in view.slices() {
-            if !in_window && merged.values > 0 {
+            if !in_window && (merged.values > 0 || !keep_last) {
                 break;
             }
             merged.slices += 1;
@@ -457,8 +560,8 @@ impl<'a> Merged<'a> {
         merged
     }
 
-    /// The bin of quantile `q`, which is not less than the one asked for
-    /// before; none where there are no values.
+    /// Returns the bin of quantile `q`, or `None` if there are no values. `q` must
+    /// not be less than in the call before.
     fn bin(&mut self, q: f64) -> Option<usize> {
         if self.values == 0 {
             return None;
@@ -470,7 +573,7 @@ impl<'a> Merged<'a> {
             self.bins = None;
         }
         let (view, slices, chunk) = (self.view, self.slices, self.chunk);
-        // Read once for all quantiles in the chunk: they stay in order though
+        // Read once for all quantiles in the chunk, so that they stay in order while
         // writers go on.
         let bins = self.bins.get_or_insert_with(|| {
             std::array::from_fn(|i| {
@@ -485,7 +588,7 @@ impl<'a> Merged<'a> {
             upto += values;
             upto >= rank
         });
-        // None has so many only if a slice was cleared since it was counted.
+        // No bin reaches the rank only if a slice was cleared since it was counted.
         Some(chunk * CHUNK + bin.unwrap_or(CHUNK - 1))
     }
 }

@@ -1,28 +1,28 @@
-//! Cells that one thread at a time writes, and any number read.
+//! Cells that one thread at a time writes, and any number of threads read.
 //!
-//! With one writer a locked instruction protects nothing: [`Writer`] updates by
-//! a plain load and store, several times cheaper. That there is one only is
-//! checked when it is claimed.
+//! With a single writer a locked instruction protects nothing: [`Writer`]
+//! updates by a plain load and store, which is several times cheaper. That there
+//! is only one is checked when it is claimed.
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
 
 use super::Cell;
-use crate::sync::{AtomicBool, Ordering};
+use crate::sync::{AtomicBool, Ordering, const_fn};
 
-/// A cell that is updated through its one [`Writer`] only.
+/// A cell that is updated only through its one [`Writer`].
 ///
-/// It stands in a family like the cell it is made of, and is read like it. The
-/// counters, the gauges and the histogram have this form.
+/// It stands in a family like the cell that it wraps, and is read like it.
+/// Counters, gauges and histograms have this form.
 ///
 /// ```
-/// use stethoscope::cell::{Cell, Counter, SingleWriter, Writer};
-/// use std::sync::Arc;
+/// use stethoscope::cell::{Counter, SingleWriter, Writer};
 ///
-/// let rows = Arc::new(SingleWriter::<Counter>::new(&()));
-/// let mut writer = Writer::claim(Arc::clone(&rows))?;
-/// assert!(Writer::claim(&*rows).is_err());
+/// static ROWS: SingleWriter<Counter> = SingleWriter::new(Counter::new());
+///
+/// let writer = Writer::claim(&ROWS)?;
+/// assert!(Writer::claim(&ROWS).is_err());
 /// std::thread::spawn(move || {
 ///     for _ in 0..1000 {
 ///         writer.inc();
@@ -30,9 +30,12 @@ use crate::sync::{AtomicBool, Ordering};
 /// })
 /// .join()
 /// .unwrap();
-/// assert_eq!(rows.get(), 1000);
+/// assert_eq!(ROWS.get(), 1000);
 /// # Ok::<(), stethoscope::cell::AlreadyClaimed>(())
 /// ```
+///
+/// In a forked child the cell stays claimed if it was claimed at the fork: the
+/// writer may be the child's own.
 #[derive(Debug, Default)]
 pub struct SingleWriter<C> {
     cell: C,
@@ -42,11 +45,8 @@ pub struct SingleWriter<C> {
 impl<C: Cell> Cell for SingleWriter<C> {
     type Options = C::Options;
 
-    fn new(options: &C::Options) -> Self {
-        Self {
-            cell: C::new(options),
-            claimed: AtomicBool::new(false),
-        }
+    fn from_options(options: &C::Options) -> Self {
+        Self::new(C::from_options(options))
     }
 
     fn width(options: &C::Options) -> usize {
@@ -59,31 +59,40 @@ impl<C: Cell> Cell for SingleWriter<C> {
 }
 
 impl<C> SingleWriter<C> {
-    /// The cell, to read: updates of its own would race with the writer's.
+    const_fn! {
+        /// Wraps `cell`, without a writer yet.
+        #[must_use]
+        pub fn new(cell: C) -> Self {
+            Self { cell, claimed: AtomicBool::new(false) }
+        }
+    }
+
+    /// Returns the cell for reading. Updating it would race with the writer.
     pub(super) fn cell(&self) -> &C {
         &self.cell
     }
 }
 
-/// The one writer of a [`SingleWriter`] cell, held through `H`: a reference, an
-/// `Arc`, or a family's handle.
+/// The one writer of a [`SingleWriter`] cell.
 ///
-/// It may be sent to another thread, but not shared. When it is dropped,
-/// another may be claimed, and goes on from where this one stopped.
+/// Holds the cell through `H`: a reference, an `Arc`, or a family's handle. It
+/// may be sent to another thread, but not shared. When it is dropped, another
+/// writer may be claimed, and goes on from where this one stopped.
+#[must_use = "the cell can be claimed again once its writer is dropped"]
 pub struct Writer<C, H: Deref<Target = SingleWriter<C>>> {
     handle: H,
-    /// Two threads with one writer would lose updates: not `Sync`.
+    /// Two threads that share a writer would lose updates: it is not `Sync`.
     not_sync: PhantomData<std::cell::Cell<()>>,
 }
 
 impl<C, H: Deref<Target = SingleWriter<C>>> Writer<C, H> {
-    /// Becomes the writer of the cell behind `handle`.
+    /// Claims the cell that `handle` refers to.
     ///
     /// # Errors
     /// The cell has a writer.
     pub fn claim(handle: H) -> Result<Self, AlreadyClaimed> {
-        // Acquire: pairs with the Release in `drop`, so that this writer goes
-        // on from the last value that the one before stored.
+        // Acquire: pairs with the Release in `drop`, so that this writer goes on
+        // from the last value that the one before stored.
         match handle.claimed.swap(true, Ordering::Acquire) {
             true => Err(AlreadyClaimed),
             false => Ok(Self {
@@ -93,7 +102,7 @@ impl<C, H: Deref<Target = SingleWriter<C>>> Writer<C, H> {
         }
     }
 
-    /// The cell, of which this is the only writer.
+    /// Returns the cell, for updates by plain loads and stores.
     pub(super) fn cell(&self) -> &C {
         &self.handle.cell
     }
@@ -112,15 +121,14 @@ impl<C: fmt::Debug, H: Deref<Target = SingleWriter<C>>> fmt::Debug for Writer<C,
     }
 }
 
-/// The cell has a writer already: drop that one first, or use the shared form
-/// of the cell.
+/// The error of [`Writer::claim`]: the cell has a writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AlreadyClaimed;
 
 impl fmt::Display for AlreadyClaimed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "the cell has a writer already: drop it first, or use the shared form of the cell",
+            "the cell already has a writer: drop it first, or use the shared form of the cell",
         )
     }
 }

@@ -1,18 +1,18 @@
-//! Which of a few states are on.
+//! State sets: a few states, each of which is on or off.
 
 use super::{Cell, OptionsError};
 use crate::sync::{AtomicU64, Ordering};
 
-/// How many states a [`StateSet`] has. Their names are the family's.
+/// The number of states of a [`StateSet`]. Their names belong to the family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct States(u8);
 
 impl States {
-    /// So many states.
+    /// Creates the options of a set with `count` states.
     ///
     /// # Errors
     /// `count` is not in 1 to 64.
-    pub fn new(count: usize) -> Result<Self, OptionsError> {
+    pub const fn new(count: usize) -> Result<Self, OptionsError> {
         const LIMIT: usize = 64;
         match count {
             1..=LIMIT => Ok(Self(count as u8)),
@@ -20,14 +20,15 @@ impl States {
         }
     }
 
-    /// How many.
-    pub fn count(self) -> usize {
-        usize::from(self.0)
+    /// Returns the number of states.
+    #[must_use]
+    pub const fn count(self) -> usize {
+        self.0 as usize
     }
 }
 
 impl Default for States {
-    /// One.
+    /// One state.
     fn default() -> Self {
         Self(1)
     }
@@ -36,8 +37,8 @@ impl Default for States {
 /// States that are on or off, shared by any number of writers. All are off at
 /// first.
 ///
-/// A reading is a 0 or 1 (`u64`) for each state, all as of one moment. States
-/// are told by their position, from 0; a position that the set does not have
+/// A reading is a 0 or 1 (`u64`) for each state, all as of one moment. States are
+/// identified by their position, from 0. A position that the set does not have
 /// changes nothing.
 ///
 /// ```
@@ -51,7 +52,7 @@ impl Default for States {
 /// assert_eq!(reading, [0, 0, 1]);
 /// # Ok::<(), stethoscope::cell::OptionsError>(())
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct StateSet {
     /// A bit for each state.
     on: AtomicU64,
@@ -59,6 +60,15 @@ pub struct StateSet {
 }
 
 impl StateSet {
+    /// Creates a set with all states off.
+    #[must_use]
+    pub fn new(states: &States) -> Self {
+        Self {
+            on: AtomicU64::new(0),
+            states: *states,
+        }
+    }
+
     fn bit(&self, state: usize) -> u64 {
         if state < self.states.count() {
             1 << state
@@ -85,7 +95,8 @@ impl StateSet {
         }
     }
 
-    /// Whether the state is on.
+    /// Returns true if the state is on.
+    #[must_use]
     pub fn is_on(&self, state: usize) -> bool {
         self.on.load(Ordering::Relaxed) & self.bit(state) != 0
     }
@@ -94,11 +105,8 @@ impl StateSet {
 impl Cell for StateSet {
     type Options = States;
 
-    fn new(states: &States) -> Self {
-        Self {
-            on: AtomicU64::new(0),
-            states: *states,
-        }
+    fn from_options(states: &States) -> Self {
+        Self::new(states)
     }
 
     fn width(states: &States) -> usize {

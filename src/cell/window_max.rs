@@ -4,22 +4,22 @@ use std::time::Instant;
 
 use super::ring::{Ring, Slice};
 use super::{AtomicF64, Cell, Window};
-use crate::sync::{Ordering, Padded};
+use crate::sync::Ordering;
 
 /// The greatest value of a sliding window, shared by any number of writers.
-/// Reading never resets it: two scrapers see the same maximum.
+/// Reading does not reset it: two scrapers see the same maximum.
 ///
-/// A reading is one `f64`. It is NaN while nothing was ever observed; while
-/// nothing happened for a whole window, it is the maximum of the last slice in
-/// which something did. NaN is not a measurement and is ignored.
+/// A reading is one `f64`. It is NaN until something is observed. After a window
+/// without observations, it is the maximum of the last slice that had any. NaN is
+/// not a measurement and is ignored.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
 /// use stethoscope::cell::{Cell, Window, WindowMax};
 ///
-/// let tick = WindowMax::new(&Window::default());
-/// assert!(tick.get().is_nan());
 /// let now = Instant::now();
+/// let tick = WindowMax::new_at(&Window::default(), now);
+/// assert!(tick.get_at(now).is_nan());
 /// tick.observe_at(1.5, now);
 /// tick.observe_at(0.02, now);
 /// assert_eq!(tick.get_at(now), 1.5);
@@ -32,9 +32,9 @@ pub struct WindowMax {
     ring: Ring<Maximum>,
 }
 
-/// The maximum of one slice; -inf while there is none.
+/// The maximum of one slice; -inf if it is empty.
 #[derive(Debug)]
-struct Maximum(Padded<AtomicF64>);
+struct Maximum(AtomicF64);
 
 impl Slice for Maximum {
     fn clear(&self) {
@@ -44,31 +44,48 @@ impl Slice for Maximum {
 }
 
 impl WindowMax {
-    /// Takes `value` into account, as of now. NaN and -inf, which are no maximum,
-    /// are ignored.
+    /// Creates a cell without observations.
+    #[must_use]
+    pub fn new(window: &Window) -> Self {
+        Self::new_at(window, Instant::now())
+    }
+
+    /// Creates a cell whose first slice begins at `start`, for callers that
+    /// control the clock.
+    #[must_use]
+    pub fn new_at(window: &Window, start: Instant) -> Self {
+        let empty = || Maximum(AtomicF64::new(f64::NEG_INFINITY));
+        Self {
+            ring: Ring::new(*window, start, empty),
+        }
+    }
+
+    /// Observes `value` now. NaN and -inf, which cannot be a maximum, are ignored.
     pub fn observe(&self, value: f64) {
         self.observe_at(value, Instant::now());
     }
 
-    /// Takes `value` into account, as of `at`: one reading of the clock may
-    /// serve several cells.
+    /// Observes `value` at `at`, so that one reading of the clock can serve several
+    /// cells. NaN and -inf are ignored.
     ///
-    /// An instant that lies before what was observed last counts as that.
+    /// An instant before the latest one that was observed counts as that one.
     #[inline]
     pub fn observe_at(&self, value: f64, at: Instant) {
-        // Before the ring is turned: that forgets what was before the window,
-        // which is shown as long as nothing is observed.
+        // Checked before the ring is turned: turning it forgets what is older than
+        // the window, which is shown until something is observed.
         if value > f64::NEG_INFINITY {
             self.ring.newest(at).0.raise(value);
         }
     }
 
-    /// The maximum now.
+    /// Returns the maximum of the window that ends now.
+    #[must_use]
     pub fn get(&self) -> f64 {
         self.get_at(Instant::now())
     }
 
-    /// The maximum of the window that ends at `at`.
+    /// Returns the maximum of the window that ends at `at`.
+    #[must_use]
     pub fn get_at(&self, at: Instant) -> f64 {
         let maximum = self.ring.read(at, |view| {
             let mut maximum = f64::NEG_INFINITY;
@@ -92,12 +109,8 @@ impl WindowMax {
 impl Cell for WindowMax {
     type Options = Window;
 
-    fn new(window: &Window) -> Self {
-        Self {
-            ring: Ring::new(*window, || {
-                Maximum(Padded(AtomicF64::new(f64::NEG_INFINITY)))
-            }),
-        }
+    fn from_options(window: &Window) -> Self {
+        Self::new(window)
     }
 
     fn width(_: &Window) -> usize {

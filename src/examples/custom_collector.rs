@@ -36,7 +36,7 @@ impl HitRatio {
 impl Cell for HitRatio {
     type Options = ();
 
-    fn new((): &()) -> Self {
+    fn from_options((): &()) -> Self {
         Self::default()
     }
 

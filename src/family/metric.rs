@@ -3,9 +3,9 @@
 use super::descriptor::Shape;
 use crate::MetricType;
 use crate::cell::{
-    Buckets, Cell, Counter, Exemplify, FloatCounter, FloatGauge, Gauge, Histogram, Info, Number,
-    Quantile, ShardedHistogram, SingleWriter, StateSet, States, StripedCounter, WindowMax,
-    WithExemplars,
+    Buckets, Cell, Counter, FloatCounter, FloatGauge, Gauge, Histogram, Info, Number, Quantile,
+    ShardedHistogram, SingleWriter, StateSet, States, StaticBuckets, StaticHistogram,
+    StripedCounter, SupportsExemplars, WindowMax, WithExemplars,
 };
 
 /// A cell that can be a family's: it says what its numbers mean.
@@ -60,6 +60,16 @@ impl Metric for ShardedHistogram {
     }
 }
 
+impl<const N: usize> Metric for StaticHistogram<N> {
+    const TYPE: MetricType = Histogram::TYPE;
+
+    fn shape(buckets: &StaticBuckets<N>) -> Shape {
+        Shape::Histogram {
+            bounds: buckets.bounds().to_vec(),
+        }
+    }
+}
+
 /// As of the cell that has the one writer.
 impl<C: Metric> Metric for SingleWriter<C> {
     const TYPE: MetricType = C::TYPE;
@@ -70,7 +80,7 @@ impl<C: Metric> Metric for SingleWriter<C> {
 }
 
 /// As of the cell that has exemplars beside it.
-impl<C: Metric + Exemplify> Metric for WithExemplars<C> {
+impl<C: Metric + SupportsExemplars> Metric for WithExemplars<C> {
     const TYPE: MetricType = C::TYPE;
 
     fn shape(options: &C::Options) -> Shape {

@@ -53,7 +53,7 @@ impl<C: Cell> Entry for Series<C> {
 
     #[inline]
     fn matches(&self, key: &Key<'_>) -> bool {
-        self.labels.are(key)
+        self.labels.matches(key)
     }
 }
 
@@ -429,7 +429,7 @@ impl<C: Metric> Inner<C> {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         // Before the lock is taken: a cell may be of anybody's making.
-        let cell = C::new(&self.options);
+        let cell = C::from_options(&self.options);
         let mut members = self.table.write();
         // Again, now that no other thread can make it.
         if let Some(series) = members.find(key) {

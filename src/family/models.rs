@@ -2,7 +2,7 @@
 
 use super::table::{Entry, Found, Readers, Table};
 use crate::label::Key;
-use crate::sync::{Numbers, OWN_NUMBERS};
+use crate::sync::{MAX_EXCLUSIVE_SLOTS, ThreadSlots};
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU64, Ordering};
@@ -35,7 +35,7 @@ impl Entry for Watched {
 const HASH: u64 = 5;
 
 /// The number of threads that share their stripe.
-const SHARING: usize = OWN_NUMBERS;
+const SHARING: usize = MAX_EXCLUSIVE_SLOTS;
 
 impl Drop for Watched {
     fn drop(&mut self) {
@@ -162,17 +162,17 @@ fn exclusive_stripe_may_pass_to_another_thread() {
     builder.preemption_bound = Some(2);
     builder.check(|| {
         let model = Model::new();
-        let numbers = Arc::new(Numbers::new());
+        let numbers = Arc::new(ThreadSlots::new());
         model.insert("a");
         let readers = [(); 2].map(|()| {
             let (model, numbers) = (Arc::clone(&model), Arc::clone(&numbers));
             thread::spawn(move || {
                 // The second thread shares a stripe if the first has not returned
                 // its number yet.
-                let number = numbers.take().unwrap();
+                let number = numbers.acquire().unwrap();
                 // SAFETY: the number is this thread's until it is returned.
                 unsafe { model.look_as(number, "a", |entry| entry.memory.with(|_| ())) };
-                numbers.give_back(number);
+                numbers.release(number);
             })
         });
         model.remove("a");

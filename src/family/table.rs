@@ -24,7 +24,7 @@
 use crate::fork::{ForkSafeGuard, ForkSafeMutex};
 use crate::label::Key;
 use crate::sync::{
-    Arc, AtomicPtr, AtomicUsize, OWN_NUMBERS, Ordering, Padded, dekker_fence, thread_number,
+    Arc, AtomicPtr, AtomicUsize, MAX_EXCLUSIVE_SLOTS, Ordering, Padded, dekker_fence, thread_slot,
 };
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
@@ -50,7 +50,7 @@ pub(crate) struct Readers {
 }
 
 // Loom explores every interleaving, so it gets as few stripes as possible.
-const OWN: usize = if cfg!(loom) { 1 } else { OWN_NUMBERS };
+const OWN: usize = if cfg!(loom) { 1 } else { MAX_EXCLUSIVE_SLOTS };
 const SHARED: usize = if cfg!(loom) { 1 } else { 8 };
 const STRIPES: usize = OWN + 2 * SHARED;
 
@@ -124,7 +124,7 @@ impl Readers {
 impl crate::fork::CountsThreads for Readers {
     #[allow(unsafe_code)]
     unsafe fn forget_other_threads(&self) {
-        let thread = thread_number();
+        let thread = thread_slot();
         for (index, stripe) in self.stripes.iter().enumerate() {
             let may_be_this_threads = match thread < OWN {
                 true => index == thread,
@@ -276,8 +276,8 @@ impl<T: Entry, S> Table<T, S> {
     #[inline(always)]
     #[allow(unsafe_code)]
     pub(crate) fn find(&self, key: &Key<'_>) -> Option<Found<'_, T>> {
-        // SAFETY: a thread's number below `OWN_NUMBERS` is its own.
-        unsafe { self.find_as(thread_number(), key) }
+        // SAFETY: a thread's number below `MAX_EXCLUSIVE_SLOTS` is its own.
+        unsafe { self.find_as(thread_slot(), key) }
     }
 
     /// Finds the entry of `key` for the thread of this number.
@@ -565,7 +565,7 @@ mod tests {
         let mut key = Key::new(0, &values);
         key.hash = 0;
         // SAFETY: the number is not below `OWN`.
-        unsafe { table.find_as(OWN_NUMBERS, &key) }
+        unsafe { table.find_as(MAX_EXCLUSIVE_SLOTS, &key) }
     }
 
     #[test]

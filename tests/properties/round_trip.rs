@@ -222,9 +222,10 @@ fn register(registry: &Registry, utf8: bool, dice: &mut Dice<'_>) -> Option<Expe
         }
         8 => {
             let window = Window::new(Duration::from_secs(3600), 6).expect("a good window");
-            let options = QuantileOptions::new([0.5, 0.99])
-                .expect("good quantiles")
-                .window(window);
+            let options = QuantileOptions::builder([0.5, 0.99])
+                .window(window)
+                .build()
+                .expect("good quantiles");
             let rows = fill::<Quantile>(registry, name, &help, options, dice, |cell, dice| {
                 for _ in 0..dice.below(4) {
                     cell.observe(dice.float().abs());

@@ -5,7 +5,7 @@ use super::{scheduler, worker};
 use crate::instant::AtomicInstant;
 use std::sync::Arc;
 use stethoscope::cell::{
-    Buckets, Cell, FloatGauge, Histogram, Quantile, QuantileOptions, Window, WindowMax,
+    Buckets, FloatGauge, Histogram, Quantile, QuantileOptions, Window, WindowMax,
 };
 use stethoscope::{Handle, RegisterError, Registry};
 
@@ -83,9 +83,11 @@ impl Observed {
     ) -> Result<Self, RegisterError> {
         let families = event.families(role);
         let median = families.median.map(|entry| {
-            let options = QuantileOptions::new([0.5])
-                .expect("one quantile between 0 and 1")
-                .window(window);
+            let options = QuantileOptions::builder([0.5])
+                .window(window)
+                .keep_last()
+                .build()
+                .expect("one quantile between 0 and 1");
             let family = entry.family::<Quantile>(registry_of(&entry));
             family.options(options).as_gauge().register_single()
         });

@@ -91,7 +91,7 @@ pub(super) fn register(places: &Places) -> Result<Option<Handle<FloatGauge>>, Re
         if let Some(stat) = Stat::read(&file) {
             virtual_memory.set(stat.virtual_bytes as f64);
             resident.set(stat.resident_pages as f64 * page_size);
-            cpu.set_to_at_least(stat.cpu_ticks as f64 / ticks);
+            cpu.raise_to(stat.cpu_ticks as f64 / ticks);
         }
         if let Some(count) = count_open_fds() {
             open_fds.set(count);

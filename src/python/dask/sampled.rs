@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::convert::Infallible;
 use std::sync::Arc;
 use stethoscope::MetricType;
-use stethoscope::cell::{Cell, FloatCounter, FloatGauge};
+use stethoscope::cell::{FloatCounter, FloatGauge};
 use stethoscope::family::Metric;
 use stethoscope::{Family, Handle, RegisterError, Registry};
 
@@ -61,7 +61,7 @@ impl Sampled {
     ) -> Result<(), E> {
         match &mut self.0 {
             Cells::Gauges(series) => series.update(fill, FloatGauge::set, |cell| cell.set(0.0)),
-            Cells::Counters(series) => series.update(fill, FloatCounter::set_to_at_least, |_| {}),
+            Cells::Counters(series) => series.update(fill, FloatCounter::raise_to, |_| {}),
             Cells::Memory(memory) => memory.update(fill),
         }
     }
@@ -186,7 +186,7 @@ impl Memory {
         let memory = Self {
             series: Series::register(registry, entry)?,
             resident,
-            counted: Arc::new(FloatGauge::new(&())),
+            counted: Arc::new(FloatGauge::new()),
         };
         let family = memory.series.family.clone();
         let (resident, counted) = (memory.resident.clone(), Arc::clone(&memory.counted));

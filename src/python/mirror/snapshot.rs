@@ -161,7 +161,7 @@ impl<K: Kind> Snapshot<K> {
 impl<K: Kind> Cell for Snapshot<K> {
     type Options = Options<K>;
 
-    fn new(options: &Options<K>) -> Self {
+    fn from_options(options: &Options<K>) -> Self {
         let numbers = || {
             let width = Self::width(options);
             (0..width).map(|_| AtomicU64::new(0)).collect()

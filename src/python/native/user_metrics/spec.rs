@@ -76,25 +76,26 @@ impl FromSpec for Histogram {
 
 impl FromSpec for Quantile {
     fn options(kind: &Kind) -> PyResult<QuantileOptions> {
-        let mut options = QuantileOptions::default();
+        let mut options = QuantileOptions::builder(QuantileOptions::default().quantiles().to_vec());
         if let Kind::Summary {
             quantiles,
             window,
             range,
         } = kind
         {
-            if let Some(quantiles) = quantiles {
-                options = QuantileOptions::new(quantiles.iter().copied()).map_err(value_error)?;
-            }
+            options = match quantiles {
+                Some(quantiles) => QuantileOptions::builder(quantiles.iter().copied()),
+                None => options,
+            };
             if let Some(window) = window {
                 let window = Window::new(duration(*window)?, SLICES).map_err(value_error)?;
                 options = options.window(window);
             }
             if let Some([low, high]) = *range {
-                options = options.range(low, high).map_err(value_error)?;
+                options = options.range(low, high);
             }
         }
-        Ok(options)
+        options.build().map_err(value_error)
     }
 
     fn normalize(kind: &mut Kind, options: &QuantileOptions) {
