@@ -12,7 +12,7 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 use stethoscope::exposition::Format;
-use stethoscope::exposition::number::{SCRATCH, parse_f64, print_f64, print_f64_into};
+use stethoscope::exposition::number::{format_f64, parse_f64};
 use stethoscope::exposition::parser::{Chunks, Event, EventRef, Line, Options, Sample, parse};
 use stethoscope::exposition::validate::Validator;
 
@@ -33,18 +33,17 @@ fn kinds() -> [(&'static str, Vec<f64>); 4] {
 
 fn numbers(c: &mut Criterion) {
     for (kind, values) in kinds() {
-        let texts: Vec<_> = values.iter().map(|&value| print_f64(value)).collect();
+        let texts: Vec<_> = values.iter().map(|&value| format_f64(value)).collect();
         for (text, value) in texts.iter().zip(&values) {
             assert_eq!(parse_f64(text.as_bytes()), Some(*value));
         }
         let mut group = c.benchmark_group(format!("number/{kind}"));
         group.throughput(Throughput::Elements(values.len() as u64));
-        group.bench_function("print", |b| {
-            let mut into = [0; SCRATCH];
+        group.bench_function("format", |b| {
             b.iter(|| {
                 values
                     .iter()
-                    .map(|&value| print_f64_into(black_box(value), black_box(&mut into)))
+                    .map(|&value| format_f64(black_box(value)).as_bytes().len())
                     .sum::<usize>()
             });
         });

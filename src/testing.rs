@@ -47,10 +47,7 @@ impl Snapshot {
     /// If the page does not keep to the standard, which would be a fault of this
     /// crate's.
     pub fn of(registry: &Registry) -> Self {
-        let content_type = ContentType {
-            format: Format::Text1,
-            escaping: Escaping::AllowUtf8,
-        };
+        let content_type = ContentType::new(Format::Text1, Escaping::AllowUtf8);
         let mut scraper = registry.scraper();
         let page = scraper.scrape(content_type);
         Self::read(page, content_type).unwrap_or_else(|error| panic!("{error}"))

@@ -1,4 +1,4 @@
-//! "Allocates nothing once warm", by counting.
+//! Allocation counts: warm scrapes, look-ups and updates allocate nothing.
 
 #[path = "support/counting.rs"]
 mod counting;
@@ -11,30 +11,15 @@ use stethoscope::cell::{
 use stethoscope::exposition::{ContentType, Escaping, Format};
 
 const CONTENT_TYPES: [ContentType; 5] = [
-    ContentType {
-        format: Format::Text,
-        escaping: Escaping::Underscores,
-    },
-    ContentType {
-        format: Format::Text1,
-        escaping: Escaping::AllowUtf8,
-    },
-    ContentType {
-        format: Format::OpenMetrics,
-        escaping: Escaping::Underscores,
-    },
-    ContentType {
-        format: Format::OpenMetrics,
-        escaping: Escaping::Values,
-    },
-    ContentType {
-        format: Format::OpenMetrics,
-        escaping: Escaping::Dots,
-    },
+    ContentType::new(Format::Text, Escaping::Underscores),
+    ContentType::new(Format::Text1, Escaping::AllowUtf8),
+    ContentType::new(Format::OpenMetrics, Escaping::Underscores),
+    ContentType::new(Format::OpenMetrics, Escaping::Values),
+    ContentType::new(Format::OpenMetrics, Escaping::Dots),
 ];
 
 #[test]
-fn the_counter_counts() {
+fn counting_allocator_counts() {
     assert_eq!(allocations(|| drop(std::hint::black_box(Box::new(1)))), 1);
 }
 

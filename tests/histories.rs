@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use stethoscope::MetricType;
 use stethoscope::cell::{Buckets, Cell, FloatGauge, Histogram, Number};
 use stethoscope::exposition::Format;
-use stethoscope::exposition::number::print_f64;
+use stethoscope::exposition::number::format_f64;
 use stethoscope::family::{Metric, Shape};
 use stethoscope::{Family, Handle, Registry, Scraper};
 
@@ -52,7 +52,7 @@ fn expected(series: &[(String, f64)], format: Format) -> String {
         page += "# TYPE load gauge\n";
     }
     for (label, value) in series {
-        page += &format!("load{{of=\"{label}\"}} {}\n", print_f64(*value).as_str());
+        page += &format!("load{{of=\"{label}\"}} {}\n", format_f64(*value).as_str());
     }
     if format == Format::OpenMetrics {
         page += "# EOF\n";

@@ -1,4 +1,4 @@
-//! What stands on a page: names, labels, metadata, order, in every format.
+//! The content of pages: names, labels, metadata, order, in every format.
 
 use stethoscope::cell::{
     Buckets, Counter, ExemplarLabels, FloatGauge, Histogram, Quantile, QuantileOptions,
@@ -28,7 +28,7 @@ fn an_empty_registry_gives_an_empty_page() {
 }
 
 #[test]
-fn a_counter_has_its_suffix_where_each_format_wants_it() -> Result {
+fn counter_suffix_follows_the_format() -> Result {
     for name in ["requests", "requests_total"] {
         let registry = Registry::new();
         registry.counter(name, "Requests.")?.inc_by(7);
@@ -64,7 +64,7 @@ fn an_info_is_a_gauge_of_one_in_text() -> Result {
 }
 
 #[test]
-fn open_metrics_shows_the_unit() -> Result {
+fn openmetrics_shows_the_unit() -> Result {
     let registry = Registry::new();
     registry
         .family::<FloatGauge>("latency_seconds", "")
@@ -195,14 +195,14 @@ fn one_scraper_serves_all_formats_in_turn() -> Result {
         counter.inc();
         let text = format!("# TYPE c_total counter\nc_total {count}\n");
         assert_eq!(scraper.scrape(Format::Text), text.as_bytes());
-        let open_metrics = format!("# TYPE c counter\nc_total {count}\n# EOF\n");
-        assert_eq!(scraper.scrape(Format::OpenMetrics), open_metrics.as_bytes());
+        let openmetrics = format!("# TYPE c counter\nc_total {count}\n# EOF\n");
+        assert_eq!(scraper.scrape(Format::OpenMetrics), openmetrics.as_bytes());
     }
     Ok(())
 }
 
 #[test]
-fn chosen_families_only() -> Result {
+fn only_the_wanted_families_are_written() -> Result {
     let registry = Registry::new();
     registry.gauge("a", "")?;
     registry.counter("b", "")?;
@@ -326,7 +326,7 @@ fn utf8_names_are_quoted_or_escaped_as_negotiated() -> Result {
         .with(["x", "y"])?
         .set(2);
     view.gauge("a \"b\"", "")?.set(3);
-    let page = |format, escaping| page(&registry, ContentType { format, escaping });
+    let page = |format, escaping| page(&registry, ContentType::new(format, escaping));
 
     let quoted = "# TYPE plain gauge\nplain 1\n\
          # HELP \"http.größe\" Bytes.\n# TYPE \"http.größe\" gauge\n\
@@ -351,7 +351,7 @@ fn utf8_names_are_quoted_or_escaped_as_negotiated() -> Result {
 }
 
 #[test]
-fn names_that_an_old_reader_could_not_tell_apart_clash() -> Result {
+fn names_equal_under_some_escaping_clash() -> Result {
     let registry = Registry::new().with_utf8_names();
     registry.gauge("a.b", "")?;
     assert!(registry.gauge("a_b", "").is_err());
@@ -451,7 +451,7 @@ fn quantiles_are_a_summary_or_a_gauge() -> Result {
 }
 
 #[test]
-fn open_metrics_alone_shows_when_a_series_was_made() -> Result {
+fn creation_time_is_shown_in_openmetrics_only() -> Result {
     let registry = Registry::new();
     let family = registry
         .family::<Counter>("c", "")
@@ -461,10 +461,10 @@ fn open_metrics_alone_shows_when_a_series_was_made() -> Result {
     family.with(["a"])?;
     family.with(["b"])?;
     assert!(!page(&registry, Format::Text).contains("_created"));
-    let open_metrics = page(&registry, Format::OpenMetrics);
-    let lines: Vec<&str> = open_metrics.lines().collect();
+    let openmetrics = page(&registry, Format::OpenMetrics);
+    let lines: Vec<&str> = openmetrics.lines().collect();
     let [_, a, a_created, b, b_created, _] = lines[..] else {
-        panic!("{open_metrics}")
+        panic!("{openmetrics}")
     };
     assert_eq!((a, b), ("c_total{x=\"a\"} 0", "c_total{x=\"b\"} 0"));
     let now = std::time::SystemTime::now()
@@ -481,7 +481,7 @@ fn open_metrics_alone_shows_when_a_series_was_made() -> Result {
 }
 
 #[test]
-fn open_metrics_alone_shows_exemplars_behind_counters_and_buckets() -> Result {
+fn exemplars_follow_counters_and_buckets_in_openmetrics_only() -> Result {
     let registry = Registry::new();
     let counters = registry
         .family::<WithExemplars<Counter>>("c", "")

@@ -30,7 +30,7 @@ fn page(registry: &Registry, content_type: impl Into<ContentType>) -> String {
 fn valid(registry: &Registry) -> String {
     for format in [Format::Text, Format::Text1, Format::OpenMetrics] {
         for escaping in ESCAPINGS {
-            let content_type = ContentType { format, escaping };
+            let content_type = ContentType::new(format, escaping);
             let page = page(registry, content_type);
             // Text 0.0.4 has no names in quotes: it is written with underscores.
             validate(&page, content_type).unwrap_or_else(|error| {
@@ -119,7 +119,7 @@ fn names_are_told_apart_as_each_escaping_writes_them() -> Result {
     valid(&registry);
     let said = |escaping| {
         let format = Format::OpenMetrics;
-        page(&registry, ContentType { format, escaping })
+        page(&registry, ContentType::new(format, escaping))
     };
     assert!(said(Escaping::Underscores).contains("# TYPE a_b_total unknown\n"));
     assert!(said(Escaping::Underscores).contains("# TYPE a_dot_b counter\n"));
@@ -246,7 +246,7 @@ fn a_unit_stands_only_where_openmetrics_has_it() -> Result {
     valid(&registry);
     let units = |escaping| {
         let format = Format::OpenMetrics;
-        let page = page(&registry, ContentType { format, escaping });
+        let page = page(&registry, ContentType::new(format, escaping));
         let units = page.lines().filter(|line| line.starts_with("# UNIT "));
         units.map(str::to_owned).collect::<Vec<_>>()
     };

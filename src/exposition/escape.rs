@@ -1,4 +1,4 @@
-//! Escape and unescape, side by side.
+//! Escaping and unescaping of label values, quoted names and HELP texts.
 //!
 //! | character | label value, quoted name | HELP, OpenMetrics | HELP, text |
 //! |---|---|---|---|
@@ -6,12 +6,22 @@
 //! | newline | `\n` | `\n` | `\n` |
 //! | `"` | `\"` | `\"` | as it is |
 //!
-//! Escaping then unescaping gives the text back. What no writer of the formats
-//! writes, a `\` before any other character or at the end, is kept as it is by
-//! unescaping: whether it may be there is the parser's question.
+//! Escaping then unescaping gives the text back. Unescaping keeps a `\` before
+//! any other character, or at the end, as it is: no writer of the formats writes
+//! one, and the parser decides whether to accept it.
 
 use super::scan::{Found, help_end, quoted_end};
 use std::borrow::Cow;
+
+/// Treatment of double quotes in a HELP text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Quotes {
+    /// Written as `\"`, as OpenMetrics requires.
+    Escaped,
+    /// Written as they are, as the text formats require.
+    Literal,
+}
 
 /// Appends a label value or a name, escaped, without its quotes.
 pub fn escape_label(value: &str, into: &mut Vec<u8>) {
@@ -25,8 +35,8 @@ pub fn quote(value: &str, into: &mut Vec<u8>) {
     into.push(b'"');
 }
 
-/// The value of a label, or the name, that stands between quotes as `escaped`.
-/// Copies only where there is something to unescape.
+/// Unescapes a label value or a name that stood between quotes. Copies only
+/// where there is something to unescape.
 ///
 /// ```
 /// use stethoscope::exposition::escape::{escape_label, unescape_label};
@@ -37,18 +47,20 @@ pub fn quote(value: &str, into: &mut Vec<u8>) {
 /// assert_eq!(unescape_label(r#"a \"b\"\n"#), "a \"b\"\n");
 /// ```
 pub fn unescape_label(escaped: &str) -> Cow<'_, str> {
-    unescape(escaped, true)
+    unescape(escaped, Quotes::Escaped)
 }
 
-/// Appends a HELP text, escaped; its quotes only in OpenMetrics (`quotes`).
-pub fn escape_help(help: &str, quotes: bool, into: &mut Vec<u8>) {
-    let find = if quotes { quoted_end } else { help_end };
+/// Appends a HELP text, escaped.
+pub fn escape_help(help: &str, quotes: Quotes, into: &mut Vec<u8>) {
+    let find = match quotes {
+        Quotes::Escaped => quoted_end,
+        Quotes::Literal => help_end,
+    };
     escape(help.as_bytes(), find, into);
 }
 
-/// The HELP text that stands on its line as `escaped`; `\"` is a quote only in
-/// OpenMetrics (`quotes`). Copies only where there is something to unescape.
-pub fn unescape_help(escaped: &str, quotes: bool) -> Cow<'_, str> {
+/// Unescapes a HELP text. Copies only where there is something to unescape.
+pub fn unescape_help(escaped: &str, quotes: Quotes) -> Cow<'_, str> {
     unescape(escaped, quotes)
 }
 
@@ -66,7 +78,7 @@ fn escape(text: &[u8], find: fn(&[u8], usize) -> Found, into: &mut Vec<u8>) {
     }
 }
 
-fn unescape(escaped: &str, quotes: bool) -> Cow<'_, str> {
+fn unescape(escaped: &str, quotes: Quotes) -> Cow<'_, str> {
     let Some((before, mut rest)) = escaped.split_once('\\') else {
         return Cow::Borrowed(escaped);
     };
@@ -77,7 +89,7 @@ fn unescape(escaped: &str, quotes: bool) -> Cow<'_, str> {
         let (character, known) = match rest.as_bytes().first() {
             Some(b'\\') => ('\\', true),
             Some(b'n') => ('\n', true),
-            Some(b'"') if quotes => ('"', true),
+            Some(b'"') if quotes == Quotes::Escaped => ('"', true),
             _ => ('\\', false),
         };
         text.push(character);

@@ -1,45 +1,43 @@
-//! Families with exemplars, as OpenMetrics shows them: `value # {labels} value
-//! time` behind a counter or a bucket.
+//! Lines with exemplars, as OpenMetrics shows them: `value # {labels} value
+//! time` after a counter or a bucket.
 //!
-//! Not the hot loop: whoever switches exemplars on has each value printed at
-//! each scrape, between the texts that the layout has ready.
+//! Not the hot loop: with exemplars switched on, each value is formatted at each
+//! scrape, between the texts that the layout has ready.
 
+use super::body::Body;
 use super::escape::escape_label;
-use super::layout::{FamilyLines, print};
-use super::number::{SCRATCH, print_f64};
+use super::number::{BUF_LEN, format_f64};
+use super::template::Template;
+use super::writer::format_value;
 use crate::cell::{Exemplar, Number};
+use crate::family::Column;
 
-/// Appends a family: its metadata and, for each series, its lines.
-pub(super) fn write_family(family: &mut FamilyLines, rows: &mut Vec<u64>, page: &mut Vec<u8>) {
-    if family.column.len() == 0 {
-        return;
-    }
-    if family.outgrown {
-        // The hot loop left it so, before the family could have exemplars.
-        family.start_over();
-    }
-    page.extend_from_slice(&family.head);
+/// Appends the lines of a family. `rows` is scratch space.
+pub(super) fn write(
+    body: &Body,
+    series: &dyn Column,
+    templates: &[Template],
+    rows: &mut Vec<u64>,
+    page: &mut Vec<u8>,
+) {
     let mut exemplar = Exemplar::default();
-    let block_lines = family.per_block * family.templates.len();
-    let blocks = family.blocks.iter().zip(family.lines.chunks(block_lines));
-    for (index, (block, lines)) in blocks.enumerate() {
-        let first = index * family.per_block;
-        let series = lines.len() / family.templates.len();
+    let width = body.width();
+    for block in body.blocks() {
+        let first = block.first_series;
         rows.clear();
-        rows.resize(series * family.width, 0);
-        family.column.read(first..first + series, rows);
+        rows.resize(block.series * width, 0);
+        series.read(first..first + block.series, rows);
 
-        let mut text = &family.text[block.start..][..block.len];
-        let lines = lines.chunks(family.templates.len());
-        for (series, (row, lines)) in rows.chunks_exact(family.width).zip(lines).enumerate() {
-            for (line, template) in lines.iter().zip(&family.templates) {
-                page.extend_from_slice(&text[..line.gap as usize]);
-                text = &text[line.gap as usize + line.value as usize..];
-                push_number(template.number, row[template.index], page);
-                if template.exemplar
-                    && family
-                        .column
-                        .exemplar(first + series, template.index, &mut exemplar)
+        let mut text = block.text;
+        let lines = block.lines.chunks(templates.len());
+        for (offset, (row, lines)) in rows.chunks_exact(width).zip(lines).enumerate() {
+            for (line, template) in lines.iter().zip(templates) {
+                let (prefix, value) = (line.prefix_len as usize, line.value_len as usize);
+                page.extend_from_slice(&text[..prefix]);
+                text = &text[prefix + value..];
+                let index = template.index();
+                push_number(template.number(), row[index], page);
+                if template.has_exemplar() && series.exemplar(first + offset, index, &mut exemplar)
                 {
                     push_exemplar(&exemplar, page);
                 }
@@ -61,13 +59,13 @@ fn push_exemplar(exemplar: &Exemplar, page: &mut Vec<u8>) {
         page.push(b'"');
     }
     page.extend_from_slice(b"} ");
-    page.extend_from_slice(print_f64(exemplar.value).as_bytes());
+    page.extend_from_slice(format_f64(exemplar.value).as_bytes());
     page.push(b' ');
-    page.extend_from_slice(print_f64(exemplar.timestamp).as_bytes());
+    page.extend_from_slice(format_f64(exemplar.timestamp).as_bytes());
 }
 
 fn push_number(number: Number, bits: u64, page: &mut Vec<u8>) {
-    let mut text = [0; SCRATCH];
-    let len = print(number, bits, &mut text);
+    let mut text = [0; BUF_LEN];
+    let len = format_value(number, bits, &mut text);
     page.extend_from_slice(&text[..len]);
 }

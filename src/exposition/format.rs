@@ -1,12 +1,12 @@
-//! Which formats there are, and what each is called on the wire. Which of them a
-//! reader's `Accept` header asks for is `negotiation`'s business.
+//! The formats of a page, and their names in HTTP headers.
 
-pub use crate::name::scheme::Escaping;
+pub(super) use crate::name::scheme::Escaping;
 
 /// A text format of the exposition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Format {
-    /// Prometheus text 0.0.4: what every reader takes.
+    /// Prometheus text 0.0.4, which every reader understands.
     #[default]
     Text,
     /// Prometheus text 1.0.0: 0.0.4 with quoted UTF-8 names.
@@ -16,11 +16,13 @@ pub enum Format {
 }
 
 impl Format {
-    /// Every format; of those a header wants equally (`*/*`), the first is sent.
+    /// Every format, the preferred one first: it is sent where an `Accept` header
+    /// wants several equally (`*/*`).
     pub(super) const OFFERED: [Format; 3] = [Format::Text, Format::OpenMetrics, Format::Text1];
 
-    /// What a page without a Content-Type seems to be: OpenMetrics if its last
-    /// line is `# EOF`, else text 1.0.0, which is 0.0.4 with more names.
+    /// Guesses the format of a page that came without a Content-Type: OpenMetrics
+    /// if its last line is `# EOF`, else text 1.0.0, which is 0.0.4 with more
+    /// names.
     ///
     /// ```
     /// use stethoscope::exposition::Format;
@@ -45,7 +47,7 @@ impl Format {
 }
 
 impl Escaping {
-    /// The scheme of that name in an `Accept` header.
+    /// Returns the scheme of that name in an `Accept` header.
     pub(super) fn from_parameter(value: &str) -> Option<Self> {
         match value {
             "underscores" => Some(Escaping::Underscores),
@@ -57,26 +59,36 @@ impl Escaping {
     }
 }
 
-/// A format together with the escaping of its names: all that a page's bytes
-/// depend on beside the values.
+/// A format together with the escaping of its names: everything that the bytes
+/// of a page depend on, apart from the registry.
+///
+/// ```
+/// use stethoscope::exposition::{ContentType, Escaping, Format};
+/// let content_type = ContentType::new(Format::OpenMetrics, Escaping::AllowUtf8);
+/// assert_eq!(content_type.format, Format::OpenMetrics);
+/// assert_eq!(ContentType::from(Format::Text).escaping, Escaping::Underscores);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct ContentType {
     /// The text format.
     pub format: Format,
-    /// How names outside the classic alphabet are written.
+    /// The escaping of names outside the classic alphabet.
     pub escaping: Escaping,
 }
 
 impl From<Format> for ContentType {
     fn from(format: Format) -> Self {
-        Self {
-            format,
-            escaping: Escaping::Underscores,
-        }
+        Self::new(format, Escaping::Underscores)
     }
 }
 
 impl ContentType {
+    /// A format with an escaping.
+    pub const fn new(format: Format, escaping: Escaping) -> Self {
+        Self { format, escaping }
+    }
+
     /// The value of the `Content-Type` header.
     ///
     /// ```
@@ -87,7 +99,7 @@ impl ContentType {
     /// );
     /// ```
     pub const fn header(self) -> &'static str {
-        // Text 0.0.4 has no quotes that such a name could stand in.
+        // Text 0.0.4 cannot quote names.
         let escaping = match (self.format, self.escaping) {
             (Format::Text, Escaping::AllowUtf8) => Escaping::Underscores,
             (_, escaping) => escaping,

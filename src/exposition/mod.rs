@@ -1,9 +1,10 @@
-//! The exposition text, both ways: a registry written as a page, and a page
-//! read back as events.
+//! The exposition formats: writing a registry as a page, and reading a page back
+//! as events.
 
+mod body;
 pub mod escape;
 mod exemplars;
-pub mod format;
+mod format;
 mod layout;
 pub(crate) mod negotiation;
 pub mod number;
@@ -11,9 +12,10 @@ pub mod parser;
 pub mod rewrite;
 mod scan;
 mod scraper;
+mod template;
 pub mod validate;
 mod writer;
 
-pub use crate::name::scheme as name_scheme;
-pub use format::{ContentType, Escaping, Format};
+pub use crate::name::scheme::Escaping;
+pub use format::{ContentType, Format};
 pub use scraper::Scraper;

@@ -1,29 +1,29 @@
-//! Which format a reader's `Accept` header asks for, and which one a
-//! `Content-Type` names.
+//! Content negotiation: the format that an `Accept` header asks for, and the one
+//! that a `Content-Type` header names.
 //!
-//! A header goes through [`ContentType::acceptable`] entry by entry: a media
-//! range is split from its parameters, weighed (`q`), and held against each
+//! [`ContentType::acceptable`] takes a header entry by entry: it splits a media
+//! range from its parameters, reads its weight (`q`), and compares it with each
 //! format on offer. The most specific range decides a format's weight, the
 //! greatest weight wins, and of equals the more specific, then the one named
 //! first. Nothing is allocated.
 //!
-//! Where this differs from the negotiation of Go's client library, and why:
+//! Differences from the negotiation of Go's client library:
 //!
-//! - Protobuf and OpenMetrics 0.0.1 and 2.0 are not on offer. Who asks for
-//!   nothing else gets text 0.0.4; OpenMetrics without a version is 1.0.
-//! - A range that is all wildcard gets text 0.0.4, which everybody reads.
-//! - Text 0.0.4 has no quotes for names, so it is never `escaping=allow-utf-8`.
-//! - The most specific range weighs a format, as RFC 9110 has it; there the
-//!   first that fits does.
+//! - Protobuf and OpenMetrics 0.0.1 and 2.0 are not on offer. A reader that asks
+//!   only for those gets text 0.0.4; OpenMetrics without a version is 1.0.
+//! - A range of wildcards only gets text 0.0.4, which every reader understands.
+//! - Text 0.0.4 cannot quote names, so it is never `escaping=allow-utf-8`.
+//! - The most specific range weighs a format, as RFC 9110 requires; in Go the
+//!   first that matches does.
 
 use super::format::{ContentType, Escaping, Format};
 use std::cmp::Reverse;
 
 impl ContentType {
-    /// What to answer to an `Accept` header: the best of what it accepts, and
-    /// text 0.0.4, which every reader takes, where it names nothing we have.
+    /// Chooses the answer to an `Accept` header: the best that it accepts, or text
+    /// 0.0.4, which every reader understands, if it names none of our formats.
     ///
-    /// Several `Accept` headers are one, joined by commas.
+    /// Several `Accept` headers count as one, joined by commas.
     ///
     /// ```
     /// use stethoscope::exposition::{ContentType, Escaping, Format};
@@ -38,8 +38,8 @@ impl ContentType {
         Self::acceptable(accept).unwrap_or_default()
     }
 
-    /// As [`negotiate`](Self::negotiate), but `None` where the header refuses
-    /// (`q=0`) every format there is: the one case for a `406`.
+    /// Like [`negotiate`](Self::negotiate), but returns `None` if the header refuses
+    /// (`q=0`) every format: the one case for a `406`.
     ///
     /// ```
     /// use stethoscope::exposition::ContentType;
@@ -50,7 +50,7 @@ impl ContentType {
         Self::acceptable_in([accept])
     }
 
-    /// As [`acceptable`](Self::acceptable), for headers that came one by one.
+    /// Like [`acceptable`](Self::acceptable), for headers that came one by one.
     pub(crate) fn acceptable_in<'a>(headers: impl IntoIterator<Item = &'a str>) -> Option<Self> {
         let mut offers = Format::OFFERED.map(Offer::new);
         for (place, range) in media_ranges(headers).enumerate() {
@@ -68,13 +68,13 @@ impl ContentType {
         if best.found.is_some() && !refused(best) {
             return Some(best.content_type);
         }
-        // Text is the answer to a header that speaks of nothing we have, but
-        // not to one that says no to it.
+        // Text is the answer to a header that names none of our formats, but not
+        // to one that refuses it.
         (!refused(&offers[0])).then(Self::default)
     }
 
-    /// What a `Content-Type` header says that a page is; text 0.0.4 where it
-    /// says nothing of ours, as its oldest readers have it.
+    /// Reads a `Content-Type` header. One that names none of our formats means text
+    /// 0.0.4, as it does to the oldest readers.
     ///
     /// ```
     /// use stethoscope::exposition::{ContentType, Format};
@@ -97,14 +97,13 @@ impl ContentType {
     }
 }
 
-/// A format on offer, and the range that decides how much it is wanted.
+/// A format on offer, and the range that decides its weight.
 struct Offer {
     content_type: ContentType,
     found: Option<Found>,
 }
 
-/// How much an offer is wanted. The order of the fields is the order in which
-/// two offers are compared.
+/// The rank of an offer. The order of the fields is the order of comparison.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Found {
     weight: u16,
@@ -137,7 +136,7 @@ impl Offer {
             specificity,
             place: Reverse(place),
         };
-        // The most specific range decides; one named twice is meant at its best.
+        // The most specific range decides; of the same range twice, the better.
         if self
             .found
             .is_none_or(|before| (specificity, found) > (before.specificity, before))
@@ -148,8 +147,8 @@ impl Offer {
     }
 }
 
-/// Whether a browser's page is what these `Accept` headers want: they name
-/// `text/html`, and none of our formats by name as much as that.
+/// Returns true if these `Accept` headers are a browser's: they name `text/html`,
+/// and none of our formats by name with as great a weight.
 #[cfg(any(feature = "http", test))]
 pub(crate) fn prefers_html<'a>(headers: impl IntoIterator<Item = &'a str>) -> bool {
     let (mut html, mut ours) = (0, 0);
@@ -175,7 +174,7 @@ fn media_ranges<'a>(
     entries.map(MediaRange::parse)
 }
 
-/// One entry of an `Accept` header, or a `Content-Type`, as far as it matters here.
+/// One entry of an `Accept` header, or a `Content-Type`: the parts that matter here.
 struct MediaRange<'a> {
     media_type: &'a str,
     subtype: &'a str,
@@ -185,8 +184,8 @@ struct MediaRange<'a> {
 }
 
 impl<'a> MediaRange<'a> {
-    /// Of a parameter that comes twice the last counts; unknown parameters and
-    /// unknown schemes of escaping count for nothing.
+    /// Parses an entry. Of a parameter that comes twice the last counts; unknown
+    /// parameters and unknown escaping schemes are ignored.
     fn parse(entry: &'a str) -> Self {
         let mut parts = split_unquoted(entry, ';');
         let range = parts.next().unwrap_or_default().trim();
@@ -216,7 +215,7 @@ impl<'a> MediaRange<'a> {
         parsed
     }
 
-    /// How closely the range names that format; `None` where it does not.
+    /// Returns how closely the range names a format, or `None` if it does not.
     fn specificity(&self, format: Format) -> Option<Specificity> {
         let (media_type, subtype, version) = format.media_type();
         if self.media_type == "*" {
@@ -241,8 +240,8 @@ impl<'a> MediaRange<'a> {
 /// A weight of 1, in thousandths.
 const MAX_WEIGHT: u16 = 1000;
 
-/// A `q` in thousandths. What is no weight (Prometheus 2.49.0 sent `q=2` on its
-/// last resort) is worth as little as can be, not nothing.
+/// Parses a `q` into thousandths. An invalid weight (Prometheus 2.49.0 sent `q=2`
+/// on its last resort) gets the lowest priority, but is not a refusal.
 pub(crate) fn parse_weight(value: &str) -> u16 {
     match value.parse::<f64>() {
         Ok(0.0) => 0,
@@ -253,7 +252,7 @@ pub(crate) fn parse_weight(value: &str) -> u16 {
     }
 }
 
-/// Splits at a separator that does not stand in a quoted string.
+/// Splits at each separator outside quoted strings.
 pub(crate) fn split_unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let mut quoted = false;
     let mut escaped = false;
@@ -327,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_for_nothing_we_know_gets_plain_text() {
+    fn unknown_media_types_get_plain_text() {
         for accept in [
             "",
             " ",
@@ -355,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_specific_range_decides_how_much_a_format_is_wanted() {
+    fn the_most_specific_range_decides_the_weight_of_a_format() {
         let refuses =
             "application/openmetrics-text;version=1.0.0;q=0,application/*,text/plain;q=0.1";
         assert_eq!(negotiated(refuses).0, Format::Text);
@@ -375,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn among_equals_the_one_named_first_is_meant() {
+    fn first_of_equal_ranges_wins() {
         assert_eq!(
             negotiated("text/plain, application/openmetrics-text").0,
             Format::Text
@@ -389,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn a_weight_that_is_none_counts_less_than_any_that_is() {
+    fn invalid_q_value_has_lowest_priority() {
         for q in ["2", "-1", "abc", "", "NaN", "inf"] {
             let accept = format!("application/openmetrics-text;q={q}, text/plain;q=0.002");
             assert_eq!(negotiated(&accept).0, Format::Text, "q={q}");
@@ -399,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn only_who_refuses_plain_text_and_takes_nothing_else_is_refused() {
+    fn only_a_header_that_refuses_every_format_is_refused() {
         for accept in [
             "*/*;q=0",
             "text/plain;q=0",
@@ -413,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn escaping_is_a_parameter_of_the_range_that_won() {
+    fn escaping_is_taken_from_the_winning_range() {
         let accept = "text/plain;version=0.0.4;escaping=dots;q=0.2, application/openmetrics-text; Escaping=\"values\" ;q=0.3";
         assert_eq!(negotiated(accept), (Format::OpenMetrics, Escaping::Values));
         assert_eq!(negotiated("text/plain;escaping=dots").1, Escaping::Dots);
@@ -428,13 +427,13 @@ mod tests {
     }
 
     #[test]
-    fn text_0_0_4_never_says_that_its_names_are_quoted() {
+    fn text_0_0_4_never_claims_quoted_names() {
         let asked = ContentType::negotiate("text/plain;version=0.0.4;escaping=allow-utf-8");
         assert_eq!(asked.header(), ContentType::from(Format::Text).header());
     }
 
     #[test]
-    fn only_who_names_html_and_wants_it_most_is_a_browser() {
+    fn only_a_header_that_prefers_html_is_a_browser() {
         for browser in [
             "text/html",
             "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8",
@@ -454,18 +453,18 @@ mod tests {
         }
         assert!(
             !prefers_html(["text/html", "text/plain"]),
-            "two headers are one"
+            "two headers count as one"
         );
     }
 
     #[test]
-    fn a_separator_in_quotes_separates_nothing() {
+    fn separators_in_quotes_are_ignored() {
         let accept = "text/plain;x=\"a,b;version=9\\\",\";escaping=values, image/png";
         assert_eq!(negotiated(accept), (Format::Text, Escaping::Values));
     }
 
     #[test]
-    fn every_content_type_is_asked_for_by_its_own_header() {
+    fn content_type_header_as_accept_gives_that_content_type() {
         for format in Format::OFFERED {
             for escaping in ["underscores", "allow-utf-8", "dots", "values"] {
                 let escaping = Escaping::from_parameter(escaping).unwrap();

@@ -6,7 +6,7 @@
 //! same bytes, and rewriting a rewritten page changes nothing.
 
 use super::Format;
-use super::escape::{escape_help, quote};
+use super::escape::{Quotes, escape_help, quote};
 use super::number;
 use super::parser::{self, Error, Event, Labels, Options, Sample, Timestamp};
 use crate::name;
@@ -56,7 +56,11 @@ pub fn write_event<'a, S: Borrow<Sample<'a>>>(
             if openmetrics || !text.is_empty() {
                 into.push(b' ');
             }
-            escape_help(text, openmetrics, into);
+            let quotes = match openmetrics {
+                true => Quotes::Escaped,
+                false => Quotes::Literal,
+            };
+            escape_help(text, quotes, into);
         }
         Event::Type { name, metric_type } => {
             metadata("# TYPE ", name, into);
@@ -109,27 +113,27 @@ fn write_sample(sample: &Sample<'_>, into: &mut Vec<u8>) {
     // An integer beyond 2^53 is exact only as text.
     match sample.value_text().parse::<i128>() {
         Ok(integer) if integer != 0 => match (u64::try_from(integer), i64::try_from(integer)) {
-            (Ok(integer), _) => print(number::print_u64(integer), into),
-            (_, Ok(integer)) => print(number::print_i64(integer), into),
-            _ => print(number::print_f64(sample.value()), into),
+            (Ok(integer), _) => print(number::format_u64(integer), into),
+            (_, Ok(integer)) => print(number::format_i64(integer), into),
+            _ => print(number::format_f64(sample.value()), into),
         },
-        _ => print(number::print_f64(sample.value()), into),
+        _ => print(number::format_f64(sample.value()), into),
     }
     if let Some(timestamp) = sample.timestamp() {
         into.push(b' ');
         match timestamp {
-            Timestamp::Millis(millis) => print(number::print_i64(millis), into),
-            Timestamp::Seconds(seconds) => print(number::print_f64(seconds), into),
+            Timestamp::Millis(millis) => print(number::format_i64(millis), into),
+            Timestamp::Seconds(seconds) => print(number::format_f64(seconds), into),
         }
     }
     if let Some(exemplar) = sample.exemplar() {
         into.extend_from_slice(b" # {");
         labels(exemplar.labels(), into);
         into.extend_from_slice(b"} ");
-        print(number::print_f64(exemplar.value()), into);
+        print(number::format_f64(exemplar.value()), into);
         if let Some(seconds) = exemplar.timestamp() {
             into.push(b' ');
-            print(number::print_f64(seconds), into);
+            print(number::format_f64(seconds), into);
         }
     }
 }
@@ -149,6 +153,6 @@ fn labels(labels: Labels<'_, '_>, into: &mut Vec<u8>) {
     }
 }
 
-fn print(number: number::Printed, into: &mut Vec<u8>) {
+fn print(number: number::FormattedNumber, into: &mut Vec<u8>) {
     into.extend_from_slice(number.as_bytes());
 }

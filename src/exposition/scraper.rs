@@ -1,25 +1,20 @@
-//! Who scrapes: owns the layout, the value cache and the page.
+//! The scraper: owns the layouts, with the values last shown, and the page.
 
-use super::exemplars;
 use super::format::{ContentType, Escaping, Format};
-use super::layout::{Dialect, FamilyLines};
-use super::number::SCRATCH;
-use super::writer;
+use super::layout::Layout;
+use super::template::Dialect;
 use crate::family::Source;
 use crate::name;
 use crate::registry::{Contents, Core, Hook, Registry};
 use crate::sync::Ordering;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
-
-/// The last line of a page in OpenMetrics.
-const END: &[u8] = b"# EOF\n";
 
 /// Turns a registry into pages, again and again.
 ///
-/// Owned by whoever serves; several scrapers of one registry do not disturb
-/// each other. A scrape whose registry has the same series as at the scrape
-/// before takes no lock and, once the buffers have grown, allocates nothing.
+/// Several scrapers of one registry do not disturb each other. While the registry
+/// has the same series as at the previous scrape, a scrape takes no lock and,
+/// once the buffers have grown, allocates nothing.
 ///
 /// ```
 /// # use stethoscope::{Registry, exposition::Format};
@@ -42,8 +37,8 @@ pub struct Scraper {
     generation: u64,
     sources: Vec<Arc<dyn Source>>,
     hooks: Vec<Hook>,
-    /// By escaping, for text and for OpenMetrics. Made when first asked for: a
-    /// registry that one server scrapes needs but one.
+    /// By escaping, for text and for OpenMetrics. Made on first use: a registry
+    /// that one server scrapes needs only one.
     layouts: [[Option<Layout>; 2]; 4],
     utf8_names: bool,
     rows: Vec<u64>,
@@ -52,21 +47,13 @@ pub struct Scraper {
 
 struct Part {
     core: Arc<Core>,
-    /// Of the registry, when its families and hooks were taken over.
+    /// The registry's generation when its families and hooks were taken over.
     generation: u64,
-}
-
-#[derive(Default)]
-struct Layout {
-    /// Of the scraper, when the layout was brought up to date.
-    generation: u64,
-    families: Vec<FamilyLines>,
-    /// Bytes that a page takes at most.
-    room: usize,
 }
 
 impl Registry {
-    /// A scraper of this registry.
+    /// Makes a scraper of this registry.
+    #[must_use]
     pub fn scraper(&self) -> Scraper {
         Scraper {
             // A generation that no registry has: the first scrape takes
@@ -97,14 +84,14 @@ impl Scraper {
         &self.page
     }
 
-    /// Like [`scrape`](Self::scrape), but appends to a buffer of the caller's,
-    /// which need not be empty.
+    /// Like [`scrape`](Self::scrape), but appends to a buffer of the caller, which
+    /// need not be empty.
     pub fn scrape_into(&mut self, content_type: impl Into<ContentType>, page: &mut Vec<u8>) {
         self.scrape_only(content_type, |_| true, page);
     }
 
-    /// Like [`scrape_into`](Self::scrape_into), but of the families for which
-    /// `wanted` is true, asked with the full name in the text format.
+    /// Like [`scrape_into`](Self::scrape_into), but writes only the families for
+    /// which `wanted` returns true, given their full names in the text format.
     pub fn scrape_only(
         &mut self,
         content_type: impl Into<ContentType>,
@@ -124,30 +111,14 @@ impl Scraper {
             (false, _, _) | (_, Format::Text, Escaping::AllowUtf8) => Escaping::Underscores,
             (true, _, escaping) => escaping,
         };
-        let openmetrics = format == Format::OpenMetrics;
-        let layout =
-            self.layouts[escaping as usize][usize::from(openmetrics)].get_or_insert_default();
-        if layout.generation != self.generation {
-            let dialect = Dialect {
-                openmetrics,
-                escaping,
-            };
-            layout.update(&self.sources, dialect);
-            layout.generation = self.generation;
-        }
-        page.reserve(layout.room + SCRATCH);
-        for family in &mut layout.families {
-            if !wanted(&family.full_name) {
-                continue;
-            }
-            match family.exemplars {
-                false => writer::write_family(family, &mut self.rows, page),
-                true => exemplars::write_family(family, &mut self.rows, page),
-            }
-        }
-        if openmetrics {
-            page.extend_from_slice(END);
-        }
+        let dialect = Dialect {
+            openmetrics: format == Format::OpenMetrics,
+            escaping,
+        };
+        let slot = &mut self.layouts[escaping as usize][usize::from(dialect.openmetrics)];
+        let layout = slot.get_or_insert_with(|| Layout::new(dialect));
+        layout.refresh(self.generation, &self.sources);
+        layout.write(&mut wanted, &mut self.rows, page);
     }
 
     /// Takes over the families and hooks, if anything has moved.
@@ -187,12 +158,13 @@ impl Scraper {
 
 impl Part {
     fn is_current(&self) -> bool {
-        // Acquire: pairs with the Release of whoever moved it, so that the
-        // families' own generations are seen at least as new.
+        // Acquire: pairs with the Release of the thread that changed it, so that
+        // the families' own generations are seen at least as new.
         self.core.shared.generation.load(Ordering::Acquire) == self.generation
     }
 
-    /// What a registry holds, which is at least as new as the generation.
+    /// Returns the contents of a registry, and the part that they belong to. They
+    /// are at least as new as its generation.
     fn take(core: Arc<Core>) -> (Self, Contents) {
         // Acquire: as above.
         let generation = core.shared.generation.load(Ordering::Acquire);
@@ -201,14 +173,14 @@ impl Part {
     }
 }
 
-/// Every name that these families need on a page.
+/// Returns every name that these families need on a page.
 fn claims(families: &[Arc<dyn Source>]) -> impl Iterator<Item = String> {
     families
         .iter()
         .flat_map(|family| family.descriptor().claims())
 }
 
-/// Whether every name of the family is one that each reader takes.
+/// Returns true if every reader understands every name of the family.
 fn is_classic(source: &dyn Source) -> bool {
     let descriptor = source.descriptor();
     let consts = descriptor.const_labels.iter().map(|(label, _)| label);
@@ -218,56 +190,10 @@ fn is_classic(source: &dyn Source) -> bool {
             .all(|label| name::is_classic_label_name(label))
 }
 
-impl Layout {
-    /// Lays out what is new, drops what is gone, keeps the rest as it is.
-    fn update(&mut self, sources: &[Arc<dyn Source>], dialect: Dialect) {
-        let same = self.families.len() == sources.len()
-            && self
-                .families
-                .iter()
-                .zip(sources)
-                .all(|(old, new)| Arc::ptr_eq(&old.source, new));
-        if !same {
-            let address = |source: &Arc<dyn Source>| Arc::as_ptr(source).cast::<()>();
-            let old = std::mem::take(&mut self.families).into_iter();
-            let mut old: HashMap<_, _> = old
-                .map(|family| (address(&family.source), family))
-                .collect();
-            let bare = bare_names(sources, dialect.escaping);
-            for (source, bare) in sources.iter().zip(bare) {
-                let mut family = old
-                    .remove(&address(source))
-                    .unwrap_or_else(|| FamilyLines::new(Arc::clone(source), dialect, bare));
-                family.set_head(bare);
-                self.families.push(family);
-            }
-        }
-        self.room = END.len();
-        for family in &mut self.families {
-            family.refresh();
-            self.room += family.room();
-        }
+impl std::fmt::Debug for Scraper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scraper")
+            .field("families", &self.sources.len())
+            .finish_non_exhaustive()
     }
-}
-
-/// For each family: whether OpenMetrics may call it by its name without
-/// `_total` or `_info`. It may not where another family has a name that it
-/// would keep there.
-fn bare_names(sources: &[Arc<dyn Source>], escaping: Escaping) -> Vec<bool> {
-    let names = |needed| {
-        sources
-            .iter()
-            .map(move |source| source.descriptor().names(escaping, needed))
-    };
-    let mut taken: HashSet<String> = names(true).flatten().collect();
-    names(false)
-        .map(|kept| {
-            let kept: Vec<String> = kept.collect();
-            let free = !kept.iter().any(|name| taken.contains(name));
-            if free {
-                taken.extend(kept);
-            }
-            free
-        })
-        .collect()
 }

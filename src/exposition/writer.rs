@@ -1,193 +1,158 @@
-//! The hot loop: from a layout to a page.
-//!
-//! The numbers of a block are read. If they are the ones that its text shows,
-//! the text is copied as it stands. If not, the page gets what lies between the
-//! changed values from the text and the values from the printer; and the text
-//! becomes what the page got.
+//! The innermost loop of a scrape: a block of lines, some of whose values have
+//! changed, appended to a page.
 
-#![allow(unsafe_code)]
-
-use super::layout::{FamilyLines, Line, Template, print};
-use super::number::SCRATCH;
+use super::number::{self, BUF_LEN};
+use super::template::Template;
 use crate::cell::Number;
-use std::mem::{self, MaybeUninit};
+use std::mem::MaybeUninit;
 use std::ptr;
 
-/// Blocks whose numbers are read in one go, which stay in the first-level cache
-/// till they are shown. Block by block, each would wait for its cells alone.
-/// Prefetching the cells, or the text, on top of that gained nothing.
-const AT_ONCE: usize = 16;
-
-/// Appends a family: its metadata and, for each series, its lines.
-pub(super) fn write_family(family: &mut FamilyLines, rows: &mut Vec<u64>, page: &mut Vec<u8>) {
-    let series = family.column.len();
-    if series == 0 {
-        return;
-    }
-    if family.outgrown {
-        // A cell has panicked in the middle of the scrape before.
-        family.start_over();
-    }
-    push(&family.head, page);
-    let family_start = page.len();
-    let width = family.width;
-    let per_read = AT_ONCE * family.per_block;
-    if rows.len() < per_read * width {
-        rows.resize(per_read * width, 0);
-    }
-    let mut lines = &mut family.lines[..];
-    let mut shown = &mut family.shown[..];
-    let mut unread = 0;
-    let mut read = &rows[..0];
-    let mut first = 0;
-    for block in &mut family.blocks {
-        if first == unread {
-            unread = series.min(first + per_read);
-            let numbers = (unread - first) * width;
-            family.column.read(first..unread, &mut rows[..numbers]);
-            read = &rows[..numbers];
-        }
-        let here = family.per_block.min(series - first);
-        first += here;
-        let (block_lines, block_shown, block_read);
-        (block_lines, lines) = mem::take(&mut lines).split_at_mut(here * family.templates.len());
-        (block_shown, shown) = mem::take(&mut shown).split_at_mut(here * width);
-        (block_read, read) = read.split_at(here * width);
-
-        let text = &mut family.text[block.start..][..block.room];
-        let old = &text[..block.len];
-        if block_read == block_shown {
-            push(old, page);
-            continue;
-        }
-        let start = page.len();
-        let values = Values {
-            width,
-            read: block_read,
-            shown: block_shown,
-        };
-        page.reserve(block.longest + SCRATCH);
-        write_block(old, block_lines, &family.templates, values, page);
-        block_shown.copy_from_slice(block_read);
-        let new = &page[start..];
-        block.len = new.len();
-        match text.get_mut(..new.len()) {
-            Some(text) => text.copy_from_slice(new),
-            None => family.outgrown = true,
-        }
-    }
-    if family.outgrown {
-        family.lay(&page[family_start..]);
-    }
-}
-
-/// The numbers of a block, in rows: as read just now, and as its text shows.
+/// The place of a line's value in the text of its block.
 #[derive(Clone, Copy)]
-struct Values<'a> {
-    width: usize,
-    read: &'a [u64],
-    shown: &'a [u64],
+pub(super) struct Line {
+    /// Bytes between the end of the value before this one, or the beginning of
+    /// the block, and this value.
+    pub(super) prefix_len: u32,
+    /// Bytes of the value.
+    pub(super) value_len: u32,
 }
 
-/// Appends a block some of whose numbers have changed to a page that has room
-/// for it.
+/// The numbers of a block, in rows.
+#[derive(Clone, Copy)]
+pub(super) struct Values<'a> {
+    /// Numbers in a row.
+    pub(super) width: usize,
+    /// The numbers as the cells are now.
+    pub(super) current: &'a [u64],
+    /// The numbers as the text of the block shows them.
+    pub(super) last: &'a [u64],
+}
+
+/// Formats a value at the front of `into`; returns its length.
+#[inline(always)]
+pub(super) fn format_value(number: Number, bits: u64, into: &mut [u8; BUF_LEN]) -> usize {
+    match number {
+        Number::U64 => number::format_u64_into(bits, into),
+        Number::I64 => number::format_i64_into(bits as i64, into),
+        Number::F64 => number::format_f64_into(f64::from_bits(bits), into),
+    }
+}
+
+/// Appends a block to a page that has room for it. Returns true if some value
+/// has another length than before.
 ///
 /// Not inlined: the loops need every register.
 #[inline(never)]
-fn write_block(
+#[allow(unsafe_code)]
+pub(super) fn patch_block(
     old: &[u8],
     lines: &mut [Line],
     templates: &[Template],
     values: Values<'_>,
     page: &mut Vec<u8>,
-) {
-    let mut changing = Changing {
+) -> bool {
+    let mut patcher = BlockPatcher {
         old,
         copied: 0,
-        at: 0,
+        position: 0,
         new: page.spare_capacity_mut(),
         written: 0,
+        resized: false,
     };
-    let Values { width, read, shown } = values;
+    let Values {
+        width,
+        current,
+        last,
+    } = values;
     match templates {
         [only] if width == 1 => {
-            for ((line, &bits), &shown) in lines.iter_mut().zip(read).zip(shown) {
-                changing.line(line, only.number, bits, shown);
+            let number = only.number();
+            for ((line, &current), &last) in lines.iter_mut().zip(current).zip(last) {
+                patcher.line(line, number, current, last);
             }
         }
         templates => {
             let mut row = 0;
             for lines in lines.chunks_mut(templates.len()) {
-                let (read, shown) = (&read[row..][..width], &shown[row..][..width]);
+                let (current, last) = (&current[row..][..width], &last[row..][..width]);
                 row += width;
                 for (line, template) in lines.iter_mut().zip(templates) {
-                    let index = template.index;
-                    changing.line(line, template.number, read[index], shown[index]);
+                    let index = template.index();
+                    patcher.line(line, template.number(), current[index], last[index]);
                 }
             }
         }
     }
-    let written = changing.end();
-    // SAFETY: so many bytes are written of the spare capacity.
+    let resized = patcher.resized;
+    let written = patcher.finish();
+    // SAFETY: the patcher initialised the first `written` bytes of the spare
+    // capacity.
     unsafe { page.set_len(page.len() + written) };
+    resized
 }
 
-/// A block on its way to the page.
-struct Changing<'a> {
-    /// Its text as last shown.
+/// Copies a block from its old text to the page, with new text for the values
+/// that changed.
+struct BlockPatcher<'a> {
     old: &'a [u8],
-    /// Bytes of it that the page has, or has others for.
+    /// Bytes of `old` that are on the page already, or replaced there.
     copied: usize,
-    /// Where in it the value of the line before ends.
-    at: usize,
+    /// End of the previous line's value in `old`.
+    position: usize,
     new: &'a mut [MaybeUninit<u8>],
-    /// Bytes of `new` that are initialised, from the beginning.
+    /// INVARIANT: the first `written` bytes of `new` are initialised.
     written: usize,
+    resized: bool,
 }
 
-impl Changing<'_> {
-    /// Goes on to the next line: if its value has changed, the page gets what
-    /// stands before it, and it.
+impl BlockPatcher<'_> {
+    /// Advances by a line. If its value has changed, the page gets the text up
+    /// to it, and the new value.
     #[inline(always)]
-    fn line(&mut self, line: &mut Line, number: Number, bits: u64, shown: u64) {
-        let value = self.at + line.gap as usize;
-        self.at = value + line.value as usize;
-        if bits == shown {
+    #[allow(unsafe_code)]
+    fn line(&mut self, line: &mut Line, number: Number, current: u64, last: u64) {
+        let value = self.position + line.prefix_len as usize;
+        self.position = value + line.value_len as usize;
+        if current == last {
             return;
         }
         let before = &self.old[self.copied..value];
-        // Once a line: memory safety rests on this, on no estimate.
-        let room = &mut self.new[self.written..][..before.len() + SCRATCH];
+        // Once a line: memory safety rests on this check, not on an estimate.
+        let room = &mut self.new[self.written..][..before.len() + BUF_LEN];
         let to = room.as_mut_ptr().cast::<u8>();
         // SAFETY: `room` is as long as the two pieces together, and the second
         // is initialised before it is borrowed.
         let slot = unsafe {
             copy(before.as_ptr(), to, before.len());
-            let slot = to.add(before.len()).cast::<[u8; SCRATCH]>();
-            slot.write([0; SCRATCH]);
+            let slot = to.add(before.len()).cast::<[u8; BUF_LEN]>();
+            slot.write([0; BUF_LEN]);
             &mut *slot
         };
-        let len = print(number, bits, slot).min(SCRATCH);
-        line.value = len as u32;
+        let len = format_value(number, current, slot).min(BUF_LEN);
+        self.resized |= line.value_len != len as u32;
+        line.value_len = len as u32;
         self.written += before.len() + len;
-        self.copied = self.at;
+        self.copied = self.position;
     }
 
-    /// Copies what is left; how much is written in all.
-    fn end(self) -> usize {
+    /// Copies the rest of the block; returns how many bytes were written in all.
+    #[allow(unsafe_code)]
+    fn finish(self) -> usize {
         let rest = &self.old[self.copied..];
         let room = &mut self.new[self.written..][..rest.len()];
-        // SAFETY: `room` is as long.
+        // SAFETY: `room` is as long as `rest`.
         unsafe { copy(rest.as_ptr(), room.as_mut_ptr().cast(), rest.len()) };
         self.written + rest.len()
     }
 }
 
-/// Appends text.
+/// Appends text to a page.
 #[inline]
-fn push(text: &[u8], page: &mut Vec<u8>) {
+#[allow(unsafe_code)]
+pub(super) fn push(text: &[u8], page: &mut Vec<u8>) {
     page.reserve(text.len());
-    // SAFETY: the line above made room, and what is written is counted in.
+    // SAFETY: the line above made room for `text.len()` bytes, all of which are
+    // written before the length counts them.
     unsafe {
         let end = page.as_mut_ptr().add(page.len());
         copy(text.as_ptr(), end, text.len());
@@ -197,15 +162,15 @@ fn push(text: &[u8], page: &mut Vec<u8>) {
 
 /// Copies from front to back.
 ///
-/// Libc's copy is good up to here. For more it reads the last bytes first, or
-/// leaves it to `rep movsb`: in blocks of some thousand bytes, from memory that
-/// is not in the caches, that took up to twice as long on Zen 4. For less, its
-/// call costs no more than pieces of 32 or 64 bytes in line, copied past the end.
+/// Libc's copy is good up to 512 bytes. For more it reads the last bytes first,
+/// or leaves the work to `rep movsb`: in blocks of some thousand bytes, from
+/// memory that is not in the caches, that took up to twice as long on Zen 4.
 ///
 /// # Safety
 ///
 /// As [`ptr::copy_nonoverlapping`].
 #[inline]
+#[allow(unsafe_code)]
 unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
     const PIECE: usize = 16;
     let mut done = 0;

@@ -49,7 +49,7 @@ const MAX_HEX_DIGITS: usize = 6;
 /// that needs no change is borrowed.
 ///
 /// ```
-/// use stethoscope::exposition::{Escaping, name_scheme::escape_name};
+/// use stethoscope::name::scheme::{Escaping, escape_name};
 /// assert_eq!(escape_name("http.status", Escaping::Underscores), "http_status");
 /// assert_eq!(escape_name("http.status", Escaping::Dots), "http_dot_status");
 /// assert_eq!(escape_name("http.status", Escaping::Values), "U__http_2e_status");
@@ -63,7 +63,7 @@ pub fn escape_name(name: &str, escaping: Escaping) -> Cow<'_, str> {
 /// name's classic alphabet has no colon.
 ///
 /// ```
-/// use stethoscope::exposition::{Escaping, name_scheme::escape_label_name};
+/// use stethoscope::name::scheme::{Escaping, escape_label_name};
 /// assert_eq!(escape_label_name("zone:a", Escaping::Underscores), "zone_a");
 /// ```
 pub fn escape_label_name(name: &str, escaping: Escaping) -> Cow<'_, str> {
@@ -99,7 +99,7 @@ pub(crate) fn written_label_name(name: &str, escaping: Escaping) -> Cow<'_, str>
 /// became. The other schemes have nothing to turn back.
 ///
 /// ```
-/// use stethoscope::exposition::{Escaping, name_scheme::unescape_name};
+/// use stethoscope::name::scheme::{Escaping, unescape_name};
 /// assert_eq!(unescape_name("U__a_2e_b", Escaping::Values), "a.b");
 /// assert_eq!(unescape_name("U__a_2e", Escaping::Values), "U__a_2e");
 /// assert_eq!(unescape_name("a_dot_b__total", Escaping::Dots), "a.b_total");

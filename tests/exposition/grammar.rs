@@ -31,7 +31,7 @@ fn labels(sample: &Sample<'_>) -> Vec<(String, String)> {
 fn page(line: &str, format: Format) -> String {
     match format {
         OpenMetrics => format!("{line}\n# EOF\n"),
-        Text | Text1 => format!("{line}\n"),
+        _ => format!("{line}\n"),
     }
 }
 

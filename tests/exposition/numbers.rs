@@ -3,11 +3,11 @@
 use crate::properties::numbers;
 use proptest::prelude::*;
 use stethoscope::exposition::number::{
-    parse_f64, parse_millis, parse_seconds, print_bound, print_f64, print_short,
+    format_bound, format_f64, format_go, parse_f64, parse_millis, parse_seconds,
 };
 
-/// Where printers and parsers of floats go wrong: the ends of each way through
-/// them, and both neighbours.
+/// Edge cases of float formatting and parsing: the limits of each path through the
+/// code, and both neighbours.
 fn edges() -> Vec<f64> {
     let mut edges = vec![
         0.0,
@@ -53,7 +53,7 @@ fn every_edge_of_the_floats_reads_back() {
 }
 
 #[test]
-fn integers_of_every_length_are_std_s() {
+fn integers_of_every_length_format_as_in_std() {
     let powers = (0..20).map(|zeros| 10u64.pow(zeros));
     let around = powers.flat_map(|power| [power - 1, power, power + 1, power / 7 * 9]);
     // All pairs of digits in all places that come in pairs.
@@ -95,7 +95,7 @@ fn a_value_has_one_text() {
         (f64::INFINITY, "+Inf"),
         (f64::NEG_INFINITY, "-Inf"),
     ] {
-        assert_eq!(print_f64(value).as_str(), text);
+        assert_eq!(format_f64(value).as_str(), text);
     }
 }
 
@@ -112,10 +112,10 @@ fn a_bound_always_shows_that_it_is_a_float() {
         (-4.0, "-4.0"),
         (f64::INFINITY, "+Inf"),
     ] {
-        assert_eq!(print_bound(bound).as_str(), text);
+        assert_eq!(format_bound(bound).as_str(), text);
     }
-    assert_eq!(print_short(17.0).as_str(), "17");
-    assert_eq!(print_short(1_520_430_001.0).as_str(), "1.520430001e+09");
+    assert_eq!(format_go(17.0).as_str(), "17");
+    assert_eq!(format_go(1_520_430_001.0).as_str(), "1.520430001e+09");
 }
 
 #[test]
@@ -184,7 +184,7 @@ proptest! {
     }
 
     #[test]
-    fn any_other_text_too(text in "[-+.0-9eExX_nNaAiIfFtTyY ]{0,12}") {
+    fn any_word_is_read_by_the_grammar(text in "[-+.0-9eExX_nNaAiIfFtTyY ]{0,12}") {
         numbers::reads_the_grammar_only(text.as_bytes());
     }
 }

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 use stethoscope::exposition::escape::{
-    escape_help, escape_label, quote, unescape_help, unescape_label,
+    Quotes, escape_help, escape_label, quote, unescape_help, unescape_label,
 };
-use stethoscope::exposition::name_scheme::{escape_label_name, escape_name, unescape_name};
 use stethoscope::exposition::parser::{Event, Options, parse};
 use stethoscope::exposition::{ContentType, Escaping, Format};
+use stethoscope::name::scheme::{escape_label_name, escape_name, unescape_name};
 use stethoscope::name::{is_classic_label_name, is_classic_metric_name};
 
 pub fn hold(bytes: &[u8]) {
@@ -31,7 +31,7 @@ fn escaped_text_comes_back(text: &str) {
         assert_eq!(label, text);
         assert!(matches!(unescape_label(label), Cow::Borrowed(_)));
     }
-    for quotes in [false, true] {
+    for quotes in [Quotes::Literal, Quotes::Escaped] {
         let mut help = Vec::new();
         escape_help(text, quotes, &mut help);
         let help = std::str::from_utf8(&help).expect("still UTF-8");
@@ -46,7 +46,11 @@ fn escaped_text_comes_back(text: &str) {
 fn a_page_gives_back(text: &str) {
     for format in [Format::Text, Format::Text1, Format::OpenMetrics] {
         let mut page = b"# HELP a ".to_vec();
-        escape_help(text, format == Format::OpenMetrics, &mut page);
+        let quotes = match format {
+            Format::OpenMetrics => Quotes::Escaped,
+            _ => Quotes::Literal,
+        };
+        escape_help(text, quotes, &mut page);
         page.extend_from_slice(b"\n");
         let named = format != Format::Text && !text.is_empty();
         if named {
@@ -57,10 +61,7 @@ fn a_page_gives_back(text: &str) {
         page.extend_from_slice(b"a{b=");
         quote(text, &mut page);
         page.extend_from_slice(b",c=\"d\"} 1\n# EOF\n");
-        let content_type = ContentType {
-            format,
-            escaping: Escaping::AllowUtf8,
-        };
+        let content_type = ContentType::new(format, Escaping::AllowUtf8);
         let options = Options::from(content_type).with_max_line(usize::MAX);
         let mut events = parse(&page, options).map(|event| event.expect("a good page"));
         match events.next() {

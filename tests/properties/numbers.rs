@@ -1,12 +1,12 @@
-//! Numbers: whatever is printed reads back, and nothing else is read than the
+//! Numbers: whatever is formatted reads back, and nothing else is read than the
 //! grammar allows.
 
 use stethoscope::exposition::number::{
-    MAX_LEN, SCRATCH, parse_f64, parse_millis, parse_seconds, print_bound, print_f64,
-    print_f64_into, print_i64, print_short, print_u64,
+    MAX_LEN, format_bound, format_f64, format_go, format_i64, format_u64, parse_f64, parse_millis,
+    parse_seconds,
 };
 
-/// The first eight bytes as each kind of number, printed; all of them as a text
+/// The first eight bytes as each kind of number, formatted; all of them as a text
 /// to be read.
 pub fn hold(bytes: &[u8]) {
     if let Some(head) = bytes.first_chunk::<8>() {
@@ -19,8 +19,8 @@ pub fn hold(bytes: &[u8]) {
 
 /// Every form of a float reads back bit for bit, is as short as std's, and fits.
 pub fn float_reads_back(value: f64) {
-    for printed in [print_f64(value), print_short(value), print_bound(value)] {
-        let text = printed.as_str();
+    for formatted in [format_f64(value), format_go(value), format_bound(value)] {
+        let text = formatted.as_str();
         let read = parse_f64(text.as_bytes()).unwrap_or_else(|| panic!("{text} does not read"));
         if value.is_nan() {
             assert_eq!(text, "NaN");
@@ -30,19 +30,15 @@ pub fn float_reads_back(value: f64) {
         }
         assert!(text.len() <= MAX_LEN, "{text}");
     }
-    assert_shape_of(print_f64(value).as_str(), &plain(value, 16));
-    assert_shape_of(print_short(value).as_str(), &plain(value, 6));
-    let bound = print_bound(value);
+    assert_shape_of(format_f64(value).as_str(), &plain(value, 16));
+    assert_shape_of(format_go(value).as_str(), &plain(value, 6));
+    let bound = format_bound(value);
     let bound = bound.as_str();
     assert_eq!(
         bound.strip_suffix(".0").unwrap_or(bound),
-        print_short(value).as_str()
+        format_go(value).as_str()
     );
     assert!(!value.is_finite() || bound.contains(['.', 'e']), "{bound}");
-
-    let mut full = [b'#'; SCRATCH];
-    let len = print_f64_into(value, &mut full);
-    assert_eq!(&full[..len], print_f64(value).as_bytes());
 }
 
 /// As short as the oracle's text, and the same but for the last digit: where two
@@ -61,11 +57,11 @@ fn assert_shape_of(text: &str, oracle: &str) {
 /// The same bits as integers: std's text, read back.
 pub fn integers_read_back(bits: u64) {
     let signed = bits as i64;
-    assert_eq!(print_u64(bits).as_str(), bits.to_string());
-    assert_eq!(print_i64(signed).as_str(), signed.to_string());
+    assert_eq!(format_u64(bits).as_str(), bits.to_string());
+    assert_eq!(format_i64(signed).as_str(), signed.to_string());
     assert_eq!(parse_millis(signed.to_string().as_bytes()), Some(signed));
     assert_eq!(
-        parse_f64(print_u64(bits).as_bytes()),
+        parse_f64(format_u64(bits).as_bytes()),
         Some(bits as f64),
         "{bits}"
     );

@@ -39,7 +39,7 @@ pub fn a_registry_comes_back(bytes: &[u8]) {
             if format == Format::Text && escaping == Escaping::AllowUtf8 {
                 continue;
             }
-            let content_type = ContentType { format, escaping };
+            let content_type = ContentType::new(format, escaping);
             let page = scraper.scrape(content_type).to_vec();
             if let Err(error) = validate(&page, content_type) {
                 panic!("{content_type:?}: {}", error.display_in(&page));

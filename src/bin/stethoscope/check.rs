@@ -105,10 +105,7 @@ impl Check {
 
     /// What a server is asked for.
     fn accept(&self) -> String {
-        let asked = |format| ContentType {
-            format,
-            escaping: Escaping::AllowUtf8,
-        };
+        let asked = |format| ContentType::new(format, Escaping::AllowUtf8);
         match self.format.format() {
             Some(format) => asked(format).header().to_owned(),
             None => format!("{}, text/plain;q=0.5", asked(Format::OpenMetrics).header()),

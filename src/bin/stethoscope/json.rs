@@ -1,7 +1,7 @@
 //! JSON: text, and a sample as a line.
 
 use std::io::{self, Write};
-use stethoscope::exposition::number::print_short;
+use stethoscope::exposition::number::format_go;
 use stethoscope::exposition::parser::{Labels, Sample, Timestamp};
 
 /// Writes `{"name":…,"labels":[[…,…]],"value":"…"}`, with `timestamp_ms` and
@@ -13,14 +13,14 @@ pub(super) fn write(sample: &Sample<'_>, into: &mut impl Write) -> io::Result<()
     write!(
         into,
         ",\"value\":\"{}\"",
-        print_short(sample.value()).as_str()
+        format_go(sample.value()).as_str()
     )?;
     if let Some(timestamp) = sample.timestamp() {
         write!(into, ",\"timestamp_ms\":{}", timestamp.millis())?;
     }
     if let Some(exemplar) = sample.exemplar() {
         write!(into, ",\"exemplar\":{{\"value\":\"")?;
-        write!(into, "{}\"", print_short(exemplar.value()).as_str())?;
+        write!(into, "{}\"", format_go(exemplar.value()).as_str())?;
         labels(exemplar.labels(), into)?;
         if let Some(seconds) = exemplar.timestamp() {
             let millis = Timestamp::Seconds(seconds).millis();

@@ -4,7 +4,7 @@ use super::error::ErrorKind;
 use super::event::Event;
 use super::lexer::{Lexer, Result, Window, fail};
 use crate::MetricType;
-use crate::exposition::escape::unescape_help;
+use crate::exposition::escape::{Quotes, unescape_help};
 use crate::exposition::scan::{self, begins_name};
 use std::borrow::Cow;
 use std::str;
@@ -165,7 +165,11 @@ impl Lexer {
             at = scan::help_end(window.0, at + 1 + usize::from(known)).at;
         }
         let raw = window.utf8(start, at)?;
-        Ok((unescape_help(raw, self.rules.openmetrics), at))
+        let quotes = match self.rules.openmetrics {
+            true => Quotes::Escaped,
+            false => Quotes::Literal,
+        };
+        Ok((unescape_help(raw, quotes), at))
     }
 }
 

@@ -6,7 +6,7 @@
 
 use crate::MetricType;
 use crate::exposition::Format;
-use crate::exposition::number::{parse_f64, print_bound};
+use crate::exposition::number::{format_bound, parse_f64};
 use crate::exposition::parser::{
     self, Error, Event, Excerpt, Label, Line, Options, Sample, messages,
 };
@@ -392,7 +392,7 @@ impl Family {
             _ => return,
         };
         let is_canonical = |text: &str| {
-            parse_f64(text.as_bytes()).is_none_or(|bound| print_bound(bound).as_str() == text)
+            parse_f64(text.as_bytes()).is_none_or(|bound| format_bound(bound).as_str() == text)
         };
         if let (false, Some(bound)) = (self.has_odd_bound, sample.label(label))
             && !is_canonical(&bound)

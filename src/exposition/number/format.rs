@@ -1,0 +1,334 @@
+//! Numbers to text.
+
+use super::{BUF_LEN, FormattedNumber, MAX_LEN};
+
+/// Formats an unsigned integer.
+#[inline]
+pub fn format_u64(value: u64) -> FormattedNumber {
+    FormattedNumber::new(|into| format_u64_into(value, into))
+}
+
+/// Formats a signed integer.
+#[inline]
+pub fn format_i64(value: i64) -> FormattedNumber {
+    FormattedNumber::new(|into| format_i64_into(value, into))
+}
+
+/// Formats a float so that it reads back bit for bit (NaN as NaN).
+#[inline]
+pub fn format_f64(value: f64) -> FormattedNumber {
+    FormattedNumber::new(|into| format_f64_into(value, into))
+}
+
+/// Formats the value of an `le` or `quantile` label for OpenMetrics: a canonical
+/// float, which always holds a `.` or an exponent (`1.0`, `1e+06`, `1e-05`,
+/// `+Inf`).
+pub fn format_bound(value: f64) -> FormattedNumber {
+    FormattedNumber::new(|into| {
+        let len = format_go_into(value, into);
+        let text = &into[..len];
+        if !value.is_finite() || text.contains(&b'.') || text.contains(&b'e') {
+            return len;
+        }
+        into[len..len + 2].copy_from_slice(b".0");
+        len + 2
+    })
+}
+
+/// Formats a float as Go's `%g` does, and so Prometheus' own tools: like
+/// [`format_f64`], but with an exponent from `1e+06` on (`123456`,
+/// `1.234567e+06`).
+pub fn format_go(value: f64) -> FormattedNumber {
+    FormattedNumber::new(|into| format_go_into(value, into))
+}
+
+/// Formats an unsigned integer at the front of `into`; returns its length. The
+/// bytes after it are unspecified.
+#[inline]
+pub(in crate::exposition) fn format_u64_into(value: u64, into: &mut [u8; BUF_LEN]) -> usize {
+    if value < EIGHT_DIGITS {
+        return format_up_to_eight(value, into);
+    }
+    format_long(value, into)
+}
+
+#[inline(never)]
+fn format_long(value: u64, into: &mut [u8; BUF_LEN]) -> usize {
+    if value < EIGHT_DIGITS * EIGHT_DIGITS {
+        let len = format_up_to_eight(value / EIGHT_DIGITS, into);
+        let rest = eight_digits(value % EIGHT_DIGITS) | ZEROS;
+        into[len..len + 8].copy_from_slice(&rest.to_le_bytes());
+        return len + 8;
+    }
+    copy(itoa::Buffer::new().format(value).as_bytes(), into)
+}
+
+/// The first number with nine digits.
+const EIGHT_DIGITS: u64 = 100_000_000;
+/// `00000000`
+const ZEROS: u64 = 0x3030_3030_3030_3030;
+
+/// Formats a number of at most eight digits with one store and without a branch:
+/// the number of digits is hard to predict, and a copy of bytes that were stored
+/// piece by piece must wait for the stores.
+#[inline]
+fn format_up_to_eight(value: u64, into: &mut [u8; BUF_LEN]) -> usize {
+    let digits = eight_digits(value);
+    // The last digit stands whatever it is.
+    let leading = (digits | 1 << 63).trailing_zeros() as usize / 8;
+    let text = (digits | ZEROS) >> (leading * 8);
+    into[..8].copy_from_slice(&text.to_le_bytes());
+    8 - leading
+}
+
+/// The digits of a number below 10^8, the first in the lowest byte.
+///
+/// Halved into lanes, three times: four digits in each of two, two in each of
+/// four, one in each of eight. A lane is divided by multiplication: `x / 100` is
+/// `x * 10486 >> 20` for every `x < 10^4`, `x / 10` is `x * 103 >> 10` for every
+/// `x < 100`, and the products stay within their lanes.
+#[inline]
+fn eight_digits(value: u64) -> u64 {
+    let fours = (value / 10_000) | ((value % 10_000) << 32);
+    let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
+    let twos = hundreds | ((fours - hundreds * 100) << 16);
+    let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
+    tens | ((twos - tens * 10) << 8)
+}
+
+/// Formats a signed integer at the front of `into`; returns its length. The
+/// bytes after it are unspecified.
+#[inline]
+pub(in crate::exposition) fn format_i64_into(value: i64, into: &mut [u8; BUF_LEN]) -> usize {
+    match u64::try_from(value) {
+        Ok(value) => format_u64_into(value, into),
+        Err(_) => copy(itoa::Buffer::new().format(value).as_bytes(), into),
+    }
+}
+
+/// Formats a float at the front of `into`; returns its length. The bytes after
+/// it are unspecified.
+///
+/// Fast path for integral values and those of up to three decimals: ryu takes
+/// four to eight times as long.
+#[inline]
+pub(in crate::exposition) fn format_f64_into(value: f64, into: &mut [u8; BUF_LEN]) -> usize {
+    let magnitude = value.abs();
+    // The fractional part of what is below 2^53 is less than its unit, so the
+    // cast is exact just where the value is integral. NaN fails the test.
+    if magnitude < INTEGRAL_BELOW {
+        // Signed, which conversions to and from floats are quicker with.
+        let whole = magnitude as i64;
+        let negative = value.is_sign_negative();
+        if whole as f64 == magnitude {
+            return format_signed(into, negative, |into| format_u64_into(whole as u64, into));
+        }
+        if magnitude < THOUSANDTHS_BELOW {
+            // Both operands of the division are exact, so its result is the
+            // double nearest to `thousandths / 1000`: if that is the value,
+            // this decimal reads back as it. Being of at most 15 digits it is
+            // also the only one so short: the digits are ryu's.
+            let thousandths = (magnitude * 1000.0 + 0.5) as i64;
+            if thousandths as f64 / 1000.0 == magnitude {
+                let thousandths = thousandths as u64;
+                return format_signed(into, negative, |into| format_thousandths(thousandths, into));
+            }
+        }
+    }
+    format_any(value, into)
+}
+
+/// From here on not every integer has a float.
+const INTEGRAL_BELOW: f64 = (1u64 << 53) as f64;
+/// Below this, three decimals make at most 15 digits.
+const THOUSANDTHS_BELOW: f64 = 1e12;
+
+/// Puts a sign before the text that `print` writes.
+#[inline]
+fn format_signed(
+    into: &mut [u8; BUF_LEN],
+    negative: bool,
+    print: impl FnOnce(&mut [u8; BUF_LEN]) -> usize,
+) -> usize {
+    let len = print(into);
+    if !negative {
+        return len;
+    }
+    into.copy_within(..MAX_LEN, 1);
+    into[0] = b'-';
+    len + 1
+}
+
+/// Formats `thousandths / 1000`, which has at least one decimal.
+#[inline]
+fn format_thousandths(thousandths: u64, into: &mut [u8; BUF_LEN]) -> usize {
+    let len = format_u64_into(thousandths / 1000, into);
+    let rest = (thousandths % 1000) as u32;
+    let (tenths, hundredths, thousandths) = (rest / 100, rest / 10 % 10, rest % 10);
+    let decimals = [
+        b'.',
+        b'0' + tenths as u8,
+        b'0' + hundredths as u8,
+        b'0' + thousandths as u8,
+    ];
+    into[len..len + 4].copy_from_slice(&decimals);
+    len + 2 + usize::from(!rest.is_multiple_of(100)) + usize::from(thousandths != 0)
+}
+
+/// Copies a number's text to the front of `into`, in moves of fixed sizes: no
+/// call to memcpy for so few bytes.
+#[inline]
+fn copy(text: &[u8], into: &mut [u8; BUF_LEN]) -> usize {
+    let len = text.len();
+    assert!(len <= MAX_LEN);
+    match (text.first_chunk::<16>(), text.last_chunk::<8>()) {
+        (Some(head), Some(tail)) => {
+            into[..16].copy_from_slice(head);
+            into[len - 8..len].copy_from_slice(tail);
+        }
+        (None, Some(tail)) => {
+            into[..8].copy_from_slice(&text[..8]);
+            into[len - 8..len].copy_from_slice(tail);
+        }
+        _ => match (text.first_chunk::<4>(), text.last_chunk::<4>()) {
+            (Some(head), Some(tail)) => {
+                into[..4].copy_from_slice(head);
+                into[len - 4..len].copy_from_slice(tail);
+            }
+            _ => {
+                for (to, from) in into.iter_mut().zip(text) {
+                    *to = *from;
+                }
+            }
+        },
+    }
+    len
+}
+
+/// General path, by ryu: any other finite float, and the three that are not.
+#[inline(never)]
+fn format_any(value: f64, into: &mut [u8; BUF_LEN]) -> usize {
+    if !value.is_finite() {
+        return format_not_finite(value, into);
+    }
+    let mut buffer = ryu::Buffer::new();
+    let text = buffer.format_finite(value);
+    // The fast path took the integral values below that bound, so this text has
+    // decimals.
+    if (1e-4..INTEGRAL_BELOW).contains(&value.abs()) {
+        return copy(text.as_bytes(), into);
+    }
+    Decimal::read(text).print(16, into)
+}
+
+fn format_go_into(value: f64, into: &mut [u8; BUF_LEN]) -> usize {
+    if !value.is_finite() {
+        return format_not_finite(value, into);
+    }
+    Decimal::read(ryu::Buffer::new().format_finite(value)).print(6, into)
+}
+
+fn format_not_finite(value: f64, into: &mut [u8; BUF_LEN]) -> usize {
+    let text = match (value.is_nan(), value > 0.0) {
+        (true, _) => b"NaN".as_slice(),
+        (false, true) => b"+Inf",
+        (false, false) => b"-Inf",
+    };
+    copy(text, into)
+}
+
+/// The digits of a finite float, independent of notation: `d.ddd * 10^exponent`.
+struct Decimal {
+    negative: bool,
+    digits: [u8; MAX_LEN],
+    /// Range of the digits, without leading or trailing zeros; zero is one zero.
+    from: usize,
+    to: usize,
+    exponent: i32,
+}
+
+impl Decimal {
+    /// Parses the output of ryu: `-12.5`, `0.0001`, `1e-7`, `1.5e300`.
+    fn read(text: &str) -> Self {
+        let (negative, text) = match text.strip_prefix('-') {
+            Some(text) => (true, text),
+            None => (false, text),
+        };
+        let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let mut digits = [b'0'; MAX_LEN];
+        for (to, from) in digits.iter_mut().zip(whole.bytes().chain(fraction.bytes())) {
+            *to = from;
+        }
+        let first = digits.iter().position(|&digit| digit != b'0');
+        let from = first.unwrap_or(0);
+        let to = 1 + digits.iter().rposition(|&digit| digit != b'0').unwrap_or(0);
+        let exponent: i32 = exponent.parse().expect("ryu prints an exponent");
+        Self {
+            negative,
+            digits,
+            from,
+            to,
+            exponent: exponent + first.map_or(0, |first| whole.len() as i32 - 1 - first as i32),
+        }
+    }
+
+    /// Formats with an exponent below `1e-04` and from `1e{exponent_from}` on.
+    fn print(&self, exponent_from: i32, into: &mut [u8; BUF_LEN]) -> usize {
+        let mut len = 0;
+        let mut put = |byte: u8| {
+            into[len] = byte;
+            len += 1;
+        };
+        if self.negative {
+            put(b'-');
+        }
+        let digits = &self.digits[self.from..self.to];
+        let exponent = self.exponent;
+        if !(-4..exponent_from).contains(&exponent) {
+            put(digits[0]);
+            if digits.len() > 1 {
+                put(b'.');
+                digits[1..].iter().copied().for_each(&mut put);
+            }
+            put(b'e');
+            put(if exponent < 0 { b'-' } else { b'+' });
+            let exponent = exponent.unsigned_abs();
+            if exponent >= 100 {
+                put(b'0' + (exponent / 100) as u8);
+            }
+            put(b'0' + (exponent / 10 % 10) as u8);
+            put(b'0' + (exponent % 10) as u8);
+        } else {
+            // One place for each power of ten from the first digit, or the one
+            // before the point, down to the last digit.
+            let last = exponent - digits.len() as i32 + 1;
+            for power in (last.min(0)..=exponent.max(0)).rev() {
+                if power == -1 {
+                    put(b'.');
+                }
+                let place = usize::try_from(exponent - power);
+                put(*place.ok().and_then(|at| digits.get(at)).unwrap_or(&b'0'));
+            }
+        }
+        len
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn stale_bytes_in_the_buffer_have_no_effect(bits in any::<u64>()) {
+            for value in [f64::from_bits(bits), (bits >> 20) as f64, (bits >> 40) as f64 / 1000.0] {
+                let mut stale = [b'#'; BUF_LEN];
+                let len = format_f64_into(value, &mut stale);
+                let fresh = format_f64(value);
+                prop_assert_eq!(&stale[..len], fresh.as_bytes());
+            }
+        }
+    }
+}
