@@ -1,4 +1,4 @@
-//! How long criterion measures: enough for ratios, and soon done.
+//! Criterion settings shared by the benchmarks: short runs, long enough for ratios.
 
 use criterion::Criterion;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The registry that the benchmarks scrape, and the page that they read.
+//! The registry that the benchmarks scrape, and the pages that they parse.
 
 #![allow(dead_code, reason = "each benchmark uses a part")]
 #![allow(unreachable_pub, reason = "benches/rivals has the two modules too")]
@@ -11,7 +11,7 @@ use stethoscope::Registry;
 use stethoscope::exposition::Format;
 use workload::{Shape, Workload};
 
-/// The page of 3,500 samples that every comparison here is about: 1,000
+/// Renders the page of 3,500 samples that the comparisons use: 1,000
 /// counters with three labels, 1,000 float gauges with two, 100 histograms of
 /// 12 buckets; values small and large, integral and of many digits.
 pub(crate) fn of_3500_lines(format: Format) -> Vec<u8> {

@@ -1,4 +1,4 @@
-//! What the benchmarks register and count.
+//! The series that the benchmarks register, and the values that they count.
 //!
 //! Three families: counters with three labels, gauges of floats with two,
 //! histograms of twelve buckets with two. Values are small integers, large ones
@@ -101,7 +101,7 @@ impl Workload {
         }
     }
 
-    /// What brings every series to its first value, mixed in size.
+    /// The changes that bring every series to its first value, of mixed sizes.
     pub fn first_values(&self) -> Changes {
         let mut first = Changes::default();
         for index in 0..self.counters.len() {

@@ -13,7 +13,7 @@ pub struct Client {
     buffer: Vec<u8>,
 }
 
-/// What came, up to the next scrape.
+/// A response, valid until the next scrape.
 pub struct Answer<'c> {
     pub body: &'c [u8],
     pub gzip: bool,

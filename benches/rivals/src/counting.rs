@@ -1,12 +1,12 @@
-//! An allocator that counts, when it is told to.
+//! An allocator that counts on request.
 //!
-//! Counting is off while anything is timed: a rival that allocates pays for its
-//! allocations only, not for their being counted.
+//! Counting is off during measurements of time, so that a crate that allocates
+//! pays for its allocations, and not for the counting.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, Ordering::Relaxed};
 
-/// Make it the `#[global_allocator]` of the benchmark.
+/// The allocator. Make it the `#[global_allocator]` of the benchmark.
 pub struct Counting;
 
 static ON: AtomicBool = AtomicBool::new(false);
@@ -14,19 +14,18 @@ static CALLS: AtomicU64 = AtomicU64::new(0);
 static BYTES: AtomicU64 = AtomicU64::new(0);
 static LIVE: AtomicIsize = AtomicIsize::new(0);
 
-/// What some work asked of the allocator.
+/// The allocations of some work.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Asked {
     /// Allocations and reallocations.
     pub calls: u64,
     /// Bytes of the allocations, and by how much reallocations grew.
     pub bytes: u64,
-    /// Bytes that were allocated and are not freed, less what was freed of
-    /// older allocations.
+    /// Change in the number of bytes that are allocated.
     pub live: isize,
 }
 
-/// Runs `work` and counts what it asks for, on whatever threads.
+/// Runs `work` and counts the allocations of all threads meanwhile.
 pub fn count<R>(work: impl FnOnce() -> R) -> (R, Asked) {
     CALLS.store(0, Relaxed);
     BYTES.store(0, Relaxed);

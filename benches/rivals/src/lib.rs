@@ -1,19 +1,19 @@
 //! Stethoscope beside other Prometheus crates.
 //!
 //! ```text
-//! workload      which series there are and what they count: the same for all
-//! contestants   each crate behind one trait, in the fastest form it documents
-//! round_robin   times them in turn, many rounds, and takes medians
-//! counting      an allocator that counts
-//! updates       each crate again, for what an update costs
+//! workload      the series and their values: the same for all crates
+//! contestants   each crate behind one trait, in the fastest form it documents: pages
+//! updates       each crate again: the cost of an update
+//! round_robin   times the crates in turn, in many rounds, and takes medians
+//! counting      a counting allocator
 //! figures       the same figures for programs: JSON lines
 //! latency       times of single updates, as percentiles and as a plot
-//! servers       those that serve over HTTP, each in a process of its own
-//! client        scrapes any of them, and takes the time
+//! servers       HTTP servers, each in a process of its own
+//! client        scrapes any of them, and times it
 //! ```
 //!
-//! The questions are asked in `benches/`, one file each. What is unfair stands
-//! beside the figures that each of them prints.
+//! Each file in `benches/` answers one question, and prints what is unfair in
+//! its comparison beside its figures.
 
 pub mod client;
 pub mod contestants;

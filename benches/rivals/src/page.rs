@@ -1,7 +1,7 @@
-//! Whether a page shows what it must.
+//! Compares a page with the values that it must show.
 //!
-//! Read here by the plainest code, not by stethoscope's own parser, which would
-//! be judge in its own case. The workload has no character that is escaped.
+//! Plain code reads the page, rather than stethoscope's own parser, which would
+//! be biased. The workload has no character that needs escaping.
 
 use crate::workload::*;
 use std::fmt::Write;
@@ -53,7 +53,7 @@ fn sample(line: &str) -> (String, f64) {
     (format!("{name},{}", labels.join(",")), value)
 }
 
-/// What a page must show, kept beside the contestants in the plainest way.
+/// The values that a page must show, kept in the plainest way.
 pub struct Model<'w> {
     workload: &'w Workload,
     counters: Vec<u64>,

@@ -1,8 +1,8 @@
 //! Times contestants in turn, within one process.
 //!
-//! The machine drifts: its clock, its neighbours, its caches. Timing one
-//! contestant after the other would put the drift into the ratios; here each
-//! round times everyone, each starting a round in turn, and a ratio is the
+//! Machines drift: clock rates, neighbours, caches. Timing one contestant after
+//! another would put the drift into the ratios. Here each round times every
+//! contestant, starting with a different one each time, and a ratio is the
 //! median of the rounds' ratios.
 
 use std::hint::black_box;
@@ -17,7 +17,7 @@ pub struct Times {
     pub warm: Vec<f64>,
 }
 
-/// Something that is timed: made ready, then run.
+/// One contestant's code: prepared, then timed.
 pub struct Turn<'a> {
     /// Not timed.
     pub prepare: Box<dyn FnMut(usize) + 'a>,
@@ -25,18 +25,19 @@ pub struct Turn<'a> {
     pub run: Box<dyn FnMut() + 'a>,
 }
 
-/// How often something is timed.
+/// The number of measurements.
 #[derive(Clone, Copy)]
 pub struct Effort {
-    /// Everyone has one turn in each.
+    /// Rounds, in each of which every contestant has one turn.
     pub rounds: usize,
-    /// In a turn: the first is told apart, the median of the others is taken.
-    /// What takes less than a microsecond needs dozens, or the branches that the
-    /// others have made the processor forget are all that is timed.
+    /// Runs in a turn: the first is kept apart, and the median of the others is
+    /// taken. Code that takes less than a microsecond needs dozens of runs;
+    /// otherwise branches that the processor forgot during the other turns
+    /// dominate.
     pub runs: usize,
 }
 
-/// Gives everyone a turn, in every round.
+/// Runs all rounds, and returns the times of each contestant.
 ///
 /// `prepare` is called before each run, with a number that grows by one and is
 /// the same for everyone. A quick run has fewer rounds.
@@ -65,17 +66,17 @@ pub fn round_robin(turns: &mut [Turn], effort: Effort) -> Vec<Times> {
     times
 }
 
-/// Lets glibc keep what is freed, as it does in a process that has been running
-/// for a while: those who allocate for each page would otherwise, if their
-/// blocks happen to be the last of the heap, give their memory back to the
-/// system and ask for it again each time, and take four times as long.
+/// Makes glibc keep freed memory, as it does in a process that has been running
+/// for a while. Crates that allocate for each page would otherwise return
+/// memory to the system and request it again each time, if their blocks happen
+/// to be at the end of the heap, and take four times as long.
 fn settle_the_allocator() {
     // Freeing a block of its own mapping raises both thresholds to its size;
     // beyond 32 MiB it does not.
     drop(black_box(vec![0u8; 31 << 20]));
 }
 
-/// What reading the clock twice takes: as much as a tenth of the shortest runs.
+/// Measures the cost of reading the clock twice: up to a tenth of the shortest runs.
 fn clock_cost() -> f64 {
     let times: Vec<f64> = (0..1_000)
         .map(|_| nanoseconds(black_box(Instant::now()).elapsed()))
@@ -87,7 +88,7 @@ fn nanoseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e9
 }
 
-/// The median of the values; NaN of none.
+/// The median of the values, or NaN if there are none.
 pub fn median(values: &[f64]) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
@@ -98,13 +99,13 @@ pub fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// The median over the rounds of `of` in units of `to`.
+/// The median over the rounds of `of` divided by `to`.
 pub fn ratio(of: &[f64], to: &[f64]) -> f64 {
     let ratios: Vec<f64> = of.iter().zip(to).map(|(of, to)| of / to).collect();
     median(&ratios)
 }
 
-/// A time in the unit that fits it.
+/// Formats a time with a fitting unit.
 pub fn readable(nanoseconds: f64) -> String {
     match nanoseconds {
         n if n < 1e4 => format!("{n:.0} ns"),

@@ -1,6 +1,6 @@
-//! Those that serve their metrics over HTTP, each as its documentation has it,
-//! and each in a process of its own: the caller's program again, told by the
-//! environment what to be.
+//! Servers of metrics over HTTP, each set up as its documentation shows, and
+//! each in a process of its own: the calling program, started again with an
+//! environment variable that names the server.
 
 use crate::contestants::{self, STETHOSCOPE};
 use crate::series::Series;
@@ -18,8 +18,8 @@ use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Every server, by name. Ours caches what has not changed, so it comes with
-/// every rate of change; the others do the same work whatever changes.
+/// Every server, by name. stethoscope caches unchanged lines, so it is measured
+/// with each rate of change; the others do the same work at any rate.
 pub const ALL: [&str; 6] = [
     "stethoscope, all changed",
     "stethoscope, 1 % changed",
@@ -46,7 +46,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts one; `None` where this machine lacks what it needs.
+    /// Starts a server. Returns `None` if this machine lacks what it needs.
     pub fn start(name: &str) -> Option<Self> {
         let mut command = if name == PYTHON {
             let interpreter = std::env::var(INTERPRETER).unwrap_or_else(|_| "python3".to_owned());

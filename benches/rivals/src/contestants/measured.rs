@@ -1,5 +1,5 @@
-//! measured: dense families, label values known beforehand as enums and as
-//! interned strings. It has no cheaper form.
+//! measured: dense families, with label values known in advance as enums and
+//! interned strings. It has no faster form.
 
 use super::Contestant;
 use crate::workload::*;

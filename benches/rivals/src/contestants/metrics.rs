@@ -12,7 +12,7 @@ pub struct Series {
     histograms: Vec<Histogram>,
 }
 
-/// What makes a recorder for the workload.
+/// The builder of a recorder for the workload.
 pub fn builder() -> PrometheusBuilder {
     PrometheusBuilder::new()
         .set_buckets(&BOUNDS)

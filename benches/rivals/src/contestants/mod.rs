@@ -17,14 +17,14 @@ pub trait Contestant {
     /// Updates some values.
     fn apply(&mut self, changes: &Changes);
 
-    /// Writes a page, over the one before.
+    /// Writes a page, replacing the previous one.
     fn encode(&mut self);
 
-    /// Drops what the application would hold to update series with; the series
-    /// stay. Nothing can be applied any more.
+    /// Drops the handles that an application would hold; the series stay.
+    /// Nothing can be applied afterwards.
     fn drop_handles(&mut self);
 
-    /// The page that was written last.
+    /// The page written last.
     fn page(&self) -> &[u8];
 }
 
@@ -32,10 +32,10 @@ pub trait Contestant {
 pub type Build = fn(&Workload) -> Box<dyn Contestant>;
 
 pub const STETHOSCOPE: &str = "stethoscope";
-/// The fastest of the others, by all that was measured so far.
+/// The fastest of the other crates, in all measurements so far.
 pub const FASTEST_PEER: &str = "measured 0.0.25";
 
-/// Everyone, by name and version.
+/// Every crate, by name and version.
 pub const ALL: [(&str, Build); 8] = [
     (STETHOSCOPE, stethoscope::build),
     (FASTEST_PEER, measured::build),
@@ -47,7 +47,7 @@ pub const ALL: [(&str, Build); 8] = [
     ("opentelemetry-prometheus 0.33", opentelemetry::build),
 ];
 
-/// The one of that name.
+/// Builds the contestant with this name.
 pub fn build(name: &str, workload: &Workload) -> Box<dyn Contestant> {
     let (_, build) = ALL
         .iter()

@@ -1,4 +1,4 @@
-//! Ours.
+//! stethoscope.
 
 use super::Contestant;
 use crate::series::Series;

@@ -1,8 +1,10 @@
-//! Each crate behind one trait again, for what an update costs: a counter and a
-//! histogram without labels, a counter that is looked up by two strings, and a
-//! family whose series come and go.
+//! Each crate behind one trait again, to measure updates: a counter and a
+//! histogram without labels, a counter looked up by two strings, and a family
+//! whose series come and go.
 //!
-//! Each in the fastest form that its crate documents for the purpose.
+//! Each crate is used in the fastest form that it documents for the purpose.
+//! These forms differ from those of `contestants` (label types, dense or sparse
+//! families), so the two do not share adapters.
 
 mod fastmetrics;
 mod measured;
@@ -13,20 +15,20 @@ mod prometheus;
 mod prometheus_client;
 mod stethoscope;
 
-/// Names on the page, without the suffixes of their kinds.
+/// Names of the families, without the suffixes of their types.
 pub const COUNTED: &str = "counted";
 pub const LOOKED_UP: &str = "looked_up";
 pub const OBSERVED: &str = "observed_seconds";
 pub const COMING_AND_GOING: &str = "coming_and_going";
 
-/// What is updated.
+/// An operation under measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Update {
-    /// A counter whose handle is held goes up by one.
+    /// Increments a counter through a handle.
     Count,
-    /// A counter is found by two strings and goes up by one.
+    /// Finds a counter by two strings and increments it.
     LookUp,
-    /// A histogram of twelve bounds whose handle is held takes a value.
+    /// Observes a value in a histogram of twelve bounds, through a handle.
     Observe,
 }
 
@@ -35,27 +37,27 @@ pub type Scrape<'a> = Box<dyn FnMut(&mut Vec<u8>) + Send + 'a>;
 
 /// The metrics of one crate.
 pub trait Subject: Sync {
-    /// What a thread updates with, if a thread can do this update while as many
-    /// workers as this exist. Made in the thread that uses it.
+    /// Returns a thread's worker, or `None` if the crate cannot do this update
+    /// with so many workers. Called in the thread that uses the worker.
     fn worker(&self, update: Update, workers: usize) -> Option<Box<dyn Worker + '_>>;
 
-    /// What writes pages. One is held for long.
+    /// Returns the function that writes pages. It is kept for a long time.
     fn scraper(&self) -> Scrape<'_>;
 
-    /// Adds a series to the family that changes, and removes another, each
-    /// named by its number. False if the crate cannot remove series: then it
-    /// adds only.
+    /// Adds a series to the changing family and removes another, each named by
+    /// its number. Returns false if the crate cannot remove series, and only
+    /// adds then.
     fn replace(&self, added: usize, removed: usize) -> bool;
 }
 
-/// One thread's share.
+/// The updates of one thread.
 pub trait Worker {
-    /// Updates so often: the next values of [`values`], the next of [`keys`],
-    /// from the `from`th on.
+    /// Updates `times` times, with the values of [`values`] and [`keys`] from
+    /// index `from` on.
     fn run(&mut self, from: usize, times: usize);
 }
 
-/// A worker that is a loop over `update`, called with a number that goes up.
+/// A worker that calls `update` in a loop, with an increasing number.
 struct Loop<F>(F);
 
 impl<F: FnMut(usize)> Worker for Loop<F> {
@@ -70,7 +72,7 @@ fn worker<'a>(update: impl FnMut(usize) + 'a) -> Option<Box<dyn Worker + 'a>> {
     Some(Box::new(Loop(update)))
 }
 
-/// Ours, then the others. Fresh metrics at each call.
+/// All subjects, stethoscope first. Each call creates new metrics.
 pub fn all() -> Vec<(&'static str, Box<dyn Subject>)> {
     vec![
         ("stethoscope", stethoscope::shared()),
@@ -91,7 +93,7 @@ pub const BOUNDS: [f64; 12] = crate::workload::BOUNDS;
 
 const VALUES: usize = 4096;
 
-/// Values that fall into all buckets alike, in an order that no branch
+/// Values that fall into all buckets equally often, in an order that no branch
 /// predictor learns.
 fn values() -> Vec<f64> {
     let spread = |index: usize| {
@@ -127,11 +129,11 @@ fn name(number: usize) -> String {
     format!("task-{number}")
 }
 
-/// Series that there may be in the family that changes: those who cannot remove
-/// any have as many in the end.
+/// The maximum number of series in the changing family, reached by crates that
+/// cannot remove any.
 pub const NAMES: usize = 2_000;
 
-/// The sum of the samples of this name, whatever their labels.
+/// The sum of the samples with this name, over all labels.
 pub fn total(page: &[u8], sample: &str) -> f64 {
     let page = std::str::from_utf8(page).expect("a page is UTF-8");
     page.lines()
@@ -142,7 +144,7 @@ pub fn total(page: &[u8], sample: &str) -> f64 {
         .sum()
 }
 
-/// What the page counts of an update.
+/// The number of updates that the page shows.
 pub fn counted(page: &[u8], update: Update) -> u64 {
     let sample = match update {
         Update::Count => format!("{COUNTED}_total"),

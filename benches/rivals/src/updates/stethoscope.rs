@@ -1,4 +1,4 @@
-//! Ours, in three forms.
+//! stethoscope, in three forms.
 
 use super::*;
 use ::stethoscope::cell::{
@@ -69,7 +69,7 @@ where
     }
 }
 
-/// The three differ only in how a worker counts and observes.
+/// The forms differ only in how a worker counts and observes.
 macro_rules! subject {
     ($make:ident, $counter:ty, $histogram:ty, |$this:ident, $workers:ident| $count:expr, $observe:expr, $look_up:expr) => {
         impl Subject for Stethoscope<$counter, $histogram> {
