@@ -7,12 +7,14 @@
 //! | [`choosing_a_cell`] | which type to use for a value, and what each costs |
 //! | [`embedding`] | metrics in a library or a worker: structure, lifetimes, tests |
 //! | `serving` | answering scrapes: the listener, or your own server (feature `http`) |
+//! | [`migrating`] | coming from `prometheus`, `prometheus-client` or `metrics` |
 //! | [`reading_pages`] | the parser, validation and lints |
 
 pub mod architecture;
 pub mod choosing_a_cell;
 pub mod embedding;
 pub mod how_a_value_travels;
+pub mod migrating;
 pub mod reading_pages;
 #[cfg(feature = "http")]
 pub mod serving;

@@ -1,0 +1,96 @@
+//! Coming from another crate: what each idiom becomes.
+//!
+//! The names on your pages stay as they are. Register the same names, labels and buckets, and dashboards keep working.
+//!
+//! # From `prometheus`
+//!
+//! | there | here |
+//! |---|---|
+//! | `IntCounter`, `Counter` | [`Counter`](crate::cell::Counter), [`FloatCounter`](crate::cell::FloatCounter) |
+//! | `IntGauge`, `Gauge` | [`Gauge`](crate::cell::Gauge), [`FloatGauge`](crate::cell::FloatGauge) |
+//! | `CounterVec`, `with_label_values(&[..])` | [`Family`](crate::Family), [`with([..])`](crate::Family::with) |
+//! | `remove_label_values` | [`Family::remove`](crate::Family::remove) |
+//! | `Registry::register(Box::new(..))` | created by the registry: `registry.counter(name, help)` |
+//! | `TextEncoder`, `gather()` | [`Registry::scraper`](crate::Registry::scraper), kept between scrapes |
+//! | `Histogram::start_timer` | [`Timer::start`](crate::cell::Timer::start) |
+//! | `Collector` | [`Registry::on_scrape`](crate::Registry::on_scrape), or a cell of your own |
+//!
+//! A module with `lazy_static!` and `register_*!` becomes a struct in a `LazyLock`, or better one that you pass around:
+//!
+//! ```text
+//! lazy_static! {
+//!     static ref REQUESTS: IntCounterVec =
+//!         register_int_counter_vec!("requests_total", "Requests.", &["code"]).unwrap();
+//! }
+//! REQUESTS.with_label_values(&["200"]).inc();
+//! ```
+//!
+//! ```
+//! use std::sync::LazyLock;
+//! use stethoscope::cell::Counter;
+//! use stethoscope::{Family, Registry};
+//!
+//! static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::new);
+//! static REQUESTS: LazyLock<Family<Counter>> =
+//!     LazyLock::new(|| REGISTRY.counter_family("requests_total", "Requests.", ["code"]).unwrap());
+//!
+//! REQUESTS.with(["200"])?.inc();
+//! # Ok::<(), stethoscope::SeriesError>(())
+//! ```
+//!
+//! A series beyond `max_series`, or a wrong number of label values, is an error rather than a panic.
+//!
+//! # From `prometheus-client`
+//!
+//! | there | here |
+//! |---|---|
+//! | `Counter::default()`, then `registry.register(..)` | `registry.counter(name, help)` returns the handle |
+//! | `Family<Labels, Counter>`, `get_or_create(&labels)` | `registry.counter_family(name, help, [..])`, `with([..])` |
+//! | the guard that `get_or_create` returns | a [`Handle`](crate::Handle): no lock, `Clone`, kept as long as you like |
+//! | `Registry::sub_registry_with_prefix` | [`Registry::with_namespace`](crate::Registry::with_namespace) |
+//! | `Unit::Seconds` | `.unit("seconds")` on the family's builder |
+//! | `encode(&mut text, &registry)` | `scraper.scrape(Format::OpenMetrics)` |
+//!
+//! ```
+//! use stethoscope::Registry;
+//! use stethoscope::cell::Histogram;
+//! use stethoscope::cell::Buckets;
+//!
+//! let registry = Registry::new();
+//! let seconds = registry
+//!     .with_namespace("http")
+//!     .family::<Histogram>("request_seconds", "Time to answer.")
+//!     .labels(["method"])
+//!     .unit("seconds")
+//!     .options(Buckets::exponential(0.005, 2.0, 10)?)
+//!     .register()?;
+//! seconds.with(["GET"])?.observe(0.012);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # From `metrics` with `metrics-exporter-prometheus`
+//!
+//! The macros look metrics up by name at each call; here a handle is kept.
+//!
+//! | there | here |
+//! |---|---|
+//! | `describe_counter!(name, help)` | help is given when the family is registered |
+//! | `counter!(name).increment(1)` | `counter.inc()` on a kept handle |
+//! | `counter!(name, "code" => code)` | `family.update([code], Counter::inc)` |
+//! | `histogram!` with configured buckets | `registry.histogram(name, help, buckets)` |
+//! | `PrometheusBuilder::new().install()` | `endpoint::serve(&registry, address)` (feature `http`) |
+//! | `PrometheusHandle::render()` | `scraper.scrape(Format::Text)` |
+//! | `idle_timeout` | [`Family::remove_unchanged`](crate::Family::remove_unchanged) |
+//!
+//! ```
+//! use stethoscope::Registry;
+//! use stethoscope::cell::Counter;
+//! use stethoscope::exposition::Format;
+//!
+//! let registry = Registry::new();
+//! let requests = registry.counter_family("requests_total", "Requests.", ["code"])?;
+//! requests.update(["200"], Counter::inc)?;
+//! let mut scraper = registry.scraper();
+//! assert!(scraper.scrape(Format::Text).ends_with(b"requests_total{code=\"200\"} 1\n"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
