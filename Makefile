@@ -49,7 +49,9 @@ run: $(VENV)/ready # A scheduler and two workers under load; their metrics in th
 	$(call install,$(VENV))
 	@exec $(VENV)/bin/python tests/dask/demo.py --port $(PORT) --scheduler-port $(SCHEDULER_PORT)
 
-test: test-rust test-python # Every test once, on the newest Dask: under 6 minutes on two cores.
+# Side by side: the tests of clusters mostly wait.
+test: # Every test once, on the newest Dask: under 6 minutes on two cores.
+	+@$(MAKE) --no-print-directory --output-sync=line -j$(shell nproc) test-rust test-python
 
 test-all: test test-rest # The same, then everything below that needs no nightly compiler.
 

@@ -32,5 +32,5 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! An error knows its place; [`Error::show`](crate::exposition::parser::Error::show) prints the line with a caret below
+//! An error knows its place; [`Error::display_in`](crate::exposition::parser::Error::display_in) prints the line with a caret below
 //! the offending byte. `src/exposition/CONFORMANCE.md` lists each rule, and how other readers treat it.
