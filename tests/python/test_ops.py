@@ -30,9 +30,18 @@ def alert_rules() -> list[dict]:
     return [rule for group in groups for rule in group["rules"]]
 
 
-def expressions(panels: list[dict]) -> Iterator[str]:
-    for panel in panels:
-        for target in panel.get("targets", []):
+def all_panels(dashboard: dict) -> Iterator[dict]:
+    """The panels of a dashboard with those in folded rows, and without the rows."""
+    for panel in dashboard["panels"]:
+        if panel["type"] == "row":
+            yield from panel["panels"]
+        else:
+            yield panel
+
+
+def expressions(dashboard: dict) -> Iterator[str]:
+    for panel in all_panels(dashboard):
+        for target in panel["targets"]:
             yield target["expr"]
 
 
@@ -218,10 +227,13 @@ def test_prometheus_reads_each_expression_of_the_dashboard(
     dashboard: dict, tmp_path: Path, promtool: Callable[..., None]
 ) -> None:
     rules = []
-    for number, expression in enumerate(expressions(dashboard["panels"])):
+    for number, expression in enumerate(expressions(dashboard)):
         for variable, value in [
-            ("$__rate_interval", "5m"), ("$cluster", ".*"), ("$worker", "(a|b)"),
-        ]:  # fmt: skip
+            ("$__rate_interval", "5m"),
+            ("$__range", "1h"),
+            ("$cluster", ".*"),
+            ("$worker", "(a|b)"),
+        ]:
             expression = expression.replace(variable, value)
         assert "$" not in expression
         rules.append({"record": f"panel:{number}", "expr": expression})
@@ -239,28 +251,73 @@ def families() -> set[str]:
 
 def named(expression: str) -> set[str]:
     """The families that a PromQL expression selects."""
-    without_labels = re.sub(r"\{[^}]*\}|\b(?:by|without|ignoring)\s*\([^)]*\)", " ", expression)
+    without_labels = re.sub(r"\{[^}]*\}|\b(?:by|without|ignoring|on)\s*\([^)]*\)", " ", expression)
     names = set(re.findall(r"\b[a-z]+_[a-z_]+\b(?!\s*\()", without_labels))
     return {name.removesuffix("_bucket") for name in names} - OF_PROMETHEUS
 
 
-def test_dashboard_and_rules_name_only_families_that_there_are(dashboard: dict) -> None:
+def test_dashboard_and_rules_name_only_families_that_exist(dashboard: dict) -> None:
     known = families()
     assert len(known) > 70
-    on_the_dashboard = set().union(*map(named, expressions(dashboard["panels"])))
+    on_the_dashboard = set().union(*map(named, expressions(dashboard)))
     in_the_rules = set().union(*(named(rule["expr"]) for rule in alert_rules()))
     assert on_the_dashboard | in_the_rules <= known
     assert "dask_scheduler_task_duration_seconds" in on_the_dashboard
     assert "stethoscope_http_connections_dropped_total" in in_the_rules
-    # Each can be looked at, but for a clock.
+    # Each has a panel, but for a clock.
     assert known - on_the_dashboard == {"dask_scheduler_last_time_total"}
 
 
-def test_each_graph_has_a_place_of_its_own(dashboard: dict) -> None:
-    panels = dashboard["panels"]
-    assert len({panel["id"] for panel in panels}) == len(panels)
+def test_no_expression_depends_on_one_kind_of_discovery(dashboard: dict) -> None:
+    rules = [rule["expr"] for rule in alert_rules()]
+    for expression in [*expressions(dashboard), *rules]:
+        selectors = " ".join(re.findall(r"\{([^}]*)\}", expression))
+        labels = set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", selectors))
+        # Prometheus sets `instance` for each target. `cluster` matches anything by default,
+        # also a target without that label.
+        assert not labels & {"job", "role", "worker_name", "worker_address", "pod", "namespace"}
+        if "cluster" in labels:
+            assert 'cluster=~"$cluster"' in expression
+    for variable in dashboard["templating"]["list"]:
+        assert variable["type"] == "datasource" or variable["allValue"] == ".*"
+
+
+def test_panels_answer_questions_in_order_and_details_are_folded(dashboard: dict) -> None:
+    rows = [panel for panel in dashboard["panels"] if panel["type"] == "row"]
+    titles = [row["title"] for row in rows]
+    assert titles[:4] == [
+        "Is the cluster healthy?",
+        "What is it doing?",
+        "Where did the time go?",
+        "Which worker or prefix is the odd one out?",
+    ]
+    assert all(title.startswith("Details: ") for title in titles[4:])
+    assert [row["collapsed"] for row in rows] == [False] * 4 + [True] * len(rows[4:])
+    second = dashboard["panels"].index(rows[1])
+    assert {panel["type"] for panel in dashboard["panels"][1:second]} == {"stat"}
+
+
+def test_each_panel_has_a_description_a_unit_and_legends_with_the_cluster(dashboard: dict) -> None:
+    for panel in all_panels(dashboard):
+        assert panel["description"].endswith("."), panel["title"]
+        if panel["type"] == "heatmap":
+            assert panel["options"]["yAxis"]["unit"]
+            continue
+        assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
+        for target in panel["targets"]:
+            if panel["type"] == "table":
+                assert target["format"] == "table"
+                assert "by (cluster" in target["expr"]
+            else:
+                assert "{{cluster}}" in target["legendFormat"]
+
+
+def test_each_panel_has_a_place_of_its_own(dashboard: dict) -> None:
+    panels = [*dashboard["panels"], *all_panels(dashboard)]
+    ids = {panel["id"]: panel for panel in panels}
+    assert len(ids) == len({id(panel) for panel in panels})
     taken: set[tuple[int, int]] = set()
-    for panel in panels:
+    for panel in ids.values():
         place = panel["gridPos"]
         assert place["x"] + place["w"] <= 24
         cells = {
@@ -272,12 +329,24 @@ def test_each_graph_has_a_place_of_its_own(dashboard: dict) -> None:
         taken |= cells
 
 
-def test_the_dashboard_asks_for_its_data_source_cluster_and_workers(dashboard: dict) -> None:
+def test_servers_link_to_their_dask_dashboards(dashboard: dict) -> None:
+    schedulers = dashboard["panels"][1]
+    (link,) = schedulers["fieldConfig"]["defaults"]["links"]
+    assert link["url"] == "http://${__field.labels.instance}/status"
+    assert "instance" in schedulers["targets"][0]["expr"]
+    tables = [panel for panel in all_panels(dashboard) if panel["type"] == "table"]
+    assert len(tables) > 5
+    for panel in tables:
+        (override,) = panel["fieldConfig"]["overrides"]
+        assert override["matcher"] == {"id": "byName", "options": "instance"}
+
+
+def test_each_query_uses_the_chosen_data_source_and_cluster(dashboard: dict) -> None:
     variables = {variable["name"] for variable in dashboard["templating"]["list"]}
     assert variables == {"datasource", "cluster", "worker"}
-    for panel in dashboard["panels"]:
-        for target in panel.get("targets", []):
+    for panel in all_panels(dashboard):
+        for target in panel["targets"]:
             assert target["datasource"]["uid"] == "${datasource}"
             assert "$cluster" in target["expr"]
-        letters = [target["refId"] for target in panel.get("targets", [])]
+        letters = [target["refId"] for target in panel["targets"]]
         assert len(set(letters)) == len(letters)
