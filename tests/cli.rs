@@ -1,4 +1,5 @@
-//! The command line tool, as scripts rely on it: exit codes, what goes where.
+//! `stethoscope check`, as scripts rely on it: exit codes, standard output, standard
+//! error.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -82,7 +83,7 @@ fn answer(
 }
 
 #[test]
-fn an_accepted_page_is_silence_and_0() {
+fn accepted_page_exits_0_without_output() {
     let output = check(&["-"], b"# TYPE a gauge\na{b=\"c\"} 1\n");
     assert_eq!(
         (code(&output), stdout(&output), stderr(&output)),
@@ -91,7 +92,7 @@ fn an_accepted_page_is_silence_and_0() {
 }
 
 #[test]
-fn a_refused_page_is_1_and_the_place() {
+fn refused_page_exits_1_and_shows_the_line() {
     let output = check(&["-"], b"a 1\nb{c=d} 1\n");
     assert_eq!(code(&output), 1);
     assert_eq!(
@@ -103,7 +104,7 @@ fn a_refused_page_is_1_and_the_place() {
 }
 
 #[test]
-fn unusable_arguments_are_2() {
+fn unusable_arguments_exit_2() {
     for arguments in [
         &["--format", "xml", "-"][..],
         &[],
@@ -121,27 +122,29 @@ fn unusable_arguments_are_2() {
 }
 
 #[test]
-fn a_server_without_the_page_is_told_of_in_words() {
+fn missing_page_or_server_exits_2_with_reason() {
     let (url, server) = answer("404 Not Found", "text/plain", "nothing");
     let output = check(&[&url], b"");
     server.join().expect("the server ends");
-    let expected = format!("stethoscope: {url}: answered 404: are the metrics at another path?\n");
+    let expected =
+        format!("stethoscope: {url}: the server answered 404: are the metrics at another path?\n");
     assert_eq!((code(&output), stderr(&output)), (2, expected));
     // It has ended.
     let output = check(&[&url], b"");
-    let expected = format!("stethoscope: {url}: nobody listens there (connection refused)\n");
+    let expected =
+        format!("stethoscope: {url}: connection refused: no server listens at this address\n");
     assert_eq!((code(&output), stderr(&output)), (2, expected));
 }
 
 #[test]
-fn lenient_takes_what_the_server_takes() {
+fn lenient_accepts_what_the_server_accepts() {
     let page = b"a 1\na 1";
     assert_eq!(code(&check(&["-"], page)), 1);
     assert_eq!(code(&check(&["--lenient", "-"], page)), 0);
 }
 
 #[test]
-fn the_format_is_guessed_from_the_page() {
+fn format_is_guessed_from_the_page() {
     let openmetrics = "# TYPE a counter\na_total 1 # {b=\"c\"} 1\n# EOF\n";
     assert_eq!(code(&check(&["-"], openmetrics.as_bytes())), 0);
     let path = file("openmetrics.txt", openmetrics);
@@ -159,7 +162,7 @@ fn the_format_is_guessed_from_the_page() {
 }
 
 #[test]
-fn a_page_is_fetched_and_read_as_its_server_says() {
+fn fetched_page_is_read_by_its_content_type() {
     let (url, server) = serve(
         "application/openmetrics-text; version=1.0.0; escaping=allow-utf-8",
         "# TYPE \"a.b\" gauge\n{\"a.b\"} 1\n# EOF\n",
@@ -178,7 +181,7 @@ fn a_page_is_fetched_and_read_as_its_server_says() {
 }
 
 #[test]
-fn json_has_a_line_for_each_sample() {
+fn json_has_one_line_per_sample() {
     let page = "# TYPE a counter\na_total{b=\"\\\"\\\\\\n\u{1}\u{e9}\"} 1e6 1.5 # {t=\"u\"} 0.5 2\n\
                 c NaN\n# EOF\n";
     let output = check(&["--json", "-"], page.as_bytes());
@@ -193,7 +196,7 @@ fn json_has_a_line_for_each_sample() {
 }
 
 #[test]
-fn lints_are_said_and_change_no_verdict() {
+fn lints_are_printed_and_exit_0() {
     let page = b"# HELP a x\n# TYPE a counter\na 1\n";
     let output = check(&["--lint", "-"], page);
     assert_eq!(code(&output), 0);
@@ -206,7 +209,7 @@ fn lints_are_said_and_change_no_verdict() {
 }
 
 #[test]
-fn a_long_page_is_read_in_pieces() {
+fn long_page_is_read_in_pieces() {
     let mut page = String::from("# TYPE a gauge\n");
     for series in 0..40_000 {
         page += &format!("a{{series=\"{series}\"}} {series}\n");
@@ -322,7 +325,7 @@ const MANY_WARNINGS: &[u8] = b"# TYPE a counter\na 1\n# TYPE bC counter\nbC 2\n"
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_report_that_can_not_be_written_is_2_and_said() {
+fn unwritable_report_exits_2_with_reason() {
     for arguments in [
         &["check", "--json", "-"][..],
         &["check", "--help"],
@@ -346,7 +349,7 @@ fn a_report_that_can_not_be_written_is_2_and_said() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_reader_that_has_gone_ends_the_program_quietly() {
+fn closed_pipe_ends_the_program_quietly() {
     // An error in the page is not come to any more.
     let page = [b"a{b=\"c\"} 1\n".repeat(10_000), b"a b\n".to_vec()].concat();
     let arguments = ["check", "--lenient", "--json", "-"];
@@ -372,19 +375,20 @@ fn saying(words: String) -> String {
 }
 
 #[test]
-fn a_server_that_stalls_is_given_up() {
+fn stalled_server_times_out() {
     let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 100\r\n\r\n";
     for words in [String::new(), head.to_owned(), format!("{head}a 1\n")] {
         let url = saying(words);
         let output = check(&["--timeout", "200ms", &url], b"");
-        let expected =
-            format!("stethoscope: {url}: no whole answer within 200ms (see --timeout)\n");
+        let expected = format!(
+            "stethoscope: {url}: timed out after 200ms waiting for the response (see --timeout)\n"
+        );
         assert_eq!((code(&output), stderr(&output)), (2, expected));
     }
 }
 
 #[test]
-fn a_server_that_sends_a_byte_now_and_then_is_given_up() {
+fn trickling_server_times_out() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}/", listener.local_addr().expect("an address"));
     let server = thread::spawn(move || {
@@ -398,19 +402,19 @@ fn a_server_that_sends_a_byte_now_and_then_is_given_up() {
     });
     let output = check(&["--timeout", "200ms", &url], b"");
     assert_eq!(code(&output), 2);
-    assert!(stderr(&output).contains("no whole answer within 200ms"));
+    assert!(stderr(&output).contains("timed out after 200ms"));
     server.join().expect("its client goes");
 }
 
 #[test]
-fn a_page_of_nothing_is_not_accepted() {
+fn empty_page_is_refused() {
     for arguments in [
         &["-"][..],
         &["--lenient", "-"],
         &["--format", "openmetrics", "-"],
     ] {
         let output = check(arguments, b"");
-        let expected = "standard input: there is nothing on this page, not a byte\n";
+        let expected = "standard input: the page is empty\n";
         assert_eq!((code(&output), &*stderr(&output)), (1, expected));
     }
     let path = file("empty.txt", "");
@@ -421,10 +425,10 @@ fn a_page_of_nothing_is_not_accepted() {
 }
 
 #[test]
-fn a_page_without_samples_is_accepted_with_a_word() {
+fn page_without_samples_is_accepted_with_a_warning() {
     for page in ["\n", "# TYPE a gauge\n", "# EOF\n"] {
         let output = check(&["-"], page.as_bytes());
-        let expected = "standard input: warning: there is no sample on this page\n";
+        let expected = "standard input: warning: the page contains no samples\n";
         assert_eq!(
             (code(&output), &*stderr(&output)),
             (0, expected),
@@ -434,25 +438,25 @@ fn a_page_without_samples_is_accepted_with_a_word() {
 }
 
 #[test]
-fn an_answer_that_is_no_page_is_2_and_why() {
+fn unusable_response_exits_2_with_reason() {
     for (status, content_type, page, why) in [
         (
             "204 No Content",
             "text/plain",
             "",
-            "answered 204, where a scrape needs 200",
+            "the server answered 204, but a scrape needs 200",
         ),
         (
             "500 Oops",
             "text/plain",
             "no",
-            "answered 500, where a scrape needs 200",
+            "the server answered 500, but a scrape needs 200",
         ),
         (
             "200 OK",
             "Text/HTML; charset=utf-8",
             "",
-            "answered with text/html, which is no page of Prometheus metrics: are they at another \
+            "the server answered with HTML (text/html), not with metrics: are they at another \
              path?",
         ),
     ] {
@@ -465,7 +469,7 @@ fn an_answer_that_is_no_page_is_2_and_why() {
 }
 
 #[test]
-fn a_redirect_is_followed_and_told_of() {
+fn redirect_is_followed_and_named_in_errors() {
     let (there, server) = serve("text/plain", "a 1\n");
     let location = format!("Location: {there}");
     let redirect = |location: &str| {
@@ -479,18 +483,18 @@ fn a_redirect_is_followed_and_told_of() {
     server.join().expect("a request");
     // Nobody is there any more.
     let output = check(&[&redirect(&location)], b"");
-    let told = format!(", which sends on to {there}: nobody listens there");
+    let told = format!(", redirected to {there}: connection refused");
     assert_eq!(code(&output), 2);
     assert!(stderr(&output).contains(&told), "{}", stderr(&output));
 
     let output = check(&[&redirect("Location: https://localhost/x")], b"");
-    let told = "sends on to https://localhost/x: https is not spoken here";
+    let told = "redirect to https://localhost/x: https is not supported";
     assert_eq!(code(&output), 2);
     assert!(stderr(&output).contains(told), "{}", stderr(&output));
 }
 
 #[test]
-fn what_a_whole_file_has_wrong_is_named() {
+fn fault_of_a_whole_file_is_named() {
     for (page, why) in [
         (
             &b"# TYPE a gauge\r\na 1\r\n"[..],
@@ -528,27 +532,390 @@ fn what_a_whole_file_has_wrong_is_named() {
 }
 
 #[test]
-fn a_line_beyond_the_limit_is_told_the_limit() {
+fn line_beyond_the_limit_shows_the_limit() {
     let output = check(&["-"], &[b'a'; (1 << 20) + 1]);
     assert_eq!(code(&output), 1);
-    let expected = "\n  (the limit is 1048576 bytes)\n";
+    let expected = "\n  (the limit is 1048576 bytes; see --max-line)\n";
     assert!(stderr(&output).ends_with(expected), "{}", stderr(&output));
 }
 
 #[test]
-fn a_url_without_http_is_recognised() {
+fn url_without_scheme_is_recognised() {
     let output = check(&["localhost:1/metrics"], b"");
     let expected = "stethoscope: localhost:1/metrics: No such file or directory (os error 2); \
-                    if it is a URL, say http://localhost:1/metrics\n";
+                    for a URL, write http://localhost:1/metrics\n";
     assert_eq!((code(&output), &*stderr(&output)), (2, expected));
     assert!(!stderr(&check(&["no such file"], b"")).contains("http"));
 }
 
 #[test]
-fn falling_buckets_are_warned_of() {
+fn falling_buckets_cause_a_warning() {
     let page = "# HELP a x\n# TYPE a histogram\na_bucket{le=\"1.0\"} 5\na_bucket{le=\"+Inf\"} 3\n";
     let output = check(&["--lint", "-"], page.as_bytes());
     assert_eq!(code(&output), 0);
     let place = "standard input: warning: line 4, column 21: a bucket counts all";
     assert!(stderr(&output).starts_with(place), "{}", stderr(&output));
+}
+
+/// Answers one request with these headers and this body. Returns the URL and, later,
+/// the request.
+fn respond(headers: &str, body: &[u8]) -> (String, thread::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let mut response =
+        format!("HTTP/1.1 200 OK\r\n{headers}Connection: close\r\n\r\n").into_bytes();
+    response.extend_from_slice(body);
+    let server = thread::spawn(move || {
+        let (mut connection, _) = listener.accept().expect("a connection");
+        let mut request = Vec::new();
+        let mut bytes = [0; 1024];
+        while !request.ends_with(b"\r\n\r\n") {
+            let len = connection.read(&mut bytes).expect("a request");
+            request.extend_from_slice(&bytes[..len]);
+        }
+        // The client may stop reading early.
+        let _ = connection.write_all(&response);
+        String::from_utf8_lossy(&request).into_owned()
+    });
+    (format!("http://{address}/metrics"), server)
+}
+
+fn gzip(page: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(page).expect("a Vec takes all");
+    encoder.finish().expect("a Vec takes all")
+}
+
+const TEXT: &str = "Content-Type: text/plain; version=0.0.4\r\n";
+const GZIP: &str = "Content-Encoding: gzip\r\n";
+
+#[test]
+fn url_is_requested_as_prometheus_does() {
+    for (arguments, accept, encoding) in [
+        (&[][..], "escaping=allow-utf-8;q=0.6", "gzip"),
+        (&["--as", "3"], "escaping=allow-utf-8;q=0.6", "gzip"),
+        (
+            &["--as", "2.42"],
+            "text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+            "gzip",
+        ),
+        (&["--plain"], "escaping=allow-utf-8;q=0.6", "identity"),
+        (
+            &["--format", "prometheus"],
+            "text/plain; version=0.0.4",
+            "gzip",
+        ),
+    ] {
+        let (url, server) = respond(TEXT, b"a 1\n");
+        let output = check(&[arguments, &[&url]].concat(), b"");
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        let request = server.join().expect("a request");
+        assert!(request.contains(accept), "{request}");
+        assert!(
+            request.contains(&format!("Accept-Encoding: {encoding}\r\n")),
+            "{request}"
+        );
+    }
+}
+
+#[test]
+fn gzip_response_is_decompressed_and_judged() {
+    let (url, server) = respond(&format!("{TEXT}{GZIP}"), &gzip(b"a 1\nb 2\n"));
+    let output = check(&["--json", &url], b"");
+    assert_eq!((code(&output), stdout(&output).lines().count()), (0, 2));
+    server.join().expect("a request");
+    let (url, server) = respond(&format!("{TEXT}{GZIP}"), &gzip(b"a 1\nb{c=d} 2\n"));
+    let output = check(&[&url], b"");
+    assert_eq!(code(&output), 1);
+    assert!(
+        stderr(&output).contains("line 2, column 5"),
+        "{}",
+        stderr(&output)
+    );
+    server.join().expect("a request");
+}
+
+#[test]
+fn broken_gzip_response_is_refused_with_reason() {
+    let lines = (0..300).map(|series| format!("a{{b=\"{series}\"}} 1\n"));
+    let page = lines.collect::<String>().into_bytes();
+    let good = gzip(&page);
+    let mut bad_checksum = good.clone();
+    let at = bad_checksum.len() - 8;
+    bad_checksum[at] ^= 1;
+    let plain_length = format!("Content-Length: {}\r\n", page.len());
+    let short_length = "Content-Length: 20\r\n".to_owned();
+    for (length, body, why) in [
+        (String::new(), page.clone(), "but is not compressed"),
+        (String::new(), gzip(&good), "compressed twice"),
+        (String::new(), bad_checksum, "corrupt"),
+        (String::new(), good[..good.len() - 4].to_vec(), "cut short"),
+        (plain_length, good.clone(), "Content-Length"),
+        (short_length, good.clone(), "Content-Length"),
+    ] {
+        let (url, server) = respond(&format!("{TEXT}{GZIP}{length}"), &body);
+        let output = check(&[&url], b"");
+        server.join().expect("a request");
+        let error = stderr(&output);
+        assert_eq!(code(&output), 1, "{why}: {error}");
+        assert!(
+            error.contains(why) && error.contains("fails this scrape"),
+            "{why}: {error}"
+        );
+    }
+    let (url, server) = respond(&format!("{TEXT}Content-Encoding: br\r\n"), b"a 1\n");
+    let output = check(&[&url], b"");
+    server.join().expect("a request");
+    assert_eq!(code(&output), 1);
+    assert!(
+        stderr(&output).contains("decodes only gzip"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn content_type_is_judged_for_each_server() {
+    for (header, problem) in [
+        ("", "no Content-Type"),
+        ("Content-Type: text/plain, version=0.0.4\r\n", "malformed"),
+        (
+            "Content-Type: application/octet-stream\r\n",
+            "not one of a metrics page",
+        ),
+    ] {
+        for (arguments, expected) in [(&[][..], 1), (&["--as", "3"], 1), (&["--as", "2.42"], 0)] {
+            let (url, server) = respond(header, b"a 1\n");
+            let output = check(&[arguments, &[&url]].concat(), b"");
+            server.join().expect("a request");
+            let error = stderr(&output);
+            assert_eq!(code(&output), expected, "{header} {arguments:?}: {error}");
+            assert!(error.contains(problem), "{error}");
+            assert_eq!(
+                error.contains("fallback_scrape_protocol"),
+                expected == 1,
+                "{error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn json_and_protobuf_responses_are_named() {
+    for (content_type, word) in [
+        ("application/json", "JSON"),
+        ("application/problem+json; charset=utf-8", "JSON"),
+        (
+            "application/vnd.google.protobuf; encoding=delimited",
+            "protobuf",
+        ),
+    ] {
+        let (url, server) = respond(&format!("Content-Type: {content_type}\r\n"), b"{}");
+        let output = check(&[&url], b"");
+        server.join().expect("a request");
+        assert_eq!(code(&output), 2);
+        assert!(stderr(&output).contains(word), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn leading_blanks_are_judged_for_each_server() {
+    for (arguments, expected, is_warned) in [
+        (&[][..], 0, false),
+        (&["--lint"], 0, true),
+        (&["--lenient"], 0, true),
+        (&["--as", "3"], 0, true),
+        (&["--as", "2.42"], 1, true),
+    ] {
+        let output = check(&[arguments, &["-"]].concat(), b"# HELP a x\n  a 1\n");
+        assert_eq!(code(&output), expected, "{arguments:?}");
+        let said = stderr(&output).contains("blanks before a sample");
+        assert_eq!(said, is_warned, "{arguments:?}: {}", stderr(&output));
+    }
+    for server in ["2.42", "3"] {
+        let output = check(&["--as", server, "-"], b"a 1 -5\n");
+        assert_eq!(code(&output), 1, "{server}");
+    }
+}
+
+#[test]
+fn lints_are_grouped_and_counted() {
+    let mut page = String::new();
+    for number in 0..20 {
+        page += &format!("# TYPE a{number} counter\na{number} 1\n");
+    }
+    let output = check(&["--lint", "-"], page.as_bytes());
+    let error = stderr(&output);
+    assert_eq!(code(&output), 0);
+    assert!(
+        error.contains(
+            "warning, 20 times: the name of a counter should end in _total\n  line 2: a0\n"
+        ),
+        "{error}"
+    );
+    assert_eq!(error.matches("no help text").count(), 1, "{error}");
+    assert!(error.lines().count() < 20, "{error}");
+    let output = check(&["--lint", "--all", "-"], page.as_bytes());
+    assert_eq!(stderr(&output).matches("no help text: a").count(), 20);
+    // Go's client writes whole bounds like this in text.
+    let mut histogram = "# HELP h x\n# TYPE h histogram\n".to_owned();
+    for series in 0..50 {
+        for bound in ["1", "2", "+Inf"] {
+            histogram += &format!("h_bucket{{a=\"{series}\",le=\"{bound}\"}} 1\n");
+        }
+    }
+    let output = check(&["--lint", "--all", "-"], histogram.as_bytes());
+    assert_eq!(
+        stderr(&output).matches("warning").count(),
+        1,
+        "{}",
+        stderr(&output)
+    );
+    let output = check(&["--lint", "--as", "3", "-"], histogram.as_bytes());
+    assert_eq!(stderr(&output), "");
+}
+
+#[test]
+fn refusal_names_the_format_and_its_reason() {
+    let (url, server) = respond(
+        "Content-Type: application/openmetrics-text; version=1.0.0\r\n",
+        b"a 1\n",
+    );
+    let output = check(&[&url], b"");
+    server.join().expect("a request");
+    let expected = "(read strictly as OpenMetrics 1.0 because of its Content-Type; see --format)\n";
+    assert!(stderr(&output).ends_with(expected), "{}", stderr(&output));
+    let page = b"# TYPE a counter\na_total 1 # {b=\"c\"} 1\n";
+    let output = check(&["-"], page);
+    let error = stderr(&output);
+    assert!(error.contains("only OpenMetrics has"), "{error}");
+    assert!(
+        error.contains("text 1.0.0 because it does not end with # EOF"),
+        "{error}"
+    );
+    let output = check(&["--format", "prometheus", "--lenient", "-"], page);
+    assert!(stderr(&output).contains("leniently as text 0.0.4 because of --format"));
+}
+
+#[test]
+fn openmetrics_with_utf8_names_has_a_format() {
+    let page = b"# TYPE \"a.b\" gauge\n{\"a.b\",\"c.d\"=\"e\"} 1\n# EOF\n";
+    assert_eq!(
+        code(&check(&["--format", "openmetrics-utf8", "-"], page)),
+        0
+    );
+    assert_eq!(code(&check(&["--format", "openmetrics", "-"], page)), 1);
+}
+
+#[test]
+fn line_limit_is_an_option() {
+    let long = format!("a{{b=\"{}\"}} 1\n", "x".repeat(2 << 20));
+    assert_eq!(code(&check(&["-"], long.as_bytes())), 1);
+    assert_eq!(
+        code(&check(&["--max-line", "3MiB", "-"], long.as_bytes())),
+        0
+    );
+    // The server has no limit.
+    assert_eq!(code(&check(&["--lenient", "-"], long.as_bytes())), 0);
+    let output = check(&["--lenient", "--max-line", "1KiB", "-"], long.as_bytes());
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).contains("the limit is 1024 bytes; see --max-line"));
+}
+
+#[test]
+fn memory_is_bounded_against_a_hostile_page() {
+    let mut page = String::new();
+    for number in 0..200_000 {
+        page += &format!("# TYPE a{number} histogram\n");
+    }
+    let output = check(&["--max-memory", "4MiB", "-"], page.as_bytes());
+    let error = stderr(&output);
+    assert_eq!(code(&output), 1);
+    assert!(
+        error.contains("memory limit") && error.contains("see --max-memory"),
+        "{error}"
+    );
+    assert_eq!(
+        code(&check(
+            &["--max-memory", "4MiB", "--lenient", "-"],
+            page.as_bytes()
+        )),
+        0
+    );
+}
+
+#[test]
+fn endless_head_is_refused() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/", listener.local_addr().expect("an address"));
+    let server = thread::spawn(move || {
+        let (mut connection, _) = listener.accept().expect("a connection");
+        let mut sent = connection.write_all(b"HTTP/1.1 200 OK\r\n");
+        while sent.is_ok() {
+            sent = connection.write_all(&b"X-More: and more\r\n".repeat(64));
+        }
+    });
+    let output = check(&[&url], b"");
+    server.join().expect("its client goes");
+    assert_eq!(code(&output), 2);
+    let error = stderr(&output);
+    assert!(
+        error.contains("head of the server's response") || error.contains("not valid HTTP"),
+        "{error}"
+    );
+}
+
+#[test]
+fn no_control_character_reaches_the_terminal() {
+    let odd = "\u{1b}[31m\u{9b}\u{202e}\u{2066}\u{200b}\u{7f}";
+    let page = format!(
+        "# HELP {odd}\n# TYPE a counter\na{{b=\"{odd}\",cD=\"1\"}} 1\nb{{c=\"{odd}\",d=e}} 1\n"
+    );
+    let location = format!("Location: http://127.0.0.1:1/{odd}\r\n");
+    let outputs = [
+        check(&["--lint", "--all", "-"], page.as_bytes()),
+        check(&["--lint", "-"], page.as_bytes()),
+        check(
+            &["--json", "--lenient", "-"],
+            format!("a{{b=\"{odd}\"}} 1\n").as_bytes(),
+        ),
+        check(
+            &[&saying(format!(
+                "HTTP/1.1 302 Found\r\n{location}Content-Length: 0\r\n\r\n"
+            ))],
+            b"",
+        ),
+        check(
+            &[&respond(&format!("Content-Type: {odd}\r\n"), b"a 1\n").0],
+            b"",
+        ),
+        check(
+            &[&respond(&format!("{TEXT}Content-Encoding: {odd}\r\n"), b"a 1\n").0],
+            b"",
+        ),
+        check(&[odd], b""),
+    ];
+    for output in outputs {
+        for text in [stdout(&output), stderr(&output)] {
+            let is_odd = |c: char| c != '\n' && stethoscope::exposition::parser::is_unprintable(c);
+            assert!(!text.contains(is_odd), "{text:?}");
+        }
+    }
+}
+
+#[test]
+fn histogram_error_in_a_stream_names_line_and_series() {
+    let mut page = "# TYPE a histogram\n".to_owned();
+    for series in 0..3000 {
+        let count = if series == 23 { 7 } else { 2 };
+        page += &format!("a_bucket{{x=\"{series}\",le=\"+Inf\"}} 2\na_sum{{x=\"{series}\"}} 1\n");
+        page += &format!("a_count{{x=\"{series}\"}} {count}\n");
+    }
+    let output = check(&["-"], page.as_bytes());
+    assert_eq!(code(&output), 1);
+    let error = stderr(&output);
+    assert!(
+        error.contains("line 73, column 1") && error.contains("a{x=\"23\"}"),
+        "{error}"
+    );
 }

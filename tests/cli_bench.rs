@@ -74,7 +74,7 @@ fn answer(headers: &str, body: &str) -> Vec<u8> {
 const TEXT: &str = "Content-Type: text/plain; version=0.0.4";
 
 #[test]
-fn a_report_says_what_a_scrape_costs() {
+fn report_shows_cost_of_a_scrape() {
     let endpoint = endpoint();
     let url = endpoint.local_addr().unwrap().to_string();
     for arguments in [
@@ -106,7 +106,7 @@ fn a_report_says_what_a_scrape_costs() {
 }
 
 #[test]
-fn two_endpoints_are_compared_in_turn() {
+fn two_endpoints_are_compared() {
     let (first, second) = (endpoint(), endpoint());
     let [first, second] = [&first, &second].map(|e| e.local_addr().unwrap().to_string());
     let report = out(&bench(&[&first, "--against", &second]));
@@ -114,7 +114,9 @@ fn two_endpoints_are_compared_in_turn() {
         report.contains(&first) && report.contains(&second),
         "{report}"
     );
-    let (_, comparison) = report.split_once("the second against the first").unwrap();
+    let (_, comparison) = report
+        .split_once("the second as a multiple of the first")
+        .unwrap();
     assert!(
         comparison.contains("median") && comparison.contains("samples            1.00"),
         "{comparison}"
@@ -122,7 +124,7 @@ fn two_endpoints_are_compared_in_turn() {
 }
 
 #[test]
-fn scripts_get_json() {
+fn json_report_has_all_fields() {
     let endpoint = endpoint();
     let url = endpoint.local_addr().unwrap().to_string();
     let json = out(&bench(&[&url, "--against", &url, "--json"]));
@@ -146,7 +148,7 @@ fn scripts_get_json() {
 }
 
 #[test]
-fn a_page_comes_with_a_length_in_chunks_or_up_to_the_end() {
+fn every_framing_of_a_body_is_read() {
     let page = "a 1\nb 2\n";
     let chunks = "4;x=y\r\na 1\n\r\n4\r\nb 2\n\r\n0\r\nTrailer: x\r\n\r\n";
     for answer in [
@@ -157,20 +159,23 @@ fn a_page_comes_with_a_length_in_chunks_or_up_to_the_end() {
         let address = saying(vec![answer]).to_string();
         let report = out(&bench(&[&address]));
         assert!(report.contains("2 samples of 0 families"), "{report}");
-        assert!(report.contains("8 plain; it does not compress"), "{report}");
+        assert!(
+            report.contains("8 plain; the server does not compress"),
+            "{report}"
+        );
     }
 }
 
 #[test]
-fn what_can_not_be_scraped_is_said_in_one_word() {
+fn unusable_endpoint_is_refused_with_reason() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = nobody.local_addr().unwrap().to_string();
     drop(nobody);
-    assert!(refused(&[&address]).contains("nobody listens there"));
+    assert!(refused(&[&address]).contains("no server listens at this address"));
 
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap().to_string();
-    assert!(refused(&[&address, "--timeout", "100ms"]).contains("within 100ms"));
+    assert!(refused(&[&address, "--timeout", "100ms"]).contains("after 100ms"));
 
     let endpoint = endpoint();
     let url = format!("http://{}/elsewhere", endpoint.local_addr().unwrap());
@@ -182,7 +187,7 @@ fn what_can_not_be_scraped_is_said_in_one_word() {
                 "Content-Type: text/html\r\nContent-Length: 15",
                 "<html>no</html>",
             ),
-            "no page of Prometheus metrics",
+            "not with metrics",
         ),
         (
             answer(&format!("{TEXT}\r\nContent-Length: 100"), "a 1\n"),
@@ -199,7 +204,7 @@ fn what_can_not_be_scraped_is_said_in_one_word() {
             answer(&format!("{TEXT}\r\nContent-Length: 99999999999"), ""),
             "larger than",
         ),
-        (b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(), "does not speak HTTP"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(), "not valid HTTP"),
         (
             b"HTTP/1.1 503 Unavailable\r\nContent-Length: 0\r\n\r\n".to_vec(),
             "answered 503",
@@ -211,11 +216,11 @@ fn what_can_not_be_scraped_is_said_in_one_word() {
     }
     assert!(refused(&["https://localhost/metrics"]).contains("only http"));
     assert!(refused(&["localhost:1", "--rate", "0"]).contains("above 0"));
-    assert!(refused(&["localhost:1", "--timeout", "1h"]).contains("10s"));
+    assert!(refused(&["localhost:1", "--timeout", "1h"]).contains("500ms"));
 }
 
 #[test]
-fn an_endpoint_that_changes_its_mind_is_told_apart() {
+fn changed_responses_are_counted_as_failures() {
     let text = answer(&format!("{TEXT}\r\nContent-Length: 4"), "a 1\n");
     let other = answer(
         "Content-Type: application/openmetrics-text; version=1.0.0\r\nContent-Length: 10",
@@ -231,12 +236,12 @@ fn an_endpoint_that_changes_its_mind_is_told_apart() {
         report.contains("FAILED       1 times: answered 500"),
         "{report}"
     );
-    assert!(report.contains("changed its mind: the page was text/plain; version=0.0.4 and is application/openmetrics-text"), "{report}");
+    assert!(report.contains("the Content-Type changed from text/plain; version=0.0.4 to application/openmetrics-text"), "{report}");
 }
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_report_that_nobody_gets_is_no_panic() {
+fn unwritable_report_exits_without_panic() {
     let endpoint = endpoint();
     let url = endpoint.local_addr().unwrap().to_string();
     for json in [None, Some("--json")] {
@@ -259,7 +264,7 @@ fn a_report_that_nobody_gets_is_no_panic() {
 }
 
 #[test]
-fn a_server_that_has_gone_is_left_in_peace() {
+fn failed_scrapes_are_paced() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     std::thread::spawn(move || {
@@ -278,4 +283,99 @@ fn a_server_that_has_gone_is_left_in_peace() {
     // Pauses of 10, 20, 40, 80 and 160 ms fill 200 ms, and there is a probe at the
     // end.
     assert!((1..=6).contains(&failed), "{report}");
+}
+
+/// A file of this test's own.
+fn path(name: &str) -> String {
+    format!("{}/{name}", env!("CARGO_TARGET_TMPDIR"))
+}
+
+#[test]
+fn saved_run_is_a_baseline() {
+    let endpoint = endpoint();
+    let address = endpoint.local_addr().unwrap().to_string();
+    let (saved, plot) = (path("run.json"), path("run.svg"));
+    out(&bench(&[&address, "--save", &saved]));
+    let report = out(&bench(&[
+        &address,
+        "--baseline",
+        &saved,
+        "--fail-above",
+        "100000%",
+        "--plot",
+        &plot,
+    ]));
+    let (_, comparison) = report.split_once("against the baseline").unwrap();
+    assert!(comparison.contains("verdict      passed"), "{comparison}");
+    assert!(!comparison.contains("NOTE"), "{comparison}");
+    let plot = std::fs::read_to_string(plot).unwrap();
+    assert_eq!(plot.matches("<path").count(), 2, "{plot}");
+    assert!(plot.contains("baseline: http://"), "{plot}");
+}
+
+#[test]
+fn cost_surely_above_the_limit_exits_1() {
+    let endpoint = endpoint();
+    let address = endpoint.local_addr().unwrap().to_string();
+    let saved = path("fast.json");
+    out(&bench(&[&address, "--save", &saved]));
+    // As if scrapes had taken a thousandth of the time.
+    let text = std::fs::read_to_string(&saved).unwrap();
+    let (head, times) = text.split_once("\"seconds\":[").unwrap();
+    let times = times.trim_end().trim_end_matches("]}").split(',');
+    let faster = times.map(|time| (time.parse::<f64>().unwrap() / 1000.0).to_string());
+    let faster = faster.collect::<Vec<_>>().join(",");
+    std::fs::write(&saved, format!("{head}\"seconds\":[{faster}]}}\n")).unwrap();
+    let arguments = [&address, "--baseline", &saved, "--fail-above", "10%"];
+    let output = bench(&arguments);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let report = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        report.contains("verdict      FAILED: surely more than +10.0 %"),
+        "{report}"
+    );
+    let output = bench(&[&arguments[..], &["--json"]].concat());
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let json = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        json.contains("\"fail_above\":0.1,\"verdict\":\"above\"}"),
+        "{json}"
+    );
+    // Without a limit nothing fails.
+    out(&bench(&[&address, "--baseline", &saved]));
+}
+
+#[test]
+fn unusable_baseline_is_refused() {
+    let endpoint = endpoint();
+    let address = endpoint.local_addr().unwrap().to_string();
+    let saved = path("other.json");
+    for content in [
+        "",
+        "[]",
+        "{\"stethoscope_bench\":99}",
+        "{\"stethoscope_bench\":1,\"url\":1}",
+    ] {
+        std::fs::write(&saved, content).unwrap();
+        let error = refused(&[&address, "--baseline", &saved]);
+        assert!(error.contains("not a saved run"), "{error}");
+    }
+    assert!(refused(&[&address, "--baseline", &path("missing")]).contains("No such file"));
+    assert!(refused(&[&address, "--fail-above", "10%"]).contains("--baseline"));
+}
+
+#[test]
+fn endless_head_and_large_page_are_refused() {
+    let head = format!("HTTP/1.1 200 OK\r\n{}", "X-More: and more\r\n".repeat(8000));
+    let error = refused(&[&saying(vec![head.into_bytes()]).to_string()]);
+    assert!(
+        error.contains("head of the server's response") || error.contains("not valid HTTP"),
+        "{error}"
+    );
+    let page = "a 1\n".repeat(1000);
+    let length = format!("{TEXT}\r\nContent-Length: 4000");
+    for response in [answer(&length, &page), answer(TEXT, &page)] {
+        let error = refused(&[&saying(vec![response]).to_string(), "--max-page", "1KiB"]);
+        assert!(error.contains("see --max-page"), "{error}");
+    }
 }

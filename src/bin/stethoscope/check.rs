@@ -1,18 +1,19 @@
-//! `stethoscope check`: is this page what its format says it must be?
+//! `stethoscope check`: checks whether a page follows its format.
 //!
 //! ```text
-//! file, URL, - ──> Source ──> pieces ──> Chunks ──> events ──> Validator
+//! file, URL, - ──> Source ──> pieces ──> Chunks ──> events ──> Validator, Linter
 //!                                          │          └──> JSON
 //!                                          └── error with its line ──> standard error
 //! ```
 //!
 //! A page of any length is read in bounded memory: one line at a time, and what
-//! validation must remember.
+//! validation must remember, which `--max-memory` bounds.
 
-use super::duration::duration;
-use super::failure::FetchError;
-use super::source::Source;
-use super::{REFUSED, UsageError, json, output};
+use super::fetch_error::FetchError;
+use super::findings::Findings;
+use super::source::{Request, Source};
+use super::units::{duration, size};
+use super::{REFUSED, UsageError, content_type, json, output};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, BufWriter, Read, Write};
@@ -21,33 +22,101 @@ use std::time::Duration;
 use stethoscope::exposition::parser::{
     Chunks, Error, ErrorKind, Event, EventRef, Line, Mode, Options,
 };
-use stethoscope::exposition::validate::{Linter, Validator, Warning};
+use stethoscope::exposition::validate::{Lint, Linter, Validator, Warning};
 use stethoscope::exposition::{ContentType, Escaping, Format};
 
-/// Reads a page and says whether, and where, it breaks its format.
+/// Checks whether a metrics page follows its format, and shows where it does not.
 ///
-/// Exit code 0: accepted. 1: refused. 2: it could not be read, or the report not
-/// be written.
+/// A URL is requested as the Prometheus server does: with its Accept header and with
+/// gzip.
+///
+/// Exit codes: 0, the page is accepted. 1, it is refused, or is empty. 2, it could
+/// not be read, or the report could not be written.
 #[derive(Args)]
 pub(super) struct Check {
     /// The page: a file, an http:// URL, or - for standard input.
     page: String,
-    /// Its format. Auto goes by its Content-Type or its lines.
+    /// The format of the page. The default follows its Content-Type or its lines.
     #[arg(long, value_enum, default_value_t)]
     format: FormatName,
     /// Accept what the Prometheus server accepts.
     #[arg(long)]
     lenient: bool,
-    /// Also say what is accepted and yet worth a word.
+    /// Accept what this version of the Prometheus server accepts, and ask a URL as
+    /// it does.
+    #[arg(long = "as", value_enum, value_name = "VERSION")]
+    server: Option<Server>,
+    /// Also print warnings about valid but questionable lines, grouped and counted.
     #[arg(long)]
     lint: bool,
-    /// How long a server may take, from the connection to the page's last byte;
-    /// what is done with the page meanwhile counts.
+    /// Print each warning with its line.
+    #[arg(long, requires = "lint")]
+    all: bool,
+    /// Ask a URL for a page that is not compressed.
+    #[arg(long)]
+    plain: bool,
+    /// The time that a server has for its response, from the connection to the last
+    /// byte; reading the page counts.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     timeout: Duration,
+    /// The longest line [default: 1MiB, or --max-memory with --lenient or --as, as
+    /// the server has no limit].
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    max_line: Option<u64>,
+    /// The memory for remembering series and families.
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size)]
+    max_memory: u64,
     /// Print each sample as a line of JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// A version of the Prometheus server.
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub(super) enum Server {
+    /// Prometheus 2.42.
+    #[value(name = "2.42", alias = "2")]
+    V2,
+    /// Prometheus 3.
+    #[value(name = "3")]
+    V3,
+}
+
+impl Server {
+    /// Returns the server's Accept header.
+    pub(super) fn accept(self) -> &'static str {
+        match self {
+            Self::V2 => {
+                "application/openmetrics-text;version=1.0.0,\
+                 application/openmetrics-text;version=0.0.1;q=0.75,\
+                 text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+            }
+            Self::V3 => {
+                "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+                 application/openmetrics-text;version=0.0.1;q=0.5,\
+                 text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
+                 text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+            }
+        }
+    }
+
+    /// Returns true if the server refuses a page because of a lint.
+    fn refuses(self, lint: Lint) -> bool {
+        match lint {
+            Lint::SignedTimestamp | Lint::BlanksAroundType => true,
+            Lint::LeadingBlank => self == Self::V2,
+            _ => false,
+        }
+    }
+}
+
+/// Returns true for lints about pages that a server reads otherwise than the format
+/// says.
+fn is_about_servers(lint: Lint) -> bool {
+    matches!(
+        lint,
+        Lint::SignedTimestamp | Lint::BlanksAroundType | Lint::LeadingBlank | Lint::NulInComment
+    )
 }
 
 #[derive(Clone, Copy, Default, PartialEq, ValueEnum)]
@@ -61,100 +130,237 @@ enum FormatName {
     /// OpenMetrics 1.0.
     #[value(alias = "openmetrics1.0")]
     Openmetrics,
-    /// Whichever it seems to be.
+    /// OpenMetrics 1.0 with quoted UTF-8 names (escaping=allow-utf-8).
+    #[value(name = "openmetrics-utf8")]
+    OpenmetricsUtf8,
+    /// The format that the Content-Type or the lines indicate.
     #[default]
     Auto,
 }
 
 impl FormatName {
-    fn format(self) -> Option<Format> {
+    fn options(self) -> Option<Options> {
         match self {
-            Self::Prometheus => Some(Format::Text),
-            Self::Prometheus1 => Some(Format::Text1),
-            Self::Openmetrics => Some(Format::OpenMetrics),
+            Self::Prometheus => Some(Options::strict(Format::Text)),
+            Self::Prometheus1 => Some(Options::strict(Format::Text1)),
+            Self::Openmetrics => Some(Options::strict(Format::OpenMetrics)),
+            Self::OpenmetricsUtf8 => {
+                Some(Options::strict(Format::OpenMetrics).with_quoted_names(true))
+            }
             Self::Auto => None,
+        }
+    }
+}
+
+/// The options that a page is read with, and the reason for its format.
+struct Reading {
+    options: Options,
+    reason: &'static str,
+}
+
+impl Reading {
+    /// Describes the format for error messages.
+    fn describe(&self) -> String {
+        let format = match self.options.format {
+            Format::Text1 => "text 1.0.0",
+            Format::OpenMetrics if self.options.quoted_names => "OpenMetrics 1.0 with UTF-8 names",
+            Format::OpenMetrics => "OpenMetrics 1.0",
+            _ => "text 0.0.4",
+        };
+        let mode = match self.options.mode {
+            Mode::Lenient => "leniently",
+            _ => "strictly",
+        };
+        format!("(read {mode} as {format} {}; see --format)", self.reason)
+    }
+}
+
+/// Returns true for errors of lines that another format could allow.
+fn depends_on_format(kind: ErrorKind) -> bool {
+    use ErrorKind::*;
+    matches!(
+        kind,
+        UnexpectedBlank
+            | Comment
+            | ExpectedBlank
+            | BadType
+            | BadUnit
+            | UnitNotInName
+            | QuotedName
+            | TrailingComma
+            | UnknownEscape
+            | ReservedLabel
+            | BadTimestamp
+            | ExemplarInText
+            | ExemplarWithoutBraces
+            | ExpectedEnd
+            | MissingNewline
+            | MissingEof
+            | AfterEof
+            | NameClash
+            | UnexpectedSample
+            | TotalInFamilyName
+            | InterleavedMetric
+            | CountNotInteger
+            | BadCounterValue
+            | SumWithoutCount
+            | UnexpectedExemplar
+    )
+}
+
+/// The reason why a check can't go on.
+enum Stop {
+    /// The page is refused.
+    Refused(String),
+    /// The page can't be read.
+    Unreadable(String),
+}
+
+impl Stop {
+    fn of_io(error: io::Error) -> Self {
+        match FetchError::from_io(error) {
+            error @ FetchError::BadGzip(_) => Self::Refused(error.to_string()),
+            error => Self::Unreadable(error.to_string()),
         }
     }
 }
 
 impl Check {
     pub(super) fn run(self) -> Result<ExitCode, UsageError> {
-        let mut source = Source::open(&self.page, &self.accept(), self.timeout)?;
+        let request = Request {
+            accept: self.accept(),
+            gzip: !self.plain,
+            timeout: self.timeout,
+        };
+        let mut source = Source::open(&self.page, &request)?;
         let name = source.name.clone();
-        let broken = |error: io::Error| {
-            let failure = FetchError::of_reading(error, self.timeout);
-            UsageError(format!("{name}: {failure}"))
-        };
-        let mut options = match self.format.format() {
-            Some(format) => Options::strict(format),
-            None => source.guess().map_err(broken)?,
-        };
-        if self.lenient {
-            options = options.with_mode(Mode::Lenient);
-        }
         let mut out = BufWriter::new(io::stdout().lock());
-        let refused = self.read(&mut source, options, &mut out).map_err(broken)?;
+        let checked = (self.reading(&mut source))
+            .and_then(|reading| self.read(&mut source, &reading, &mut out));
         out.flush()
             .unwrap_or_else(|error| output::exit_on_write_error(&error));
-        if let Some(reason) = refused {
-            output::eprintln(format_args!("{name}: {reason}"));
-            return Ok(ExitCode::from(REFUSED));
+        match checked {
+            Ok(()) => Ok(ExitCode::SUCCESS),
+            Err(Stop::Refused(reason)) => {
+                output::eprintln(format_args!("{name}: {reason}"));
+                Ok(ExitCode::from(REFUSED))
+            }
+            Err(Stop::Unreadable(reason)) => Err(UsageError(format!("{name}: {reason}"))),
         }
-        Ok(ExitCode::SUCCESS)
     }
 
-    /// What a server is asked for.
+    /// Returns the Accept header that a server is asked with.
     fn accept(&self) -> String {
-        let asked = |format| ContentType::new(format, Escaping::AllowUtf8);
-        match self.format.format() {
-            Some(format) => asked(format).header().to_owned(),
-            None => format!("{}, text/plain;q=0.5", asked(Format::OpenMetrics).header()),
+        match (self.format.options(), self.server) {
+            (Some(options), _) => ContentType::new(options.format, Escaping::AllowUtf8)
+                .header()
+                .to_owned(),
+            (None, server) => server.unwrap_or(Server::V3).accept().to_owned(),
         }
     }
 
-    /// Reads the page to its end or its first error, which is given back as the
-    /// text that shows it.
+    fn is_lenient(&self) -> bool {
+        self.lenient || self.server.is_some()
+    }
+
+    /// Decides how the page is read. Refuses it if its head says that a server
+    /// would.
+    fn reading(&self, source: &mut Source) -> Result<Reading, Stop> {
+        let mut reading = match (self.format.options(), &source.response) {
+            (Some(options), _) => Reading {
+                options,
+                reason: "because of --format",
+            },
+            (None, Some(response)) => {
+                let header = response.content_type.as_deref();
+                let (options, fault) = content_type::judge(header, self.server);
+                if let Some(fault) = fault {
+                    if fault.is_fatal {
+                        return Err(Stop::Refused(fault.message));
+                    }
+                    let name = &source.name;
+                    output::eprintln(format_args!("{name}: warning: {}", fault.message));
+                }
+                Reading {
+                    options,
+                    reason: "because of its Content-Type",
+                }
+            }
+            (None, None) => {
+                let (format, reason) = source.guess().map_err(Stop::of_io)?;
+                Reading {
+                    options: Options::strict(format),
+                    reason,
+                }
+            }
+        };
+        check_encoding(source)?;
+        let max_memory = usize::try_from(self.max_memory).unwrap_or(usize::MAX);
+        let mut options = reading.options.with_max_memory(max_memory);
+        if self.is_lenient() {
+            options = options.with_mode(Mode::Lenient);
+        }
+        let max_line = self.max_line.and_then(|size| usize::try_from(size).ok());
+        reading.options =
+            options.with_max_line(max_line.unwrap_or(options.max_line.min(max_memory)));
+        Ok(reading)
+    }
+
+    /// Reads the page to its end or its first error.
     fn read(
         &self,
         source: &mut Source,
-        options: Options,
+        reading: &Reading,
         out: &mut impl Write,
-    ) -> io::Result<Option<String>> {
+    ) -> Result<(), Stop> {
+        let options = reading.options;
         let name = source.name.clone();
         let bar = progress(source.len);
         let mut chunks = Chunks::new(options);
         let mut validator = Validator::new(options);
-        let mut linter = self.lint.then(|| Linter::new(options));
+        let lints = self.lint || self.is_lenient();
+        let mut linter = lints.then(|| Linter::new(options));
+        let mut findings = Findings::new(&name, self.all);
+        let mut refusal = None;
         let mut samples = 0u64;
         let mut bytes = 0;
         let mut piece = vec![0; 256 << 10];
+        let mut warn = |warning: &Warning, line: Option<Line<'_>>| {
+            if self
+                .server
+                .is_some_and(|server| server.refuses(warning.lint()))
+            {
+                refusal.get_or_insert_with(|| warning.display_in(line));
+            } else if self.is_shown(warning.lint()) {
+                findings.add(warning, line, &bar);
+            }
+        };
         let mut each = |line: Line<'_>, event: EventRef<'_, '_>| {
             validator.visit(line, &event)?;
             if let Some(linter) = &mut linter {
-                let warn = |warning: Warning| {
-                    let shown = warning.display_in(line);
-                    bar.suspend(|| output::eprintln(format_args!("{name}: warning: {shown}")));
-                };
-                linter.visit(line, &event, warn);
+                linter.visit(line, &event, |warning| warn(&warning, Some(line)));
             }
             let Event::Sample(sample) = event else {
                 return Ok(());
             };
             samples += 1;
             if self.json {
-                json::write(sample, out).unwrap_or_else(|error| {
+                json::write_sample(sample, out).unwrap_or_else(|error| {
                     bar.finish_and_clear();
                     output::exit_on_write_error(&error)
                 });
             }
             Ok::<_, Error>(())
         };
-        let read = loop {
+        let result = loop {
             let len = match source.read(&mut piece) {
                 Ok(0) => break chunks.finish(&mut each),
                 Ok(len) => len,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
+                Err(error) => {
+                    bar.finish_and_clear();
+                    return Err(Stop::of_io(error));
+                }
             };
             bytes += len;
             if let Err(error) = chunks.push(&piece[..len], &mut each) {
@@ -162,29 +368,78 @@ impl Check {
             }
             bar.inc(len as u64);
         };
-        let read = read.and_then(|()| validator.end());
+        let result = result.and_then(|()| validator.end());
+        if let Some(linter) = &mut linter {
+            linter.end(|warning| warn(&warning, None));
+        }
         bar.finish_and_clear();
-        // The standard of text allows it; but then something else is broken.
+        findings.print();
+        // The standard of text allows an empty page, but an exporter with one is broken.
         if bytes == 0 {
-            return Ok(Some("there is nothing on this page, not a byte".to_owned()));
+            return Err(Stop::Refused("the page is empty".to_owned()));
         }
-        let Err(error) = read else {
-            if samples == 0 {
-                let warning = "warning: there is no sample on this page";
-                output::eprintln(format_args!("{name}: {warning}"));
-            }
-            return Ok(None);
-        };
-        let excerpt = (validator.excerpt(&error)).or_else(|| chunks.excerpt(&error));
-        let mut shown = excerpt.map_or(error.to_string(), |excerpt| excerpt.to_string());
-        if error.kind() == ErrorKind::LineTooLong {
-            shown += &format!("\n  (the limit is {} bytes)", options.max_line);
+        if let Err(error) = result {
+            let excerpt = (validator.excerpt(&error)).or_else(|| chunks.excerpt(&error));
+            let shown = excerpt.map_or_else(|| error.to_string(), |excerpt| excerpt.to_string());
+            return Err(Stop::Refused(shown + &hint(error.kind(), reading)));
         }
-        Ok(Some(shown))
+        if let Some(refusal) = refusal {
+            return Err(Stop::Refused(refusal.to_string()));
+        }
+        if samples == 0 {
+            output::eprintln(format_args!(
+                "{name}: warning: the page contains no samples"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Returns true if warnings of a lint are printed.
+    fn is_shown(&self, lint: Lint) -> bool {
+        match lint {
+            // Prometheus 3 normalises bounds.
+            Lint::NonCanonicalBound => self.lint && self.server != Some(Server::V3),
+            _ => self.lint || is_about_servers(lint),
+        }
     }
 }
 
-/// A bar on a terminal; elsewhere nothing.
+/// Checks that the body's encoding is one that the Prometheus server decodes.
+fn check_encoding(source: &Source) -> Result<(), Stop> {
+    let Some(response) = &source.response else {
+        return Ok(());
+    };
+    match response.content_encoding.as_deref() {
+        Some(coding) if !response.is_gzip() && !matches!(coding, "" | "identity") => {
+            Err(Stop::Refused(format!(
+                "the body has the Content-Encoding {coding:?}, which was not asked for: the \
+                 Prometheus server decodes only gzip"
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns lines to add to an error: the limit that it is about, or the format.
+fn hint(kind: ErrorKind, reading: &Reading) -> String {
+    let options = &reading.options;
+    match kind {
+        ErrorKind::LineTooLong => {
+            format!(
+                "\n  (the limit is {} bytes; see --max-line)",
+                options.max_line
+            )
+        }
+        ErrorKind::MemoryLimit => format!(
+            "\n  (the limit is {} bytes; see --max-memory)",
+            options.max_memory
+        ),
+        kind if depends_on_format(kind) => format!("\n  {}", reading.describe()),
+        _ => String::new(),
+    }
+}
+
+/// Returns a progress bar, which is visible on a terminal only.
 fn progress(len: Option<u64>) -> ProgressBar {
     let (bar, template) = match len {
         Some(len) => (

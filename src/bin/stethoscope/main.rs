@@ -1,18 +1,21 @@
-//! The command line tool: arguments in, an exit code out. Each subcommand has a
-//! file, and the library does its work.
+//! The command line tool: parses arguments, runs a subcommand, returns an exit code.
+//! Each subcommand has a file; the library does the work.
 
 mod bench;
 mod check;
-mod duration;
-mod failure;
+mod content_type;
+mod fetch_error;
+mod findings;
+mod http;
 mod json;
 mod output;
 mod source;
+mod units;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-/// Listens to a busy process without disturbing it.
+/// Checks Prometheus metrics pages and measures what scraping them costs.
 #[derive(Parser)]
 #[command(version, about)]
 struct Arguments {
@@ -26,32 +29,31 @@ enum Command {
     Bench(bench::Bench),
 }
 
-/// What a user must put right before a command can begin, as one line.
+/// An error that the user must fix before a command can begin, as one line.
 #[derive(Debug)]
 struct UsageError(String);
 
-/// Exit code of a page that is refused, and of scrapes that failed.
+/// The exit code of a refused page, of failed scrapes, and of a cost above its limit.
 const REFUSED: u8 = 1;
-/// Exit code of arguments that are unusable, as clap has it too, and of a report
-/// that can't be written.
+/// The exit code of unusable arguments, which clap uses too, and of a report that
+/// can't be written.
 const USAGE_ERROR: u8 = 2;
 
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        // Help and the version come as errors, too.
+        // Help and version are errors, too.
         Err(error) => {
-            error
-                .print()
-                .unwrap_or_else(|error| output::exit_on_write_error(&error));
+            let printed = error.print();
+            printed.unwrap_or_else(|error| output::exit_on_write_error(&error));
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE_ERROR));
         }
     };
-    let done = match arguments.command {
+    let result = match arguments.command {
         Command::Check(check) => check.run(),
         Command::Bench(bench) => bench.run(),
     };
-    done.unwrap_or_else(|UsageError(reason)| {
+    result.unwrap_or_else(|UsageError(reason)| {
         output::eprintln(format_args!("stethoscope: {reason}"));
         ExitCode::from(USAGE_ERROR)
     })

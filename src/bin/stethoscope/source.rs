@@ -1,47 +1,52 @@
-//! Where a page comes from: a file, a URL or standard input.
+//! The page to check: from a file, a URL or standard input.
 
 use super::UsageError;
-use super::failure::{FetchError, unfit};
+use super::fetch_error::{FetchError, unusable_response};
+use super::http::{Client, Head, Url};
+use flate2::bufread::MultiGzDecoder;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::time::{Duration, Instant};
-use stethoscope::exposition::parser::Options;
-use stethoscope::exposition::{ContentType, Format};
+use stethoscope::exposition::Format;
 
-/// How often a server may send on to another URL.
-const MOST_REDIRECTS: usize = 5;
+/// The redirects followed at most.
+const MAX_REDIRECTS: usize = 5;
 
-const NO_TLS: &str = "https is not spoken here, only http://; fetch the page with another tool \
-                      and pipe it in: stethoscope check -";
-
-/// How much of a page is looked at to guess its format.
+/// The bytes of a page that are searched for its format.
 const HEAD: usize = 1 << 20;
 
-/// A page to be read from its beginning.
+/// The request that a page is fetched with.
+pub(super) struct Request {
+    pub(super) accept: String,
+    pub(super) gzip: bool,
+    pub(super) timeout: Duration,
+}
+
+/// A page that is read from its beginning.
 pub(super) struct Source {
     pub(super) name: String,
     reader: Box<dyn Read>,
-    /// What was read of it to guess its format.
+    /// The bytes that were read to guess the format.
     head: Vec<u8>,
-    /// Its length in bytes, where that is known.
+    /// The length in bytes, if it is known.
     pub(super) len: Option<u64>,
-    /// What its server says that it is.
-    content_type: Option<String>,
-    /// Its last bytes, where they could be looked at.
+    /// The head of the server's response, if the page comes from a server.
+    pub(super) response: Option<Head>,
+    /// The last bytes, if it is a file.
     tail: Option<Vec<u8>>,
 }
 
 impl Source {
-    /// Opens `-`, an `http://` URL or a file. A server has until `timeout` from
-    /// now to send all of its page, however it is read.
-    pub(super) fn open(name: &str, accept: &str, timeout: Duration) -> Result<Self, UsageError> {
+    /// Opens `-`, an `http://` URL or a file.
+    pub(super) fn open(name: &str, request: &Request) -> Result<Self, UsageError> {
         match name {
             "-" => Ok(Self::new("standard input", Box::new(io::stdin().lock()))),
-            _ if name.starts_with("https://") => Err(UsageError(format!("{name}: {NO_TLS}"))),
-            _ if name.starts_with("http://") => Self::fetch(name, accept, timeout),
+            _ if name.starts_with("http://") || name.starts_with("https://") => {
+                Self::fetch(name, request)
+            }
             _ => Self::open_file(name).map_err(|error| {
                 let hint = if error.kind() == io::ErrorKind::NotFound && begins_with_a_port(name) {
-                    format!("; if it is a URL, say http://{name}")
+                    format!("; for a URL, write http://{name}")
                 } else {
                     String::new()
                 };
@@ -56,7 +61,7 @@ impl Source {
             reader,
             head: Vec::new(),
             len: None,
-            content_type: None,
+            response: None,
             tail: None,
         }
     }
@@ -84,71 +89,69 @@ impl Source {
         })
     }
 
-    fn fetch(url: &str, accept: &str, timeout: Duration) -> Result<Self, UsageError> {
-        let begun = Instant::now();
-        let mut at = url.to_owned();
-        for _ in 0..=MOST_REDIRECTS {
-            let unusable = |why: &dyn std::fmt::Display| {
-                let sent_on = if at == url {
-                    String::new()
-                } else {
-                    format!(", which sends on to {at}")
+    /// Requests a page and follows redirects.
+    fn fetch(name: &str, request: &Request) -> Result<Self, UsageError> {
+        let end = Instant::now() + request.timeout;
+        let mut url = Url::parse(name).map_err(|why| UsageError(format!("{name}: {why}")))?;
+        for redirects in 0..=MAX_REDIRECTS {
+            let unusable = |why: String| {
+                let from = match redirects {
+                    0 => String::new(),
+                    _ => format!(", redirected to {}", url.text),
                 };
-                UsageError(format!("{url}{sent_on}: {why}"))
+                UsageError(format!("{name}{from}: {why}"))
             };
-            let agent: ureq::Agent = ureq::Agent::config_builder()
-                .timeout_global(Some(timeout.saturating_sub(begun.elapsed())))
-                .http_status_as_error(false)
-                .max_redirects(0)
-                .build()
-                .into();
-            let response = agent.get(&at).header("Accept", accept).call();
-            let response =
-                response.map_err(|error| unusable(&FetchError::of_request(error, timeout)))?;
-            let header = |name: &str| {
-                let value = response.headers().get(name)?.to_str();
-                value.ok().map(str::to_owned)
-            };
-            if let (301..=303 | 307 | 308, Some(location)) =
-                (response.status().as_u16(), header("Location"))
-            {
-                at = redirected(&at, &location).map_err(|why| unusable(&why))?;
+            let fetch_error = |error: FetchError| unusable(error.to_string());
+            let client = Client::new(&url, &request.accept, request.timeout);
+            let mut client = client.map_err(fetch_error)?.not_after(end);
+            let head = client.get(request.gzip).map_err(fetch_error)?;
+            if let (301..=303 | 307 | 308, Some(location)) = (head.status, &head.location) {
+                url = url.redirect(location).map_err(unusable)?;
                 continue;
             }
-            let content_type = header("Content-Type");
-            let status = response.status().as_u16();
-            if let Some(why) = unfit(status, content_type.as_deref().unwrap_or_default()) {
-                return Err(unusable(&why));
+            let content_type = head.content_type.as_deref().unwrap_or_default();
+            if let Some(why) = unusable_response(head.status, content_type) {
+                return Err(unusable(why));
             }
-            let body = response.into_body();
-            let len = body.content_length();
+            let is_gzip = head.is_gzip();
+            let body: Box<dyn Read> = match is_gzip {
+                true => Box::new(GzipBody::new(client)),
+                false => Box::new(client),
+            };
             return Ok(Self {
-                content_type,
-                len,
-                ..Self::new(url, Box::new(body.into_reader()))
+                len: head.content_length.filter(|_| !is_gzip),
+                response: Some(head),
+                ..Self::new(name, body)
             });
         }
         Err(UsageError(format!(
-            "{url}: sends on from URL to URL, more than {MOST_REDIRECTS} times"
+            "{name}: more than {MAX_REDIRECTS} redirects"
         )))
     }
 
-    /// What the page seems to be: what its server says, else what its lines say
-    /// that only OpenMetrics has.
-    pub(super) fn guess(&mut self) -> io::Result<Options> {
-        if let Some(content_type) = &self.content_type {
-            return Ok(ContentType::from_header(content_type).into());
-        }
+    /// Guesses the format from the lines of the page, and returns the reason.
+    pub(super) fn guess(&mut self) -> io::Result<(Format, &'static str)> {
         self.reader
             .by_ref()
             .take(HEAD as u64)
             .read_to_end(&mut self.head)?;
         let has_openmetrics = || self.head.split(|&byte| byte == b'\n').any(only_openmetrics);
-        Ok(Options::strict(match &self.tail {
-            Some(tail) => Format::guess(tail),
-            None if self.head.len() == HEAD && has_openmetrics() => Format::OpenMetrics,
-            None => Format::guess(&self.head),
-        }))
+        let (format, is_whole) = match &self.tail {
+            Some(tail) => (Format::guess(tail), true),
+            None => (Format::guess(&self.head), self.head.len() < HEAD),
+        };
+        Ok(match format {
+            Format::OpenMetrics if is_whole => (format, "because it ends with # EOF"),
+            _ if !is_whole && has_openmetrics() => (
+                Format::OpenMetrics,
+                "because of a line that only OpenMetrics has",
+            ),
+            _ if is_whole => (Format::Text1, "because it does not end with # EOF"),
+            _ => (
+                Format::Text1,
+                "because its first lines are not only OpenMetrics",
+            ),
+        })
     }
 }
 
@@ -164,31 +167,81 @@ impl Read for Source {
     }
 }
 
-/// Where a server sends on to from a URL.
-fn redirected(from: &str, location: &str) -> Result<String, String> {
-    if location.starts_with("http://") {
-        return Ok(location.to_owned());
-    }
-    if location.starts_with("https://") {
-        return Err(format!("sends on to {location}: {NO_TLS}"));
-    }
-    if !location.starts_with('/') || location.starts_with("//") {
-        return Err(format!("sends on to {location}: give that URL in full"));
-    }
-    let host = "http://".len();
-    let path = from[host..].find(['/', '?', '#']);
-    let origin = path.map_or(from, |path| &from[..host + path]);
-    Ok(format!("{origin}{location}"))
+/// The first bytes of gzip.
+const GZIP_MAGIC: &[u8] = b"\x1f\x8b";
+
+/// A gzip body, decompressed. Its errors are faults of the page, because the
+/// Prometheus server decompresses it the same way.
+enum GzipBody {
+    /// Before the first byte.
+    Start(Option<BufReader<Client>>),
+    Decoding(MultiGzDecoder<BufReader<Client>>),
 }
 
-/// Whether a name is like `localhost:8787/metrics`.
+impl GzipBody {
+    fn new(client: Client) -> Self {
+        Self::Start(Some(BufReader::new(client)))
+    }
+
+    /// Checks that the body is compressed, and begins to decompress it.
+    fn start(mut body: BufReader<Client>) -> io::Result<MultiGzDecoder<BufReader<Client>>> {
+        let first = body.fill_buf().map_err(gzip_error)?;
+        let known = first.len().min(GZIP_MAGIC.len());
+        if first.is_empty() || first[..known] != GZIP_MAGIC[..known] {
+            let why = "the body is labelled gzip (Content-Encoding), but is not compressed";
+            return Err(FetchError::BadGzip(why.to_owned()).into_io());
+        }
+        Ok(MultiGzDecoder::new(body))
+    }
+}
+
+impl Read for GzipBody {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Decoding(decoder) => decoder.read(into).map_err(gzip_error),
+            Self::Start(body) => {
+                let body = body.take().ok_or(io::ErrorKind::UnexpectedEof)?;
+                let mut decoder = Self::start(body)?;
+                let len = decoder.read(into).map_err(gzip_error)?;
+                *self = Self::Decoding(decoder);
+                if into[..len].starts_with(GZIP_MAGIC) {
+                    let why = "the body is compressed twice, but labelled gzip once";
+                    return Err(FetchError::BadGzip(why.to_owned()).into_io());
+                }
+                Ok(len)
+            }
+        }
+    }
+}
+
+/// Converts an error of the decoder, or of the client below it.
+fn gzip_error(error: io::Error) -> io::Error {
+    let why = match error.kind() {
+        io::ErrorKind::UnexpectedEof => {
+            "the compressed body is cut short: is its Content-Length that of another encoding?"
+                .to_owned()
+        }
+        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
+            format!("the compressed body is corrupt ({error})")
+        }
+        _ => match FetchError::from_io(error) {
+            FetchError::Closed => "the connection was closed before the compressed body was \
+                                   complete: is its Content-Length that of another encoding?"
+                .to_owned(),
+            error => return error.into_io(),
+        },
+    };
+    FetchError::BadGzip(why).into_io()
+}
+
+/// Returns true for names like `localhost:8787/metrics`.
 fn begins_with_a_port(name: &str) -> bool {
     let authority = name.split('/').next().unwrap_or_default();
     let parts = authority.rsplit_once(':');
     parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
-/// Whether no other format has such a line.
+/// Returns true for lines that no other format has.
 fn only_openmetrics(line: &[u8]) -> bool {
     let ends = |word: &[u8]| line.ends_with(word);
     line.starts_with(b"# UNIT ")

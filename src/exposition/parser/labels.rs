@@ -51,19 +51,25 @@ impl<'a, 's> Labels<'a, 's> {
 
     /// Returns the next label if its position is known: its name and
     /// `name="value`, as they are written.
-    #[inline]
-    pub(in crate::exposition) fn next_known(&mut self) -> Option<(&'a str, &'a str)> {
+    #[inline(always)]
+    pub(in crate::exposition) fn next_known(&mut self) -> Option<(&'a [u8], &'a [u8])> {
+        let (start, end) = self.next_end()?;
+        let line = self.line.as_bytes();
+        Some((&line[start..end.name()], &line[start..end.value()]))
+    }
+
+    /// Returns the start and the end of the next label if its position is known.
+    #[inline(always)]
+    fn next_end(&mut self) -> Option<(usize, LabelEnd)> {
         if self.next >= self.spans.known {
             return None;
         }
         let end = self.spans.ends[usize::from(self.next & 7)];
-        let (name_end, value_end) = (end.name(), end.value());
-        let name = &self.line[self.at..name_end];
-        let written = &self.line[self.at..value_end];
+        let start = self.at;
         self.next += 1;
         // After the quote and the comma.
-        self.at = value_end + 2;
-        Some((name, written))
+        self.at = end.value() + 2;
+        Some((start, end))
     }
 
     /// Returns the position after the closing brace.
@@ -145,10 +151,10 @@ impl<'a> Iterator for Labels<'a, '_> {
 
     #[inline(always)] // so that callers see that the known labels are borrowed
     fn next(&mut self) -> Option<Label<'a>> {
-        if let Some((name, written)) = self.next_known() {
+        if let Some((start, end)) = self.next_end() {
             return Some(Label {
-                name: Cow::Borrowed(name),
-                value: Cow::Borrowed(&written[name.len() + 2..]),
+                name: Cow::Borrowed(&self.line[start..end.name()]),
+                value: Cow::Borrowed(&self.line[end.name() + 2..end.value()]),
             });
         }
         if self.spans.all {

@@ -8,7 +8,7 @@ use crate::MetricType;
 use crate::exposition::Format;
 use crate::exposition::number::{format_bound, parse_f64};
 use crate::exposition::parser::{
-    self, Error, Event, Excerpt, Label, Line, Options, Sample, messages,
+    self, Error, Event, Excerpt, Label, Line, Options, Position, Sample, messages,
 };
 use crate::metric_type::SampleRole;
 use std::borrow::Borrow;
@@ -100,9 +100,22 @@ impl Warning {
         &self.subject
     }
 
-    /// Returns the warning with its line, ready to be displayed.
-    pub fn display_in(&self, line: Line<'_>) -> Excerpt {
-        Excerpt::of_line(self.to_string(), line, self.offset)
+    /// Returns the warning with its line, ready to be displayed. Pass the line of the
+    /// event that caused it, or `None` after the page's end. The line is left out if
+    /// the warning is about an earlier one.
+    pub fn display_in<'a>(&self, line: impl Into<Option<Line<'a>>>) -> Excerpt {
+        match line.into() {
+            Some(line) if line.number == self.line => {
+                Excerpt::of_line(self.to_string(), line, self.offset)
+            }
+            _ => {
+                let start = Position {
+                    line: self.line,
+                    column: 1,
+                };
+                Excerpt::new(self.to_string(), start, b"", 0)
+            }
+        }
     }
 }
 

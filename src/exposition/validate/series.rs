@@ -35,8 +35,8 @@ impl Fingerprinter {
         let mut labels = sample.labels();
         let mut sum = self.keys[2];
         while let Some((name, written)) = labels.next_known() {
-            if name != excluded {
-                sum = sum.wrapping_add(self.of_bytes(written.as_bytes()));
+            if name != excluded.as_bytes() {
+                sum = sum.wrapping_add(self.of_bytes(written));
             }
         }
         for label in labels {
@@ -139,10 +139,11 @@ impl FingerprintSet {
         self.0.capacity() * (size_of::<u64>() + 1) / 7 * 8
     }
 
-    /// Removes all fingerprints. Frees the memory if it was far larger than needed,
-    /// so that small families after a large one do not pay for clearing it.
+    /// Removes all fingerprints. Frees the memory if it is large and far larger than
+    /// was needed, so that small families after a large one do not pay for clearing
+    /// it.
     pub(super) fn clear(&mut self) {
-        if self.0.len() < self.0.capacity() / 16 {
+        if self.0.capacity() > 1024 && self.0.len() < self.0.capacity() / 16 {
             *self = Self::default();
         } else {
             self.0.clear();

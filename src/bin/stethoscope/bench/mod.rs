@@ -1,126 +1,165 @@
-//! `stethoscope bench`: what does a scrape of this endpoint cost?
+//! `stethoscope bench`: measures what a scrape of an endpoint costs.
 //!
 //! ```text
 //! URL ──> probe: plain and compressed, parsed ──┐
-//!         scrapes, in turn where there are two ─┼──> report: words or JSON
-//!         probe again: what has changed ────────┘
+//!         scrapes, in turn if there are two ────┼──> report: text, JSON, SVG
+//!         probe again, for what changed ────────┘        └── verdict against a baseline
 //! ```
 //!
-//! While scrapes are timed nothing but the answer's head is looked at.
+//! While scrapes are timed, only the response's head is looked at.
 
-mod client;
+mod baseline;
 mod page;
+mod plot;
 mod report;
 
-use super::duration::duration;
-use super::failure::{FetchError, unfit};
+use super::check::Server;
+use super::fetch_error::{FetchError, unusable_response};
+use super::http::{Client, Head, Url};
+use super::units::{duration, size};
 use super::{REFUSED, UsageError, output};
+use baseline::{Comparison, Run};
 use clap::Args;
-use client::{Answer, Client, Url};
 use indicatif::{ProgressBar, ProgressStyle};
 use page::Page;
+use std::io::Read;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// What a Prometheus server of today asks for.
-const ACCEPT: &str = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
-    application/openmetrics-text;version=0.0.1;q=0.5,\
-    text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
-
-/// Scrapes an endpoint for a while and says what a scrape costs.
+/// Scrapes an endpoint for a while and reports what a scrape costs.
 ///
-/// One scrape after the other, over one connection where the server keeps it.
-/// Exit code 0: all were answered. 1: some were not. 2: it can't be scraped.
+/// Scrapes follow one another over one connection, if the server keeps it.
+///
+/// Exit codes: 0, every scrape was answered. 1, some were not, or the cost is above
+/// --fail-above. 2, the endpoint can't be scraped, or a file can't be read or
+/// written.
 #[derive(Args)]
 pub(super) struct Bench {
-    /// Where the metrics are: http://host:port/path. The path is /metrics if none
-    /// is given.
+    /// The endpoint: http://host:port/path. The default path is /metrics.
     url: String,
     /// Another endpoint, scraped in turn with the first, to compare.
     #[arg(long, value_name = "URL")]
     against: Option<String>,
-    /// Scrapes a second of each endpoint. Without it the next scrape begins when
-    /// the one before has ended.
+    /// Scrapes per second of each endpoint. Without it, each scrape begins when the
+    /// previous one ends.
     #[arg(long, value_name = "N", value_parser = rate)]
     rate: Option<f64>,
-    /// How long: 10s, 500ms, 2m.
+    /// How long to scrape: 10s, 500ms, 2m.
     #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = duration)]
     how_long: Duration,
     /// How long one scrape may take.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     timeout: Duration,
+    /// The largest page, compressed or not.
+    #[arg(long, value_name = "SIZE", default_value = "512MiB", value_parser = size)]
+    max_page: u64,
     /// Ask for compressed pages.
     #[arg(long)]
     gzip: bool,
+    /// Save the run to a file, for --baseline.
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+    /// Compare with a run that was saved. The interval of the ratio covers the noise
+    /// of both runs and the difference of the machine's speed.
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+    /// Exit with 1 if the median is surely more than this above the baseline's, for
+    /// example 10%.
+    #[arg(long, value_name = "PERCENT", requires = "baseline", value_parser = percent)]
+    fail_above: Option<f64>,
+    /// Draw the distributions of the latencies to an SVG file.
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
 }
 
-/// How long to wait after a scrape without an answer: at first, and at most, if
-/// there is none again and again. A server that has gone is not hammered at.
+/// The pause after a scrape without an answer, at first and at most. It doubles each
+/// time, so that a server that is down is left in peace.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// An endpoint, and all that was seen of it.
+/// An endpoint, and its measurements.
 struct Target {
     url: Url,
     client: Client,
+    /// The largest page.
+    max_page: u64,
+    /// The body of the last response.
+    body: Vec<u8>,
     page: Page,
-    first: Answer,
-    /// Bytes of the compressed page; `None`: it does not compress.
+    first: Head,
+    /// The bytes of the compressed page; `None` if the server does not compress.
     compressed: Option<usize>,
-    answers: Vec<Timed>,
-    /// What went wrong, and how often.
+    scrapes: Vec<Scrape>,
+    /// The failures, each with its count.
     failures: Vec<(String, usize)>,
-    /// How long to wait if the next scrape has no answer either.
+    /// The pause if the next scrape fails too.
     pause: Duration,
-    /// When nothing else happened on the clock: the time of the scrapes.
+    /// The time spent on scrapes.
     elapsed: Duration,
-    /// Seconds of the server's processor time, from the first probe to the last.
+    /// The server's processor time in seconds, from the first probe to the last.
     cpu: Option<f64>,
-    /// Samples on the page at the end.
+    /// The samples on the page at the end.
     samples_at_end: usize,
 }
 
 /// A scrape that was answered.
 #[derive(Clone, Copy)]
-struct Timed {
-    /// From when it was due.
+struct Scrape {
+    /// The latency, from when the scrape was due.
     whole: Duration,
-    /// The share of it that was waiting for the first byte.
+    /// The part of it that was waiting for the first byte.
     first_byte: Duration,
     bytes: usize,
 }
 
 impl Bench {
     pub(super) fn run(self) -> Result<ExitCode, UsageError> {
+        let earlier = (self.baseline.as_deref()).map(Run::load).transpose()?;
         let mut targets = Vec::new();
-        for url in [Some(&self.url), self.against.as_ref()]
+        for text in [Some(&self.url), self.against.as_ref()]
             .into_iter()
             .flatten()
         {
-            targets.push(Target::probe(Url::new(url)?, self.gzip, self.timeout)?);
+            let url = Url::parse(text).map_err(|why| UsageError(format!("{text}: {why}")))?;
+            targets.push(Target::probe(url, &self)?);
         }
+        let calibration = baseline::calibrate();
         self.scrape(&mut targets);
+        let calibration = calibration.min(baseline::calibrate());
         for target in &mut targets {
             target.probe_again();
         }
-        if self.json {
-            output::report(report::json(&targets, self.gzip));
-        } else {
-            let text = report::text(&targets, self.gzip, self.rate);
-            output::report(text.strip_suffix('\n').unwrap_or(&text));
+        let run = Run::of(&targets[0], self.gzip, calibration);
+        let comparison = match &earlier {
+            Some(earlier) => Some(Comparison::new(earlier, &run, self.fail_above)?),
+            None => None,
+        };
+        if let Some(path) = &self.save {
+            run.save(path)?;
         }
-        let failed = targets.iter().any(|target| !target.failures.is_empty());
-        Ok(if failed {
+        if let Some(path) = &self.plot {
+            plot::draw(path, &targets, earlier.as_ref())?;
+        }
+        if self.json {
+            output::println(report::json(&targets, self.gzip, comparison.as_ref()));
+        } else {
+            let text = report::text(&targets, self.gzip, self.rate, comparison.as_ref());
+            output::println(text.strip_suffix('\n').unwrap_or(&text));
+        }
+        let has_failed = targets.iter().any(|target| !target.failures.is_empty())
+            || comparison.is_some_and(|comparison| comparison.is_above());
+        Ok(if has_failed {
             ExitCode::from(REFUSED)
         } else {
             ExitCode::SUCCESS
         })
     }
 
-    /// Scrapes everyone in turn, until the time is over.
+    /// Scrapes the targets in turn, until the time is over.
     fn scrape(&self, targets: &mut [Target]) {
         let bar = ProgressBar::new(self.how_long.as_millis() as u64);
         let style = ProgressStyle::with_template("{bar:40} {msg}");
@@ -137,12 +176,12 @@ impl Bench {
             if let Some(due) = due {
                 std::thread::sleep(due.saturating_duration_since(Instant::now()));
             }
-            // Scrapes that begin late because of those before them are slow all
-            // the same; that the other endpoint is asked first counts for nothing.
+            // A scrape that begins late because earlier ones were slow is slow, too.
+            // That the other target is scraped first does not count.
             let late = due.map_or(Duration::ZERO, |due| Instant::now() - due);
             for target in targets.iter_mut() {
                 let pause = target.scrape(self.gzip, late);
-                // A rate paces them already.
+                // With a rate, the rate paces them.
                 if self.rate.is_none() {
                     let left = self.how_long.saturating_sub(begun.elapsed());
                     std::thread::sleep(pause.min(left));
@@ -150,7 +189,7 @@ impl Bench {
             }
             bar.set_position(begun.elapsed().as_millis() as u64);
             if turn % 16 == 0 {
-                let done: usize = targets.iter().map(|target| target.answers.len()).sum();
+                let done: usize = targets.iter().map(|target| target.scrapes.len()).sum();
                 bar.set_message(format!("{done} scrapes"));
             }
         }
@@ -159,21 +198,31 @@ impl Bench {
 }
 
 impl Target {
-    /// Scrapes both ways, and reads the page.
-    fn probe(url: Url, gzip: bool, timeout: Duration) -> Result<Self, UsageError> {
-        let unusable = |why: String| UsageError(format!("{}: {why}", url.text));
-        let no_answer = |failure: FetchError| unusable(failure.to_string());
-        let mut client = Client::new(&url, ACCEPT, timeout).map_err(no_answer)?;
-        let compressed = client.get(true).map_err(no_answer)?;
-        let plain = client.get(false).map_err(no_answer)?;
-        let page = read(&client, &plain).map_err(unusable)?;
+    /// Scrapes a plain and a compressed page, and parses the page.
+    fn probe(url: Url, bench: &Bench) -> Result<Self, UsageError> {
+        let text = url.text.clone();
+        let unusable = |why: String| UsageError(format!("{text}: {why}"));
+        let no_answer = |error: FetchError| unusable(error.to_string());
+        let accept = Server::V3.accept();
+        let mut client = Client::new(&url, accept, bench.timeout).map_err(no_answer)?;
+        let mut body = Vec::new();
+        let mut get = |gzip| {
+            let head = client.get(gzip)?;
+            read_body(&mut client, &head, bench.max_page, &mut body)?;
+            Ok((head, body.len()))
+        };
+        let (compressed, compressed_len) = get(true).map_err(no_answer)?;
+        let (plain, _) = get(false).map_err(no_answer)?;
+        let page = parse(&plain, &body, bench.max_page).map_err(unusable)?;
         Ok(Self {
-            first: if gzip { compressed.clone() } else { plain },
-            compressed: compressed.gzip.then_some(compressed.bytes),
+            compressed: compressed.is_gzip().then_some(compressed_len),
+            first: if bench.gzip { compressed } else { plain },
             samples_at_end: page.samples,
             page,
             client,
-            answers: Vec::new(),
+            max_page: bench.max_page,
+            body,
+            scrapes: Vec::new(),
             failures: Vec::new(),
             pause: SHORTEST_PAUSE,
             elapsed: Duration::ZERO,
@@ -182,43 +231,56 @@ impl Target {
         })
     }
 
-    /// One scrape; gives back how long to leave the server in peace after it.
+    /// Scrapes once. Returns how long to leave the server in peace afterwards.
     fn scrape(&mut self, gzip: bool, late: Duration) -> Duration {
         let begun = Instant::now();
-        let answer = self.client.get(gzip);
-        self.elapsed += begun.elapsed();
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(failure) => {
-                self.failed(failure.to_string());
+        let response = self.get(gzip);
+        let whole = begun.elapsed();
+        self.elapsed += whole;
+        let head = match response {
+            Ok(head) => head,
+            Err(error) => {
+                self.failed(error.to_string());
                 let longer = (2 * self.pause).min(LONGEST_PAUSE);
                 return std::mem::replace(&mut self.pause, longer);
             }
         };
         self.pause = SHORTEST_PAUSE;
-        match self.differs(&answer) {
+        match self.difference(&head) {
             Some(why) => self.failed(why),
-            None => self.answers.push(Timed {
-                whole: late + answer.whole,
-                first_byte: late + answer.first_byte,
-                bytes: answer.bytes,
+            None => self.scrapes.push(Scrape {
+                whole: late + whole,
+                first_byte: late + head.first_byte,
+                bytes: self.body.len(),
             }),
         }
         Duration::ZERO
     }
 
-    /// How an answer is not of the kind that the first one was.
-    fn differs(&self, answer: &Answer) -> Option<String> {
-        if answer.status != 200 {
-            return Some(format!("answered {}", answer.status));
+    /// Requests the page and reads its body.
+    fn get(&mut self, gzip: bool) -> Result<Head, FetchError> {
+        let head = self.client.get(gzip)?;
+        read_body(&mut self.client, &head, self.max_page, &mut self.body)?;
+        Ok(head)
+    }
+
+    /// Returns how a response differs from the first one.
+    fn difference(&self, head: &Head) -> Option<String> {
+        if head.status != 200 {
+            return Some(format!("answered {}", head.status));
         }
-        if answer.content_type != self.first.content_type {
-            let (was, is) = (&self.first.content_type, &answer.content_type);
-            return Some(format!("changed its mind: the page was {was} and is {is}"));
+        if head.content_type != self.first.content_type {
+            let name = |head: &Head| head.content_type.clone().unwrap_or("none".to_owned());
+            let (was, is) = (name(&self.first), name(head));
+            return Some(format!("the Content-Type changed from {was} to {is}"));
         }
-        if answer.gzip != self.first.gzip {
-            let now = if answer.gzip { "compressed" } else { "plain" };
-            return Some(format!("changed its mind: the page came {now}"));
+        if head.is_gzip() != self.first.is_gzip() {
+            let now = if head.is_gzip() {
+                "compressed"
+            } else {
+                "plain"
+            };
+            return Some(format!("the encoding changed: the page came {now}"));
         }
         None
     }
@@ -230,13 +292,10 @@ impl Target {
         }
     }
 
-    /// Looks at the page once more, for what has changed meanwhile.
+    /// Scrapes and parses the page once more, to see what changed.
     fn probe_again(&mut self) {
-        let page = self
-            .client
-            .get(false)
-            .map_err(|failure| failure.to_string());
-        match page.and_then(|answer| read(&self.client, &answer)) {
+        let head = self.get(false).map_err(|error| error.to_string());
+        match head.and_then(|head| parse(&head, &self.body, self.max_page)) {
             Ok(page) => {
                 self.samples_at_end = page.samples;
                 self.cpu = page
@@ -249,25 +308,68 @@ impl Target {
     }
 }
 
-/// Reads the page that the client has, or says why it is none.
-fn read(client: &Client, answer: &Answer) -> Result<Page, String> {
-    if let Some(why) = unfit(answer.status, &answer.content_type) {
+/// Reads the body of the last response, at most `max_page` bytes.
+fn read_body(
+    client: &mut Client,
+    head: &Head,
+    max_page: u64,
+    body: &mut Vec<u8>,
+) -> Result<(), FetchError> {
+    body.clear();
+    if head.content_length.is_some_and(|length| length > max_page) {
+        return Err(FetchError::PageTooLarge(max_page));
+    }
+    let read = client.by_ref().take(max_page + 1).read_to_end(body);
+    read.map_err(FetchError::from_io)?;
+    if body.len() as u64 > max_page {
+        return Err(FetchError::PageTooLarge(max_page));
+    }
+    Ok(())
+}
+
+/// Parses a page, or returns the reason why it is not one.
+fn parse(head: &Head, body: &[u8], max_page: u64) -> Result<Page, String> {
+    let content_type = head.content_type.as_deref().unwrap_or_default();
+    if let Some(why) = unusable_response(head.status, content_type) {
         return Err(why);
     }
     let decompressed;
-    let text = if answer.gzip {
-        decompressed = client::decompress(client.body()).map_err(|failure| failure.to_string())?;
-        &decompressed
+    let text = if head.is_gzip() {
+        decompressed = decompress(body, max_page).map_err(|error| error.to_string())?;
+        &decompressed[..]
     } else {
-        client.body()
+        body
     };
-    Page::read(text, &answer.content_type)
-        .map_err(|error| format!("this is no page of Prometheus metrics:\n{error}"))
+    Page::parse(text, content_type)
+        .map_err(|error| format!("this is not a page of Prometheus metrics:\n{error}"))
+}
+
+/// Decompresses a body, to at most `max_page` bytes.
+fn decompress(gzip: &[u8], max_page: u64) -> Result<Vec<u8>, FetchError> {
+    let mut page = Vec::new();
+    let mut decoder = flate2::bufread::MultiGzDecoder::new(gzip).take(max_page + 1);
+    if decoder.read_to_end(&mut page).is_err() {
+        let why = "the body is labelled gzip, but can't be decompressed";
+        return Err(FetchError::BadGzip(why.to_owned()));
+    }
+    if page.len() as u64 > max_page {
+        return Err(FetchError::PageTooLarge(max_page));
+    }
+    Ok(page)
 }
 
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if rate > 0.0 && rate.is_finite() => Ok(rate),
-        _ => Err("it must be a number above 0".to_owned()),
+        _ => Err("invalid rate: expected a number above 0".to_owned()),
+    }
+}
+
+/// Parses `10%` or `10` and returns a share, 0.1.
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text);
+    match number.trim().parse::<f64>() {
+        Ok(percent) if percent >= 0.0 && percent.is_finite() => Ok(percent / 100.0),
+        _ => Err("invalid share: expected a percentage, for example 10%".to_owned()),
     }
 }

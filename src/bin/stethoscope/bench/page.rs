@@ -1,10 +1,10 @@
-//! What is on a page: read once, to know what the scrapes are of.
+//! The contents of the scraped page, parsed once before and once after the scrapes.
 
 use std::time::{Duration, Instant};
 use stethoscope::exposition::ContentType;
 use stethoscope::exposition::parser::{Event, Options, parse};
 
-/// Times that a page is parsed, for the median.
+/// The number of times that a page is parsed, for the median.
 const PARSES: usize = 5;
 
 pub(super) struct Page {
@@ -13,13 +13,13 @@ pub(super) struct Page {
     pub(super) samples: usize,
     /// The server's `process_cpu_seconds_total`.
     pub(super) cpu: Option<f64>,
-    /// How long this tool takes to parse it.
+    /// The time that this tool takes to parse it.
     pub(super) parse: Duration,
 }
 
 impl Page {
-    /// Reads it as the Prometheus server would; the error says where it fails.
-    pub(super) fn read(text: &[u8], content_type: &str) -> Result<Self, String> {
+    /// Parses a page as the Prometheus server would. The error shows the line.
+    pub(super) fn parse(text: &[u8], content_type: &str) -> Result<Self, String> {
         let options = Options::lenient(ContentType::from_header(content_type).format);
         let mut page = Self {
             bytes: text.len(),

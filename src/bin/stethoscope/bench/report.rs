@@ -1,11 +1,12 @@
-//! What a scrape costs, in words for people and in JSON for scripts.
+//! The report: as text for people and as JSON for scripts.
 
-use super::super::json;
 use super::Target;
+use super::baseline::Comparison;
+use crate::json::{number, string};
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// Shares of the scrapes that were at most so slow, with their names.
+/// The quantiles reported: their names in JSON and in text, and the shares.
 const QUANTILES: [(&str, &str, f64); 6] = [
     ("min", "best", 0.0),
     ("p50", "median", 0.5),
@@ -14,11 +15,11 @@ const QUANTILES: [(&str, &str, f64); 6] = [
     ("p999", "99.9 %", 0.999),
     ("max", "worst", 1.0),
 ];
-/// Rows and columns of a histogram.
+/// The rows and columns of a histogram.
 const ROWS: usize = 12;
 const COLUMNS: usize = 44;
 
-/// The scrapes of one target, added up.
+/// The scrapes of one target, summed up.
 struct Summary {
     /// Sorted.
     times: Vec<f64>,
@@ -30,24 +31,24 @@ struct Summary {
 
 impl Summary {
     fn of(target: &Target) -> Self {
-        let answers = &target.answers;
-        let mut times: Vec<f64> = answers.iter().map(|a| a.whole.as_secs_f64()).collect();
+        let scrapes = &target.scrapes;
+        let mut times: Vec<f64> = scrapes.iter().map(|a| a.whole.as_secs_f64()).collect();
         let whole: f64 = times.iter().sum();
-        let first_byte: f64 = answers.iter().map(|a| a.first_byte.as_secs_f64()).sum();
-        let bytes: f64 = answers.iter().map(|a| a.bytes as f64).sum();
+        let first_byte: f64 = scrapes.iter().map(|a| a.first_byte.as_secs_f64()).sum();
+        let bytes: f64 = scrapes.iter().map(|a| a.bytes as f64).sum();
         times.sort_by(f64::total_cmp);
         let count = times.len() as f64;
         Self {
             first_byte_share: first_byte / whole,
             mean_bytes: bytes / count,
             a_second: count / target.elapsed.as_secs_f64(),
-            // The probe at the end is a scrape too.
+            // The last probe is a scrape, too.
             cpu_a_scrape: target.cpu.map(|cpu| cpu / (count + 1.0)),
             times,
         }
     }
 
-    /// NaN where nothing was answered.
+    /// NaN if no scrape was answered.
     fn quantile(&self, share: f64) -> f64 {
         let last = self.times.len().saturating_sub(1) as f64;
         self.times
@@ -57,7 +58,12 @@ impl Summary {
     }
 }
 
-pub(super) fn text(targets: &[Target], gzip: bool, rate: Option<f64>) -> String {
+pub(super) fn text(
+    targets: &[Target],
+    gzip: bool,
+    rate: Option<f64>,
+    comparison: Option<&Comparison>,
+) -> String {
     let mut text = String::new();
     let summaries: Vec<Summary> = targets.iter().map(Summary::of).collect();
     for (target, summary) in targets.iter().zip(&summaries) {
@@ -66,6 +72,9 @@ pub(super) fn text(targets: &[Target], gzip: bool, rate: Option<f64>) -> String 
     if let [first, second] = &summaries[..] {
         compare(&mut text, (&targets[0], first), (&targets[1], second))
             .expect("a String takes all");
+    }
+    if let Some(comparison) = comparison {
+        text += &comparison.text();
     }
     text
 }
@@ -84,11 +93,11 @@ fn one(
         "  page         {} samples of {} families, {}",
         grouped(page.samples as f64),
         grouped(page.families as f64),
-        if target.first.content_type.is_empty() {
-            "no Content-Type"
-        } else {
-            &target.first.content_type
-        },
+        target
+            .first
+            .content_type
+            .as_deref()
+            .unwrap_or("no Content-Type"),
     )?;
     if target.samples_at_end != page.samples {
         writeln!(
@@ -107,16 +116,16 @@ fn one(
         )?,
         None => writeln!(
             text,
-            "  bytes        {} plain; it does not compress",
+            "  bytes        {} plain; the server does not compress",
             grouped(page.bytes as f64)
         )?,
     }
     if !summary.times.is_empty() {
         writeln!(
             text,
-            "  scrapes      {}{} answered; {} a second one after the other, {} samples a second",
+            "  scrapes      {}{} answered; {} a second back to back, {} samples a second",
             grouped(summary.times.len() as f64),
-            if gzip && target.first.gzip {
+            if gzip && target.first.is_gzip() {
                 " compressed"
             } else {
                 ""
@@ -137,18 +146,18 @@ fn one(
     }
     writeln!(
         text,
-        "  parsing      {} by this tool",
+        "  parsing      {} in this tool",
         readable(page.parse.as_secs_f64())
     )?;
     match summary.cpu_a_scrape {
         Some(cpu) => writeln!(
             text,
-            "  server's cpu {} a scrape, with all else that it did",
+            "  server's cpu {} a scrape, including everything else it did",
             readable(cpu)
         )?,
         None => writeln!(
             text,
-            "  server's cpu not known: there is no process_cpu_seconds_total on the page"
+            "  server's cpu unknown: the page has no process_cpu_seconds_total"
         )?,
     }
     for (why, times) in &target.failures {
@@ -166,7 +175,7 @@ fn one(
     Ok(())
 }
 
-/// Times in rows of equal factors.
+/// Draws the times in rows of equal factors.
 fn histogram(text: &mut String, times: &[f64]) -> std::fmt::Result {
     let (Some(&least), Some(&most)) = (times.first(), times.last()) else {
         return Ok(());
@@ -193,7 +202,7 @@ fn histogram(text: &mut String, times: &[f64]) -> std::fmt::Result {
     Ok(())
 }
 
-/// A bar in eighths of a column; what is there at all can be seen.
+/// Draws a bar in eighths of a column. A count above 0 is always visible.
 fn bar(count: usize, largest: usize) -> String {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     let eighths = (count * COLUMNS * 8).div_ceil(largest);
@@ -205,7 +214,7 @@ fn compare(
     (first_target, first): (&Target, &Summary),
     (second_target, second): (&Target, &Summary),
 ) -> std::fmt::Result {
-    writeln!(text, "the second against the first, in turn")?;
+    writeln!(text, "the second as a multiple of the first")?;
     let mut ratio = |name: &str, of: f64, to: f64| {
         if of.is_finite() && to.is_finite() && to > 0.0 {
             writeln!(text, "  {name:<14} {:>8.2}", of / to)
@@ -226,7 +235,7 @@ fn compare(
     ratio("server's cpu", cpu(second), cpu(first))
 }
 
-pub(super) fn json(targets: &[Target], gzip: bool) -> String {
+pub(super) fn json(targets: &[Target], gzip: bool, comparison: Option<&Comparison>) -> String {
     let mut text = String::from("{\"targets\":[");
     for (index, target) in targets.iter().enumerate() {
         let separator = if index == 0 { "" } else { "," };
@@ -239,6 +248,9 @@ pub(super) fn json(targets: &[Target], gzip: bool) -> String {
         let ratio = second.quantile(0.5) / first.quantile(0.5);
         write!(text, ",\"median_ratio\":{}", number(ratio)).expect("a String takes all");
     }
+    if let Some(comparison) = comparison {
+        write!(text, ",\"baseline\":{}", comparison.json()).expect("a String takes all");
+    }
     text.push('}');
     text
 }
@@ -249,10 +261,10 @@ fn one_json(text: &mut String, target: &Target, gzip: bool) -> std::fmt::Result 
     write!(
         text,
         "{{\"url\":{},\"content_type\":{}",
-        quoted(&target.url.text),
-        quoted(&target.first.content_type)
+        string(&target.url.text),
+        string(target.first.content_type.as_deref().unwrap_or_default())
     )?;
-    write!(text, ",\"gzip\":{}", gzip && target.first.gzip)?;
+    write!(text, ",\"gzip\":{}", gzip && target.first.is_gzip())?;
     write!(
         text,
         ",\"families\":{},\"samples\":{}",
@@ -304,30 +316,15 @@ fn one_json(text: &mut String, target: &Target, gzip: bool) -> std::fmt::Result 
         write!(
             text,
             "{separator}{{\"why\":{},\"times\":{times}}}",
-            quoted(why)
+            string(why)
         )?;
     }
     text.push_str("]}");
     Ok(())
 }
 
-/// JSON has neither NaN nor infinities.
-fn number(value: f64) -> String {
-    if value.is_finite() {
-        value.to_string()
-    } else {
-        "null".to_owned()
-    }
-}
-
-fn quoted(text: &str) -> String {
-    let mut quoted = Vec::new();
-    json::string(text, &mut quoted).expect("a Vec takes all");
-    String::from_utf8(quoted).expect("it was text, and still is")
-}
-
-/// A time of so many seconds in the unit that fits it.
-fn readable(seconds: f64) -> String {
+/// Writes a time in seconds in the unit that fits it.
+pub(super) fn readable(seconds: f64) -> String {
     let duration = Duration::try_from_secs_f64(seconds).unwrap_or_default();
     match duration.as_nanos() {
         0..10_000 => format!("{seconds:.0} ns", seconds = seconds * 1e9),
@@ -337,7 +334,7 @@ fn readable(seconds: f64) -> String {
     }
 }
 
-/// A whole number in groups of three digits.
+/// Writes a whole number in groups of three digits.
 fn grouped(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut grouped = String::new();
@@ -355,7 +352,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_written_for_people() {
+    fn numbers_have_groups_and_units() {
         assert_eq!(grouped(0.4), "0");
         assert_eq!(grouped(999.0), "999");
         assert_eq!(grouped(1_234_567.0), "1,234,567");
@@ -366,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn a_histogram_counts_every_scrape_once() {
+    fn histogram_counts_every_scrape_once() {
         for times in [
             vec![1e-3],
             vec![1e-3; 100],
@@ -385,14 +382,5 @@ mod tests {
         let mut text = String::new();
         histogram(&mut text, &[]).unwrap();
         assert_eq!(text, "");
-    }
-
-    #[test]
-    fn json_has_no_number_that_is_none() {
-        assert_eq!(
-            (number(0.5), number(f64::NAN)),
-            ("0.5".to_owned(), "null".to_owned())
-        );
-        assert_eq!(quoted("a\"b"), "\"a\\\"b\"");
     }
 }

@@ -1,0 +1,77 @@
+//! Command line values with units: durations and sizes.
+
+use std::time::Duration;
+
+/// Parses `10s`, `500ms` or `2m`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let invalid =
+        |why: &str| format!("{why}: expected a number and a unit (ms, s or m), for example 500ms");
+    let (number, unit) = split(text);
+    let seconds = match unit {
+        "ms" => 1e-3,
+        "s" | "" => 1.0,
+        "m" => 60.0,
+        _ => return Err(invalid("unknown unit")),
+    };
+    let number: f64 = number.parse().map_err(|_| invalid("invalid number"))?;
+    let duration = Duration::try_from_secs_f64(number * seconds);
+    match duration {
+        // Sums of longer times could overflow.
+        Ok(duration) if duration > A_YEAR => Err(invalid("longer than a year")),
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err(invalid("not longer than nothing")),
+    }
+}
+
+const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// Parses a number of bytes: `4096`, `64KiB`, `1MiB` or `2GiB`.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    let invalid = || {
+        "invalid size: expected a number of bytes, KiB, MiB or GiB, for example 64MiB".to_owned()
+    };
+    let (number, unit) = split(text);
+    let unit: u64 = match unit {
+        "" | "B" => 1,
+        "KiB" | "K" | "k" => 1 << 10,
+        "MiB" | "M" => 1 << 20,
+        "GiB" | "G" => 1 << 30,
+        _ => return Err(invalid()),
+    };
+    let number: u64 = number.parse().map_err(|_| invalid())?;
+    match number.checked_mul(unit) {
+        Some(bytes) if bytes > 0 => Ok(bytes),
+        _ => Err(invalid()),
+    }
+}
+
+/// Splits a text at its first letter.
+fn split(text: &str) -> (&str, &str) {
+    let unit = text.find(|c: char| c.is_ascii_alphabetic());
+    text.split_at(unit.unwrap_or(text.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(duration("0.5m"), Ok(Duration::from_secs(30)));
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        for wrong in ["", "s", "0s", "-1s", "1h", "1e99m", "1e15s", "NaNs"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_binary_units() {
+        assert_eq!(size("100"), Ok(100));
+        assert_eq!(size("2MiB"), Ok(2 << 20));
+        assert_eq!(size("1G"), Ok(1 << 30));
+        for wrong in ["", "0", "MiB", "1.5M", "-1", "1TB", "99999999999GiB"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+}
