@@ -1,23 +1,19 @@
 //! The content of pages: names, labels, metadata, order, in every format.
 
+#[path = "support/page.rs"]
+mod support;
+
+use support::page;
+
 use stethoscope::cell::{
     Buckets, Counter, ExemplarLabels, FloatGauge, Histogram, Quantile, QuantileOptions,
     WithExemplars,
 };
-use stethoscope::exposition::validate::validate;
 use stethoscope::exposition::{ContentType, Escaping, Format};
 use stethoscope::registry::RegisterErrorKind;
 use stethoscope::{Registry, SeriesError};
 
 type Result = std::result::Result<(), Box<dyn std::error::Error>>;
-
-/// A page, after a strict reader has found nothing wrong with it.
-fn page(registry: &Registry, content_type: impl Into<ContentType>) -> String {
-    let content_type = content_type.into();
-    let page = registry.scraper().scrape(content_type).to_vec();
-    validate(&page, content_type).unwrap_or_else(|error| panic!("{}", error.display_in(&page)));
-    String::from_utf8(page).expect("a page is UTF-8")
-}
 
 #[test]
 fn an_empty_registry_gives_an_empty_page() {

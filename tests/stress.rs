@@ -1,6 +1,11 @@
 //! Invariants that hold at every scrape while threads update, add and remove
 //! without pause: on real threads, and from the cell to the page.
 
+#[path = "support/page.rs"]
+mod support;
+
+use support::sample;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -46,13 +51,6 @@ fn stress(writers: &[&(dyn Fn() + Sync)], mut reader: impl FnMut()) -> u64 {
     })
 }
 
-/// Returns the value of the sample that starts with `prefix`.
-fn sample(page: &str, prefix: &str) -> f64 {
-    let line = page.lines().find(|line| line.starts_with(prefix));
-    let line = line.unwrap_or_else(|| panic!("no {prefix:?} in\n{page}"));
-    line[prefix.len()..].parse().unwrap()
-}
-
 #[test]
 fn histogram_count_equals_inf_bucket_and_sum_never_lags() -> Result {
     let registry = Registry::new();
@@ -84,13 +82,13 @@ fn histogram_count_equals_inf_bucket_and_sum_never_lags() -> Result {
     stress(&[&observe, &observe, &observe_alone], || {
         let page = std::str::from_utf8(scraper.scrape(Format::Text)).unwrap();
         for (name, last) in ["shared", "sharded", "single"].into_iter().zip(&mut last) {
-            let count = sample(page, &format!("{name}_count "));
+            let count = sample(page, &format!("{name}_count"));
             assert_eq!(
                 count,
-                sample(page, &format!("{name}_bucket{{le=\"+Inf\"}} "))
+                sample(page, &format!("{name}_bucket{{le=\"+Inf\"}}"))
             );
-            let low = sample(page, &format!("{name}_bucket{{le=\"1.0\"}} "));
-            let sum = sample(page, &format!("{name}_sum "));
+            let low = sample(page, &format!("{name}_bucket{{le=\"1.0\"}}"));
+            let sum = sample(page, &format!("{name}_sum"));
             assert!(sum >= low + 4096.0 * (count - low), "the sum lags:\n{page}");
             assert!(count >= *last, "{name} went back from {last} to {count}");
             *last = count;
@@ -120,7 +118,7 @@ fn counters_never_go_back_and_end_exact() -> Result {
     stress(&[&count, &count, &count], || {
         let page = std::str::from_utf8(scraper.scrape(Format::Text)).unwrap();
         for (name, last) in ["shared", "float", "striped"].into_iter().zip(&mut last) {
-            let count = sample(page, &format!("{name}_total "));
+            let count = sample(page, &format!("{name}_total"));
             assert!(count >= *last, "{name} went back from {last} to {count}");
             *last = count;
         }
