@@ -47,7 +47,7 @@ STILL_SELECTORS = ('state="paused"', 'state="no-worker"')
 
 
 def operator_prints(*arguments: str) -> str:
-    """What `python -m stethoscope.dask ARGUMENTS` prints."""
+    """Run `python -m stethoscope.dask ARGUMENTS` and return its output."""
     command = [sys.executable, "-m", "stethoscope.dask", *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 

@@ -1,4 +1,4 @@
-"""What `distributed.stethoscope.*` in Dask's configuration changes, on real servers."""
+"""The effect of each setting below `distributed.stethoscope`, on real servers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DEDICATED_PORT = {"DASK_DISTRIBUTED__STETHOSCOPE__SERVE": "dedicated-port"}
 
 
 def targets(cluster: Cluster) -> dict[str, str]:
-    """Where the pages are, as Prometheus is told by the dashboard's port: URL to role."""
+    """The role of each target by its URL, from the list at the dashboard's port."""
     listed = json.loads(fetch(cluster.scheduler_url, "/metrics/targets").body)
     return {f"http://{entry['targets'][0]}": entry["labels"]["role"] for entry in listed}
 

@@ -58,7 +58,7 @@ def expected(cluster: Cluster) -> dict[str, dict[str, str]]:
 
 
 def operator_prints(*arguments: str) -> str:
-    """What `python -m stethoscope.dask ARGUMENTS` prints."""
+    """Run `python -m stethoscope.dask ARGUMENTS` and return its output."""
     command = [sys.executable, "-m", "stethoscope.dask", *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 

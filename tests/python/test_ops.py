@@ -1,4 +1,4 @@
-"""What an operator is given beside the page, read by Debian's promtool."""
+"""The operator's tools around the page, checked with Debian's promtool."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import yaml
 
 HERE = Path(__file__).parent
 
-#: What Prometheus itself knows of a target.
+#: Families of Prometheus itself for each target.
 OF_PROMETHEUS = {"up", "scrape_duration_seconds"}
 
 
 def printed(*arguments: str) -> str:
-    """What `python -m stethoscope.dask ARGUMENTS` prints."""
+    """Run `python -m stethoscope.dask ARGUMENTS` and return its output."""
     command = [sys.executable, "-m", "stethoscope.dask", *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
 
@@ -215,6 +215,13 @@ def test_no_alert_is_untested() -> None:
         for case in test["alert_rule_test"]:
             (fires if case["exp_alerts"] else is_quiet).add(case["alertname"])
     assert fires == is_quiet == {rule["alert"] for rule in alert_rules()}
+
+
+def test_each_alert_and_kind_of_scrape_job_is_in_the_operating_guide() -> None:
+    guide = (HERE.parents[1] / "src/python/OPERATING.md").read_text()
+    documented = re.findall(r"^\| `(Dask\w+)` \|", guide, flags=re.MULTILINE)
+    assert set(documented) == {rule["alert"] for rule in alert_rules()}
+    assert re.findall(r"^\| `(\w+)` \|", guide, flags=re.MULTILINE)[: len(KINDS)] == KINDS
 
 
 def test_each_alert_says_how_bad_it_is_and_what_it_means() -> None:

@@ -455,8 +455,8 @@ def test_results_may_measure_anything() -> None:
     assert by_prefix(page, "dask_scheduler_tasks_output_bytes") == {("inc",): 7, ("other",): 8}
 
 
-#: Where each column is told by prefix, how much of it for each of `prefix`'s number,
-#: and what it may be that is none of it.
+#: The family that shows each column by prefix, how much of it for each of `prefix`'s number,
+#: and a value that is not one.
 TOLD = {
     "suspicious": ("dask_scheduler_tasks_suspicious_total", (), 1, "often"),
     "output": ("dask_scheduler_tasks_output_bytes", (), 100, []),

@@ -179,7 +179,7 @@ def _listed(group: dict[str, Any]) -> Server:
 
 
 def _reasons(address: str | None, timeout: float) -> dict[str, Any]:
-    """What each server of the cluster knows about this package, by address."""
+    """Ask each server what it knows about this package; return answers by address."""
     from distributed import Client
 
     from stethoscope.dask.running import run_everywhere
