@@ -1,7 +1,7 @@
 """A real cluster under load, and its metrics in the terminal: `make run`.
 
 Starts a scheduler and two workers under nannies as an operator would, gives
-them work without end (short tasks and long ones, data that moves between the
+them endless work (short tasks and long ones, data that moves between the
 workers, data that no longer fits, tasks that fail), and shows what their
 `/metrics` say, again and again until Ctrl-C. Nothing is left running.
 """
@@ -27,8 +27,8 @@ from tasks import block, fail, lengths, nap
 
 REFRESH = 1.0
 
-#: The metrics of the mission, in the order of the table. Those that have a
-#: label are shown by its value, what is 0 everywhere left out.
+#: The metrics of the table, in its order. Those that have a
+#: label have a row for each of its values that is not 0 everywhere.
 SCHEDULER = ["dask_scheduler_workers", "dask_scheduler_clients", "dask_scheduler_tasks"]
 WORKER = [
     "dask_worker_tasks",
@@ -60,7 +60,7 @@ def main() -> int:
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="stethoscope-") as directory:
-        # Little memory, so that data is spilled while one looks on.
+        # Little memory, so that data is spilled.
         environment = {"DASK_DISTRIBUTED__WORKER__MEMORY__TARGET": "0.2"}
         cluster = Cluster(Path(directory), environment)
         try:
@@ -75,7 +75,7 @@ def main() -> int:
                 try:
                     watch(cluster)
                 finally:
-                    # Once is enough: what follows leaves nothing behind only if it ends.
+                    # A second interrupt must not keep the clean-up from its end.
                     signal.signal(signal.SIGINT, signal.SIG_IGN)
                     print("Stopping ...", flush=True)
         except KeyboardInterrupt:
@@ -86,7 +86,7 @@ def main() -> int:
 
 def is_free(port: int) -> bool:
     with socket.socket() as probe:
-        # As the servers do, so that connections of before don't count.
+        # As the servers do, so that closed connections of an earlier run do not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
@@ -96,7 +96,7 @@ def is_free(port: int) -> bool:
 
 
 def watch(cluster: Cluster) -> None:
-    """Draw the table until somebody has seen enough."""
+    """Draw the table again and again, until interrupted."""
     with work(cluster.client):
         names = cluster.client.run_on_scheduler(names_of_workers)
         pages = {"scheduler": cluster.scheduler_url}
@@ -113,7 +113,7 @@ def names_of_workers(dask_scheduler) -> dict[str, str]:
 
 
 def scrape_or_none(url: str) -> tuple[Page, float] | None:
-    """A page, and how many seconds it took."""
+    """Return a page and the seconds that it took, or None without an answer."""
     start = time.perf_counter()
     with contextlib.suppress(OSError, AssertionError):
         return scrape(url, timeout=5), time.perf_counter() - start
@@ -121,7 +121,7 @@ def scrape_or_none(url: str) -> tuple[Page, float] | None:
 
 
 class Screen:
-    """Draws over what it drew before."""
+    """A terminal that is drawn over in place."""
 
     def __init__(self) -> None:
         print("\x1b[2J", end="")
@@ -195,7 +195,7 @@ def work(client: Client) -> Iterator[None]:
 
 
 def _work(client: Client, done: threading.Event) -> None:
-    # Ends with the cluster, whatever the two are in the middle of then.
+    # It ends with the cluster, in the middle of anything.
     with contextlib.suppress(Exception):
         while not done.is_set():
             addresses = list(client.run_on_scheduler(names_of_workers))
