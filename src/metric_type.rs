@@ -96,6 +96,16 @@ impl MetricType {
         }
     }
 
+    /// Returns true if OpenMetrics allows a family of this type to have a unit.
+    pub(crate) fn may_have_unit(self) -> bool {
+        !matches!(self, Self::Info | Self::StateSet)
+    }
+
+    /// Returns true if OpenMetrics has a `_created` sample for series of this type.
+    pub(crate) fn may_have_created(self) -> bool {
+        self.reserved_suffixes().contains(&"_created")
+    }
+
     /// Returns the suffixes that OpenMetrics reserves for a family of this type,
     /// whether its samples use them or not.
     pub(crate) fn reserved_suffixes(self) -> &'static [&'static str] {

@@ -1,5 +1,5 @@
-//! A scraper keeps text from one scrape to the next. Whatever has happened in
-//! between, a page shows what the registry holds now, and nothing of before.
+//! A scraper keeps text between scrapes. Whatever happens between them, a page
+//! shows the registry as it is now.
 
 use proptest::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,20 +11,20 @@ use stethoscope::exposition::number::format_f64;
 use stethoscope::family::{Metric, Shape};
 use stethoscope::{Family, Handle, Registry, Scraper};
 
-/// What may happen to the series of a family.
+/// A change of the series of a family, or a scrape.
 #[derive(Clone, Debug)]
 enum Event {
-    /// So many new ones come.
+    /// This number of series is made.
     Join(usize),
-    /// Every n-th goes.
+    /// Every n-th series is removed.
     Leave(usize),
-    /// Every n-th gets a value.
+    /// Every n-th series gets a value.
     Set(usize, f64),
     Scrape(Format),
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    // Short and long: what a value leaves behind must not show.
+    // Short and long: no part of an old value may be left in the text.
     let value = prop_oneof![
         Just(0.0),
         Just(-1.234_567_890_123_456_7e-300),
@@ -45,7 +45,7 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// The page as the plainest code writes it.
+/// Writes the page by the simplest code.
 fn expected(series: &[(String, f64)], format: Format) -> String {
     let mut page = String::new();
     if !series.is_empty() {
@@ -62,7 +62,7 @@ fn expected(series: &[(String, f64)], format: Format) -> String {
 
 proptest! {
     #[test]
-    fn a_page_shows_what_is_there_whatever_was(events in prop::collection::vec(event(), 1..40)) {
+    fn page_shows_the_current_series_after_any_changes(events in prop::collection::vec(event(), 1..40)) {
         let registry = Registry::new();
         let family = registry.float_gauge_family("load", "", ["of"]).unwrap();
         let mut scraper = registry.scraper();
@@ -140,7 +140,7 @@ impl Mixed {
 }
 
 #[test]
-fn series_that_join_one_by_one_stand_as_if_they_had_always_been_there() {
+fn appended_series_give_the_page_of_a_new_scraper() {
     let mixed = Mixed::new();
     let mut scraper = mixed.registry.scraper();
     for n in 0..50 {
@@ -158,7 +158,7 @@ fn series_that_join_one_by_one_stand_as_if_they_had_always_been_there() {
 }
 
 #[test]
-fn values_may_grow_and_shrink_at_every_scrape() {
+fn values_of_changing_length_give_the_page_of_a_new_scraper() {
     let mixed = Mixed::new();
     let mut scraper = mixed.registry.scraper();
     mixed.durations.with(["a"]).unwrap().observe(0.5);
@@ -175,7 +175,7 @@ fn values_may_grow_and_shrink_at_every_scrape() {
 }
 
 #[test]
-fn a_family_that_was_left_out_catches_up() {
+fn family_that_was_not_wanted_shows_current_values_later() {
     let mixed = Mixed::new();
     let mut scraper = mixed.registry.scraper();
     let mut page = Vec::new();
@@ -187,14 +187,14 @@ fn a_family_that_was_left_out_catches_up() {
     mixed.assert_as_new(&mut scraper);
 }
 
-/// Panics when it is read at [`CellOfOnesOwn::BAD`].
-struct CellOfOnesOwn(AtomicU64);
+/// Panics when it is read at [`PanickingCell::BAD`].
+struct PanickingCell(AtomicU64);
 
-impl CellOfOnesOwn {
+impl PanickingCell {
     const BAD: u64 = u64::MAX;
 }
 
-impl Cell for CellOfOnesOwn {
+impl Cell for PanickingCell {
     type Options = ();
 
     fn from_options((): &()) -> Self {
@@ -211,7 +211,7 @@ impl Cell for CellOfOnesOwn {
     }
 }
 
-impl Metric for CellOfOnesOwn {
+impl Metric for PanickingCell {
     const TYPE: MetricType = MetricType::Gauge;
 
     fn shape((): &()) -> Shape {
@@ -220,10 +220,10 @@ impl Metric for CellOfOnesOwn {
 }
 
 #[test]
-fn a_cell_that_panics_spoils_no_later_page() {
+fn panicking_cell_does_not_affect_later_pages() {
     let registry = Registry::new();
     let family = registry
-        .family::<CellOfOnesOwn>("own", "")
+        .family::<PanickingCell>("own", "")
         .labels(["of"])
         .register()
         .unwrap();
@@ -239,7 +239,7 @@ fn a_cell_that_panics_spoils_no_later_page() {
     scraper.scrape(Format::Text);
     // Every line gets longer, and the last cell cannot be read.
     set(1 << 60);
-    cells[1_999].0.store(CellOfOnesOwn::BAD, Ordering::Relaxed);
+    cells[1_999].0.store(PanickingCell::BAD, Ordering::Relaxed);
     catch_unwind(AssertUnwindSafe(|| scraper.scrape(Format::Text).len())).unwrap_err();
     for value in [1 << 60, 7] {
         set(value);

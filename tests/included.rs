@@ -1,4 +1,4 @@
-//! One registry on the pages of several others.
+//! Registries that are included in the pages of others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +18,7 @@ fn page(scraper: &mut Scraper) -> String {
 }
 
 #[test]
-fn what_is_included_stands_behind_on_each_page() -> Result {
+fn included_families_follow_those_of_each_page() -> Result {
     let (shared, first, second) = (Registry::new(), Registry::new(), Registry::new());
     let threads = shared.gauge("threads", "Threads.")?;
     first.gauge("first", "First.")?;
@@ -42,7 +42,7 @@ fn what_is_included_stands_behind_on_each_page() -> Result {
 }
 
 #[test]
-fn a_scraper_sees_what_comes_and_goes_in_either_registry() -> Result {
+fn scraper_sees_changes_in_either_registry() -> Result {
     let (shared, server) = (Registry::new(), Registry::new());
     let mut scraper = server.scraper();
     server.include(&shared);
@@ -67,13 +67,13 @@ fn a_scraper_sees_what_comes_and_goes_in_either_registry() -> Result {
 }
 
 #[test]
-fn a_name_is_never_twice_on_a_page() -> Result {
+fn page_never_shows_a_name_twice() -> Result {
     let (server, first, second) = (Registry::new(), Registry::new(), Registry::new());
     server.gauge("rows_total", "A gauge.")?;
     first.counter("rows", "A counter.")?;
     first.gauge("depth", "Of the first.")?.set(1);
     second.gauge("depth", "Of the second.")?.set(2);
-    // Claims `rows_count`, `rows_sum` and `rows` itself.
+    // Requires `rows_count`, `rows_sum` and `rows`.
     first
         .family::<stethoscope::cell::Quantile>("rows", "A summary.")
         .register_single()?;
@@ -81,25 +81,45 @@ fn a_name_is_never_twice_on_a_page() -> Result {
     server.include(&first);
     server.include(&second);
 
+    let left_out = ["rows_total", "depth", "rows_count"];
     let shown = page(&mut server.scraper());
     let mut names: Vec<&str> = shown
         .split(';')
         .map(|line| line.split([' ', '{']).next().unwrap_or_default())
         .collect();
-    // One line for each quantile.
+    // The quantiles and the families that are left out have a line each.
     names.dedup();
     assert_eq!(
         names,
-        ["rows_total", "depth", "rows", "rows_sum", "rows_count"]
+        [
+            "rows_total",
+            "stethoscope_family_left_out",
+            "depth",
+            "rows",
+            "rows_sum",
+            "rows_count"
+        ]
     );
     assert!(shown.contains("depth 1"));
+    assert_eq!(server.left_out(), left_out);
+    for name in left_out {
+        let line = format!("stethoscope_family_left_out{{family=\"{name}\"}} 1");
+        assert!(shown.contains(&line), "{shown}");
+    }
 
-    // What was in the way goes: the other comes.
+    // When the family in the way is unregistered, the other is shown.
+    let mut scraper = server.scraper();
     first.unregister("depth");
-    assert!(page(&mut server.scraper()).contains("depth 2"));
-    // Within a registry a clash is still refused.
+    let shown = page(&mut scraper);
+    assert!(shown.contains("depth 2"), "{shown}");
+    assert!(!shown.contains("family=\"depth\""), "{shown}");
+    first.unregister("rows");
+    server.unregister("rows_total");
+    let shown = page(&mut scraper);
+    assert!(!shown.contains("left_out"), "{shown}");
+    // Within a registry the second family of a name is refused.
     let error = second.gauge("depth", "Again.").unwrap_err();
-    assert!(matches!(error.kind, RegisterErrorKind::Clash { .. }));
+    assert_eq!(*error.kind(), RegisterErrorKind::AlreadyRegistered);
     Ok(())
 }
 
@@ -119,7 +139,7 @@ fn including_twice_oneself_or_each_other_shows_nothing_twice() -> Result {
 }
 
 #[test]
-fn the_hooks_of_an_included_registry_run_once_a_scrape() -> Result {
+fn hooks_of_an_included_registry_run_once_per_scrape() -> Result {
     let (shared, server) = (Registry::new(), Registry::new());
     let runs = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&runs);
@@ -135,11 +155,118 @@ fn the_hooks_of_an_included_registry_run_once_a_scrape() -> Result {
 }
 
 #[test]
-fn an_included_registry_may_have_names_that_need_quotes() -> Result {
+fn included_registry_may_have_utf8_names() -> Result {
     let (shared, server) = (Registry::new(), Registry::new());
     shared.with_utf8_names().gauge("größe", "Size.")?.set(3);
     server.gauge("clients", "Clients.")?;
     server.include(&shared);
     assert_eq!(page(&mut server.scraper()), "clients 0;gr__e 3");
+    Ok(())
+}
+
+#[test]
+fn inclusion_is_transitive() -> Result {
+    let registries = [(); 4].map(|()| Registry::new());
+    for (n, registry) in registries.iter().enumerate() {
+        registry.gauge(&format!("g{n}"), "")?;
+    }
+    // A diamond, and a cycle.
+    registries[0].include(&registries[1]);
+    registries[0].include(&registries[2]);
+    registries[1].include(&registries[3]);
+    registries[2].include(&registries[3]);
+    registries[3].include(&registries[0]);
+    let mut scraper = registries[0].scraper();
+    assert_eq!(page(&mut scraper), "g0 0;g1 0;g3 0;g2 0");
+    registries[3].gauge("g4", "")?.set(4);
+    assert_eq!(page(&mut scraper), "g0 0;g1 0;g3 0;g4 4;g2 0");
+    assert_eq!(registries[0].left_out(), [""; 0]);
+    Ok(())
+}
+
+#[test]
+fn included_families_have_the_namespace_and_labels_of_the_view() -> Result {
+    let (library, app, server) = (Registry::new(), Registry::new(), Registry::new());
+    let hits = library.counter_family("hits_total", "Hits.", ["cache"])?;
+    hits.with(["a"])?.inc();
+    app.with_namespace("lib").include(&library);
+    let labels = [("app", "blue")];
+    server
+        .with_namespace("app")
+        .with_const_labels(labels)
+        .include(&app);
+
+    let mut scraper = server.scraper();
+    assert_eq!(
+        page(&mut scraper),
+        "app_lib_hits_total{app=\"blue\",cache=\"a\"} 1"
+    );
+    assert_eq!(page(&mut app.scraper()), "lib_hits_total{cache=\"a\"} 1");
+    hits.with(["b"])?.inc_by(2);
+    assert_eq!(
+        page(&mut scraper),
+        "app_lib_hits_total{app=\"blue\",cache=\"a\"} 1;app_lib_hits_total{app=\"blue\",cache=\"b\"} 2"
+    );
+    assert!(
+        scraper
+            .scrape(Format::OpenMetrics)
+            .starts_with(b"# TYPE app_lib_hits counter\n")
+    );
+    // The same registry may be shown under several names.
+    server.include(&library);
+    assert_eq!(page(&mut scraper).matches("hits_total").count(), 4);
+    assert!(server.exclude(&app));
+    assert!(server.exclude(&library));
+    assert_eq!(page(&mut scraper), "");
+    Ok(())
+}
+
+#[test]
+fn included_family_that_the_labels_make_invalid_is_left_out() -> Result {
+    let (library, server) = (Registry::new(), Registry::new());
+    library.gauge_family("g", "", ["app"])?.with(["x"])?;
+    library.gauge("h", "")?;
+    server
+        .with_const_labels([("app", "blue")])
+        .include(&library);
+    assert_eq!(server.left_out(), ["g"]);
+    assert_eq!(
+        page(&mut server.scraper()),
+        "stethoscope_family_left_out{family=\"g\"} 1;h{app=\"blue\"} 0"
+    );
+    Ok(())
+}
+
+#[test]
+fn hook_that_scrapes_its_own_registry_gets_a_page_without_hooks() -> Result {
+    let registry = Registry::new();
+    let runs = registry.counter("runs_total", "")?;
+    let inner = registry.clone();
+    let pages = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = Arc::clone(&pages);
+    registry.on_scrape(move || {
+        runs.inc();
+        seen.lock().unwrap().push(page(&mut inner.scraper()));
+        assert_eq!(inner.gather().len(), 1);
+    });
+    let mut scraper = registry.scraper();
+    assert_eq!(page(&mut scraper), "runs_total 1");
+    assert_eq!(page(&mut scraper), "runs_total 2");
+    assert_eq!(*pages.lock().unwrap(), ["runs_total 1", "runs_total 2"]);
+    Ok(())
+}
+
+#[test]
+fn hooks_run_again_after_one_has_panicked() -> Result {
+    let registry = Registry::new();
+    let runs = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&runs);
+    registry.on_scrape(move || {
+        assert_ne!(counted.fetch_add(1, Ordering::Relaxed), 0, "on purpose");
+    });
+    let scrape = || registry.scraper().scrape(Format::Text).len();
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(scrape)).unwrap_err();
+    scrape();
+    assert_eq!(runs.load(Ordering::Relaxed), 2);
     Ok(())
 }

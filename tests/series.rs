@@ -1,13 +1,14 @@
-//! Making, finding and removing series, also from many threads at once.
+//! Making, finding and removing series, from one thread and from many.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{OnceLock, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use stethoscope::MetricType;
 use stethoscope::cell::{Cell, Number};
 use stethoscope::exposition::Format;
 use stethoscope::family::{Metric, Shape};
+use stethoscope::registry::RegisterErrorKind;
 use stethoscope::{Family, Registry, SeriesError};
 
 type Result = std::result::Result<(), Box<dyn std::error::Error>>;
@@ -22,7 +23,7 @@ fn sample_lines(registry: &Registry) -> Vec<String> {
 }
 
 #[test]
-fn a_series_made_again_is_a_new_series() -> Result {
+fn series_made_again_after_removal_is_a_new_series() -> Result {
     let registry = Registry::new();
     let family = registry.counter_family("c", "", ["x"])?;
     let old = family.with(["1"])?;
@@ -40,20 +41,20 @@ fn a_series_made_again_is_a_new_series() -> Result {
     Ok(())
 }
 
-/// Looks at its own family when it is dropped.
-struct Nosy;
+/// A cell that uses its family when it is dropped.
+struct UsesFamily;
 
-static NOSY: OnceLock<Family<Nosy>> = OnceLock::new();
+static FAMILY: OnceLock<Family<UsesFamily>> = OnceLock::new();
 
-impl Drop for Nosy {
+impl Drop for UsesFamily {
     fn drop(&mut self) {
-        if let Some(family) = NOSY.get() {
-            family.len();
+        if let Some(family) = FAMILY.get() {
+            let _ = family.len();
         }
     }
 }
 
-impl Cell for Nosy {
+impl Cell for UsesFamily {
     type Options = ();
 
     fn from_options((): &()) -> Self {
@@ -69,7 +70,7 @@ impl Cell for Nosy {
     }
 }
 
-impl Metric for Nosy {
+impl Metric for UsesFamily {
     const TYPE: MetricType = MetricType::Gauge;
 
     fn shape((): &()) -> Shape {
@@ -78,14 +79,16 @@ impl Metric for Nosy {
 }
 
 #[test]
-fn a_cell_of_ones_own_may_do_anything_when_it_is_dropped() -> Result {
+fn custom_cell_may_use_its_family_when_dropped() -> Result {
     let registry = Registry::new();
-    let family = registry.family::<Nosy>("nosy", "").labels(["x"]);
-    let family = NOSY.get_or_init(|| family.register().unwrap());
+    let family = registry
+        .family::<UsesFamily>("uses_family", "")
+        .labels(["x"]);
+    let family = FAMILY.get_or_init(|| family.register().unwrap());
     let (done, is_done) = mpsc::channel();
     std::thread::spawn(move || {
         let mut scraper = registry.scraper();
-        let removals: [fn(&Family<Nosy>); 3] = [
+        let removals: [fn(&Family<UsesFamily>); 3] = [
             |family| assert!(family.remove(["1"])),
             |family| assert_eq!(family.retain(|_| false), 1),
             |family| assert_eq!(family.remove_matching([("x", "1")]), 1),
@@ -98,13 +101,13 @@ fn a_cell_of_ones_own_may_do_anything_when_it_is_dropped() -> Result {
         }
         done.send(())
     });
-    // It would wait for itself for ever.
+    // A deadlock would last for ever.
     is_done.recv_timeout(Duration::from_secs(60))?;
     Ok(())
 }
 
 #[test]
-fn removing_by_part_of_the_labels_leaves_the_rest() -> Result {
+fn remove_matching_removes_only_series_with_these_labels() -> Result {
     let registry = Registry::new();
     let family = registry.gauge_family("g", "", ["worker", "state"])?;
     for worker in ["a", "b", "c"] {
@@ -132,7 +135,7 @@ fn removing_by_part_of_the_labels_leaves_the_rest() -> Result {
 }
 
 #[test]
-fn a_question_about_a_series_may_use_the_family() -> Result {
+fn retain_closure_may_use_the_family() -> Result {
     let registry = Registry::new();
     let family = registry.gauge_family("g", "", ["x"])?;
     for x in ["a", "b", "c"] {
@@ -143,38 +146,251 @@ fn a_question_about_a_series_may_use_the_family() -> Result {
         family.remove(["b"]);
         labels.get("x") == Some("c")
     });
-    assert_eq!(removed, 1, "b was gone already");
+    assert_eq!(removed, 1, "b was removed already");
     assert_eq!(
         sample_lines(&registry),
         ["g{x=\"c\"} 0", "g{x=\"made meanwhile\"} 0"]
     );
-    let panicked = std::panic::catch_unwind(|| family.retain(|_| panic!("in the question")));
+    let panicked = std::panic::catch_unwind(|| family.retain(|_| panic!("on purpose")));
     assert!(panicked.is_err());
     assert_eq!(family.len(), 2);
     Ok(())
 }
 
 #[test]
-fn series_that_stand_still_expire() -> Result {
+fn unchanged_series_are_removed_at_their_age() -> Result {
     let registry = Registry::new();
     let family = registry.counter_family("c", "", ["x"])?;
     let moving = family.with(["moving"])?;
     family.with(["still"])?;
-    let age = Duration::from_millis(20);
+    let age = Duration::from_secs(60);
+    let start = Instant::now();
+    let at = |seconds| start + Duration::from_secs(seconds);
     assert_eq!(
-        family.remove_unchanged(age),
+        family.remove_stale_at(age, at(0)),
         0,
-        "nothing is known of its past yet"
+        "seen for the first time"
     );
-    std::thread::sleep(age * 2);
+    assert_eq!(family.remove_stale_at(age, at(59)), 0);
     moving.inc();
-    assert_eq!(family.remove_unchanged(age), 1);
-    assert_eq!(sample_lines(&registry), ["c_total{x=\"moving\"} 1"]);
+    family.with(["new"])?;
+    assert_eq!(family.remove_stale_at(age, at(60)), 1);
+    assert_eq!(
+        sample_lines(&registry),
+        ["c_total{x=\"moving\"} 1", "c_total{x=\"new\"} 0"]
+    );
+    assert_eq!(family.remove_stale_at(age, at(119)), 0);
+    assert_eq!(family.remove_stale_at(age, at(120)), 2);
+    assert!(family.is_empty());
     Ok(())
 }
 
 #[test]
-fn an_update_makes_the_series_that_it_does_not_find() -> Result {
+fn scrapes_remove_the_series_that_expire() -> Result {
+    let registry = Registry::new();
+    let family = registry
+        .family::<stethoscope::cell::Counter>("c", "")
+        .labels(["x"])
+        // Every scrape looks, and whatever the scrape before has seen is old.
+        .expire_after(Duration::ZERO)
+        .register()?;
+    let moving = family.with(["moving"])?;
+    family.with(["still"])?;
+    let mut scraper = registry.scraper();
+    let mut lines = || {
+        let page = String::from_utf8(scraper.scrape(Format::Text).to_vec()).unwrap();
+        page.lines().filter(|line| !line.starts_with('#')).count()
+    };
+    assert_eq!(lines(), 2, "seen for the first time");
+    moving.inc();
+    assert_eq!(lines(), 1);
+    assert_eq!(lines(), 0);
+    family.with(["still"])?;
+    assert_eq!(lines(), 1, "made again");
+    assert_eq!(registry.gather()[0].series.len(), 0);
+    Ok(())
+}
+
+#[test]
+fn label_values_may_be_strings_of_any_kind() -> Result {
+    let registry = Registry::new();
+    let family = registry.counter_family("c", "", ["x", "y"])?;
+    let (x, y) = (
+        String::from("1"),
+        String::from("a long value, compared by its text"),
+    );
+    family.with([&x, &y])?.inc();
+    family.with([&*x, &y])?.inc();
+    let array = [&*x, &*y];
+    family.with(array)?.inc();
+    family.with(&[&*x, &*y][..])?.inc();
+    family.with(vec![x.clone(), y.clone()])?.inc();
+    let vector = vec![&x, &y];
+    family.update(&vector, |counter| counter.inc())?;
+    assert_eq!(family.get([x.clone(), y.clone()]).unwrap().get(), 6);
+    assert!(family.remove(&[x, y]));
+    assert_eq!(family.len(), 0);
+    assert_eq!(
+        family.with(()).unwrap_err(),
+        SeriesError::LabelCount {
+            expected: 2,
+            found: 0
+        }
+    );
+    Ok(())
+}
+
+#[test]
+fn existing_cells_become_series() -> Result {
+    use std::sync::Arc;
+    use stethoscope::cell::{Buckets, Counter, Histogram};
+    static HITS: Counter = Counter::new();
+
+    let registry = Registry::new();
+    let family = registry.family::<&'static Counter>("lookups_total", "");
+    let family = family.labels(["result"]).register()?;
+    family.insert(["hit"], &HITS)?;
+    family.with(["miss"])?.inc_by(7);
+    HITS.inc_by(2);
+    assert_eq!(
+        family.insert(["hit"], &HITS).unwrap_err(),
+        SeriesError::AlreadyExists
+    );
+
+    let seconds = Arc::new(Histogram::new(&Buckets::new([0.5])?));
+    registry.register("seconds", "", Arc::clone(&seconds))?;
+    seconds.observe(0.25);
+    let by_peer = registry
+        .family::<Arc<Histogram>>("peer_seconds", "")
+        .labels(["peer"])
+        .register()?;
+    assert_eq!(
+        by_peer.insert(["a"], seconds).unwrap_err(),
+        SeriesError::OtherOptions
+    );
+    assert_eq!(
+        sample_lines(&registry),
+        [
+            "lookups_total{result=\"hit\"} 2",
+            "lookups_total{result=\"miss\"} 7",
+            "seconds_bucket{le=\"0.5\"} 1",
+            "seconds_bucket{le=\"+Inf\"} 1",
+            "seconds_sum 0.25",
+            "seconds_count 1",
+        ]
+    );
+    Ok(())
+}
+
+#[test]
+fn get_or_register_returns_the_registered_family_if_it_is_the_same() -> Result {
+    use stethoscope::cell::{Counter, Gauge};
+    let registry = Registry::new();
+    let app = registry.with_namespace("app");
+    let first = app.counter_family("c_total", "Help.", ["x"])?;
+    first.with(["1"])?.inc();
+    let again = |labels: &[&str]| {
+        let family = app.family::<Counter>("c", "Other help.");
+        family.labels(labels.iter().copied()).get_or_register()
+    };
+    assert_eq!(again(&["x"])?.with(["1"])?.get(), 1);
+    let already = |error: stethoscope::RegisterError| {
+        assert_eq!(*error.kind(), RegisterErrorKind::AlreadyRegistered);
+        assert_eq!(error.family(), "app_c_total");
+    };
+    already(again(&["y"]).unwrap_err());
+    already(app.counter("c", "").unwrap_err());
+    already(
+        app.family::<Counter>("c", "")
+            .get_or_register_single()
+            .unwrap_err(),
+    );
+    assert!(registry.get::<Counter>("app_c_total").is_some());
+    assert!(registry.get::<Gauge>("app_c_total").is_none());
+    // Another type of cell of the same metric type cannot be shared.
+    let floats = app.family::<stethoscope::cell::FloatCounter>("c", "");
+    already(floats.labels(["x"]).get_or_register().unwrap_err());
+    let single = || app.family::<Gauge>("g", "").get_or_register_single();
+    single()?.set(4);
+    assert_eq!(single()?.get(), 4);
+    Ok(())
+}
+
+#[test]
+fn gather_returns_the_samples_as_data() -> Result {
+    use stethoscope::cell::{Buckets, QuantileOptions};
+    use stethoscope::registry::Value;
+    let registry = Registry::new();
+    let counter = registry.counter("c_total", "Help.")?;
+    registry.on_scrape(move || counter.inc());
+    registry
+        .with_const_labels([("zone", "a")])
+        .histogram_family("h", "", ["x"], Buckets::new([1.0, 2.0])?)?
+        .with(["1"])?
+        .observe(1.5);
+    registry
+        .summary("s", "", QuantileOptions::new([0.5])?)?
+        .observe(3.0);
+    registry.state_set("phase", "", ["on", "off"])?.select(1);
+    registry.gauge("g", "")?.set(-3);
+
+    let families = registry.gather();
+    let value = |n: usize| families[n].series[0].value.clone();
+    assert_eq!(
+        (&*families[0].name, &*families[0].help),
+        ("c_total", "Help.")
+    );
+    assert_eq!(families[0].metric_type, MetricType::Counter);
+    assert_eq!(value(0), Value::Single(1.0), "after the hook");
+    assert_eq!(
+        families[1].value([("x", "1"), ("zone", "a")]),
+        Some(&Value::Histogram {
+            buckets: vec![(1.0, 0), (2.0, 1), (f64::INFINITY, 1)],
+            sum: 1.5
+        })
+    );
+    assert_eq!(families[1].value([("x", "1")]), None);
+    let Value::Summary { count, sum, .. } = value(2) else {
+        panic!("{families:?}");
+    };
+    assert_eq!((count, sum), (1, 3.0));
+    assert_eq!(value(3), Value::States(vec!["off".to_owned()]));
+    assert_eq!(value(4), Value::Single(-3.0));
+    Ok(())
+}
+
+#[test]
+fn series_beyond_the_limit_are_counted_in_the_overflow_series() -> Result {
+    let registry = Registry::new();
+    let family = registry
+        .family::<stethoscope::cell::Counter>("c", "")
+        .labels(["x", "y"])
+        .max_series(1)
+        .overflow("other")
+        .register()?;
+    family.with(["1", "1"])?.inc();
+    for n in 2..5 {
+        family.with([n.to_string(), n.to_string()])?.inc();
+        family.update([n.to_string(), n.to_string()], |counter| counter.inc())?;
+    }
+    assert_eq!(
+        sample_lines(&registry),
+        [
+            "stethoscope_series_refused_total{family=\"c_total\"} 6",
+            "c_total{x=\"1\",y=\"1\"} 1",
+            "c_total{x=\"other\",y=\"other\"} 6"
+        ]
+    );
+    // Room for a series of its own.
+    family.retain(|_| false);
+    family.with(["5", "5"])?.inc();
+    assert_eq!(family.get(["5", "5"]).unwrap().get(), 1);
+    assert_eq!(family.len(), 1);
+    Ok(())
+}
+
+#[test]
+fn update_makes_a_missing_series() -> Result {
     let registry = Registry::new();
     let family = registry.counter_family("c", "", ["x", "y"])?;
     for y in ["1", "a long value, looked up by its text"] {
@@ -195,21 +411,25 @@ fn an_update_makes_the_series_that_it_does_not_find() -> Result {
 }
 
 #[test]
-fn an_update_may_do_anything_to_its_family() -> Result {
+fn update_closure_may_use_the_family() -> Result {
     let registry = Registry::new();
     let family = registry.counter_family("c", "", ["x"])?;
     family.with(["1"])?;
     let again = family.update(["1"], |counter| {
         counter.inc_by(5);
         assert!(family.remove(["1"]));
-        // Makes the table grow, and frees what nobody looks at any more.
+        // Makes the table grow, and frees what no reader uses.
         for n in 0..100 {
             family.update([&*n.to_string()], |other| other.inc())?;
         }
         registry.scraper().scrape(Format::Text);
         assert_eq!(family.retain(|labels| labels.get("x") == Some("1")), 99);
         counter.inc();
-        assert_eq!(counter.get(), 6, "the old series is there, if off the page");
+        assert_eq!(
+            counter.get(),
+            6,
+            "the old cell is there, though not on the page"
+        );
         family.update(["1"], |counter| counter.get())
     })??;
     assert_eq!(again, 1);
@@ -218,7 +438,7 @@ fn an_update_may_do_anything_to_its_family() -> Result {
 }
 
 #[test]
-fn an_update_that_panics_leaves_the_family_as_it_was() -> Result {
+fn panicking_update_leaves_the_family_usable() -> Result {
     let registry = Registry::new();
     let family = registry.counter_family("c", "", ["x"])?;
     for name in ["there", "new"] {
@@ -232,7 +452,7 @@ fn an_update_that_panics_leaves_the_family_as_it_was() -> Result {
 }
 
 #[test]
-fn what_the_cap_refuses_is_counted() -> Result {
+fn series_refused_by_the_limit_are_counted() -> Result {
     let registry = Registry::new();
     let family = registry
         .family::<stethoscope::cell::Counter>("c", "")
@@ -262,7 +482,7 @@ fn what_the_cap_refuses_is_counted() -> Result {
 }
 
 #[test]
-fn a_thousand_series_are_found_again() -> Result {
+fn a_thousand_series_are_found_after_removals() -> Result {
     let registry = Registry::new();
     let family = registry.counter_family("c", "", ["n"])?;
     for n in 0..1_000 {
@@ -278,11 +498,11 @@ fn a_thousand_series_are_found_again() -> Result {
     Ok(())
 }
 
-/// Four threads make, count, remove and look up series of a few names while a
-/// fifth scrapes: nothing is lost that was not removed, no page is malformed,
-/// no series is on it twice.
+/// Four threads make, update, remove and look up series of a few names while a
+/// fifth scrapes. No update of a kept series is lost, no page is malformed, and no
+/// series is on a page twice.
 #[test]
-fn everything_at_once() -> Result {
+fn concurrent_changes_and_scrapes_lose_nothing() -> Result {
     const ROUNDS: u64 = if cfg!(debug_assertions) {
         3_000
     } else {

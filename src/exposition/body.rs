@@ -22,7 +22,7 @@
 use super::number::{BUF_LEN, MAX_LEN};
 use super::template::Template;
 use super::writer::{Line, Values, patch_block, push};
-use crate::family::Column;
+use crate::family::SeriesView;
 use std::mem;
 
 /// Lines in a block, unless one series has more. Fewer cost more calls, more
@@ -192,7 +192,7 @@ impl Body {
     /// Appends the lines to a page, with the values that the cells have now.
     pub(super) fn write(
         &mut self,
-        series: &dyn Column,
+        series: &dyn SeriesView,
         templates: &[Template],
         rows: &mut Vec<u64>,
         page: &mut Vec<u8>,

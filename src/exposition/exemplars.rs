@@ -10,12 +10,12 @@ use super::number::{BUF_LEN, format_f64};
 use super::template::Template;
 use super::writer::format_value;
 use crate::cell::{Exemplar, Number};
-use crate::family::Column;
+use crate::family::SeriesView;
 
 /// Appends the lines of a family. `rows` is scratch space.
 pub(super) fn write(
     body: &Body,
-    series: &dyn Column,
+    series: &dyn SeriesView,
     templates: &[Template],
     rows: &mut Vec<u64>,
     page: &mut Vec<u8>,

@@ -1,6 +1,6 @@
 //! The formats of a page, and their names in HTTP headers.
 
-pub(super) use crate::name::scheme::Escaping;
+pub(super) use crate::name::Escaping;
 
 /// A text format of the exposition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

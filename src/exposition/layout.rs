@@ -8,7 +8,7 @@ use super::format::Escaping;
 use super::number::BUF_LEN;
 use super::template::{self, Dialect, Template};
 use super::writer::push;
-use crate::family::{Change, Column, Source};
+use crate::family::{Change, SeriesView, Source};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -98,13 +98,12 @@ impl Layout {
 /// `_total` or `_info`. It may not if another family has a name that this family
 /// would reserve there.
 fn base_names(sources: &[Arc<dyn Source>], escaping: Escaping) -> Vec<bool> {
-    let names = |needed| {
-        sources
-            .iter()
-            .map(move |source| source.descriptor().names(escaping, needed))
-    };
-    let mut taken: HashSet<String> = names(true).flatten().collect();
-    names(false)
+    let descriptors = || sources.iter().map(|source| source.descriptor());
+    let mut taken: HashSet<String> = descriptors()
+        .flat_map(|descriptor| descriptor.required_names(escaping))
+        .collect();
+    descriptors()
+        .map(|descriptor| descriptor.optional_names(escaping))
         .map(|reserved| {
             let reserved: Vec<String> = reserved.collect();
             let free = !reserved.iter().any(|name| taken.contains(name));
@@ -122,7 +121,7 @@ struct FamilyText {
     dialect: Dialect,
     /// The name in the text format.
     full_name: String,
-    series: Box<dyn Column>,
+    series: Box<dyn SeriesView>,
     /// Metadata.
     head: Vec<u8>,
     templates: Vec<Template>,
@@ -144,7 +143,7 @@ impl FamilyText {
         let mut family = Self {
             dialect,
             full_name: source.descriptor().full_name(),
-            series: Arc::clone(&source).column(),
+            series: Arc::clone(&source).view(),
             head: Vec::new(),
             const_labels: template::const_labels(source.as_ref(), dialect.escaping),
             label_names: template::label_names(source.as_ref(), dialect.escaping),

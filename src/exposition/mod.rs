@@ -16,6 +16,6 @@ mod template;
 pub mod validate;
 mod writer;
 
-pub use crate::name::scheme::Escaping;
+pub use crate::name::escaping::Escaping;
 pub use format::{ContentType, Format};
 pub use scraper::Scraper;

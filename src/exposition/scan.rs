@@ -7,6 +7,8 @@
 //! The last bytes of a text are read in a block that overlaps the one before, and a
 //! text shorter than a block byte by byte.
 
+use crate::name::{is_in_label_name, is_in_metric_name};
+
 const WIDTH: usize = 16;
 /// The mask of a whole block.
 const ALL: u32 = (1 << WIDTH) - 1;
@@ -23,7 +25,7 @@ pub(crate) struct Found {
 /// of metric names.
 #[inline]
 pub(crate) fn metric_name_end(text: &[u8], from: usize) -> usize {
-    let is_stop = |byte| !is_label_name(byte) && byte != b':';
+    let is_stop = |byte| !is_in_metric_name(byte);
     scan(text, from, |block| block.names(b':') ^ ALL, is_stop).at
 }
 
@@ -38,7 +40,7 @@ pub(crate) fn metric_name_end_in_blocks(text: &[u8], from: usize) -> Option<usiz
 /// of label names.
 #[inline]
 pub(crate) fn label_name_end(text: &[u8], from: usize) -> usize {
-    let is_stop = |byte| !is_label_name(byte);
+    let is_stop = |byte| !is_in_label_name(byte);
     scan(text, from, |block| block.names(b'9') ^ ALL, is_stop).at
 }
 
@@ -108,18 +110,6 @@ pub(crate) fn common_prefix_len(text: &[u8], other: &[u8], asked: usize) -> usiz
 #[inline]
 pub(crate) fn line_end(text: &[u8], from: usize) -> usize {
     scan(text, from, |block| block.equal(b'\n'), |byte| byte == b'\n').at
-}
-
-/// Returns true for the bytes that a metric name can begin with.
-#[inline]
-pub(crate) fn begins_name(byte: u8) -> bool {
-    byte.is_ascii_alphabetic() || byte == b'_' || byte == b':'
-}
-
-/// Returns true for the bytes of a label name.
-#[inline]
-fn is_label_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
 #[inline(always)]
@@ -336,7 +326,7 @@ mod portable {
 
         #[inline(always)]
         pub(super) fn names(self, last: u8) -> u32 {
-            self.mask(|byte| super::is_label_name(byte) || byte == last)
+            self.mask(|byte| super::is_in_label_name(byte) || byte == last)
         }
     }
 }
@@ -363,7 +353,7 @@ mod tests {
                             let rest = text[from..].iter().position(|&byte| is_stop(byte));
                             rest.map_or(len, |rest| from + rest)
                         };
-                        let label = |byte: u8| is_label_name(byte);
+                        let label = |byte: u8| is_in_label_name(byte);
                         let metric = |byte: u8| label(byte) || byte == b':';
                         assert_eq!(metric_name_end(&text, from), naive(&|byte| !metric(byte)));
                         assert_eq!(label_name_end(&text, from), naive(&|byte| !label(byte)));

@@ -5,9 +5,7 @@ use super::layout::Layout;
 use super::template::Dialect;
 use crate::family::Source;
 use crate::name;
-use crate::registry::{Contents, Core, Hook, Registry};
-use crate::sync::Ordering;
-use std::collections::HashSet;
+use crate::registry::{Contents, Core, Registry, hooks};
 use std::sync::Arc;
 
 /// Turns a registry into pages, again and again.
@@ -31,12 +29,10 @@ use std::sync::Arc;
 /// # Ok::<(), stethoscope::RegisterError>(())
 /// ```
 pub struct Scraper {
-    /// The registry, and those that it includes.
-    parts: Vec<Part>,
-    /// Counts how often `sources` and `hooks` were taken over from them.
+    core: Arc<Core>,
+    contents: Contents,
+    /// Counts how often `contents` was collected.
     generation: u64,
-    sources: Vec<Arc<dyn Source>>,
-    hooks: Vec<Hook>,
     /// By escaping, for text and for OpenMetrics. Made on first use: a registry
     /// that one server scrapes needs only one.
     layouts: [[Option<Layout>; 2]; 4],
@@ -45,26 +41,14 @@ pub struct Scraper {
     page: Vec<u8>,
 }
 
-struct Part {
-    core: Arc<Core>,
-    /// The registry's generation when its families and hooks were taken over.
-    generation: u64,
-}
-
 impl Registry {
     /// Makes a scraper of this registry.
     #[must_use]
     pub fn scraper(&self) -> Scraper {
         Scraper {
-            // A generation that no registry has: the first scrape takes
-            // everything over.
-            parts: vec![Part {
-                core: Arc::clone(self.core()),
-                generation: u64::MAX,
-            }],
+            core: Arc::clone(self.core()),
+            contents: Contents::default(),
             generation: 0,
-            sources: Vec::new(),
-            hooks: Vec::new(),
             layouts: [const { [const { None }; 2] }; 4],
             utf8_names: false,
             rows: Vec::new(),
@@ -100,9 +84,7 @@ impl Scraper {
     ) {
         let ContentType { format, escaping } = content_type.into();
         self.refresh();
-        for hook in &self.hooks {
-            hook();
-        }
+        hooks::run(&self.contents.hooks);
         // A hook may have registered something.
         self.refresh();
 
@@ -117,67 +99,23 @@ impl Scraper {
         };
         let slot = &mut self.layouts[escaping as usize][usize::from(dialect.openmetrics)];
         let layout = slot.get_or_insert_with(|| Layout::new(dialect));
-        layout.refresh(self.generation, &self.sources);
+        layout.refresh(self.generation, &self.contents.families);
         layout.write(&mut wanted, &mut self.rows, page);
     }
 
-    /// Takes over the families and hooks, if anything has moved.
+    /// Collects the families and hooks, if anything has changed.
     fn refresh(&mut self) {
-        if self.parts.iter().all(Part::is_current) {
+        if self.contents.is_current() {
             return;
         }
-        let (own, contents) = Part::take(Arc::clone(&self.parts[0].core));
-        self.parts.clear();
-        self.parts.push(own);
-        self.sources = contents.families;
-        self.hooks = contents.hooks;
-        if !contents.included.is_empty() {
-            let mut claimed: HashSet<String> = claims(&self.sources).collect();
-            for core in contents.included {
-                let (part, mut contents) = Part::take(core);
-                contents.families.retain(|family| {
-                    let claims = family.descriptor().claims();
-                    let is_new = !claims.iter().any(|name| claimed.contains(name));
-                    if is_new {
-                        claimed.extend(claims);
-                    }
-                    is_new
-                });
-                self.parts.push(part);
-                self.sources.append(&mut contents.families);
-                self.hooks.append(&mut contents.hooks);
-            }
-        }
+        self.contents.collect(&self.core);
         self.utf8_names = self
-            .sources
+            .contents
+            .families
             .iter()
             .any(|source| !is_classic(source.as_ref()));
         self.generation += 1;
     }
-}
-
-impl Part {
-    fn is_current(&self) -> bool {
-        // Acquire: pairs with the Release of the thread that changed it, so that
-        // the families' own generations are seen at least as new.
-        self.core.shared.generation.load(Ordering::Acquire) == self.generation
-    }
-
-    /// Returns the contents of a registry, and the part that they belong to. They
-    /// are at least as new as its generation.
-    fn take(core: Arc<Core>) -> (Self, Contents) {
-        // Acquire: as above.
-        let generation = core.shared.generation.load(Ordering::Acquire);
-        let contents = core.contents();
-        (Self { core, generation }, contents)
-    }
-}
-
-/// Returns every name that these families need on a page.
-fn claims(families: &[Arc<dyn Source>]) -> impl Iterator<Item = String> {
-    families
-        .iter()
-        .flat_map(|family| family.descriptor().claims())
 }
 
 /// Returns true if every reader understands every name of the family.
@@ -193,7 +131,7 @@ fn is_classic(source: &dyn Source) -> bool {
 impl std::fmt::Debug for Scraper {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Scraper")
-            .field("families", &self.sources.len())
+            .field("families", &self.contents.families.len())
             .finish_non_exhaustive()
     }
 }

@@ -9,7 +9,7 @@ use crate::cell::Number;
 use crate::family::{Shape, Source, ends_in_unit};
 use crate::label::LabelValues;
 use crate::name;
-use crate::name::scheme::{written_label_name, written_metric_name};
+use crate::name::{written_label_name, written_metric_name};
 
 /// The properties of a page that decide how a series is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

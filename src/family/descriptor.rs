@@ -1,23 +1,23 @@
-//! What a family is, beside its values: name, help, unit, labels, and the
-//! shape of a series.
+//! The description of a family: name, help, unit, labels, and the shape of its
+//! series.
 
 use crate::MetricType;
 use crate::cell::Number;
 use crate::name::is_classic_metric_name;
-use crate::name::scheme::{Escaping, written_metric_name};
+use crate::name::{Escaping, written_metric_name};
 
-/// What the row of numbers that a cell reads means.
+/// The meaning of the row of numbers that a cell reads.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Shape {
-    /// One sample a series: the first number of the row.
+    /// One sample per series: the first number of the row.
     Single(Number),
-    /// Cumulative counts of the buckets up to each bound and of all, the sum.
+    /// Cumulative counts of the buckets, then of all observations, then the sum.
     Histogram {
         /// The finite upper bounds, ascending.
         bounds: Vec<f64>,
     },
-    /// A value for each quantile, the sum, the count.
+    /// A value for each quantile, then the sum, then the count.
     Summary {
         /// The quantiles, from 0 to 1.
         quantiles: Vec<f64>,
@@ -30,7 +30,7 @@ pub enum Shape {
 }
 
 impl Shape {
-    /// How many numbers it gives a meaning.
+    /// Returns how many numbers it gives a meaning.
     pub(crate) fn width(&self) -> usize {
         match self {
             Self::Single(_) => 1,
@@ -40,9 +40,9 @@ impl Shape {
         }
     }
 
-    /// Whether lines of this shape can be those of a family of this kind.
-    pub(crate) fn is_of(&self, metric_type: MetricType) -> bool {
-        let ascend = |numbers: &[f64]| numbers.is_sorted_by(|a, b| a < b);
+    /// Returns true if a family of this type may have series of this shape.
+    pub(crate) fn is_valid_for(&self, metric_type: MetricType) -> bool {
+        let is_ascending = |numbers: &[f64]| numbers.is_sorted_by(|a, b| a < b);
         match self {
             Self::Single(_) => matches!(
                 metric_type,
@@ -50,12 +50,12 @@ impl Shape {
             ),
             Self::Histogram { bounds } => {
                 metric_type == MetricType::Histogram
-                    && ascend(bounds)
+                    && is_ascending(bounds)
                     && bounds.iter().all(|bound| bound.is_finite())
             }
             Self::Summary { quantiles } => {
                 metric_type == MetricType::Summary
-                    && ascend(quantiles)
+                    && is_ascending(quantiles)
                     && quantiles
                         .iter()
                         .all(|quantile| (0.0..=1.0).contains(quantile))
@@ -65,10 +65,10 @@ impl Shape {
     }
 }
 
-/// A family's name, help, unit, labels and shape. Fixed at registration.
+/// The name, help, unit, labels and shape of a family, fixed at registration.
 #[derive(Clone, Debug)]
 pub struct Descriptor {
-    /// With namespace, without the suffix that its kind adds (`_total`, `_info`).
+    /// With namespace, without the suffix that the type adds (`_total`, `_info`).
     pub(crate) name: String,
     pub(crate) help: String,
     pub(crate) unit: Option<String>,
@@ -76,73 +76,107 @@ pub struct Descriptor {
     pub(crate) shape: Shape,
     pub(crate) label_names: Vec<String>,
     pub(crate) const_labels: Vec<(String, String)>,
-    /// Whether `_created` is shown.
+    /// True if `_created` is shown.
     pub(crate) created: bool,
 }
 
-/// Whether a name ends in a unit as OpenMetrics wants it.
+/// Returns true if the name ends in the unit as OpenMetrics requires.
 pub(crate) fn ends_in_unit(name: &str, unit: &str) -> bool {
     name.strip_suffix(unit)
         .is_some_and(|rest| rest.ends_with('_'))
 }
 
 impl Descriptor {
-    /// The name as it stands in the text format: with the suffix.
+    /// Returns the name as the text format shows it: with the suffix.
+    #[must_use]
     pub fn full_name(&self) -> String {
         format!("{}{}", self.name, self.metric_type.name_suffix())
     }
 
-    /// What the family is for, as it was registered.
+    /// Returns the help text.
+    #[must_use]
     pub fn help(&self) -> &str {
         &self.help
     }
 
-    /// The type.
+    /// Returns the type.
+    #[must_use]
     pub fn metric_type(&self) -> MetricType {
         self.metric_type
     }
 
-    /// The unit, if one was given; the name ends in it.
+    /// Returns the unit, if one was given. The name ends in it.
+    #[must_use]
     pub fn unit(&self) -> Option<&str> {
         self.unit.as_deref()
     }
 
-    /// The names of the labels that tell the series apart.
+    /// Returns the names of the labels whose values distinguish the series.
+    #[must_use]
     pub fn label_names(&self) -> &[String] {
         &self.label_names
     }
 
-    /// Whether the family needs the name with this suffix. The others it can do
-    /// without: it is then called by its full name in OpenMetrics, too, as of a
-    /// type that keeps no more.
-    fn needs(&self, suffix: &str) -> bool {
+    /// Returns the labels that all series share.
+    pub fn const_labels(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.const_labels
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Returns true if the family requires its name with this suffix. It can do
+    /// without the other names: OpenMetrics then calls it by its full name, as a
+    /// family of a type that reserves no other.
+    fn requires(&self, suffix: &str) -> bool {
         let own = self.metric_type.name_suffix();
         own.is_empty() || suffix == own || (self.created && suffix == "_created")
     }
 
-    /// The names that no other family may have on the family's pages in this
-    /// escaping: those that it needs, or those that it can do without.
-    pub(crate) fn names(&self, escaping: Escaping, needed: bool) -> impl Iterator<Item = String> {
+    /// Returns the names that no other family may have on pages in this escaping,
+    /// because this family requires them.
+    pub(crate) fn required_names(&self, escaping: Escaping) -> impl Iterator<Item = String> {
+        self.names(escaping, true)
+    }
+
+    /// Returns the names that OpenMetrics reserves for the family, but that it can
+    /// do without.
+    pub(crate) fn optional_names(&self, escaping: Escaping) -> impl Iterator<Item = String> {
+        self.names(escaping, false)
+    }
+
+    fn names(&self, escaping: Escaping, required: bool) -> impl Iterator<Item = String> {
         let name = written_metric_name(&self.name, escaping);
         self.metric_type
             .reserved_suffixes()
             .iter()
-            .filter(move |suffix| self.needs(suffix) == needed)
+            .filter(move |suffix| self.requires(suffix) == required)
             .map(move |suffix| format!("{name}{suffix}"))
     }
 
-    /// Every name that the family needs on some page: of its samples in any
-    /// format, as each escaping writes them, and what OpenMetrics keeps for its
-    /// type. No two families may share one.
-    pub(crate) fn claims(&self) -> Vec<String> {
+    /// Returns every name that the family requires on some page: the names of its
+    /// samples in any format, as each escaping writes them, and those that
+    /// OpenMetrics reserves for its type. No two families may share one.
+    pub(crate) fn reserved_names(&self) -> Vec<String> {
         let escapings = match is_classic_metric_name(&self.name) {
-            // All write it alike.
+            // Every escaping writes it alike.
             true => &[Escaping::AllowUtf8][..],
             false => &Escaping::ALL,
         };
         escapings
             .iter()
-            .flat_map(|escaping| self.names(*escaping, true))
+            .flat_map(|escaping| self.required_names(*escaping))
             .collect()
+    }
+
+    /// Returns true if a family with this description can stand for one with the
+    /// other: all but the help is equal.
+    pub(crate) fn is_interchangeable(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.unit == other.unit
+            && self.metric_type == other.metric_type
+            && self.shape == other.shape
+            && self.label_names == other.label_names
+            && self.const_labels == other.const_labels
+            && self.created == other.created
     }
 }

@@ -1,4 +1,4 @@
-//! What the numbers of each kind of cell mean.
+//! The types of the families that each cell makes.
 
 use super::descriptor::Shape;
 use crate::MetricType;
@@ -8,18 +8,19 @@ use crate::cell::{
     StripedCounter, SupportsExemplars, WindowMax, WithExemplars,
 };
 
-/// A cell that can be a family's: it says what its numbers mean.
+/// A cell that a family can be made of: it defines what its numbers mean.
 ///
-/// The cells of this crate are; a cell of one's own may be, too.
+/// All cells of this crate implement it. Implement it, and
+/// [`Cell`], for a cell of your own.
 pub trait Metric: Cell {
-    /// The type of a family of these.
+    /// The type of a family of these cells.
     const TYPE: MetricType;
 
-    /// The meaning of a reading.
+    /// Returns the meaning of a reading.
     fn shape(options: &Self::Options) -> Shape;
 }
 
-/// Cells that are one number.
+/// Implements [`Metric`] for cells that are one number.
 macro_rules! single {
     ($($cell:ty: $metric_type:ident of $number:ident,)*) => {$(
         impl Metric for $cell {
@@ -70,7 +71,7 @@ impl<const N: usize> Metric for StaticHistogram<N> {
     }
 }
 
-/// As of the cell that has the one writer.
+/// The type is that of the cell with one writer.
 impl<C: Metric> Metric for SingleWriter<C> {
     const TYPE: MetricType = C::TYPE;
 
@@ -79,7 +80,7 @@ impl<C: Metric> Metric for SingleWriter<C> {
     }
 }
 
-/// As of the cell that has exemplars beside it.
+/// The type is that of the cell with exemplars.
 impl<C: Metric + SupportsExemplars> Metric for WithExemplars<C> {
     const TYPE: MetricType = C::TYPE;
 
@@ -88,7 +89,7 @@ impl<C: Metric + SupportsExemplars> Metric for WithExemplars<C> {
     }
 }
 
-/// The states by their number; a family's builder takes their names.
+/// The names of the states are their numbers, unless a family's builder is given names.
 impl Metric for StateSet {
     const TYPE: MetricType = MetricType::StateSet;
 

@@ -1,217 +1,113 @@
-//! Families: label values to cells.
+//! Families: the series of a metric, by their label values.
 //!
 //! ```text
-//! family.with(["GET", "200"])          look-up: no lock, no allocation
+//! family.with(["GET", "200"])      look-up: no lock, no allocation
 //! family.update(["GET", "200"], …)
-//!     └── Table ── Arc<Series> ── cell     when the series is there
-//!     └── Mutex<Members>                   when it must be made, or goes
-//!             └── Column                   what a scrape holds of it
+//!     └── Table ── Arc<Series> ── cell     if the series exists
+//!           └── mutex ── Members           to add or remove a series
+//!                   └── SeriesView         the series as a scrape sees them
 //! ```
 //!
-//! A [`Handle`] keeps its series alive whatever happens to the family. A series
-//! that was removed is off the page; made again, it is a new one, and old
-//! handles go on counting where nobody looks.
+//! A [`Handle`] keeps its cell alive whatever happens to the family. A removed
+//! series is no longer on the page. If it is made again, it is a new series with
+//! a new cell; handles to the old cell remain usable, but their updates are not
+//! shown.
 
 mod descriptor;
+mod error;
+mod existing;
+mod label_set;
 mod metric;
 #[cfg(all(loom, test))]
 mod models;
+mod series;
+mod stale;
 mod table;
 mod view;
 
 pub(crate) use descriptor::ends_in_unit;
 pub use descriptor::{Descriptor, Shape};
+pub use error::SeriesError;
+pub use existing::ExistingCell;
+pub use label_set::LabelSet;
 pub use metric::Metric;
+pub use series::{Handle, Labels};
 pub(crate) use table::Readers;
-pub(crate) use view::{Change, Column, Source};
+pub(crate) use view::{Change, Renamed, SeriesView, Source};
 
-use crate::cell::Cell;
+use crate::cell::Counter;
 use crate::label::{Key, LabelValues};
-use crate::sync::{Arc as SyncArc, AtomicU64, Ordering};
+use crate::sync::{Arc as SyncArc, AtomicBool, AtomicU64, Ordering};
+use series::Series;
+use stale::{Expiry, Reading};
 use std::fmt;
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use table::{Entry, Found, Table, TableWriter};
+use table::{Found, Table, TableWriter};
 
-/// One series: label values and the cell that holds its value.
-pub(crate) struct Series<C> {
-    hash: u64,
-    /// Grows with each series of a family; a series made again has a new one.
-    ordinal: u64,
-    /// Seconds since the epoch.
-    created: f64,
-    labels: LabelValues,
-    cell: C,
-}
-
-impl<C: Cell> Entry for Series<C> {
-    #[inline]
-    fn hash(&self) -> u64 {
-        self.hash
-    }
-
-    #[inline]
-    fn matches(&self, key: &Key<'_>) -> bool {
-        self.labels.matches(key)
-    }
-}
-
-/// A series' cell, to be updated. A clone costs one atomic increment; an
-/// update costs what the cell says.
-///
-/// ```
-/// # let registry = stethoscope::Registry::new();
-/// let requests = registry.counter("requests_total", "Requests answered.")?;
-/// let in_a_thread = requests.clone();
-/// std::thread::spawn(move || in_a_thread.inc()).join().unwrap();
-/// assert_eq!(requests.get(), 1);
-/// # Ok::<(), stethoscope::RegisterError>(())
-/// ```
-pub struct Handle<C>(SyncArc<Series<C>>);
-
-impl<C> Clone for Handle<C> {
-    #[inline]
-    fn clone(&self) -> Self {
-        Self(SyncArc::clone(&self.0))
-    }
-}
-
-impl<C> Deref for Handle<C> {
-    type Target = C;
-
-    #[inline]
-    fn deref(&self) -> &C {
-        &self.0.cell
-    }
-}
-
-impl<C: fmt::Debug> fmt::Debug for Handle<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let labels: Vec<&str> = self.0.labels.iter().collect();
-        f.debug_struct("Handle")
-            .field("labels", &labels)
-            .field("cell", &self.0.cell)
-            .finish()
-    }
-}
-
-/// Why a series could not be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SeriesError {
-    /// Not as many values as the family has labels.
-    LabelCount {
-        /// Labels of the family.
-        expected: usize,
-        /// Values given.
-        found: usize,
-    },
-    /// The family has as many series as it may have. What was refused is
-    /// counted in `stethoscope_series_refused_total{family="…"}`.
-    Full {
-        /// The most series it may have.
-        max_series: usize,
-    },
-    /// The label values are longer than 4 GiB together.
-    TooLong,
-}
-
-impl fmt::Display for SeriesError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::LabelCount { expected, found } => {
-                write!(
-                    f,
-                    "the family has {expected} labels, but {found} values were given"
-                )
-            }
-            Self::Full { max_series } => write!(
-                f,
-                "the family has reached its {max_series} series: remove some, or allow more with max_series"
-            ),
-            Self::TooLong => f.write_str("the label values are longer than 4 GiB"),
-        }
-    }
-}
-
-impl std::error::Error for SeriesError {}
-
-/// The label values of one series, with their names.
-#[derive(Clone, Copy)]
-pub struct Labels<'a> {
-    names: &'a [String],
-    values: &'a LabelValues,
-}
-
-impl<'a> Labels<'a> {
-    /// Names and values, in the order of the family's labels.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&'a str, &'a str)> + use<'a> {
-        self.names
-            .iter()
-            .map(String::as_str)
-            .zip(self.values.iter())
-    }
-
-    /// The value of the label `name`.
-    pub fn get(&self, name: &str) -> Option<&'a str> {
-        self.iter()
-            .find(|(key, _)| *key == name)
-            .map(|(_, value)| value)
-    }
-}
-
-impl fmt::Debug for Labels<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.iter()).finish()
-    }
-}
-
-/// What the families of a registry share.
+/// The state that the families of a registry share.
 pub(crate) struct Shared {
-    /// Moves whenever a page could have other lines than before.
+    /// Changes whenever a page may have other lines than before.
     pub(crate) generation: AtomicU64,
     pub(crate) readers: SyncArc<Readers>,
 }
 
-/// Everything behind a family; the registry holds one reference, each
-/// [`Family`] another.
-struct Inner<C: Metric> {
+/// The options of a family that are not part of its description.
+pub(crate) struct Policy {
+    /// The number of series that the family may have.
+    pub(crate) max_series: usize,
+    /// The label value of the series that stands for those beyond the limit.
+    pub(crate) overflow: Option<String>,
+    /// The age at which a scrape removes a series that has not changed.
+    pub(crate) expire_after: Option<Duration>,
+    /// Counts the series that the limit refused.
+    pub(crate) refused: Option<Handle<Counter>>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            max_series: usize::MAX,
+            overflow: None,
+            expire_after: None,
+            refused: None,
+        }
+    }
+}
+
+/// The state of a family. The registry holds one reference, each [`Family`]
+/// another.
+pub(crate) struct Inner<C: Metric> {
     descriptor: Descriptor,
     options: C::Options,
-    /// Of the hashes; another one in each family.
+    /// The seed of the hashes, different in each family.
     seed: u64,
     table: Table<Series<C>, Members<C>>,
-    /// Moves with each change of the table's members.
+    /// Changes with the members.
     generation: AtomicU64,
-    max_series: usize,
-    /// Counts what `max_series` refused.
-    refused: Option<Handle<crate::cell::Counter>>,
+    /// True if a series was refused since the last removal.
+    is_full: AtomicBool,
+    policy: Policy,
+    expiry: Option<Expiry>,
     shared: SyncArc<Shared>,
 }
 
+/// The series of a family, protected by the table's mutex.
 struct Members<C> {
-    /// In the order of their making, so sorted by ordinal.
+    /// In the order in which they were made, so sorted by ordinal.
     series: Vec<SyncArc<Series<C>>>,
     next_ordinal: u64,
-    /// How often series were removed: a scrape that has seen this many need
-    /// only append.
+    /// The number of times that series were removed. A scrape that has seen this
+    /// many only needs to append.
     removals: u64,
-    /// For `remove_unchanged`: readings at the last sweep.
-    sweep: Vec<Swept>,
+    /// The readings of the last call of `remove_stale`.
+    readings: Vec<Reading>,
 }
 
-/// What a sweep remembers of a series.
-struct Swept {
-    ordinal: u64,
-    digest: u64,
-    since: Instant,
-}
-
-/// A named metric with labels: one series for each set of label values that was
-/// asked for.
+/// A metric with labels: one series for each set of label values that was asked
+/// for.
 ///
-/// Cheap to clone; clones are the same family.
+/// Clones are cheap and are the same family.
 ///
 /// ```
 /// # use stethoscope::Registry;
@@ -247,8 +143,7 @@ impl<C: Metric> Family<C> {
     pub(crate) fn new(
         descriptor: Descriptor,
         options: C::Options,
-        max_series: usize,
-        refused: Option<Handle<crate::cell::Counter>>,
+        policy: Policy,
         shared: SyncArc<Shared>,
     ) -> Self {
         use std::hash::{BuildHasher, RandomState};
@@ -256,7 +151,7 @@ impl<C: Metric> Family<C> {
             series: Vec::new(),
             next_ordinal: 0,
             removals: 0,
-            sweep: Vec::new(),
+            readings: Vec::new(),
         };
         Self(Arc::new(Inner {
             descriptor,
@@ -264,36 +159,44 @@ impl<C: Metric> Family<C> {
             seed: RandomState::new().hash_one(0),
             table: Table::new(SyncArc::clone(&shared.readers), members),
             generation: AtomicU64::new(0),
-            max_series,
-            refused,
+            is_full: AtomicBool::new(false),
+            expiry: policy.expire_after.map(Expiry::new),
+            policy,
             shared,
         }))
     }
 
-    /// The series with these label values; made at its initial value if it is
-    /// not there.
+    /// Returns the series with these label values, which is made if it does not
+    /// exist.
     ///
-    /// Finding takes no lock and allocates nothing; making does both. Fails
-    /// only when the number of values is not the number of labels, or the
-    /// family is full.
+    /// Finding takes no lock and does not allocate; making does both.
+    ///
+    /// # Errors
+    /// If the number of values is not the number of labels, or the family has
+    /// reached its limit and has no overflow series.
     #[inline]
-    pub fn with<'v>(&self, values: impl AsRef<[&'v str]>) -> Result<Handle<C>, SeriesError> {
-        let key = Key::new(self.0.seed, values.as_ref());
-        match self.0.find(&key) {
-            Some(series) => Ok(Handle(series)),
-            None => self.0.make(&key),
-        }
+    pub fn with(&self, values: impl LabelSet) -> Result<Handle<C>, SeriesError> {
+        values.read(|values| {
+            let key = Key::new(self.0.seed, values);
+            match self.0.find(&key) {
+                Some(series) => Ok(Handle(series)),
+                None => self.0.make(&key),
+            }
+        })
     }
 
-    /// Updates the series with these label values, which is made first if it is
-    /// not there; what `update` returns.
+    /// Updates the series with these label values, which is made if it does not
+    /// exist. Returns the result of `update`.
     ///
-    /// Makes no handle, and so takes a third less than [`with`](Self::with) where
-    /// that would be dropped again after one update. Fails like it.
+    /// Makes no handle, so it takes a third less time than [`with`](Self::with)
+    /// followed by one update.
     ///
-    /// `update` may do anything, also look up, make and remove series of this
-    /// family: nobody waits for it. But what is removed from the registry
-    /// meanwhile is freed only when it is done.
+    /// `update` may do anything, including looking up, making and removing series
+    /// of this family. Memory of series that are removed from the registry
+    /// meanwhile is freed after it returns.
+    ///
+    /// # Errors
+    /// As for [`with`](Self::with).
     ///
     /// ```
     /// # let registry = stethoscope::Registry::new();
@@ -305,46 +208,73 @@ impl<C: Metric> Family<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[inline]
-    pub fn update<'v, R>(
+    pub fn update<R>(
         &self,
-        values: impl AsRef<[&'v str]>,
+        values: impl LabelSet,
         update: impl FnOnce(&C) -> R,
     ) -> Result<R, SeriesError> {
-        let key = Key::new(self.0.seed, values.as_ref());
-        match self.0.table.find(&key) {
-            Some(series) => Ok(update(&series.cell)),
-            None => self.0.make(&key).map(|series| update(&series)),
-        }
+        values.read(|values| {
+            let key = Key::new(self.0.seed, values);
+            match self.0.table.find(&key) {
+                Some(series) => Ok(update(&series.cell)),
+                None => self.0.make(&key).map(|series| update(&series)),
+            }
+        })
     }
 
-    /// The series with these label values, if it is there.
-    #[inline]
-    pub fn get<'v>(&self, values: impl AsRef<[&'v str]>) -> Option<Handle<C>> {
-        let key = Key::new(self.0.seed, values.as_ref());
-        self.0.find(&key).map(Handle)
-    }
-
-    /// Removes a series; whether it was there. Handles to it stay usable, but
-    /// nothing shows what they count.
-    pub fn remove<'v>(&self, values: impl AsRef<[&'v str]>) -> bool {
-        let key = Key::new(self.0.seed, values.as_ref());
-        let mut members = self.0.table.write();
-        // Under the mutex, so that of two removers one finds it.
-        let Some(series) = members.find(&key) else {
-            return false;
-        };
-        members.remove(&series);
-        if let Ok(index) = members
-            .series
-            .binary_search_by_key(&series.ordinal, |s| s.ordinal)
+    /// Adds a series with a cell that exists.
+    ///
+    /// To keep the cell elsewhere too, make it a family of [`Arc`]s or of
+    /// `&'static` references:
+    ///
+    /// ```
+    /// # let registry = stethoscope::Registry::new();
+    /// use std::sync::Arc;
+    /// use stethoscope::cell::Counter;
+    ///
+    /// let hits = Arc::new(Counter::default());
+    /// let lookups = registry
+    ///     .family::<Arc<Counter>>("lookups_total", "Look-ups in the cache.")
+    ///     .labels(["result"])
+    ///     .register()?;
+    /// lookups.insert(["hit"], Arc::clone(&hits))?;
+    /// hits.inc();
+    /// assert_eq!(lookups.with(["hit"])?.get(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`with`](Self::with), or if the series exists already, or if the
+    /// cell's options are not those of the family: other buckets, for example.
+    pub fn insert(&self, values: impl LabelSet, cell: C) -> Result<Handle<C>, SeriesError>
+    where
+        C: ExistingCell,
+    {
+        let options = cell.options();
+        if C::width(&options) != C::width(&self.0.options)
+            || C::shape(&options) != C::shape(&self.0.options)
         {
-            members.series.remove(index);
+            return Err(SeriesError::OtherOptions);
         }
-        self.0.removed(members);
-        true
+        values.read(|values| self.0.insert(&Key::new(self.0.seed, values), cell))
     }
 
-    /// Removes the series whose labels have all of these values; how many.
+    /// Returns the series with these label values, if it exists.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, values: impl LabelSet) -> Option<Handle<C>> {
+        values.read(|values| self.0.find(&Key::new(self.0.seed, values)).map(Handle))
+    }
+
+    /// Removes a series. Returns true if it existed.
+    ///
+    /// Handles to it remain usable, but their updates are not shown.
+    pub fn remove(&self, values: impl LabelSet) -> bool {
+        values.read(|values| self.0.remove(&Key::new(self.0.seed, values)))
+    }
+
+    /// Removes the series that have all of these labels. Returns their number.
+    ///
     /// A label that the family does not have matches nothing.
     ///
     /// ```
@@ -366,48 +296,65 @@ impl<C: Metric> Family<C> {
         })
     }
 
-    /// Keeps the series for which `keep` is true; how many were removed.
+    /// Removes the series for which `keep` returns false. Returns their number.
     ///
-    /// `keep` is asked of the series that there are at the call, and may do
-    /// anything, make and remove series of this family included. If it panics,
-    /// all stay.
+    /// `keep` is called for the series that exist at the time of the call, and
+    /// may do anything, including making and removing series of this family. If
+    /// it panics, no series is removed.
     pub fn retain(&self, mut keep: impl FnMut(Labels<'_>) -> bool) -> usize {
         let names = &self.0.descriptor.label_names;
-        self.0.retain(|s| {
+        self.0.retain(|series| {
             keep(Labels {
                 names,
-                values: &s.labels,
+                values: &series.labels,
             })
         })
     }
 
-    /// Removes the series whose reading has not changed for `age` or longer, as
-    /// far as earlier calls of this function have seen; how many.
+    /// Removes the series whose values have not changed for `age`, as far as
+    /// earlier calls of this function have seen. Returns their number.
     ///
-    /// Updates pay nothing for it: each call compares readings with those of
-    /// the call before, so call it every so often, a few times within `age`, from
-    /// one thread. A gauge that is set to the value it has counts as unchanged.
-    pub fn remove_unchanged(&self, age: Duration) -> usize {
-        self.0.remove_unchanged(age, Instant::now())
+    /// Updates pay nothing for it: each call compares values with those at the
+    /// call before. Call it a few times within `age`, from one thread, or have
+    /// scrapes do so:
+    /// [`FamilyBuilder::expire_after`](crate::registry::FamilyBuilder::expire_after).
+    /// A gauge that is set to the value it has counts as unchanged.
+    pub fn remove_stale(&self, age: Duration) -> usize {
+        self.remove_stale_at(age, Instant::now())
     }
 
-    /// How many series there are.
+    /// Like [`remove_stale`](Self::remove_stale), at the time `now`. The times of
+    /// successive calls must not decrease.
+    pub fn remove_stale_at(&self, age: Duration, now: Instant) -> usize {
+        self.0.remove_stale(age, now)
+    }
+
+    /// Returns the number of series.
+    #[must_use]
     pub fn len(&self) -> usize {
         self.0.table.write().series.len()
     }
 
-    /// Whether there is no series.
+    /// Returns true if there is no series.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Name, help, kind, unit and labels.
+    /// Returns the family's name, help, type, unit and labels.
+    #[must_use]
     pub fn descriptor(&self) -> &Descriptor {
         &self.0.descriptor
     }
 
     pub(crate) fn source(&self) -> Arc<dyn Source> {
         Arc::clone(&self.0) as Arc<dyn Source>
+    }
+
+    /// Returns the family of `source`, if that is one of `C`.
+    pub(crate) fn from_source(source: &Arc<dyn Source>) -> Option<Self> {
+        let any = Arc::clone(source).as_any();
+        any.downcast().ok().map(Self)
     }
 }
 
@@ -417,50 +364,128 @@ impl<C: Metric> Inner<C> {
         self.table.find(key).map(Found::keep)
     }
 
+    /// Makes the series of `key`, or finds the one that another thread has just
+    /// made.
     #[cold]
     fn make(&self, key: &Key<'_>) -> Result<Handle<C>, SeriesError> {
+        // Relaxed: if it is out of date, the limit is found under the mutex.
+        if self.is_full.load(Ordering::Relaxed)
+            && let Some(series) = self.overflow(|overflow| self.find(overflow))
+        {
+            self.count_refusal();
+            return Ok(Handle(series));
+        }
+        // Before the mutex is taken: the code may be the user's.
+        let cell = C::from_options(&self.options);
+        match self.insert(key, cell) {
+            Err(SeriesError::AlreadyExists) => self.with_existing(key),
+            Err(SeriesError::Full { .. }) if self.policy.overflow.is_some() => {
+                let cell = C::from_options(&self.options);
+                self.overflow(|key| match self.add(key, cell, usize::MAX) {
+                    Err(SeriesError::AlreadyExists) => self.with_existing(key),
+                    result => result,
+                })
+            }
+            result => result,
+        }
+    }
+
+    /// Returns a series that another thread has made, unless it was removed since.
+    fn with_existing(&self, key: &Key<'_>) -> Result<Handle<C>, SeriesError> {
+        match self.find(key) {
+            Some(series) => Ok(Handle(series)),
+            None => self.make(key),
+        }
+    }
+
+    /// Calls `read` with the key of the overflow series, or with an empty key if
+    /// the family has none.
+    fn overflow<R>(&self, read: impl FnOnce(&Key<'_>) -> R) -> R {
+        let value = self.policy.overflow.as_deref();
+        let values: Vec<&str> = self
+            .descriptor
+            .label_names
+            .iter()
+            .filter_map(|_| value)
+            .collect();
+        read(&Key::new(self.seed, &values))
+    }
+
+    /// Adds a series, unless it exists or the limit is reached.
+    fn insert(&self, key: &Key<'_>, cell: C) -> Result<Handle<C>, SeriesError> {
+        let result = self.add(key, cell, self.policy.max_series);
+        if let Err(SeriesError::Full { .. }) = result {
+            self.count_refusal();
+        }
+        result
+    }
+
+    fn count_refusal(&self) {
+        if let Some(refused) = &self.policy.refused {
+            refused.inc();
+        }
+    }
+
+    fn add(&self, key: &Key<'_>, cell: C, limit: usize) -> Result<Handle<C>, SeriesError> {
         let expected = self.descriptor.label_names.len();
         let found = key.values().len();
         if found != expected {
             return Err(SeriesError::LabelCount { expected, found });
         }
         let labels = LabelValues::new(key).ok_or(SeriesError::TooLong)?;
-        let created = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        // Before the lock is taken: a cell may be of anybody's making.
-        let cell = C::from_options(&self.options);
+        let created = match self.descriptor.created {
+            true => SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_secs_f64(),
+            // Not every platform has a clock.
+            false => 0.0,
+        };
         let mut members = self.table.write();
-        // Again, now that no other thread can make it.
-        if let Some(series) = members.find(key) {
-            return Ok(Handle(series));
+        // Under the mutex, so that of two threads one makes it.
+        if members.find(key).is_some() {
+            return Err(SeriesError::AlreadyExists);
         }
-        if members.series.len() >= self.max_series {
-            if let Some(refused) = &self.refused {
-                refused.inc();
-            }
-            return Err(SeriesError::Full {
-                max_series: self.max_series,
-            });
+        if members.series.len() >= limit {
+            // Relaxed: a hint.
+            self.is_full.store(true, Ordering::Relaxed);
+            return Err(SeriesError::Full { max_series: limit });
         }
         let series = SyncArc::new(Series {
             hash: key.hash,
             ordinal: members.next_ordinal,
-            created: created.as_secs_f64(),
+            created,
             labels,
             cell,
         });
         members.next_ordinal += 1;
         members.insert(SyncArc::clone(&series));
         members.series.push(SyncArc::clone(&series));
-        self.changed(members);
+        self.finish_change(members);
         Ok(Handle(series))
     }
 
+    fn remove(&self, key: &Key<'_>) -> bool {
+        let mut members = self.table.write();
+        // Under the mutex, so that of two threads one removes it.
+        let Some(series) = members.find(key) else {
+            return false;
+        };
+        members.remove(&series);
+        if let Ok(index) = members
+            .series
+            .binary_search_by_key(&series.ordinal, |series| series.ordinal)
+        {
+            members.series.remove(index);
+        }
+        self.finish_removal(members);
+        true
+    }
+
     fn retain(&self, mut keep: impl FnMut(&Series<C>) -> bool) -> usize {
-        // Asked without the lock, so that `keep` cannot wait for itself.
-        let asked = self.table.write().series.clone();
-        let gone: Vec<u64> = asked
+        // Without the mutex, so that `keep` can use the family.
+        let series = self.table.write().series.clone();
+        let gone: Vec<u64> = series
             .iter()
             .filter(|series| !keep(series))
             .map(|series| series.ordinal)
@@ -478,55 +503,24 @@ impl<C: Metric> Inner<C> {
             members.remove(series);
         }
         if !removed.is_empty() {
-            self.removed(members);
+            self.finish_removal(members);
         }
         removed.len()
     }
 
-    fn remove_unchanged(&self, age: Duration, now: Instant) -> usize {
-        let mut row = vec![0; C::width(&self.options)];
-        let mut swept = std::mem::take(&mut self.table.write().sweep)
-            .into_iter()
-            .peekable();
-        let mut sweep = Vec::new();
-        let removed = self.retain(|series| {
-            series.cell.read(&mut row);
-            let digest = row.iter().fold(0, |digest: u64, &bits| {
-                (digest ^ bits)
-                    .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-                    .rotate_left(29)
-            });
-            // Both are sorted by ordinal; those in between were removed.
-            while swept.next_if(|old| old.ordinal < series.ordinal).is_some() {}
-            let since = match swept.next_if(|old| old.ordinal == series.ordinal) {
-                Some(old) if old.digest == digest => old.since,
-                _ => now,
-            };
-            let keep = now.saturating_duration_since(since) < age || since == now;
-            if keep {
-                sweep.push(Swept {
-                    ordinal: series.ordinal,
-                    digest,
-                    since,
-                });
-            }
-            keep
-        });
-        self.table.write().sweep = sweep;
-        removed
-    }
-
-    fn removed(&self, mut members: TableWriter<'_, Series<C>, Members<C>>) {
+    fn finish_removal(&self, mut members: TableWriter<'_, Series<C>, Members<C>>) {
         members.removals += 1;
         let len = members.series.len();
         if members.series.capacity() / 4 > len {
             members.series.shrink_to(len * 2);
         }
-        self.changed(members);
+        // Relaxed: a hint.
+        self.is_full.store(false, Ordering::Relaxed);
+        self.finish_change(members);
     }
 
-    /// Tells scrapes that the members have changed, and ends the change.
-    fn changed(&self, members: TableWriter<'_, Series<C>, Members<C>>) {
+    /// Tells scrapes that the members have changed, and releases the mutex.
+    fn finish_change(&self, members: TableWriter<'_, Series<C>, Members<C>>) {
         // Release, both, the family's first: a scrape that acquires the
         // registry's new generation also sees the family's.
         self.generation.fetch_add(1, Ordering::Release);

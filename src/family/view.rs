@@ -1,22 +1,31 @@
-//! A family's series as a scrape holds them: in order, read in bulk, without
-//! their type.
+//! A family's series as a scrape sees them: in order, read in bulk, and without
+//! the type of their cells.
 
-use super::{Descriptor, Inner, Metric, Series};
+use super::series::Series;
+use super::{Descriptor, Inner, Metric};
 use crate::cell::Exemplar;
 use crate::label::LabelValues;
 use crate::sync::{Arc as SyncArc, Ordering};
+use std::any::Any;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
-/// A family, whatever its cells are.
+/// A family whose cells have any type.
 pub(crate) trait Source: Send + Sync {
     fn descriptor(&self) -> &Descriptor;
-    /// How many numbers a series' row has.
+    /// Returns how many numbers a series' row has.
     fn width(&self) -> usize;
-    /// How many of the first numbers of a row may have an exemplar.
+    /// Returns how many of the first numbers of a row may have an exemplar.
     fn exemplars(&self) -> usize;
-    /// An empty column of this family.
-    fn column(self: Arc<Self>) -> Box<dyn Column>;
+    /// Returns an empty view of the family's series.
+    fn view(self: Arc<Self>) -> Box<dyn SeriesView>;
+    /// Returns true if scrapes must call [`expire`](Self::expire).
+    fn expires(&self) -> bool;
+    /// Removes the series that have expired.
+    fn expire(&self, now: Instant);
+    /// Returns the family's [`Inner`] state.
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
 impl<C: Metric> Source for Inner<C> {
@@ -32,57 +41,72 @@ impl<C: Metric> Source for Inner<C> {
         C::exemplars(&self.options)
     }
 
-    fn column(self: Arc<Self>) -> Box<dyn Column> {
-        // A generation that the family cannot have: the first refresh fills it.
-        Box::new(SeriesColumn {
+    fn view(self: Arc<Self>) -> Box<dyn SeriesView> {
+        Box::new(FamilyView {
             family: self,
             series: Vec::new(),
+            // A generation that the family cannot have: the first refresh
+            // fills the view.
             generation: u64::MAX,
             removals: 0,
         })
     }
+
+    fn expires(&self) -> bool {
+        self.expiry.is_some()
+    }
+
+    fn expire(&self, now: Instant) {
+        Inner::expire(self, now);
+    }
+
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
 }
 
-/// What has happened to a column.
+/// The change of a view by a refresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// Nothing.
+    /// The series are the same.
     None,
-    /// There are more series, behind those that were there.
+    /// Series were appended.
     Appended,
-    /// Series went: everything is to be laid out again.
+    /// Series were removed: all lines must be laid out again.
     Rebuilt,
 }
 
-/// The series of a family in scrape order, as one scrape holds them.
-pub(crate) trait Column: Send {
+/// The series of a family in scrape order.
+pub(crate) trait SeriesView: Send {
     fn len(&self) -> usize;
-    /// Takes over what has changed in the family: the only thing here that
-    /// may take a lock, and only when something has.
+    /// Takes over what has changed in the family. Takes a lock, but only if
+    /// something has.
     fn refresh(&mut self) -> Change;
-    /// Reads the rows of some series, one behind the other.
+    /// Reads the rows of some series, one after the other.
     fn read(&self, series: Range<usize>, into: &mut [u64]);
     fn labels(&self, series: usize) -> &LabelValues;
-    /// When the series was made, in seconds since the epoch.
+    /// Returns the time at which the series was made, in seconds since 1970
+    /// (UTC), if the family shows it.
     fn created(&self, series: usize) -> f64;
-    /// Reads the exemplar of a number of a series' row, if it has one.
+    /// Reads the exemplar of a number of a series' row. Returns false if there is
+    /// none.
     fn exemplar(&self, series: usize, index: usize, into: &mut Exemplar) -> bool;
 }
 
-struct SeriesColumn<C: Metric> {
+struct FamilyView<C: Metric> {
     family: Arc<Inner<C>>,
     series: Vec<SyncArc<Series<C>>>,
     generation: u64,
     removals: u64,
 }
 
-impl<C: Metric> Column for SeriesColumn<C> {
+impl<C: Metric> SeriesView for FamilyView<C> {
     fn len(&self) -> usize {
         self.series.len()
     }
 
     fn refresh(&mut self) -> Change {
-        // Acquire: pairs with the Release in `changed`.
+        // Acquire: pairs with the Release in `Inner::finish_change`.
         if self.family.generation.load(Ordering::Acquire) == self.generation {
             return Change::None;
         }
@@ -93,12 +117,12 @@ impl<C: Metric> Column for SeriesColumn<C> {
             self.series.extend_from_slice(&members.series[known..]);
             Change::Appended
         } else {
-            // The series held until now are dropped below, without the lock.
+            // The series held until now are dropped below, without the mutex.
             gone = std::mem::replace(&mut self.series, members.series.clone());
             Change::Rebuilt
         };
         self.removals = members.removals;
-        // Relaxed: it moves only under the mutex.
+        // Relaxed: changes only under the mutex.
         self.generation = self.family.generation.load(Ordering::Relaxed);
         members.finish();
         drop(gone);
@@ -123,5 +147,47 @@ impl<C: Metric> Column for SeriesColumn<C> {
 
     fn exemplar(&self, series: usize, index: usize, into: &mut Exemplar) -> bool {
         self.series[series].cell.exemplar(index, into)
+    }
+}
+
+/// A family under the name and labels that the registry including it asks for.
+pub(crate) struct Renamed {
+    family: Arc<dyn Source>,
+    descriptor: Descriptor,
+}
+
+impl Renamed {
+    pub(crate) fn new(family: Arc<dyn Source>, descriptor: Descriptor) -> Self {
+        Self { family, descriptor }
+    }
+}
+
+impl Source for Renamed {
+    fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
+    }
+
+    fn width(&self) -> usize {
+        self.family.width()
+    }
+
+    fn exemplars(&self) -> usize {
+        self.family.exemplars()
+    }
+
+    fn view(self: Arc<Self>) -> Box<dyn SeriesView> {
+        Arc::clone(&self.family).view()
+    }
+
+    fn expires(&self) -> bool {
+        self.family.expires()
+    }
+
+    fn expire(&self, now: Instant) {
+        self.family.expire(now);
+    }
+
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        Arc::clone(&self.family).as_any()
     }
 }

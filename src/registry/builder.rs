@@ -1,14 +1,16 @@
-//! A family on its way into a registry: described, checked, registered.
+//! The builder of a family.
 
+use super::check::{check_descriptor, check_shape};
 use super::{RegisterError, RegisterErrorKind, Registry};
 use crate::MetricType;
 use crate::cell::{Number, Quantile, StateSet, States};
-use crate::family::{Descriptor, Family, Handle, Metric, Shape, ends_in_unit};
-use crate::name::scheme::{self, Escaping};
-use crate::name::{self, NameError};
+use crate::family::{Descriptor, ExistingCell, Family, Handle, Metric, Policy, Shape};
 use crate::sync::Arc as SyncArc;
+use std::time::Duration;
 
-/// A family on its way into a registry.
+/// Describes and registers a family.
+///
+/// Setters cannot fail: whatever is wrong is the error of the registration.
 ///
 /// ```
 /// # use stethoscope::{Registry, cell::Counter};
@@ -33,15 +35,22 @@ pub struct FamilyBuilder<'r, C: Metric> {
     options: C::Options,
     shape: Option<Shape>,
     metric_type: MetricType,
-    max_series: usize,
     created: bool,
+    policy: Policy,
+}
+
+impl<C: Metric> std::fmt::Debug for FamilyBuilder<'_, C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FamilyBuilder")
+            .field("name", &self.name)
+            .field("type", &self.metric_type)
+            .field("labels", &self.labels)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'r, C: Metric> FamilyBuilder<'r, C> {
-    pub(super) fn new(registry: &'r Registry, name: &str, help: &str) -> Self
-    where
-        C::Options: Default,
-    {
+    pub(super) fn new(registry: &'r Registry, name: &str, help: &str, options: C::Options) -> Self {
         Self {
             registry,
             name: name.to_owned(),
@@ -49,240 +58,240 @@ impl<'r, C: Metric> FamilyBuilder<'r, C> {
             unit: None,
             labels: Vec::new(),
             const_labels: Vec::new(),
-            options: C::Options::default(),
+            options,
             shape: None,
             metric_type: C::TYPE,
-            max_series: usize::MAX,
             created: false,
+            policy: Policy::default(),
         }
     }
 
-    /// The names of the labels that tell the series apart.
-    pub fn labels<'l>(mut self, names: impl IntoIterator<Item = &'l str>) -> Self {
-        self.labels.extend(names.into_iter().map(str::to_owned));
+    /// Adds labels whose values distinguish the series.
+    pub fn labels<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.labels.extend(names.into_iter().map(S::into));
         self
     }
 
-    /// A label with the same value on every series.
-    pub fn const_label(mut self, name: &str, value: &str) -> Self {
-        self.const_labels.push((name.to_owned(), value.to_owned()));
+    /// Adds a label that has the same value on every series.
+    pub fn const_label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.const_labels.push((name.into(), value.into()));
         self
     }
 
-    /// The unit, for OpenMetrics: the last word of the name (before `_total`),
-    /// of letters, digits and underscores. An info and a state set have none.
-    pub fn unit(mut self, unit: &str) -> Self {
-        self.unit = Some(unit.to_owned());
+    /// Sets the unit, which OpenMetrics shows: the last word of the name (before
+    /// `_total`), of letters, digits and underscores. An info and a state set
+    /// have none.
+    pub fn unit(mut self, unit: impl Into<String>) -> Self {
+        self.unit = Some(unit.into());
         self
     }
 
-    /// What each cell is made with.
+    /// Sets the options that each cell is made with.
     pub fn options(mut self, options: C::Options) -> Self {
         self.options = options;
         self
     }
 
-    /// The most series that the family may have. One more is refused, and
-    /// counted in `stethoscope_series_refused_total{family="…"}`, which is then
-    /// on the page too.
+    /// Limits the number of series. Further ones are refused, and counted in
+    /// `stethoscope_series_refused_total{family="…"}`, which is then on the page
+    /// too.
     pub fn max_series(mut self, series: usize) -> Self {
-        self.max_series = series;
+        self.policy.max_series = series;
         self
     }
 
-    /// Shows in OpenMetrics when each series was made (`_created`), for kinds
-    /// that have it: counters, histograms, summaries.
+    /// Counts the series beyond [`max_series`](Self::max_series) in one more
+    /// series, whose labels all have this value. Without it they are errors.
+    ///
+    /// ```
+    /// # use stethoscope::{Registry, cell::Counter};
+    /// # let registry = Registry::new();
+    /// let requests = registry
+    ///     .family::<Counter>("requests_total", "Requests, by client.")
+    ///     .labels(["client"])
+    ///     .max_series(1)
+    ///     .overflow("other")
+    ///     .register()?;
+    /// requests.with(["a"])?.inc();
+    /// requests.with(["b"])?.inc();
+    /// requests.with(["c"])?.inc();
+    /// assert_eq!(requests.with(["other"])?.get(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn overflow(mut self, value: impl Into<String>) -> Self {
+        self.policy.overflow = Some(value.into());
+        self
+    }
+
+    /// Removes series whose values have not changed for `age`.
+    ///
+    /// Scrapes do it, before they write the page: no thread is started, and
+    /// updates pay nothing. The age of a series starts when a scrape first sees
+    /// its values, and it expires up to a quarter of `age` late. A scrape that
+    /// looks for expired series, which is one of those in a quarter of `age`,
+    /// takes the family's lock and allocates.
+    pub fn expire_after(mut self, age: Duration) -> Self {
+        self.policy.expire_after = Some(age);
+        self
+    }
+
+    /// Shows in OpenMetrics when each series was made (`_created`), for types that
+    /// have it: counters, histograms and summaries.
     pub fn created_timestamps(mut self) -> Self {
         self.created = true;
         self
     }
 
     /// Registers the family.
+    ///
+    /// # Errors
+    /// If the description is invalid, or another family has one of the names that
+    /// this family requires.
     pub fn register(self) -> Result<Family<C>, RegisterError> {
-        let registry = self.registry;
-        let max_series = self.max_series;
-        let (descriptor, options) = self.describe()?;
-        let full_name = descriptor.full_name();
-        let claims = descriptor.claims();
+        self.register_or(|_, kind| Err(kind))
+    }
 
-        let mut state = registry.core.lock();
-        if let Some(name) = claims.iter().find(|name| state.names.contains_key(*name)) {
-            let with = state.names[name].clone();
-            let kind = RegisterErrorKind::Clash {
-                name: name.clone(),
-                with,
-            };
-            return Err(RegisterError {
-                family: full_name,
-                kind,
-            });
+    /// Registers the family, or returns the registered one of this name.
+    ///
+    /// Two places of a program can share a family this way. The help, the limit
+    /// and the options of cells are those of the first.
+    ///
+    /// ```
+    /// # use stethoscope::{Registry, cell::Counter};
+    /// # let registry = Registry::new();
+    /// let retries = || {
+    ///     let family = registry.family::<Counter>("retries_total", "Retries.");
+    ///     family.labels(["operation"]).get_or_register()
+    /// };
+    /// retries()?.with(["read"])?.inc();
+    /// retries()?.with(["read"])?.inc();
+    /// assert_eq!(retries()?.with(["read"])?.get(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`register`](Self::register). The registered family is returned only
+    /// if it has the same type of cell, labels, constant labels, unit and shape.
+    pub fn get_or_register(self) -> Result<Family<C>, RegisterError> {
+        self.register_or(|registered, kind| registered.ok_or(kind))
+    }
+
+    /// Registers a family without labels and returns its one series.
+    ///
+    /// # Errors
+    /// As for [`register`](Self::register), or if labels were given.
+    pub fn register_single(self) -> Result<Handle<C>, RegisterError> {
+        self.without_labels()?
+            .register()
+            .map(|family| the_series(&family))
+    }
+
+    /// Registers a family without labels, or finds the registered one of this
+    /// name, and returns its one series.
+    ///
+    /// # Errors
+    /// As for [`get_or_register`](Self::get_or_register), or if labels were given.
+    pub fn get_or_register_single(self) -> Result<Handle<C>, RegisterError> {
+        self.without_labels()?
+            .get_or_register()
+            .map(|family| the_series(&family))
+    }
+
+    /// Registers a family without labels, of a cell that exists. See
+    /// [`Registry::register`]. The options are those of the cell.
+    ///
+    /// # Errors
+    /// As for [`register`](Self::register), or if labels were given.
+    pub fn register_cell(mut self, cell: C) -> Result<Handle<C>, RegisterError>
+    where
+        C: ExistingCell,
+    {
+        self.options = cell.options();
+        let family = self.without_labels()?.register()?;
+        Ok(family
+            .insert((), cell)
+            .expect("a new family has no series, and the cell's options"))
+    }
+
+    /// Prepares the registration of a single series, which no limit refuses.
+    fn without_labels(mut self) -> Result<Self, RegisterError> {
+        if !self.labels.is_empty() {
+            return Err(RegisterError::new(self.name, RegisterErrorKind::HasLabels));
         }
-        let refused = match max_series {
-            usize::MAX => None,
-            _ => state
-                .refused(&registry.core)
-                .and_then(|refused| refused.with([&*full_name]).ok()),
-        };
-        let shared = SyncArc::clone(&registry.core.shared);
-        let family = Family::new(descriptor, options, max_series, refused, shared);
-        state.add(&family, claims);
-        registry.core.changed();
+        self.policy = Policy::default();
+        Ok(self)
+    }
+
+    /// Registers the family. If one of this name is registered, returns what
+    /// `otherwise` makes of that family, if it is interchangeable, and the error.
+    fn register_or(
+        self,
+        otherwise: impl FnOnce(
+            Option<Family<C>>,
+            RegisterErrorKind,
+        ) -> Result<Family<C>, RegisterErrorKind>,
+    ) -> Result<Family<C>, RegisterError> {
+        let core = &self.registry.core;
+        let rules = self.registry.rules;
+        let (descriptor, options, mut policy) = self.describe();
+        let full_name = descriptor.full_name();
+        let checked = check_descriptor(&descriptor, rules).and_then(|()| {
+            let (shape, metric_type) = (&descriptor.shape, descriptor.metric_type);
+            check_shape(shape, metric_type, C::width(&options))
+        });
+        if let Err(kind) = checked {
+            return Err(RegisterError::new(full_name, kind));
+        }
+        let mut state = core.lock();
+        if let Err((kind, registered)) = state.check_names(&descriptor) {
+            let registered = registered
+                .filter(|family| family.descriptor().is_interchangeable(&descriptor))
+                .and_then(|family| Family::from_source(&family));
+            return otherwise(registered, kind).map_err(|kind| RegisterError::new(full_name, kind));
+        }
+        if policy.max_series != usize::MAX {
+            policy.refused = state
+                .refused(core)
+                .and_then(|refused| refused.with([&*full_name]).ok());
+        }
+        let shared = SyncArc::clone(&core.shared);
+        let family = Family::new(descriptor, options, policy, shared);
+        state.add(&family);
+        core.changed();
         Ok(family)
     }
 
-    /// Registers a family without labels and gives its one series.
-    pub fn register_single(self) -> Result<Handle<C>, RegisterError> {
-        if !self.labels.is_empty() {
-            return Err(RegisterError {
-                family: self.name,
-                kind: RegisterErrorKind::Labelled,
-            });
+    /// Describes the family as the registry's view has it.
+    fn describe(self) -> (Descriptor, C::Options, Policy) {
+        let metric_type = self.metric_type;
+        let mut name = self.registry.prefix.name(&self.name);
+        if let Some(base) = name.strip_suffix(metric_type.name_suffix()) {
+            name.truncate(base.len());
         }
-        let family = self.max_series(usize::MAX).register()?;
-        Ok(family
-            .with([])
-            .expect("a family without labels and cap has room for its one series"))
-    }
-
-    /// Checks everything that does not depend on the other families.
-    fn describe(self) -> Result<(Descriptor, C::Options), RegisterError> {
-        let mut name = match &self.registry.namespace {
-            Some(namespace) => format!("{namespace}_{}", self.name),
-            None => self.name,
-        };
-        let family = name.clone();
-        let error = |kind| RegisterError {
-            family: family.clone(),
-            kind,
-        };
-
-        let mut descriptor = Descriptor {
-            name: String::new(),
+        let mut const_labels = self.registry.prefix.const_labels.clone();
+        const_labels.extend(self.const_labels);
+        let descriptor = Descriptor {
+            name,
             help: self.help,
             unit: self.unit,
-            metric_type: self.metric_type,
+            metric_type,
             shape: self.shape.unwrap_or_else(|| C::shape(&self.options)),
             label_names: self.labels,
-            const_labels: self
-                .registry
-                .const_labels
-                .iter()
-                .cloned()
-                .chain(self.const_labels)
-                .collect(),
-            created: self.created
-                && matches!(
-                    self.metric_type,
-                    MetricType::Counter | MetricType::Histogram | MetricType::Summary
-                ),
+            const_labels,
+            created: self.created && metric_type.may_have_created(),
         };
-        if let Some(bare) = name.strip_suffix(descriptor.metric_type.name_suffix()) {
-            name.truncate(bare.len());
-        }
-        name::check_metric_name(&name, self.registry.rules)
-            .map_err(|e| error(RegisterErrorKind::Name(e)))?;
-        if let Some(unit) = &descriptor.unit {
-            check_unit(unit, &name, self.metric_type).map_err(error)?;
-        }
-        if let Shape::StateSet { states } = &descriptor.shape {
-            let count = states.len();
-            States::new(count).map_err(|_| error(RegisterErrorKind::States { count }))?;
-            let twice = |(index, state): (usize, &String)| states[..index].contains(state);
-            if let Some(index) = states.iter().enumerate().position(twice) {
-                let state = states[index].clone();
-                return Err(error(RegisterErrorKind::DuplicateState { state }));
-            }
-            let is_label = |escaping| {
-                scheme::written_label_name(&name, escaping)
-                    == scheme::written_metric_name(&name, escaping)
-            };
-            if name.starts_with("__") || !Escaping::ALL.into_iter().all(is_label) {
-                return Err(error(RegisterErrorKind::StateLabel));
-            }
-        }
-        check_shape(&descriptor.shape, self.metric_type, C::width(&self.options)).map_err(error)?;
-
-        // The label that the lines of this kind carry beside the user's.
-        let own = match descriptor.shape {
-            Shape::Histogram { .. } => Some("le"),
-            Shape::Summary { .. } => Some("quantile"),
-            Shape::StateSet { .. } => Some(name.as_str()),
-            Shape::Single(_) => None,
-        };
-        let labels: Vec<&str> = descriptor
-            .const_labels
-            .iter()
-            .map(|(label, _)| label)
-            .chain(&descriptor.label_names)
-            .map(String::as_str)
-            .collect();
-        for (index, label) in labels.iter().enumerate() {
-            let refused = |e| {
-                error(RegisterErrorKind::Label {
-                    label: (*label).to_owned(),
-                    error: e,
-                })
-            };
-            name::check_label_name(label, self.registry.rules).map_err(refused)?;
-            // Some reader may see two names as one.
-            let same = |other: &&str| {
-                let written = scheme::written_label_name;
-                Escaping::ALL
-                    .into_iter()
-                    .any(|escaping| written(other, escaping) == written(label, escaping))
-            };
-            if own.as_ref().is_some_and(same) {
-                return Err(refused(NameError::Reserved));
-            }
-            if labels[..index].iter().any(same) {
-                return Err(error(RegisterErrorKind::DuplicateLabel {
-                    label: (*label).to_owned(),
-                }));
-            }
-        }
-        descriptor.name = name;
-        Ok((descriptor, self.options))
+        (descriptor, self.options, self.policy)
     }
 }
 
-/// Checks the unit of a family of that name, which is without suffix.
-fn check_unit(unit: &str, name: &str, metric_type: MetricType) -> Result<(), RegisterErrorKind> {
-    if matches!(metric_type, MetricType::Info | MetricType::StateSet) {
-        return Err(RegisterErrorKind::UnitNotAllowed);
-    }
-    let fits = |character: char| character.is_ascii_alphanumeric() || "_:".contains(character);
-    if !unit.chars().all(fits) {
-        let unit = unit.to_owned();
-        return Err(RegisterErrorKind::UnitCharacters { unit });
-    }
-    match ends_in_unit(name, unit) {
-        true => Ok(()),
-        false => Err(RegisterErrorKind::Unit {
-            unit: unit.to_owned(),
-        }),
-    }
-}
-
-/// Checks what a cell of anybody's making says of itself: the writer relies on
-/// it. A cell may read more than the one number that is shown of it.
-fn check_shape(
-    shape: &Shape,
-    metric_type: MetricType,
-    read: usize,
-) -> Result<(), RegisterErrorKind> {
-    let shown = shape.width();
-    if read != shown && !(matches!(shape, Shape::Single(_)) && read > shown) {
-        return Err(RegisterErrorKind::Width { shown, read });
-    }
-    match shape.is_of(metric_type) {
-        true => Ok(()),
-        false => Err(RegisterErrorKind::Shape),
-    }
+fn the_series<C: Metric>(family: &Family<C>) -> Handle<C> {
+    family
+        .with(())
+        .expect("a family without labels and limit has room for its one series")
 }
 
 impl FamilyBuilder<'_, Quantile> {
-    /// Shows the first of the quantiles as a gauge, not all of them as a
-    /// summary.
+    /// Shows the first quantile as a gauge, instead of all quantiles as a summary.
     ///
     /// ```
     /// # use stethoscope::{Registry, cell::{Quantile, QuantileOptions}};
@@ -303,17 +312,17 @@ impl FamilyBuilder<'_, Quantile> {
 }
 
 impl FamilyBuilder<'_, StateSet> {
-    /// The names of the states, in the order in which the cell knows them:
-    /// from 1 to 64, each another.
+    /// Sets the names of the states, in the order of their numbers: 1 to 64
+    /// different names.
     ///
-    /// The label that tells them apart is called as the family, whose name must
-    /// therefore be one for labels: without a colon, for example.
+    /// The label that distinguishes the states has the same name as the family,
+    /// which must therefore be a valid label name: without a colon, for example.
     ///
     /// ```
     /// # use stethoscope::{Registry, cell::StateSet};
     /// # let registry = Registry::new();
     /// let phase = registry
-    ///     .family::<StateSet>("phase", "What the process is doing.")
+    ///     .family::<StateSet>("phase", "Phase of the process.")
     ///     .states(["starting", "running", "stopping"])
     ///     .register_single()?;
     /// phase.select(1);
@@ -326,9 +335,9 @@ impl FamilyBuilder<'_, StateSet> {
     /// ));
     /// # Ok::<(), stethoscope::RegisterError>(())
     /// ```
-    pub fn states<'n>(mut self, names: impl IntoIterator<Item = &'n str>) -> Self {
-        let states: Vec<String> = names.into_iter().map(str::to_owned).collect();
-        // A number of states that cannot be is refused with the registration.
+    pub fn states<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        let states: Vec<String> = names.into_iter().map(S::into).collect();
+        // A number of states that is out of range is refused by the registration.
         self.options = States::new(states.len()).unwrap_or_default();
         self.shape = Some(Shape::StateSet { states });
         self

@@ -1,129 +1,158 @@
-//! Why a family could not be registered.
+//! The error of a registration.
 
 use crate::name::NameError;
 use std::fmt;
 
-/// Why a family could not be registered.
+/// The reason why a family was not registered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegisterError {
-    /// The name of the family as it was to be, with its namespace.
-    pub family: String,
-    /// What is wrong.
-    pub kind: RegisterErrorKind,
+    family: String,
+    kind: RegisterErrorKind,
 }
 
-/// What is wrong with a registration.
+impl RegisterError {
+    pub(super) fn new(family: impl Into<String>, kind: RegisterErrorKind) -> Self {
+        Self {
+            family: family.into(),
+            kind,
+        }
+    }
+
+    /// Returns the name that the family was to have, with its namespace.
+    #[must_use]
+    pub fn family(&self) -> &str {
+        &self.family
+    }
+
+    /// Returns the fault.
+    #[must_use]
+    pub fn kind(&self) -> &RegisterErrorKind {
+        &self.kind
+    }
+}
+
+/// The fault of a registration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RegisterErrorKind {
-    /// The family's name is no metric name.
+    /// The name is not a valid metric name.
     Name(NameError),
-    /// A label's name is no label name.
+    /// The name of a label is not valid.
     Label {
         /// The label.
         label: String,
-        /// What is wrong with it.
+        /// The fault of its name.
         error: NameError,
     },
-    /// The label is given twice (perhaps once as a constant label, or alike but
-    /// for characters that a reader of classic names sees as underscores).
+    /// Two labels have the same name, or names that some escaping writes alike.
+    /// Constant labels count.
     DuplicateLabel {
         /// The label.
         label: String,
     },
-    /// Both families need this name: for their samples in some format and
-    /// escaping, or because OpenMetrics keeps it for their type (`_created`,
-    /// whether shown or not).
-    Clash {
-        /// The name, as it would stand on the page.
+    /// A family of this name is registered.
+    AlreadyRegistered,
+    /// Another family requires one of the names that this family requires, for its
+    /// samples in some format and escaping, or because OpenMetrics reserves it.
+    ///
+    /// OpenMetrics reserves `x_created` for a counter `x`, for example. A counter
+    /// or an info gives way to a family of such a name: its OpenMetrics type is
+    /// `unknown` then (a gauge for an info). Histograms and summaries, and
+    /// counters with created timestamps, do not give way: they refuse the name, or
+    /// are refused.
+    NameTaken {
+        /// The name.
         name: String,
         /// The family that has it.
-        with: String,
+        by: String,
     },
-    /// The label that tells the states apart is called as the state set, and
-    /// this name can't be a label's for each reader.
+    /// A state set has a name that is not a valid label name in every escaping.
     StateLabel,
     /// The name does not end in the unit.
     Unit {
         /// The unit.
         unit: String,
     },
-    /// The unit has characters that a unit can't have in OpenMetrics.
+    /// The unit contains characters that OpenMetrics does not allow in units.
     UnitCharacters {
         /// The unit.
         unit: String,
     },
-    /// A family of this kind has no unit.
+    /// A family of this type has no unit.
     UnitNotAllowed,
-    /// A reading of a cell has fewer or more numbers than the lines show: the
-    /// options are not of the same cells as the shape or the states.
+    /// A reading of the cell has fewer or more numbers than the family's lines
+    /// show: the options do not belong to the shape or to the states.
     Width {
-        /// Numbers that the lines show.
+        /// The number of numbers that the lines show.
         shown: usize,
-        /// Numbers of a reading.
+        /// The number of numbers of a reading.
         read: usize,
     },
-    /// The lines are not such as a family of this kind has, or their bounds or
-    /// quantiles are out of range or not ascending.
+    /// The shape is not one for the family's type, or its bounds or quantiles are
+    /// out of range or not ascending.
     Shape,
     /// A state set has no states, or more than 64.
     States {
-        /// How many it was to have.
+        /// The number of states.
         count: usize,
     },
-    /// A state set has a state twice.
+    /// A state set has the same state twice.
     DuplicateState {
         /// The state.
         state: String,
     },
-    /// A single series was asked for, of a family that has labels.
-    Labelled,
+    /// A single series was requested of a family with labels.
+    HasLabels,
 }
 
 impl fmt::Display for RegisterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "can't register {:?}: ", self.family)?;
-        match &self.kind {
-            RegisterErrorKind::Name(error) => error.fmt(f),
-            RegisterErrorKind::Label { label, error } => write!(f, "label {label:?}: {error}"),
-            RegisterErrorKind::DuplicateLabel { label } => {
-                write!(f, "label {label:?} is given twice")
-            }
-            RegisterErrorKind::Clash { name, with } => write!(
+        write!(f, "cannot register {:?}: {}", self.family, self.kind)
+    }
+}
+
+impl fmt::Display for RegisterErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(error) => error.fmt(f),
+            Self::Label { label, error } => write!(f, "label {label:?}: {error}"),
+            Self::DuplicateLabel { label } => write!(f, "label {label:?} is given twice"),
+            Self::AlreadyRegistered => f.write_str(
+                "a family of this name is registered already: use get_or_register to share it, or \
+                 unregister it first",
+            ),
+            Self::NameTaken { name, by } => write!(
                 f,
-                "the name {name:?} is taken, by the family {with:?}: rename one or unregister the other"
+                "the name {name:?} is taken by the family {by:?}: rename one, or unregister the \
+                 other"
             ),
-            RegisterErrorKind::StateLabel => f.write_str(
-                "a state set's name is also a label's: it can't have a colon, nor begin with two \
-                 underscores or with what is written so where it is escaped",
+            Self::StateLabel => f.write_str(
+                "the name of a state set is also used as a label name: it must be a valid label \
+                 name in every escaping (no colon, no leading \"__\")",
             ),
-            RegisterErrorKind::Unit { unit } => {
-                write!(f, "the name must end in its unit, \"_{unit}\"")
-            }
-            RegisterErrorKind::UnitCharacters { unit } => write!(
+            Self::Unit { unit } => write!(f, "the name must end in the unit: \"_{unit}\""),
+            Self::UnitCharacters { unit } => write!(
                 f,
-                "the unit {unit:?} can't be written: use letters, digits and underscores"
+                "invalid unit {unit:?}: expected letters, digits and underscores"
             ),
-            RegisterErrorKind::UnitNotAllowed => {
-                f.write_str("an info or a state set has no unit: leave it out")
+            Self::UnitNotAllowed => {
+                f.write_str("an info or a state set cannot have a unit: leave it out")
             }
-            RegisterErrorKind::Width { shown, read } => write!(
+            Self::Width { shown, read } => write!(
                 f,
-                "its lines show {shown} numbers, but its cells read {read}: give options for as many"
+                "the cell must read the {shown} numbers that the lines show, but reads {read}: \
+                 give options for as many"
             ),
-            RegisterErrorKind::Shape => f.write_str(
-                "its shape is not one of its kind: let Metric::shape and Metric::KIND agree, and \
-                 bounds or quantiles ascend",
+            Self::Shape => f.write_str(
+                "invalid shape: Metric::shape must agree with Metric::TYPE, and bounds or \
+                 quantiles must ascend",
             ),
-            RegisterErrorKind::States { count } => {
-                write!(f, "a state set has 1 to 64 states, not {count}")
-            }
-            RegisterErrorKind::DuplicateState { state } => {
-                write!(f, "state {state:?} is given twice")
-            }
-            RegisterErrorKind::Labelled => {
-                f.write_str("it has labels: register it as a family and ask that for a series")
-            }
+            Self::States { count } => write!(f, "expected 1 to 64 states, found {count}"),
+            Self::DuplicateState { state } => write!(f, "state {state:?} is given twice"),
+            Self::HasLabels => f.write_str(
+                "a family with labels has no single series: call register, then with(…) on the \
+                 family",
+            ),
         }
     }
 }

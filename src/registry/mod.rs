@@ -1,8 +1,10 @@
-//! Families in order. What could spoil a page is refused here, when it is
-//! registered: bad names, duplicates, clashes.
+//! Registries: the families of a page, in order.
 //!
-//! A registry is a value, never a global: a process that serves two pages has
-//! two of them.
+//! Whatever could spoil a page is refused when it is registered: invalid names,
+//! duplicates, names that two families require.
+//!
+//! A registry is a value, not a global: a process that serves two pages has two of
+//! them.
 //!
 //! # Forks
 //!
@@ -18,25 +20,35 @@
 //! call only updates and look-ups of existing series are safe.
 
 mod builder;
+mod check;
+mod contents;
+mod core;
 mod error;
+mod gather;
+pub(crate) mod hooks;
 
 pub use builder::FamilyBuilder;
+pub(crate) use contents::Contents;
+pub(crate) use core::Core;
 pub use error::{RegisterError, RegisterErrorKind};
+pub use gather::{GatheredFamily, GatheredSeries, Value};
+pub use hooks::HookId;
 
-use crate::MetricType;
-use crate::cell::{Buckets, Counter, FloatCounter, FloatGauge, Gauge, Histogram, Info};
-use crate::family::{Descriptor, Family, Handle, Metric, Readers, Shared, Source};
-use crate::fork::{self, ForkSafeGuard, ForkSafeMutex};
+use crate::cell::{
+    Buckets, Counter, FloatCounter, FloatGauge, Gauge, Histogram, Info, Quantile, QuantileOptions,
+    StateSet,
+};
+use crate::family::{ExistingCell, Family, Handle, Metric};
+use crate::fork;
 use crate::name::NameRules;
-use crate::sync::{Arc as SyncArc, AtomicU64, Ordering};
-use std::collections::HashMap;
+use contents::{Included, Prefix};
 use std::fmt;
 use std::sync::Arc;
 
 /// The families of one page, in the order of their registration.
 ///
-/// Cheap to clone; clones are the same registry. Registering, removing and
-/// scraping may happen on any threads at once.
+/// Clones are cheap and are the same registry. Registering, removing and scraping
+/// may happen on any threads at once.
 ///
 /// ```
 /// use stethoscope::{Registry, exposition::Format};
@@ -55,37 +67,9 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Registry {
     core: Arc<Core>,
-    /// What this view of the registry puts before each name.
-    namespace: Option<Arc<str>>,
-    /// The labels that this view of the registry gives each series.
-    const_labels: Arc<[(String, String)]>,
+    /// The namespace and the labels that this view of the registry adds.
+    prefix: Arc<Prefix>,
     rules: NameRules,
-}
-
-/// A function that runs before each scrape.
-pub(crate) type Hook = Arc<dyn Fn() + Send + Sync>;
-
-pub(crate) struct Core {
-    pub(crate) shared: SyncArc<Shared>,
-    state: ForkSafeMutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    families: Vec<Arc<dyn Source>>,
-    /// Each name on the page, and the full name of the family that has it.
-    names: HashMap<String, String>,
-    hooks: Vec<(u64, Hook)>,
-    next_hook: u64,
-    included: Vec<Arc<Core>>,
-    refused: Option<Family<Counter>>,
-}
-
-/// What a scrape takes over from a registry.
-pub(crate) struct Contents {
-    pub(crate) families: Vec<Arc<dyn Source>>,
-    pub(crate) hooks: Vec<Hook>,
-    pub(crate) included: Vec<Arc<Core>>,
 }
 
 impl Default for Registry {
@@ -96,41 +80,29 @@ impl Default for Registry {
 
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<String> = self
-            .core
-            .lock()
-            .families
-            .iter()
-            .map(|f| f.descriptor().full_name())
-            .collect();
         f.debug_struct("Registry")
-            .field("families", &names)
+            .field("families", &self.core.names())
             .finish_non_exhaustive()
     }
 }
 
+/// # Views
 impl Registry {
-    /// A registry with no families.
+    /// Creates a registry without families.
+    #[must_use]
     pub fn new() -> Self {
         fork::install_handlers();
-        let shared = Shared {
-            generation: AtomicU64::new(0),
-            readers: Readers::new(),
-        };
         Self {
-            core: Arc::new(Core {
-                shared: SyncArc::new(shared),
-                state: ForkSafeMutex::default(),
-            }),
-            namespace: None,
-            const_labels: Arc::default(),
+            core: Arc::new(Core::new()),
+            prefix: Arc::default(),
             rules: NameRules::Classic,
         }
     }
 
-    /// The same registry, but what is registered through it has `namespace_`
-    /// before its name (and before what an outer namespace puts there: the
-    /// inner one stands nearer to the name).
+    /// Returns a view of the registry that adds a namespace: `namespace_` precedes
+    /// the names that are registered through it.
+    ///
+    /// In a view of a view, the inner namespace is nearer to the name.
     ///
     /// ```
     /// # let registry = stethoscope::Registry::new();
@@ -141,18 +113,14 @@ impl Registry {
     /// ```
     #[must_use]
     pub fn with_namespace(&self, namespace: &str) -> Self {
-        let namespace = match &self.namespace {
-            Some(outer) => format!("{outer}_{namespace}"),
-            None => namespace.to_owned(),
-        };
-        Self {
-            namespace: Some(namespace.into()),
-            ..self.clone()
-        }
+        self.with_prefix(Prefix {
+            namespace: Some(namespace.to_owned()),
+            const_labels: Vec::new(),
+        })
     }
 
-    /// The same registry, but what is registered through it has these labels on
-    /// each of its series, before its own.
+    /// Returns a view of the registry that adds labels: the series of families
+    /// that are registered through it have these labels before their own.
     ///
     /// ```
     /// # use stethoscope::{Registry, exposition::Format};
@@ -163,23 +131,29 @@ impl Registry {
     /// # Ok::<(), stethoscope::RegisterError>(())
     /// ```
     #[must_use]
-    pub fn with_const_labels<'l>(
+    pub fn with_const_labels<N: Into<String>, V: Into<String>>(
         &self,
-        labels: impl IntoIterator<Item = (&'l str, &'l str)>,
+        labels: impl IntoIterator<Item = (N, V)>,
     ) -> Self {
-        let more = labels
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let const_labels = self.const_labels.iter().cloned().chain(more).collect();
+        let labels = labels.into_iter();
+        self.with_prefix(Prefix {
+            namespace: None,
+            const_labels: labels.map(|(n, v)| (n.into(), v.into())).collect(),
+        })
+    }
+
+    fn with_prefix(&self, inner: Prefix) -> Self {
         Self {
-            const_labels,
+            prefix: Arc::new(self.prefix.then(&inner)),
             ..self.clone()
         }
     }
 
-    /// The same registry, but what is registered through it may have any UTF-8
-    /// in the names of metrics and labels. Scrapers that have not said that they
-    /// take such names get them escaped; names that would then be one clash.
+    /// Returns a view of the registry that accepts any UTF-8 in the names of
+    /// metrics and labels.
+    ///
+    /// Scrapers that do not support such names get them escaped. Two names that
+    /// some escaping writes alike cannot both be registered.
     #[must_use]
     pub fn with_utf8_names(&self) -> Self {
         Self {
@@ -187,34 +161,75 @@ impl Registry {
             ..self.clone()
         }
     }
+}
 
-    /// Begins a family of `C`: name and help, then what else is wanted.
+/// # Registering
+impl Registry {
+    /// Describes a family of `C`, beginning with name and help.
     ///
-    /// A counter's name may be given with `_total` or without, an info's with
-    /// `_info` or without; the page has it as each format wants it.
+    /// A counter's name may be given with or without `_total`, an info's with or
+    /// without `_info`: each format shows the name as it requires.
     pub fn family<C: Metric>(&self, name: &str, help: &str) -> FamilyBuilder<'_, C>
     where
         C::Options: Default,
     {
-        FamilyBuilder::new(self, name, help)
+        FamilyBuilder::new(self, name, help, C::Options::default())
     }
 
-    /// A counter without labels.
+    /// Registers a cell that exists, without labels: an [`Arc`], a `&'static`
+    /// reference, or the cell itself. To add such cells to a family with labels,
+    /// use [`Family::insert`].
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use stethoscope::{Registry, cell::{Counter, Gauge}};
+    ///
+    /// static REQUESTS: Counter = Counter::new();
+    ///
+    /// let registry = Registry::new();
+    /// registry.register("requests_total", "Requests.", &REQUESTS)?;
+    /// let depth = Arc::new(Gauge::default());
+    /// registry.register("queue_depth", "Requests that wait.", Arc::clone(&depth))?;
+    /// depth.set(3);
+    /// # Ok::<(), stethoscope::RegisterError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`FamilyBuilder::register`].
+    pub fn register<C: ExistingCell>(
+        &self,
+        name: &str,
+        help: &str,
+        cell: C,
+    ) -> Result<Handle<C>, RegisterError> {
+        FamilyBuilder::new(self, name, help, cell.options()).register_cell(cell)
+    }
+
+    /// Registers a counter without labels.
+    ///
+    /// # Errors
+    /// As for [`FamilyBuilder::register`].
     pub fn counter(&self, name: &str, help: &str) -> Result<Handle<Counter>, RegisterError> {
         self.family(name, help).register_single()
     }
 
-    /// An integer gauge without labels.
-    pub fn gauge(&self, name: &str, help: &str) -> Result<Handle<Gauge>, RegisterError> {
-        self.family(name, help).register_single()
+    /// Registers a family of counters with these labels.
+    ///
+    /// # Errors
+    /// As for [`FamilyBuilder::register`].
+    pub fn counter_family<S: Into<String>>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: impl IntoIterator<Item = S>,
+    ) -> Result<Family<Counter>, RegisterError> {
+        self.family(name, help).labels(labels).register()
     }
 
-    /// A gauge of floats without labels.
-    pub fn float_gauge(&self, name: &str, help: &str) -> Result<Handle<FloatGauge>, RegisterError> {
-        self.family(name, help).register_single()
-    }
-
-    /// A counter of floats without labels.
+    /// Registers a counter of floats without labels.
+    ///
+    /// # Errors
+    /// As for [`FamilyBuilder::register`].
     pub fn float_counter(
         &self,
         name: &str,
@@ -223,13 +238,68 @@ impl Registry {
         self.family(name, help).register_single()
     }
 
-    /// A histogram without labels.
+    /// Registers a family of counters of floats with these labels.
     ///
-    /// Where observations may be negative, give a bound below 0: OpenMetrics then
-    /// shows neither sum nor count, for a sum that may fall is not valid there.
-    /// Without such a bound, a sum that became negative (or NaN, of infinities)
-    /// is shown as it is, and strict readers of OpenMetrics refuse the page.
-    /// Readers of text take it.
+    /// # Errors
+    /// As for [`FamilyBuilder::register`].
+    pub fn float_counter_family<S: Into<String>>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: impl IntoIterator<Item = S>,
+    ) -> Result<Family<FloatCounter>, RegisterError> {
+        self.family(name, help).labels(labels).register()
+    }
+
+    /// Registers an integer gauge without labels.
+    ///
+    /// # Errors
+    /// As for [`FamilyBuilder::register`].
+    pub fn gauge(&self, name: &str, help: &str) -> Result<Handle<Gauge>, RegisterError> {
+        self.family(name, help).register_single()
+    }
+
+    /// Registers a family of integer gauges with these labels.
+    ///
+    /// # Errors
+    /// As for [`FamilyBuilder::register`].
+    pub fn gauge_family<S: Into<String>>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: impl IntoIterator<Item = S>,
+    ) -> Result<Family<Gauge>, RegisterError> {
+        self.family(name, help).labels(labels).register()
+    }
+
+    /// Registers a gauge of floats without labels.
+    ///
+    /// # Errors
+    /// As for [`FamilyBuilder::register`].
+    pub fn float_gauge(&self, name: &str, help: &str) -> Result<Handle<FloatGauge>, RegisterError> {
+        self.family(name, help).register_single()
+    }
+
+    /// Registers a family of gauges of floats with these labels.
+    ///
+    /// # Errors
+    /// As for [`FamilyBuilder::register`].
+    pub fn float_gauge_family<S: Into<String>>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: impl IntoIterator<Item = S>,
+    ) -> Result<Family<FloatGauge>, RegisterError> {
+        self.family(name, help).labels(labels).register()
+    }
+
+    /// Registers a histogram without labels.
+    ///
+    /// If observations may be negative, give a bound below 0: OpenMetrics then
+    /// shows neither sum nor count, because there a sum must not decrease. Without
+    /// such a bound, a sum that became negative (or NaN, of infinities) is shown as
+    /// it is. Strict readers of OpenMetrics refuse that page; readers of the text
+    /// format accept it.
     ///
     /// ```
     /// # use stethoscope::{Registry, cell::Buckets};
@@ -239,6 +309,9 @@ impl Registry {
     /// latency.observe(0.03);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    ///
+    /// # Errors
+    /// As for [`FamilyBuilder::register`].
     pub fn histogram(
         &self,
         name: &str,
@@ -248,62 +321,98 @@ impl Registry {
         self.family(name, help).options(buckets).register_single()
     }
 
-    /// Counters that labels tell apart.
-    pub fn counter_family<'l>(
+    /// Registers a family of histograms with the same buckets with these labels.
+    ///
+    /// # Errors
+    /// As for [`FamilyBuilder::register`].
+    pub fn histogram_family<S: Into<String>>(
         &self,
         name: &str,
         help: &str,
-        labels: impl IntoIterator<Item = &'l str>,
-    ) -> Result<Family<Counter>, RegisterError> {
-        self.family(name, help).labels(labels).register()
-    }
-
-    /// Integer gauges that labels tell apart.
-    pub fn gauge_family<'l>(
-        &self,
-        name: &str,
-        help: &str,
-        labels: impl IntoIterator<Item = &'l str>,
-    ) -> Result<Family<Gauge>, RegisterError> {
-        self.family(name, help).labels(labels).register()
-    }
-
-    /// Gauges of floats that labels tell apart.
-    pub fn float_gauge_family<'l>(
-        &self,
-        name: &str,
-        help: &str,
-        labels: impl IntoIterator<Item = &'l str>,
-    ) -> Result<Family<FloatGauge>, RegisterError> {
-        self.family(name, help).labels(labels).register()
-    }
-
-    /// Histograms with the same buckets that labels tell apart.
-    pub fn histogram_family<'l>(
-        &self,
-        name: &str,
-        help: &str,
-        labels: impl IntoIterator<Item = &'l str>,
+        labels: impl IntoIterator<Item = S>,
         buckets: Buckets,
     ) -> Result<Family<Histogram>, RegisterError> {
         self.family(name, help)
-            .options(buckets)
             .labels(labels)
+            .options(buckets)
             .register()
     }
 
-    /// Text that does not change, as the labels of a 1.
+    /// Registers a summary without labels.
     ///
-    /// ```
-    /// # let registry = stethoscope::Registry::new();
-    /// registry.info("build", "What is running.", [("version", "1.2"), ("commit", "abc")])?;
-    /// # Ok::<(), stethoscope::RegisterError>(())
-    /// ```
-    pub fn info<'l>(
+    /// # Errors
+    /// As for [`FamilyBuilder::register`].
+    pub fn summary(
         &self,
         name: &str,
         help: &str,
-        labels: impl IntoIterator<Item = (&'l str, &'l str)>,
+        quantiles: QuantileOptions,
+    ) -> Result<Handle<Quantile>, RegisterError> {
+        self.family(name, help).options(quantiles).register_single()
+    }
+
+    /// Registers a family of summaries with the same quantiles with these labels.
+    ///
+    /// # Errors
+    /// As for [`FamilyBuilder::register`].
+    pub fn summary_family<S: Into<String>>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: impl IntoIterator<Item = S>,
+        quantiles: QuantileOptions,
+    ) -> Result<Family<Quantile>, RegisterError> {
+        self.family(name, help)
+            .labels(labels)
+            .options(quantiles)
+            .register()
+    }
+
+    /// Registers a state set without labels, with 1 to 64 states.
+    ///
+    /// # Errors
+    /// As for [`FamilyBuilder::register`].
+    pub fn state_set<S: Into<String>>(
+        &self,
+        name: &str,
+        help: &str,
+        states: impl IntoIterator<Item = S>,
+    ) -> Result<Handle<StateSet>, RegisterError> {
+        self.family(name, help).states(states).register_single()
+    }
+
+    /// Registers a family of state sets with these labels and the same states.
+    ///
+    /// # Errors
+    /// As for [`FamilyBuilder::register`].
+    pub fn state_set_family<S: Into<String>, T: Into<String>>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: impl IntoIterator<Item = S>,
+        states: impl IntoIterator<Item = T>,
+    ) -> Result<Family<StateSet>, RegisterError> {
+        self.family(name, help)
+            .labels(labels)
+            .states(states)
+            .register()
+    }
+
+    /// Registers text that does not change, as the labels of a sample that is 1.
+    ///
+    /// ```
+    /// # let registry = stethoscope::Registry::new();
+    /// registry.info("build", "The running build.", [("version", "1.2"), ("commit", "abc")])?;
+    /// # Ok::<(), stethoscope::RegisterError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`FamilyBuilder::register`].
+    pub fn info<N: Into<String>, V: Into<String>>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: impl IntoIterator<Item = (N, V)>,
     ) -> Result<Handle<Info>, RegisterError> {
         let mut builder = self.family(name, help);
         for (label, value) in labels {
@@ -312,84 +421,93 @@ impl Registry {
         builder.register_single()
     }
 
-    /// Takes a family off the page; whether it was there. Its name is free
-    /// again; handles and families that are held stay usable, but nothing shows
-    /// what they count.
+    /// Registers a family of infos with these labels.
+    ///
+    /// # Errors
+    /// As for [`FamilyBuilder::register`].
+    pub fn info_family<S: Into<String>>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: impl IntoIterator<Item = S>,
+    ) -> Result<Family<Info>, RegisterError> {
+        self.family(name, help).labels(labels).register()
+    }
+
+    /// Removes a family from the page. Returns true if it was registered.
+    ///
+    /// Its name can be registered again. Handles and families that are held
+    /// remain usable, but their updates are not shown.
     ///
     /// `name` is the full name in the text format: with namespace, `_total` and
     /// `_info`.
     pub fn unregister(&self, name: &str) -> bool {
-        let mut state = self.core.lock();
-        let before = state.families.len();
-        state
-            .families
-            .retain(|family| family.descriptor().full_name() != name);
-        state.names.retain(|_, owner| owner != name);
-        let was_there = state.families.len() < before;
-        if was_there {
-            if state
-                .refused
-                .as_ref()
-                .is_some_and(|own| own.descriptor().full_name() == name)
-            {
-                state.refused = None;
-            }
-            self.core.changed();
-        }
-        was_there
+        self.core.unregister(name)
     }
 
-    /// Whether a family of this full name is registered.
+    /// Returns true if a family of this full name is registered.
+    #[must_use]
     pub fn contains(&self, name: &str) -> bool {
-        self.core
-            .lock()
-            .families
-            .iter()
-            .any(|family| family.descriptor().full_name() == name)
+        self.core.contains(name)
     }
 
-    /// Runs `hook` at the beginning of each scrape, on the thread that scrapes:
-    /// for values that live elsewhere and are fetched when somebody looks. The
-    /// hook may do anything that any code may, registering included; what it
-    /// costs, the scrape costs.
+    /// Returns the registered family of this full name, if its cells are of type
+    /// `C`.
+    ///
+    /// ```
+    /// # use stethoscope::{Registry, cell::{Counter, Gauge}};
+    /// # let registry = Registry::new();
+    /// registry.counter("requests_total", "Requests.")?.inc();
+    /// let requests = registry.get::<Counter>("requests_total").expect("it is registered");
+    /// assert_eq!(requests.with(()).unwrap().get(), 1);
+    /// assert!(registry.get::<Gauge>("requests_total").is_none());
+    /// # Ok::<(), stethoscope::RegisterError>(())
+    /// ```
+    #[must_use]
+    pub fn get<C: Metric>(&self, name: &str) -> Option<Family<C>> {
+        Family::from_source(&self.core.find(name)?)
+    }
+}
+
+/// # Hooks and other registries
+impl Registry {
+    /// Runs `hook` at the beginning of each scrape, on the thread that scrapes.
+    ///
+    /// For values that live elsewhere and are fetched when they are asked for. A
+    /// hook may do anything, including registering families. If it scrapes a
+    /// registry itself, no hooks run for that page. The scrape takes as much longer
+    /// as the hook does.
     ///
     /// ```
     /// # use stethoscope::Registry;
     /// # let registry = Registry::new();
-    /// let uptime = registry.float_gauge("uptime_seconds", "Since the start.")?;
+    /// let uptime = registry.float_gauge("uptime_seconds", "Time since the start.")?;
     /// let start = std::time::Instant::now();
     /// registry.on_scrape(move || uptime.set(start.elapsed().as_secs_f64()));
     /// # Ok::<(), stethoscope::RegisterError>(())
     /// ```
     pub fn on_scrape(&self, hook: impl Fn() + Send + Sync + 'static) -> HookId {
-        let mut state = self.core.lock();
-        let id = state.next_hook;
-        state.next_hook += 1;
-        state.hooks.push((id, Arc::new(hook)));
-        self.core.changed();
-        HookId(id)
+        self.core.add_hook(Arc::new(hook))
     }
 
-    /// Takes a hook away; whether it was there. A scrape that has begun may
+    /// Removes a hook. Returns true if it existed. A scrape that has begun may
     /// still run it.
     pub fn remove_hook(&self, hook: HookId) -> bool {
-        let mut state = self.core.lock();
-        let before = state.hooks.len();
-        state.hooks.retain(|(id, _)| *id != hook.0);
-        let was_there = state.hooks.len() < before;
-        if was_there {
-            self.core.changed();
-        }
-        was_there
+        self.core.remove_hook(hook)
     }
 
-    /// Shows the families of `other` behind those of this registry, on each of
-    /// its pages, and runs its hooks before each scrape: for what several pages
-    /// have in common, or what is counted before there is a page. What `other`
-    /// itself includes is not taken along.
+    /// Shows the families of `other`, and of the registries that `other` includes,
+    /// after those of this registry on each of its pages, and runs their hooks
+    /// before each scrape.
     ///
-    /// A page never has a name twice. Clashes are refused within a registry;
-    /// between registries, the family that comes later on the page is left out.
+    /// For metrics that several pages share, or that are counted before there is a
+    /// page. Through a view with a namespace or constant labels, they are shown
+    /// with these.
+    ///
+    /// A page never shows a name twice. If another family of the page requires one
+    /// of its names, or the namespace or the labels make it invalid, a family of
+    /// `other` is left out. Nothing is left out silently: see
+    /// [`left_out`](Self::left_out).
     ///
     /// ```
     /// # use stethoscope::{Registry, exposition::Format};
@@ -397,99 +515,37 @@ impl Registry {
     /// process.gauge("threads", "Threads.")?.set(4);
     /// let server = Registry::new();
     /// server.gauge("clients", "Clients.")?.set(2);
-    /// server.include(&process);
+    /// server.with_namespace("process").include(&process);
     /// let mut scraper = server.scraper();
-    /// assert!(scraper.scrape(Format::Text).ends_with(b"threads 4\n"));
+    /// assert!(scraper.scrape(Format::Text).ends_with(b"process_threads 4\n"));
     /// # Ok::<(), stethoscope::RegisterError>(())
     /// ```
     pub fn include(&self, other: &Registry) {
-        let mut state = self.core.lock();
-        let is_known = |core: &Arc<Core>| Arc::ptr_eq(core, &other.core);
-        if !is_known(&self.core) && !state.included.iter().any(is_known) {
-            state.included.push(Arc::clone(&other.core));
-            self.core.changed();
-        }
+        self.core.include(Included {
+            core: Arc::clone(&other.core),
+            prefix: Prefix::clone(&self.prefix),
+        });
     }
 
-    /// Takes an included registry off the pages of this one; whether it was
-    /// there.
+    /// Removes an included registry from the pages of this one, whatever namespace
+    /// and labels it was included with. Returns true if it was included.
     pub fn exclude(&self, other: &Registry) -> bool {
-        let mut state = self.core.lock();
-        let before = state.included.len();
-        state
-            .included
-            .retain(|core| !Arc::ptr_eq(core, &other.core));
-        let was_there = state.included.len() < before;
-        if was_there {
-            self.core.changed();
-        }
-        was_there
+        self.core.exclude(&other.core)
+    }
+
+    /// Returns the full names of families of included registries that the page
+    /// leaves out, because another family requires one of their names.
+    ///
+    /// The page itself shows each as
+    /// `stethoscope_family_left_out{family="…"} 1`.
+    #[must_use]
+    pub fn left_out(&self) -> Vec<String> {
+        let mut contents = Contents::default();
+        contents.collect(&self.core);
+        contents.left_out().to_vec()
     }
 
     pub(crate) fn core(&self) -> &Arc<Core> {
         &self.core
-    }
-}
-
-/// A hook that [`Registry::on_scrape`] has taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct HookId(u64);
-
-impl Core {
-    fn lock(&self) -> ForkSafeGuard<'_, State> {
-        // No code that can panic leaves the state half changed.
-        self.state.lock()
-    }
-
-    /// Called under the lock. Release: pairs with the Acquire of a scrape.
-    fn changed(&self) {
-        self.shared.generation.fetch_add(1, Ordering::Release);
-    }
-
-    /// What there is now.
-    pub(crate) fn contents(&self) -> Contents {
-        let state = self.lock();
-        let hooks = state.hooks.iter().map(|(_, hook)| Arc::clone(hook));
-        Contents {
-            families: state.families.clone(),
-            hooks: hooks.collect(),
-            included: state.included.clone(),
-        }
-    }
-}
-
-impl State {
-    fn add<C: Metric>(&mut self, family: &Family<C>, claims: Vec<String>) {
-        let full_name = family.descriptor().full_name();
-        self.names
-            .extend(claims.into_iter().map(|name| (name, full_name.clone())));
-        self.families.push(family.source());
-    }
-
-    /// The family that counts what caps refuse; made when the first cap is. The
-    /// page does without it if somebody else has its name.
-    fn refused(&mut self, core: &Arc<Core>) -> Option<Family<Counter>> {
-        if self.refused.is_none() {
-            let descriptor = Descriptor {
-                name: "stethoscope_series_refused".to_owned(),
-                help: "Series that were not made because the family had reached its cap."
-                    .to_owned(),
-                unit: None,
-                metric_type: MetricType::Counter,
-                shape: Counter::shape(&()),
-                label_names: vec!["family".to_owned()],
-                const_labels: Vec::new(),
-                created: false,
-            };
-            let claims = descriptor.claims();
-            if claims.iter().any(|name| self.names.contains_key(name)) {
-                return None;
-            }
-            let shared = SyncArc::clone(&core.shared);
-            let family = Family::new(descriptor, (), usize::MAX, None, shared);
-            self.add(&family, claims);
-            self.refused = Some(family);
-        }
-        self.refused.clone()
     }
 }

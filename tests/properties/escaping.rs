@@ -6,8 +6,9 @@ use stethoscope::exposition::escape::{
 };
 use stethoscope::exposition::parser::{Event, Options, parse};
 use stethoscope::exposition::{ContentType, Escaping, Format};
-use stethoscope::name::scheme::{escape_label_name, escape_name, unescape_name};
-use stethoscope::name::{is_classic_label_name, is_classic_metric_name};
+use stethoscope::name::{
+    escape_label_name, escape_name, is_classic_label_name, is_classic_metric_name, unescape_name,
+};
 
 pub fn hold(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);

@@ -585,7 +585,7 @@ def test_families_are_those_of_the_catalogue_and_role() -> None:
     for family in ("dask_worker_nonsense", "dask_scheduler_clients", MEDIAN, "python_info"):
         with pytest.raises(ValueError, match=family):
             Page("worker").samples([family])
-    with pytest.raises(ValueError, match="is taken, by the family"):
+    with pytest.raises(ValueError, match="is registered already"):
         Page("worker").samples(["dask_worker_threads", "dask_worker_threads"])
     with pytest.raises(ValueError, match="gardener"):
         Page("gardener")

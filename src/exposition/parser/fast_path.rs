@@ -47,7 +47,8 @@ use super::event::Sample;
 use super::labels::{LabelEnd, LabelSpans, Span};
 use crate::MetricType;
 use crate::exposition::number;
-use crate::exposition::scan::{self, begins_name};
+use crate::exposition::scan;
+use crate::name::begins_metric_name;
 
 /// Reads the name, labels and value of a sample and returns the position after the
 /// value. `text` must begin with a byte that can begin a name, or with a brace.
@@ -213,7 +214,7 @@ impl Metadata {
 pub(super) fn metadata(text: &[u8]) -> Option<Metadata> {
     let [keyword @ .., first] = text.first_chunk::<{ Metadata::NAME + 1 }>()?;
     let is_help = keyword == b"# HELP ";
-    if !(is_help || keyword == b"# TYPE ") || !begins_name(*first) {
+    if !(is_help || keyword == b"# TYPE ") || !begins_metric_name(*first) {
         return None;
     }
     let name_end = scan::metric_name_end_in_blocks(text, Metadata::NAME)?;

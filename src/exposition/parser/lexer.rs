@@ -39,7 +39,8 @@ use super::fast_path::{self, Metadata};
 use super::{Mode, Options};
 use crate::exposition::Format;
 use crate::exposition::number;
-use crate::exposition::scan::{self, begins_name};
+use crate::exposition::scan;
+use crate::name::begins_metric_name;
 use std::borrow::Cow;
 use std::str;
 
@@ -151,7 +152,7 @@ impl Lexer {
         sample: &mut Sample<'a>,
     ) -> Result<LineKind<'a, S>> {
         if !self.ended {
-            if begins_name(text[*at]) {
+            if begins_metric_name(text[*at]) {
                 return match self.sample_at(text, at, sample) {
                     Ok(()) => Ok(LineKind::Sample),
                     Err(error) => Err(error),
@@ -276,7 +277,7 @@ impl Lexer {
             b'\n' => Ok((None, at)),
             b'#' if self.rules.openmetrics => self.openmetrics_metadata(window),
             b'#' => self.text_metadata(window, at),
-            byte if byte == b'{' || begins_name(byte) => {
+            byte if byte == b'{' || begins_metric_name(byte) => {
                 let end = self.indented_sample(window, at, sample)?;
                 Ok((Some(Event::Sample(())), end))
             }

@@ -5,7 +5,8 @@ use super::event::Event;
 use super::lexer::{Lexer, Result, Window, fail};
 use crate::MetricType;
 use crate::exposition::escape::{Quotes, unescape_help};
-use crate::exposition::scan::{self, begins_name};
+use crate::exposition::scan;
+use crate::name::begins_metric_name;
 use std::borrow::Cow;
 use std::str;
 
@@ -109,7 +110,7 @@ impl Lexer {
     #[allow(unsafe_code)]
     #[inline(always)]
     fn metadata_name<'a>(&self, window: Window<'a>, at: usize) -> Result<(Cow<'a, str>, usize)> {
-        if !begins_name(window.peek(at)) {
+        if !begins_metric_name(window.peek(at)) {
             return self.quoted_metadata_name(window, at);
         }
         let end = scan::metric_name_end(window.0, at);
@@ -179,8 +180,12 @@ impl Lexer {
 fn text_keyword(window: Window<'_>, hash: usize) -> Option<(bool, usize)> {
     // The usual spelling.
     match window.0.get(hash..)?.first_chunk() {
-        Some(b"# HELP ") if begins_name(window.peek(hash + 7)) => return Some((true, hash + 7)),
-        Some(b"# TYPE ") if begins_name(window.peek(hash + 7)) => return Some((false, hash + 7)),
+        Some(b"# HELP ") if begins_metric_name(window.peek(hash + 7)) => {
+            return Some((true, hash + 7));
+        }
+        Some(b"# TYPE ") if begins_metric_name(window.peek(hash + 7)) => {
+            return Some((false, hash + 7));
+        }
         _ => {}
     }
     let keyword = window.skip_blanks(hash + 1);

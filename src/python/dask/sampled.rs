@@ -148,7 +148,7 @@ impl<C: Metric<Options = ()>> Series<C> {
     /// Puts a series on the page; where it is in `shown`.
     fn show(&mut self, label: Cow<'static, str>) -> usize {
         let cell = match self.family.descriptor().label_names() {
-            [] => self.family.with([]),
+            [] => self.family.with(()),
             _ => self.family.with([&*label]),
         };
         self.shown.push(Shown {

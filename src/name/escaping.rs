@@ -1,33 +1,35 @@
-//! How a name that needs more than `[a-zA-Z_:][a-zA-Z0-9_:]*` is told to a
-//! reader that knows only that alphabet, and how such a reader's answer is
-//! turned back.
+//! Escaping of names for readers that only know the classic alphabet
+//! `[a-zA-Z_:][a-zA-Z0-9_:]*`, and the reverse.
 //!
-//! A page is written for one [`Escaping`]; what needs it goes through
-//! [`escape_name`] or [`escape_label_name`] once, when its line is laid out.
-//! [`unescape_name`] is the way back: exact for [`Escaping::Values`], as good
-//! as the scheme allows for [`Escaping::Dots`], nothing for the others.
+//! A page is written in one [`Escaping`]: names that need it go through
+//! [`escape_name`] or [`escape_label_name`] once, when their line is laid out.
+//! [`unescape_name`] is the reverse: exact for [`Escaping::Values`], approximate for
+//! [`Escaping::Dots`], and the identity for the others.
 //!
-//! Two things are told apart that Go's client library takes for one: a label
-//! name's alphabet has no colon, and `a__dot__b` is `a_dot_b` written with dots.
+//! Two differences from the client library for Go: the alphabet of label names has
+//! no colon, and `a__dot__b` is `a_dot_b` escaped with dots.
 //!
-//! Two different names may become the same one (`a.b` and `a_b` under
-//! [`Escaping::Underscores`]): a registry refuses the second of them.
+//! Different names may be escaped to the same one (`a.b` and `a_b` by
+//! [`Escaping::Underscores`]). A registry refuses the second of them.
 
+use super::characters::Alphabet;
 use super::{is_classic_label_name, is_classic_metric_name};
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// What happens to a name that is not `[a-zA-Z_:][a-zA-Z0-9_:]*`.
+/// A scheme for writing names that are not `[a-zA-Z_:][a-zA-Z0-9_:]*`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Escaping {
     /// Every other character becomes an underscore.
     #[default]
     Underscores,
-    /// Names are written as they are, quoted where they must be.
+    /// Names are not changed, but quoted if necessary.
     AllowUtf8,
     /// `.` becomes `_dot_`, `_` becomes `__`, every other character `__`.
     Dots,
-    /// Prefixed with `U__`, every other character as `_hex_`.
+    /// The name is prefixed with `U__`; `_` becomes `__`, every other character
+    /// `_hex_`.
     Values,
 }
 
@@ -37,40 +39,41 @@ impl Escaping {
         [Self::Underscores, Self::AllowUtf8, Self::Dots, Self::Values];
 }
 
-/// What an escaped name of [`Escaping::Values`] begins with.
+/// The prefix of a name that [`Escaping::Values`] has escaped.
 const VALUES_PREFIX: &str = "U__";
-/// The longest code point in hexadecimal, `10ffff`.
+/// The length of the greatest code point in hexadecimal, `10ffff`.
 const MAX_HEX_DIGITS: usize = 6;
 
-/// Writes a metric name in the given scheme.
+/// Escapes a metric name.
 ///
-/// The answer is in the classic alphabet `[a-zA-Z_:][a-zA-Z0-9_:]*` for every
-/// scheme but [`Escaping::AllowUtf8`], which leaves names as they are. A name
-/// that needs no change is borrowed.
+/// The result is in the classic alphabet `[a-zA-Z_:][a-zA-Z0-9_:]*`, except for
+/// [`Escaping::AllowUtf8`], which does not change names. A name that needs no change
+/// is borrowed.
 ///
 /// ```
-/// use stethoscope::name::scheme::{Escaping, escape_name};
+/// use stethoscope::{exposition::Escaping, name::escape_name};
 /// assert_eq!(escape_name("http.status", Escaping::Underscores), "http_status");
 /// assert_eq!(escape_name("http.status", Escaping::Dots), "http_dot_status");
 /// assert_eq!(escape_name("http.status", Escaping::Values), "U__http_2e_status");
 /// assert_eq!(escape_name("http.status", Escaping::AllowUtf8), "http.status");
 /// ```
 pub fn escape_name(name: &str, escaping: Escaping) -> Cow<'_, str> {
-    escape(name, escaping, classic_in_metric_name)
+    escape(name, escaping, Alphabet::Metric)
 }
 
-/// Writes a label name in the given scheme: as [`escape_name`], but a label
-/// name's classic alphabet has no colon.
+/// Escapes a label name: like [`escape_name`], but the classic alphabet of label
+/// names has no colon.
 ///
 /// ```
-/// use stethoscope::name::scheme::{Escaping, escape_label_name};
+/// use stethoscope::{exposition::Escaping, name::escape_label_name};
 /// assert_eq!(escape_label_name("zone:a", Escaping::Underscores), "zone_a");
 /// ```
 pub fn escape_label_name(name: &str, escaping: Escaping) -> Cow<'_, str> {
-    escape(name, escaping, classic_in_label_name)
+    escape(name, escaping, Alphabet::Label)
 }
 
-/// A metric's name as it stands on a page: what is classic needs no scheme.
+/// Returns a metric's name as pages in this escaping show it: classic names are
+/// not changed.
 pub(crate) fn written_metric_name(name: &str, escaping: Escaping) -> Cow<'_, str> {
     match is_classic_metric_name(name) {
         true => Cow::Borrowed(name),
@@ -78,8 +81,9 @@ pub(crate) fn written_metric_name(name: &str, escaping: Escaping) -> Cow<'_, str
     }
 }
 
-/// A label's name as it stands on a page. Where the scheme would have it begin
-/// with two underscores, which readers reserve, it begins with one.
+/// Returns a label's name as pages in this escaping show it: classic names are not
+/// changed. If the escaped name began with two underscores, which readers reserve, it
+/// begins with one.
 pub(crate) fn written_label_name(name: &str, escaping: Escaping) -> Cow<'_, str> {
     if is_classic_label_name(name) {
         return Cow::Borrowed(name);
@@ -91,15 +95,15 @@ pub(crate) fn written_label_name(name: &str, escaping: Escaping) -> Cow<'_, str>
     }
 }
 
-/// Turns an escaped name back.
+/// Unescapes a name.
 ///
-/// [`Escaping::Values`] comes back exactly; a name that is not of that scheme,
-/// or breaks its rules anywhere, is returned as it is. [`Escaping::Dots`]
-/// knows underscores and dots again, other characters stay the underscore they
-/// became. The other schemes have nothing to turn back.
+/// [`Escaping::Values`] is exact; a name that is not in that scheme, or violates its
+/// rules anywhere, is returned unchanged. [`Escaping::Dots`] restores underscores and
+/// dots; other characters remain the underscores that they became. The other schemes
+/// cannot be reversed, and return the name unchanged.
 ///
 /// ```
-/// use stethoscope::name::scheme::{Escaping, unescape_name};
+/// use stethoscope::{exposition::Escaping, name::unescape_name};
 /// assert_eq!(unescape_name("U__a_2e_b", Escaping::Values), "a.b");
 /// assert_eq!(unescape_name("U__a_2e", Escaping::Values), "U__a_2e");
 /// assert_eq!(unescape_name("a_dot_b__total", Escaping::Dots), "a.b_total");
@@ -116,26 +120,16 @@ pub fn unescape_name(name: &str, escaping: Escaping) -> Cow<'_, str> {
     }
 }
 
-/// `[a-zA-Z_:]`, and `[0-9]` but for the first place.
-fn classic_in_metric_name(character: char, first: bool) -> bool {
-    character == ':' || classic_in_label_name(character, first)
-}
-
-/// `[a-zA-Z_]`, and `[0-9]` but for the first place.
-fn classic_in_label_name(character: char, first: bool) -> bool {
-    character.is_ascii_alphabetic() || character == '_' || (character.is_ascii_digit() && !first)
-}
-
-fn escape(name: &str, escaping: Escaping, classic: fn(char, bool) -> bool) -> Cow<'_, str> {
-    let as_it_is = match escaping {
+fn escape(name: &str, escaping: Escaping, alphabet: Alphabet) -> Cow<'_, str> {
+    let is_unchanged = match escaping {
         Escaping::AllowUtf8 => true,
-        // A doubled underscore is how this scheme tells `_` from the rest.
+        // This scheme doubles underscores, to distinguish them from others.
         Escaping::Dots => name.is_empty(),
         Escaping::Underscores | Escaping::Values => name
             .char_indices()
-            .all(|(at, character)| classic(character, at == 0)),
+            .all(|(at, character)| alphabet.contains(character, at == 0)),
     };
-    if as_it_is {
+    if is_unchanged {
         return Cow::Borrowed(name);
     }
 
@@ -147,10 +141,11 @@ fn escape(name: &str, escaping: Escaping, classic: fn(char, bool) -> bool) -> Co
         match (escaping, character) {
             (Escaping::Dots | Escaping::Values, '_') => escaped.push_str("__"),
             (Escaping::Dots, '.') => escaped.push_str("_dot_"),
-            (_, character) if classic(character, at == 0) => escaped.push(character),
+            (_, character) if alphabet.contains(character, at == 0) => escaped.push(character),
             (Escaping::Dots, _) => escaped.push_str("__"),
             (Escaping::Values, character) => {
-                write!(escaped, "_{:x}_", u32::from(character)).expect("a String takes all");
+                write!(escaped, "_{:x}_", u32::from(character))
+                    .expect("writing to a String cannot fail");
             }
             (_, _) => escaped.push('_'),
         }
@@ -158,8 +153,8 @@ fn escape(name: &str, escaping: Escaping, classic: fn(char, bool) -> bool) -> Co
     Cow::Owned(escaped)
 }
 
-/// From left to right: replacing every `_dot_` first would find one in the
-/// middle of `a__dot__b`, which is `a_dot_b`.
+/// Unescapes from left to right: replacing every `_dot_` first would find one in
+/// the middle of `a__dot__b`, which is `a_dot_b`.
 fn unescape_dots(escaped: &str) -> String {
     let mut plain = String::with_capacity(escaped.len());
     let mut rest = escaped;
@@ -178,14 +173,15 @@ fn unescape_dots(escaped: &str) -> String {
     plain
 }
 
-/// The plain name behind what follows `U__`, or `None` where the rules break:
-/// outside the classic alphabet, `_` not closed, no code point, too many digits.
+/// Unescapes the part of a name after `U__`. Returns `None` if it violates the rules:
+/// a character outside the classic alphabet, an unclosed `_`, a number that is not a
+/// code point, too many digits.
 fn unescape_values(escaped: &str) -> Option<String> {
     let mut plain = String::with_capacity(escaped.len());
     let mut rest = escaped;
     while let Some(character) = rest.chars().next() {
         if character != '_' {
-            if !classic_in_metric_name(character, false) {
+            if !Alphabet::Metric.contains(character, false) {
                 return None;
             }
             plain.push(character);
@@ -215,7 +211,7 @@ mod tests {
 
     fn is_classic(name: &str) -> bool {
         name.char_indices()
-            .all(|(at, character)| classic_in_metric_name(character, at == 0))
+            .all(|(at, character)| Alphabet::Metric.contains(character, at == 0))
     }
 
     #[test]
