@@ -233,19 +233,20 @@ impl<'a> Histogram<'a> {
         };
         let fullest = counts().fold(0.0, f64::max);
         for (bucket, count) in self.buckets.iter().zip(counts()) {
-            let width = if fullest > 0.0 {
-                (100.0 * count / fullest).clamp(0.0, 100.0)
-            } else {
-                0.0
-            };
             into.extend_from_slice("<tr><td>≤ ".as_bytes());
             escape(bucket.bound, into);
             // Writing to a vector cannot fail.
-            let _ = write!(into, "</td><td data-value=\"{count}\">{count}</td>");
-            let _ = writeln!(
+            let _ = write!(
                 into,
-                "<td class=\"bar\"><i style=\"width:{width:.1}%\"></i></td></tr>"
+                "</td><td data-value=\"{count}\">{count}</td><td class=\"bar\">"
             );
+            if count > 0.0 {
+                // Infinite counts, which only a page of somebody else has.
+                let share = count / fullest;
+                let width = if share.is_nan() { 100.0 } else { 100.0 * share };
+                let _ = write!(into, "<i style=\"width:{width:.1}%\"></i>");
+            }
+            into.extend_from_slice(b"</td></tr>\n");
         }
         self.buckets.clear();
     }
@@ -322,25 +323,25 @@ mod tests {
              h_sum{x=\"a,le=\\\"\"} 9\nh_count{x=\"a,le=\\\"\"} 5\n\
              h_bucket{le=\"0.5\",x=\"b\"} 0\nh_bucket{le=\"+Inf\",x=\"b\"} 0\n",
         );
-        let bar = |bound: &str, count: u32, width: &str| {
+        let bar = |bound: &str, count: u32, bar: &str| {
             format!(
                 "<tr><td>≤ {bound}</td><td data-value=\"{count}\">{count}</td>\
-                 <td class=\"bar\"><i style=\"width:{width}%\"></i></td></tr>\n"
+                 <td class=\"bar\">{bar}</td></tr>\n"
             )
         };
         let first = "<tr class=\"group\"><td colspan=\"3\">buckets {x=&quot;a,le=\\&quot;&quot;}</td></tr>\n";
         assert!(html.contains(&format!(
             "{first}{}{}",
-            bar("0.5", 1, "25.0"),
-            bar("+Inf", 4, "100.0")
+            bar("0.5", 1, "<i style=\"width:25.0%\"></i>"),
+            bar("+Inf", 4, "<i style=\"width:100.0%\"></i>")
         )));
         assert!(html.contains("<tr><td>_sum{x=&quot;a,le=\\&quot;&quot;}</td>"));
         let second = "<tr class=\"group\"><td colspan=\"3\">buckets {x=&quot;b&quot;}</td></tr>\n";
         assert!(
             html.contains(&format!(
                 "{second}{}{}",
-                bar("0.5", 0, "0.0"),
-                bar("+Inf", 0, "0.0")
+                bar("0.5", 0, ""),
+                bar("+Inf", 0, "")
             )),
             "{html}"
         );
@@ -352,7 +353,8 @@ mod tests {
             "# TYPE h histogram\nh_bucket{le=\"1\"} NaN\nh_bucket{le=\"2\"} -3\nh_bucket{le=\"+Inf\"} 1e400\n",
         );
         assert!(html.contains("<td colspan=\"3\">buckets</td>"));
-        assert_eq!(html.matches("<i style=\"width:").count(), 3);
+        assert_eq!(html.matches("<td class=\"bar\">").count(), 3);
+        assert!(!html.contains("width:NaN"), "{html}");
         // Not a bucket of this family, or not a number.
         let html = rendered("# TYPE g gauge\ng_bucket{x=\"1\"} 3\ng_bucket{le=\"1\"} many\n");
         assert!(!html.contains("bar"), "{html}");
