@@ -101,6 +101,7 @@ def test_families_labels_buckets_and_namespace_follow_the_configuration(new_clus
             "['python_info', 'dask_worker_latency_seconds']"
         ),
         DASK_DISTRIBUTED__STETHOSCOPE__LABELS="{'cluster': 'blue', 'site': 'here'}",
+        DASK_DISTRIBUTED__STETHOSCOPE__WORKER_NAME_LABEL="true",
         DASK_DISTRIBUTED__STETHOSCOPE__BUCKETS="[0.5, 5]",
         DASK_DISTRIBUTED__STETHOSCOPE__WINDOW="2s",
         DASK_DISTRIBUTED__STETHOSCOPE__REFRESH_INTERVAL="50ms",
@@ -108,7 +109,7 @@ def test_families_labels_buckets_and_namespace_follow_the_configuration(new_clus
         DASK_DISTRIBUTED__DASHBOARD__PROMETHEUS__NAMESPACE="team",
     )
     cluster.start_scheduler()
-    cluster.start_workers(1)
+    cluster.start_workers(1, "--name", "alice")
     cluster.client.gather(cluster.client.map(nap, [0] * 10, range(10)))
     worker = next(iter(cluster.workers().values()))
     for url, role in [(cluster.scheduler_url, "scheduler"), (worker, "worker")]:
@@ -118,13 +119,16 @@ def test_families_labels_buckets_and_namespace_follow_the_configuration(new_clus
         assert page.has("python_gc_collections_total")
         chosen = {("cluster", "blue"), ("site", "here")}
         assert all(chosen <= set(labels) for _, labels in page.samples)
+        names = {dict(labels).get("worker_name") for _, labels in page.samples}
+        assert names == ({"alice"} if role == "worker" else {None})
         duration = f"team_{role}_task_duration_seconds_bucket"
         bounds = {dict(labels)["le"] for name, labels in page.samples if name == duration}
         assert bounds == {"0.5", "5.0", "+Inf"}
 
     def median() -> float:
         page = scrape(worker)
-        return page.value("team_worker_task_duration_median_seconds", cluster="blue", site="here")
+        labels = {"cluster": "blue", "site": "here", "worker_name": "alice"}
+        return page.value("team_worker_task_duration_median_seconds", **labels)
 
     assert median() < 1
     # The window has passed over it: nothing was seen lately.
