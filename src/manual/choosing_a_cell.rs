@@ -1,4 +1,4 @@
-//! Which cell type to use for a value.
+//! Cell types, and when to use each.
 //!
 //! | the value | cell | on the page |
 //! |---|---|---|
