@@ -1,4 +1,4 @@
-//! What a page of 1 GB takes to check: time, and memory.
+//! Checks a page of 1 GB, and prints time and memory.
 //!
 //!     cargo bench --features cli --bench check
 //!

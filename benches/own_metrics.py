@@ -1,4 +1,4 @@
-"""What an update of one's own metrics costs in Python, beside prometheus_client.
+"""The cost of updating a metric from Python, beside prometheus_client.
 
     make bench-python
 

@@ -1,4 +1,4 @@
-//! What reading a page costs, and the numbers on it in both directions.
+//! The cost of reading a page, and of reading and printing its numbers.
 //!
 //! `strict` and `lenient` read every name, label and value; `iterator` does so
 //! through the iterator, which copies each sample out of the parser; `validated`
@@ -67,8 +67,8 @@ fn numbers(c: &mut Criterion) {
     }
 }
 
-/// What a reader has who wants everything. It is counted, so that nothing can
-/// be skipped.
+/// Everything that a reader can want of a page, counted so that nothing can be
+/// skipped.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Seen {
     samples: usize,

@@ -1,4 +1,4 @@
-"""What it takes to get a page into Python, beside prometheus_client's parser.
+"""The cost of parsing a page in Python, beside prometheus_client's parser.
 
     make bench-python
 

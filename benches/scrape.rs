@@ -1,6 +1,6 @@
-//! What a scrape costs: warm, by how much has changed since the one before; the
-//! first; and the one after series came or went. What looking up a series costs
-//! is asked in `update`, and what the rivals take in `rivals/`.
+//! The cost of a scrape: warm, by the share of values that changed since the
+//! previous one; the first one; and the one after series came or went. Look-ups
+//! are measured in `update`, and other crates in `rivals/`.
 
 mod effort;
 mod pages;

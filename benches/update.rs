@@ -1,5 +1,4 @@
-//! What one update of a cell costs, on one thread and with two threads at it
-//! without pause.
+//! The cost of one update of a cell, by one thread and by two at the same time.
 //!
 //! Times are of one update by one thread, the loop around it included. With two
 //! threads, both run the same number of updates and the slower is timed. What
@@ -197,7 +196,7 @@ fn observations(c: &mut Criterion) {
     }
 }
 
-/// What a scrape pays for each cell.
+/// The cost of reading each cell in a scrape.
 fn readings(c: &mut Criterion) {
     let values = values();
     let now = Instant::now();

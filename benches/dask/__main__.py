@@ -1,4 +1,4 @@
-"""What it costs to listen to a real cluster, beside Dask's own handler.
+"""The cost of scraping a real cluster, beside Dask's own handler.
 
     make bench-dask              # a table, and target/bench-dask.svg; about five minutes
 

@@ -1,4 +1,4 @@
-"""What one scrape asks of an event loop: a sample of ours, all of their handler."""
+"""Event loop time of one scrape: a sample here, the whole handler in Dask."""
 
 from __future__ import annotations
 

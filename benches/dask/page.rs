@@ -1,5 +1,5 @@
-//! What a warm scrape of a Dask worker's page costs the thread that serves it,
-//! `/proc` included.
+//! The cost of a warm scrape of a Dask worker's page, `/proc` included, for the
+//! thread that serves it.
 //!
 //! The page has every family of the catalogue. Between two scrapes either
 //! nothing was sampled, or every value has changed; taking the sample is not in

@@ -1,4 +1,4 @@
-"""What samples take of the event loop's time when nobody scrapes."""
+"""The share of event loop time that samples take without scrapes."""
 
 from __future__ import annotations
 

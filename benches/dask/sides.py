@@ -53,11 +53,11 @@ class Side:
 
     @property
     def scheduler(self) -> str:
-        """Where the scheduler's page is."""
+        """The address of the scheduler's page."""
         return self.cluster.scheduler_url
 
     def worker(self) -> tuple[str, str]:
-        """A worker's address, and where its page is."""
+        """A worker's address, and that of its page."""
         return next(iter(self.cluster.workers().items()))
 
     def grow(self, prefixes: int) -> None:
@@ -140,7 +140,7 @@ class Scraper:
         return start, end
 
     def page(self) -> bytes:
-        """What was read last."""
+        """The response that was read last."""
         return bytes(memoryview(self._buffer)[: self.bytes])
 
     def value(self, series: str) -> float:
@@ -158,7 +158,7 @@ class Figure:
     #: None for what is there to be compared with.
     goal: float | None = None
     at_least: bool = False
-    #: What the worst of them should be at most, where that was said.
+    #: The goal for the worst value, if there is one.
     worst_goal: float | None = None
     measured: dict[str, list[float]] = field(default_factory=dict)
 

@@ -1,4 +1,4 @@
-"""What ten scrapes a second leave of the scheduler's throughput.
+"""The scheduler's throughput under ten scrapes a second.
 
 The same tasks again and again, without a scraper and with one in turns; the
 scraper is a process of its own, and takes its share of the machine.

@@ -1,4 +1,4 @@
-//! What is escaped comes back, from a value and from a page.
+//! Escaped text is restored, from a value and from a page.
 
 #![no_main]
 

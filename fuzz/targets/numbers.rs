@@ -1,4 +1,4 @@
-//! What is printed is read back; only the grammar is read.
+//! Printed numbers are read back, and nothing outside the grammar is accepted.
 
 #![no_main]
 

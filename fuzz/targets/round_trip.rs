@@ -1,4 +1,4 @@
-//! What a registry holds comes back from its pages.
+//! The contents of a registry are restored from its pages.
 
 #![no_main]
 

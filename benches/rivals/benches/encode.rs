@@ -1,7 +1,7 @@
-//! What does a page cost? Every contestant in one run, its page asserted before
-//! it is timed.
+//! The cost of a page, of all contestants in one run. Each page is asserted
+//! before it is timed.
 //!
-//! `cargo bench --bench encode -- 3500` asks of one size only.
+//! `cargo bench --bench encode -- 3500` measures one size only.
 
 use std::cell::RefCell;
 use std::hint::black_box;

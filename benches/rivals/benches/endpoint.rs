@@ -1,6 +1,6 @@
-//! What does a scrape over HTTP cost? Every server with the same 3,500 lines, in
-//! a process of its own, asked by the same client, plain and compressed, its
-//! page asserted before it is timed.
+//! The cost of a scrape over HTTP, plain and compressed. Each server has the
+//! same 3,500 lines, a process of its own and the same client, and its page is
+//! asserted before it is timed.
 //!
 //! Set `PYTHON` to an interpreter that has `prometheus_client`.
 

@@ -116,8 +116,8 @@ fn by_series() {
     }
 }
 
-/// What a layout costs when it is made and when it changes. No peer has one:
-/// theirs is the table above, whatever came and went.
+/// The cost of compiling a layout, and of changing it. No other crate has one:
+/// their scrapes cost what the table above shows, whatever came and went.
 fn by_membership() {
     println!(
         "\nstethoscope, after the series themselves have changed; medians.\n\

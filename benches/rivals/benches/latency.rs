@@ -1,5 +1,5 @@
-//! What does a worker feel? The time of each single update of one thread, while
-//! a second scrapes without pause and a third adds and removes series.
+//! The latency of single updates of one thread, while a second thread scrapes
+//! without pause and a third adds and removes series.
 //!
 //! Prints percentiles and draws `target/latency.svg`.
 
@@ -34,7 +34,7 @@ const PAUSE: Duration = Duration::from_micros(100);
 /// Between the pages of those who take their time.
 const PACE: Duration = Duration::from_millis(2);
 
-/// What was seen of one subject.
+/// Measurements of one subject.
 #[derive(Default)]
 struct Seen {
     latencies: Latencies,

@@ -1,5 +1,5 @@
-//! What does a series cost in memory? Bytes that are alive after series were
-//! registered, and what a scrape adds to them for good.
+//! The memory of a series: bytes that are alive after series were registered,
+//! and the bytes that a scrape adds permanently.
 
 use stethoscope_rivals::contestants;
 use stethoscope_rivals::counting::{self, Counting};

@@ -1,5 +1,5 @@
-//! What does reading a page cost? Every parser in one run, what it read asserted
-//! before it is timed.
+//! The cost of reading a page, of all parsers in one run. The result of each is
+//! asserted before it is timed.
 
 #[path = "../../pages/mod.rs"]
 mod pages;
@@ -29,8 +29,8 @@ What is unfair, and to whom:
 - `validated` makes a new validator for each page, and so allocates its tables again.
 ";
 
-/// What a parser read: how many numbers, their sum, and how many bytes of label
-/// values it showed.
+/// A summary of a parsed page: the count and sum of its numbers, and the number
+/// of bytes in label values.
 #[derive(Clone, Copy, Debug, Default)]
 struct Read {
     numbers: usize,

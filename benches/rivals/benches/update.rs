@@ -1,5 +1,5 @@
-//! What does an update cost? One thread alone, then two that update the same
-//! metric, everyone in turn within one run.
+//! The cost of an update, by one thread and by two that update the same metric.
+//! Contestants take turns within one run.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
