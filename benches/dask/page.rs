@@ -9,10 +9,10 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use std::convert::Infallible;
 use stethoscope::exposition::Format;
 use stethoscope_python::dask::{
-    Event, Options, Page, PythonVersion, Role, Sampled, Source, catalogue,
+    Event, Options, Page, PythonVersion, Role, SampledFamily, Source, catalogue,
 };
 
-fn set(families: &mut [Sampled], value: f64) {
+fn set(families: &mut [SampledFamily], value: f64) {
     for family in families {
         let Ok(()) = family.update(|set| {
             set("executing", value);
@@ -24,7 +24,7 @@ fn set(families: &mut [Sampled], value: f64) {
 fn worker_page(c: &mut Criterion) {
     let python = PythonVersion::new("CPython", "3.12.1");
     let page = Page::new(Role::Worker, &python, &Options::default()).unwrap();
-    let mut sampled: Vec<Sampled> = catalogue(Role::Worker)
+    let mut sampled: Vec<SampledFamily> = catalogue(Role::Worker)
         .filter(|entry| entry.source == Source::Sample)
         .map(|entry| page.sampled(entry.name).unwrap())
         .collect();

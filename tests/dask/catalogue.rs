@@ -6,7 +6,8 @@ use stethoscope::MetricType;
 use stethoscope::Scraper;
 use stethoscope::exposition::Format;
 use stethoscope_python::dask::{
-    Column, Event, Options, Page, PageError, PythonVersion, Role, Source, catalogue,
+    ActivityUnit, Event, NUMBERS, Options, Page, PageError, PrefixColumns, PythonVersion, Role,
+    Source, WorkerReading, catalogue,
 };
 
 fn page(role: Role) -> Page {
@@ -32,20 +33,34 @@ fn full(role: Role) -> Page {
         page.events(event).expect("registers").observe(0.02);
     }
     if role == Role::Scheduler {
-        let mut prefixes = page.prefixes(&Column::ALL).expect("registers");
+        let mut prefixes = page.prefixes(&PrefixColumns::all()).expect("registers");
         prefixes.begin();
         let inc = prefixes.find("inc");
-        let mut prefix = prefixes.take(inc);
-        prefix.suspicious(1);
-        prefix.output(1.0);
-        prefix.compute(1.0);
-        prefix.transfer(1.0);
-        let Ok(()) = prefix.now_in(|set| {
+        let mut prefix = prefixes.update(inc);
+        for number in 0..NUMBERS.len() {
+            prefix.set_number(number, 1.0);
+        }
+        let Ok(()) = prefix.set_states(|set| {
             set("memory", 1);
             Ok::<_, Infallible>(())
         });
-        prefix.came_into("memory", 1);
+        prefix.set_transitions("memory", 1);
+        for unit in [ActivityUnit::Seconds, ActivityUnit::Bytes] {
+            prefixes.add_activity("execute", Some("inc"), "compute", unit, 1.0);
+        }
         prefixes.finish();
+        let mut workers = page.workers().expect("registers");
+        let mut pass = workers.begin();
+        let mut worker = WorkerReading::default();
+        worker.memory = 1.0;
+        worker.results_in_memory = 1.0;
+        worker.spilled = 1.0;
+        worker.memory_limit = 1.0;
+        worker.threads = 1.0;
+        worker.executing = 1.0;
+        worker.cpu_percent = 1.0;
+        workers.add(&mut pass, "w", &worker);
+        workers.finish(&pass);
     }
     page
 }
@@ -308,4 +323,57 @@ fn metrics_document_lists_the_catalogue() {
         document.contains(&table),
         "the table in src/python/METRICS.md must be:\n{table}"
     );
+}
+
+#[test]
+fn busiest_prefixes_have_series_of_their_own() {
+    let python = PythonVersion::new("CPython", "3.12.1");
+    let options = Options {
+        max_task_prefixes: 2,
+        ..Options::default()
+    };
+    let page = Page::new(Role::Scheduler, &python, &options).unwrap();
+    let mut prefixes = page.prefixes(&PrefixColumns::all()).unwrap();
+    let mut scraper = page.registry().scraper();
+    let mut now = std::time::Instant::now();
+    let mut busy = 0;
+    let mut take = |names: &[&str], busy_name: &str| {
+        prefixes.begin();
+        busy += 100;
+        for name in names {
+            let id = prefixes.find(name);
+            let mut prefix = prefixes.update(id);
+            let times = if *name == busy_name { busy } else { 1 };
+            prefix.set_transitions("memory", times);
+        }
+        now += std::time::Duration::from_secs(11);
+        assert!(!prefixes.finish_at(now), "no prefix is forgotten");
+        let text = text(&mut scraper);
+        let line = |name: &str| {
+            let series = format!(
+                "dask_scheduler_prefix_state_totals_total{{task_prefix_name=\"{name}\",state=\"memory\"}} "
+            );
+            let value = text.lines().find_map(|line| line.strip_prefix(&*series));
+            value.map(|value| value.parse::<u64>().unwrap())
+        };
+        let sum = text
+            .lines()
+            .filter(|line| line.starts_with("dask_scheduler_prefix_state_totals_total{"))
+            .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
+            .sum::<u64>();
+        (names.iter().map(|name| line(name)).collect::<Vec<_>>(), sum)
+    };
+    let names = ["a", "b", "c"];
+    // The busiest prefix takes the place of another, and counts from then on.
+    let (_, first) = take(&names, "c");
+    let (shown, second) = take(&names, "c");
+    assert!(shown[2].is_some(), "{shown:?}");
+    assert_eq!(second, first + 100);
+    // A little more is not enough to change places for.
+    let (again, third) = take(&names, "nothing");
+    assert_eq!(
+        again.iter().map(Option::is_some).collect::<Vec<_>>(),
+        shown.iter().map(Option::is_some).collect::<Vec<_>>()
+    );
+    assert!(third >= second);
 }

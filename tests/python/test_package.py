@@ -7,6 +7,7 @@ import logging
 import math
 import re
 import sysconfig
+import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from fractions import Fraction
@@ -297,19 +298,22 @@ def test_what_has_no_states_shows_only_what_there_is() -> None:
     }
 
 
-COLUMNS = ["suspicious", "output", "microseconds", "states", "state_counts"]
-ATTRIBUTES = {column: f"its_{column}" for column in COLUMNS}
+#: The attributes of a task prefix.
+COLUMNS = ["suspicious", "nbytes_total", "_all_durations_us", "states", "state_counts"]
 
 
 def prefix(name: str, number: int = 1) -> SimpleNamespace:
     return SimpleNamespace(
         name=name,
-        its_suspicious=number,
-        its_output=100 * number,
-        its_microseconds={"compute": 2_000_000 * number, "transfer": 500_000},
-        its_states={"memory": number, "waiting": 0},
-        its_state_counts={"memory": 3 * number, "forgotten": number},
+        suspicious=number,
+        nbytes_total=100 * number,
+        _all_durations_us={"compute": 2_000_000 * number, "transfer": 500_000},
+        states={"memory": number, "waiting": 0},
+        state_counts={"memory": 3 * number, "forgotten": number},
     )
+
+
+EXAMPLE = prefix("example")
 
 
 def by_prefix(page: Page, name: str) -> dict[tuple[str, ...], float]:
@@ -324,7 +328,7 @@ def take(prefixes, *rows: SimpleNamespace) -> None:
 
 def test_tasks_are_told_by_prefix_and_in_all() -> None:
     page = Page("scheduler")
-    prefixes = page.prefixes(ATTRIBUTES)
+    prefixes = page.prefixes(EXAMPLE)
     take(prefixes)
     assert set(by_prefix(page, "dask_scheduler_tasks").values()) == {0}
     take(prefixes, prefix("inc"), prefix("add", 2))
@@ -347,7 +351,7 @@ def test_tasks_are_told_by_prefix_and_in_all() -> None:
 
 def test_totals_never_fall_where_the_scheduler_forgets_a_prefix() -> None:
     page = Page("scheduler")
-    prefixes = page.prefixes(ATTRIBUTES)
+    prefixes = page.prefixes(EXAMPLE)
     take(prefixes, prefix("inc", 5), prefix("add", 2))
     take(prefixes, prefix("add", 2))
     assert by_prefix(page, "dask_scheduler_tasks_forgotten_total") == {(): 7}
@@ -362,7 +366,7 @@ def test_totals_never_fall_where_the_scheduler_forgets_a_prefix() -> None:
 
 def test_prefixes_beyond_the_cap_are_added_up() -> None:
     page = Page("scheduler", max_task_prefixes=2)
-    prefixes = page.prefixes(ATTRIBUTES)
+    prefixes = page.prefixes(EXAMPLE)
     take(prefixes, *(prefix(name) for name in "abcd"), prefix("other"))
     take(prefixes, *(prefix(name, 2) for name in "abcd"), prefix("other", 2))
     assert by_prefix(page, "stethoscope_task_prefixes_folded") == {(): 2}
@@ -377,37 +381,35 @@ def test_prefixes_beyond_the_cap_are_added_up() -> None:
 
 def test_what_a_version_does_not_know_of_prefixes_is_not_shown() -> None:
     page = Page("scheduler")
-    prefixes = page.prefixes({"states": "states"})
+    prefixes = page.prefixes(SimpleNamespace(states={}))
     for number in (5, 2):
         take(prefixes, SimpleNamespace(name="inc", states={"memory": number}))
     assert by_prefix(page, "dask_scheduler_tasks")["memory",] == 2
     names = {key[0] for key in values(page) if key[0].startswith("dask_")}
-    assert names == {"dask_scheduler_tasks"}
-    with pytest.raises(ValueError, match="colour"):
-        Page("scheduler").prefixes({"colour": "colour"})
+    assert names == {"dask_scheduler_tasks", "dask_scheduler_prefix_tasks"}
 
 
 def test_a_prefix_is_looked_at_closely_when_its_tasks_have_moved() -> None:
     page = Page("scheduler")
-    prefixes = page.prefixes(ATTRIBUTES)
+    prefixes = page.prefixes(EXAMPLE)
     inc, add = prefix("inc"), prefix("add")
     take(prefixes, inc, add)
-    inc.its_output = 7
+    inc.nbytes_total = 7
     take(prefixes, inc, add)
     assert by_prefix(page, "dask_scheduler_tasks_output_bytes")["inc",] == 7
     # A task that has moved brings all the rest with it.
-    inc.its_state_counts["erred"] = 1
-    inc.its_states["erred"] = 1
-    inc.its_states["memory"] = 0
-    inc.its_suspicious = 3
-    inc.its_microseconds["compute"] = 9_000_000
+    inc.state_counts["erred"] = 1
+    inc.states["erred"] = 1
+    inc.states["memory"] = 0
+    inc.suspicious = 3
+    inc._all_durations_us["compute"] = 9_000_000
     take(prefixes, inc, add)
     assert by_prefix(page, "dask_scheduler_tasks_suspicious_total")["inc",] == 3
     assert by_prefix(page, "dask_scheduler_tasks_compute_seconds_total")["inc",] == 9
     tasks = by_prefix(page, "dask_scheduler_tasks")
     assert (tasks["erred",], tasks["memory",]) == (1, 1)
     # In any order, and others in between.
-    inc.its_suspicious, inc.its_state_counts["erred"] = 4, 2
+    inc.suspicious, inc.state_counts["erred"] = 4, 2
     take(prefixes, prefix("sub"), add, inc)
     take(prefixes, inc, prefix("sub"))
     take(prefixes, inc, add)
@@ -419,14 +421,14 @@ def test_a_prefix_is_looked_at_closely_when_its_tasks_have_moved() -> None:
 @pytest.mark.parametrize("number", [float, Fraction, Decimal, lambda n: n + 0.25])
 def test_any_number_is_one(number: Callable[[int], Any]) -> None:
     page = Page("scheduler")
-    prefixes = page.prefixes(ATTRIBUTES)
+    prefixes = page.prefixes(EXAMPLE)
     inc = prefix("inc")
     for times in (1, 2):
-        inc.its_suspicious = number(times)
-        inc.its_output = number(10 * times)
-        inc.its_microseconds["compute"] = number(1_000_000 * times)
-        inc.its_states["memory"] = number(3 * times)
-        inc.its_state_counts["memory"] = number(4 * times)
+        inc.suspicious = number(times)
+        inc.nbytes_total = number(10 * times)
+        inc._all_durations_us["compute"] = number(1_000_000 * times)
+        inc.states["memory"] = number(3 * times)
+        inc.state_counts["memory"] = number(4 * times)
         take(prefixes, inc)
         # What is counted is whole.
         assert by_prefix(page, "dask_scheduler_tasks_suspicious_total") == {("inc",): times}
@@ -440,17 +442,17 @@ def test_any_number_is_one(number: Callable[[int], Any]) -> None:
 
 def test_results_may_measure_anything() -> None:
     page = Page("scheduler", max_task_prefixes=1)
-    prefixes = page.prefixes(ATTRIBUTES)
+    prefixes = page.prefixes(EXAMPLE)
     shown, folded, other = prefix("inc"), prefix("folded"), prefix("other")
     for bytes_ in (10.5, -3, 2**80, -(2**80), float("inf"), float("nan"), 7):
-        shown.its_output = folded.its_output = bytes_
-        other.its_output = 2**62
+        shown.nbytes_total = folded.nbytes_total = bytes_
+        other.nbytes_total = 2**62
         take(prefixes, shown, folded, other)
         output = by_prefix(page, "dask_scheduler_tasks_output_bytes")
         assert output["inc",] == bytes_ or math.isnan(bytes_)
         assert by_prefix(page, "dask_scheduler_tasks")["memory",] == 3
     # What could not be added up has left nothing behind.
-    other.its_output = 1
+    other.nbytes_total = 1
     take(prefixes, shown, folded, other)
     assert by_prefix(page, "dask_scheduler_tasks_output_bytes") == {("inc",): 7, ("other",): 8}
 
@@ -459,8 +461,8 @@ def test_results_may_measure_anything() -> None:
 #: and a value that is not one.
 TOLD = {
     "suspicious": ("dask_scheduler_tasks_suspicious_total", (), 1, "often"),
-    "output": ("dask_scheduler_tasks_output_bytes", (), 100, []),
-    "microseconds": ("dask_scheduler_tasks_compute_seconds_total", (), 2, {"compute": "long"}),
+    "nbytes_total": ("dask_scheduler_tasks_output_bytes", (), 100, []),
+    "_all_durations_us": ("dask_scheduler_tasks_compute_seconds_total", (), 2, {"compute": "long"}),
     "state_counts": (
         "dask_scheduler_prefix_state_totals_total", ("memory",), 3, {"memory": None}
     ),
@@ -471,7 +473,7 @@ TOLD = {
 @pytest.mark.parametrize("column", COLUMNS)
 def test_a_field_that_cannot_be_taken_costs_itself(column: str, wrong: str) -> None:
     page = Page("scheduler")
-    prefixes = page.prefixes(ATTRIBUTES)
+    prefixes = page.prefixes(EXAMPLE)
     names = ("first", "inc", "last")
     rows = [prefix(name) for name in names]
     take(prefixes, *rows)
@@ -479,19 +481,19 @@ def test_a_field_that_cannot_be_taken_costs_itself(column: str, wrong: str) -> N
         for row in rows:
             vars(row).update(vars(prefix(row.name, number)))
         if wrong == "missing":
-            delattr(rows[1], ATTRIBUTES[column])
+            delattr(rows[1], column)
         else:
             *_, another = TOLD.get(column, [{"waiting": 1, "memory": "many"}])
-            setattr(rows[1], ATTRIBUTES[column], None if wrong == "none" else another)
+            setattr(rows[1], column, None if wrong == "none" else another)
         prefixes.begin()
         ((attribute, whose, error),) = prefixes.take(rows)
         prefixes.finish()
-        assert (attribute, whose) == (ATTRIBUTES[column], rows[1])
+        assert (attribute, whose) == (column, rows[1])
         assert isinstance(error, AttributeError if wrong == "missing" else TypeError)
         for of, (family, state, each, _) in TOLD.items():
             shown = by_prefix(page, family)
             values_ = [shown[(name, *state)] for name in names]
-            if of == column == "output":
+            if of == column == "nbytes_total":
                 assert math.isnan(values_.pop(1))
             elif of == column:
                 assert values_.pop(1) == each
@@ -503,14 +505,19 @@ def test_a_field_that_cannot_be_taken_costs_itself(column: str, wrong: str) -> N
     vars(rows[1]).update(vars(prefix("inc", 3)))
     take(prefixes, *rows)
     undisturbed = Page("scheduler")
-    take(undisturbed.prefixes(ATTRIBUTES), *rows)
+    take(undisturbed.prefixes(EXAMPLE), *rows)
     for family in {name for name, *_ in values(page) if name.startswith("dask_scheduler_")}:
-        assert by_prefix(page, family) == by_prefix(undisturbed, family)
+        # A state without tasks has a series once there was one.
+        shown, expected = (
+            {key: value for key, value in by_prefix(one, family).items() if value or len(key) < 2}
+            for one in (page, undisturbed)
+        )
+        assert shown == expected, family
 
 
 def test_a_prefix_without_a_name_costs_itself() -> None:
     page = Page("scheduler")
-    prefixes = page.prefixes(ATTRIBUTES)
+    prefixes = page.prefixes(EXAMPLE)
     for name in (1, None, "\ud800", SimpleNamespace()):
         rows = [prefix("inc", 2), prefix("inc"), prefix("add", 2)]
         rows[1].name = name
@@ -523,9 +530,202 @@ def test_a_prefix_without_a_name_costs_itself() -> None:
         assert suspicious == {("inc",): 2, ("add",): 2}
 
 
+def test_forgotten_prefix_gives_its_series_to_one_that_needs_them() -> None:
+    page = Page("scheduler", max_task_prefixes=2)
+    prefixes = page.prefixes(EXAMPLE, activities=True)
+    families = [
+        "dask_scheduler_tasks_suspicious_total",
+        "dask_scheduler_tasks_compute_seconds_total",
+        "dask_scheduler_prefix_state_totals_total",
+        "dask_scheduler_activity_seconds_total",
+    ]
+    sums: dict[str, float] = dict.fromkeys(families, 0.0)
+
+    def totals_do_not_fall() -> None:
+        for family in families:
+            now = sum(by_prefix(page, family).values())
+            assert now >= sums[family], family
+            sums[family] = now
+
+    take(prefixes, prefix("a", 3), prefix("b", 2), prefix("c", 1))
+    activity = ("execute", "a", "thread-cpu", "seconds")
+    prefixes.take_activities([(activity, 5.0)], 0)
+    totals_do_not_fall()
+    suspicious = "dask_scheduler_tasks_suspicious_total"
+    assert by_prefix(page, suspicious) == {("a",): 3, ("b",): 2, ("other",): 1}
+    # As long as nothing needs the room, what is forgotten stays.
+    take(prefixes, prefix("b", 2))
+    assert by_prefix(page, suspicious) == {("a",): 3, ("b",): 2, ("other",): 1}
+    assert by_prefix(page, "stethoscope_task_prefixes_folded") == {(): 0}
+    # `a` is gone for good: its series go to `c`, and what they counted to `other`.
+    take(prefixes, prefix("b", 2), prefix("c", 4))
+    totals_do_not_fall()
+    take(prefixes, prefix("b", 2), prefix("c", 5))
+    totals_do_not_fall()
+    assert by_prefix(page, suspicious) == {("b",): 2, ("c",): 1, ("other",): 8}
+    output = by_prefix(page, "dask_scheduler_tasks_output_bytes")
+    assert output == {("b",): 200, ("c",): 500, ("other",): 0}
+    tasks = by_prefix(page, "dask_scheduler_prefix_tasks")
+    assert (tasks["b", "memory"], tasks["c", "memory"]) == (2, 5)
+    assert tasks["other", "memory"] == 0
+    assert by_prefix(page, "dask_scheduler_activity_seconds_total") == {
+        ("execute", "other", "thread-cpu"): 5
+    }
+    prefixes.take_activities([(activity, 7.5)], 0)
+    assert by_prefix(page, "dask_scheduler_activity_seconds_total") == {
+        ("execute", "other", "thread-cpu"): 7.5
+    }
+    totals_do_not_fall()
+
+
+def test_activities_are_counted_by_prefix_and_unit() -> None:
+    page = Page("scheduler", max_task_prefixes=1)
+    prefixes = page.prefixes(EXAMPLE, activities=True)
+    take(prefixes, prefix("inc"), prefix("add"))
+    metrics = {
+        ("execute", "inc", "thread-cpu", "seconds"): 2.5,
+        ("execute", "add", "thread-cpu", "seconds"): 1,
+        ("execute", "never seen", "disk-read", "bytes"): 10,
+        ("gather-dep", "network", "bytes"): 100,
+        ("gather-dep", "network", "count"): 7,
+        "latency": 3.0,
+        ("odd",): 1,
+        (1, 2, 3): 1,
+    }
+    for times in (1, 2):
+        items = [(key, value * times) for key, value in metrics.items()]
+        prefixes.take_activities(items[:3], 0)
+        prefixes.take_activities(items[3:], 3)
+        assert by_prefix(page, "dask_scheduler_activity_seconds_total") == {
+            ("execute", "inc", "thread-cpu"): 2.5 * times,
+            ("execute", "other", "thread-cpu"): 1 * times,
+        }
+        assert by_prefix(page, "dask_scheduler_activity_bytes_total") == {
+            ("execute", "other", "disk-read"): 10 * times,
+            ("gather-dep", "", "network"): 100 * times,
+        }
+    # In another order they are the same ones.
+    items = [(key, value * 3) for key, value in reversed(metrics.items())]
+    prefixes.take_activities(items, 0)
+    seconds = by_prefix(page, "dask_scheduler_activity_seconds_total")
+    assert seconds["execute", "inc", "thread-cpu"] == 7.5
+    # Users can define any number of activities: not all have series.
+    items = [(("execute", "inc", f"custom-{n}", "seconds"), 1.0) for n in range(1000)]
+    prefixes.take_activities(items, 0)
+    seconds = by_prefix(page, "dask_scheduler_activity_seconds_total")
+    assert len(seconds) < 200
+    assert seconds["execute", "inc", "other"] > 800
+
+
+def worker(name: str, **changes: Any) -> SimpleNamespace:
+    metrics = {
+        "memory": 1000,
+        "cpu": 50.0,
+        "task_counts": {"executing": 2, "memory": 7},
+        "spilled_bytes": {"memory": 30, "disk": 20},
+    }
+    known = {
+        "address": f"tcp://{name}",
+        "name": name,
+        "memory_limit": 5000,
+        "nthreads": 4,
+        "last_seen": 100.0,
+        "nbytes": 330,
+        "processing": {},
+        "metrics": metrics,
+    }
+    return SimpleNamespace(**(known | changes))
+
+
+def take_workers(workers: Any, now: float, *all_: SimpleNamespace) -> None:
+    workers.begin()
+    assert workers.take(list(all_), now) == []
+    workers.finish()
+
+
+def test_workers_are_added_up_on_the_schedulers_page() -> None:
+    page = Page("scheduler")
+    workers = page.workers()
+    take_workers(workers, 103.0, worker("a"), worker("b", last_seen=101.0, nbytes=5000))
+    assert by_prefix(page, "dask_scheduler_workers_memory_bytes") == {
+        ("managed",): 1300,
+        ("unmanaged",): 700,
+        ("spilled",): 40,
+    }
+    assert by_prefix(page, "dask_scheduler_workers_memory_limit_bytes") == {(): 10000}
+    assert by_prefix(page, "dask_scheduler_workers_threads") == {(): 8}
+    assert by_prefix(page, "dask_scheduler_workers_executing") == {(): 4}
+    assert by_prefix(page, "dask_scheduler_workers_cpu_percent") == {(): 100}
+    (age,) = by_prefix(page, "dask_scheduler_worker_heartbeat_age_seconds").values()
+    assert 3.0 <= age < 3.5
+    # Between two passes it grows.
+    time.sleep(0.02)
+    (later,) = by_prefix(page, "dask_scheduler_worker_heartbeat_age_seconds").values()
+    assert later >= age + 0.02
+    # Before its first heartbeat a worker is known by what it said when it came.
+    take_workers(workers, 104.0, worker("a", metrics={}))
+    assert by_prefix(page, "dask_scheduler_workers_threads") == {(): 4}
+    assert by_prefix(page, "dask_scheduler_workers_executing") == {}
+    take_workers(workers, 105.0)
+    assert by_prefix(page, "dask_scheduler_workers_threads") == {(): 0}
+    assert by_prefix(page, "dask_scheduler_worker_heartbeat_age_seconds") == {(): 0}
+
+
+def test_workers_have_series_of_their_own_up_to_the_cap() -> None:
+    page = Page("scheduler", max_workers=2)
+    workers = page.workers()
+    take_workers(workers, 103.0, *(worker(name) for name in "abcd"))
+    threads = "dask_scheduler_workers_threads"
+    assert by_prefix(page, threads) == {("a",): 4, ("b",): 4, ("other",): 8}
+    assert by_prefix(page, "dask_scheduler_workers_memory_bytes")["spilled", "a"] == 20
+    take_workers(workers, 104.0, *(worker(name) for name in "bcd"))
+    assert by_prefix(page, threads) == {("b",): 4, ("other",): 8}
+    take_workers(workers, 105.0, *(worker(name, nthreads=1) for name in "bcd"))
+    assert by_prefix(page, threads) == {("b",): 1, ("c",): 1, ("other",): 1}
+    take_workers(workers, 106.0, worker("b"), worker("c"))
+    assert by_prefix(page, threads) == {("b",): 4, ("c",): 4}
+
+
+def test_oldest_processing_task_is_the_first_of_some_worker() -> None:
+    page = Page("scheduler")
+    workers = page.workers()
+    first, second = SimpleNamespace(), SimpleNamespace()
+
+    def age(now: float, *processing: Any) -> float:
+        tasks = {id(task): task for task in processing}
+        take_workers(workers, now, worker("a", processing=dict.fromkeys(processing, 1.0)))
+        assert len(tasks) == len(processing)
+        (shown,) = by_prefix(page, "dask_scheduler_oldest_processing_age_seconds").values()
+        return shown
+
+    class Task:
+        pass
+
+    first, second = Task(), Task()
+    assert age(100.0) == 0
+    assert age(101.0, first) == 0
+    assert 3 <= age(104.0, first, second) < 3.5
+    # The first is done.
+    assert age(105.0, second) == 0
+    assert 2 <= age(107.0, second) < 2.5
+    assert age(108.0) == 0
+
+
+def test_worker_without_a_name_costs_itself() -> None:
+    page = Page("scheduler")
+    workers = page.workers()
+    workers.begin()
+    odd = SimpleNamespace(name="odd")
+    ((whose, error),) = workers.take([worker("a"), odd, worker("b")], 103.0)
+    workers.finish()
+    assert whose is odd
+    assert isinstance(error, AttributeError)
+    assert by_prefix(page, "dask_scheduler_workers_threads") == {(): 8}
+
+
 def test_a_pass_that_is_not_finished_forgets_no_prefix() -> None:
     page = Page("scheduler", max_task_prefixes=1)
-    prefixes = page.prefixes(ATTRIBUTES)
+    prefixes = page.prefixes(EXAMPLE)
     rows = [prefix("inc", 5), prefix("add", 5), prefix("sub", 5)]
     take(prefixes, *rows)
     before = values(page)

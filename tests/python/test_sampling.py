@@ -15,9 +15,9 @@ from test_package import by_prefix, values
 
 from stethoscope._native import Page
 from stethoscope.dask.link import Link
-from stethoscope.dask.sampling import BATCH, Sampler
+from stethoscope.dask.passes import BATCH, Pass, PrefixPass
+from stethoscope.dask.sampling import Sampler
 
-COLUMNS = {"suspicious": "suspicious", "states": "states", "state_counts": "state_counts"}
 CLIENTS = "dask_scheduler_clients"
 SUSPICIOUS = "dask_scheduler_tasks_suspicious_total"
 
@@ -26,6 +26,10 @@ def prefix(name: str, number: int) -> SimpleNamespace:
     return SimpleNamespace(
         name=name, suspicious=number, states={"memory": number}, state_counts={"memory": number}
     )
+
+
+def prefix_pass(page: Any) -> list[Pass]:
+    return [PrefixPass(page.prefixes(prefix("example", 0)))]
 
 
 def scheduler(*prefixes: SimpleNamespace, **attributes: Any) -> SimpleNamespace:
@@ -64,12 +68,11 @@ def test_a_pass_that_breaks_off_takes_nothing_twice() -> None:
 
     async def test() -> None:
         page = Page("scheduler")
-        prefixes = BreaksOff(page.prefixes(COLUMNS))
-        part = SimpleNamespace(
-            samples=page.samples, prefixes=lambda columns: prefixes, sampled=page.sampled
-        )
+        prefixes = BreaksOff(page.prefixes(prefix("example", 0)))
         names = [f"p{i}" for i in range(2 * BATCH)]
-        sampler = Sampler(scheduler(*(prefix(name, 5) for name in names)), part, {}, COLUMNS)
+        sampler = Sampler(
+            scheduler(*(prefix(name, 5) for name in names)), page, {}, [PrefixPass(prefixes)]
+        )
         for _ in range(4):
             await sample(sampler)
             assert by_prefix(page, SUSPICIOUS) == {(name,): 5 for name in names}
@@ -96,7 +99,7 @@ def test_prefixes_are_looked_at_where_it_is_not_known_whether_they_moved(
         page = Page("scheduler")
         inc, add = prefix("inc", 5), prefix("add", 5)
         server = scheduler(inc, add, **broken)
-        sampler = Sampler(server, page, {CLIENTS: clients}, COLUMNS)
+        sampler = Sampler(server, page, {CLIENTS: clients}, prefix_pass(page))
         await sample(sampler)
         server.clients = 2
         inc.suspicious = 6
@@ -114,7 +117,7 @@ def test_a_server_without_prefixes_shows_the_rest(caplog: pytest.LogCaptureFixtu
         page = Page("scheduler")
         server = scheduler()
         prefixes = server.__dict__.pop("task_prefixes")
-        sampler = Sampler(server, page, {CLIENTS: clients}, COLUMNS)
+        sampler = Sampler(server, page, {CLIENTS: clients}, prefix_pass(page))
         for server.clients in (1, 2, 3):
             await sample(sampler)
             assert values(page)[CLIENTS,] == server.clients
@@ -137,7 +140,7 @@ def test_a_field_that_is_no_number_is_told_once_with_its_prefix(
         page = Page("scheduler")
         inc, add = prefix("inc", 5), prefix("add", 5)
         inc.suspicious = "often"
-        sampler = Sampler(scheduler(inc, add), page, {}, COLUMNS)
+        sampler = Sampler(scheduler(inc, add), page, {}, prefix_pass(page))
         for add.suspicious in (6, 7):
             add.state_counts["waiting"] = add.suspicious
             await sample(sampler)
@@ -174,7 +177,7 @@ def test_a_probe_that_fails_costs_its_family_and_nothing_else() -> None:
             "dask_scheduler_desired_workers": none,
             "dask_scheduler_workers_added_total": works,
         }
-        sampler = Sampler(server, page, probes, {})
+        sampler = Sampler(server, page, probes)
         for server.clients in (1, 2):
             await sample(sampler)
             shown = {name: value for (name, *_), value in values(page).items() if name in probes}
@@ -197,7 +200,7 @@ def test_whoever_waits_is_told_whatever_becomes_of_the_others(
     async def test() -> None:
         page = Page("scheduler")
         server = scheduler(*(prefix(f"p{i}", 1) for i in range(1000)))
-        sampler = Sampler(server, page, {}, COLUMNS)
+        sampler = Sampler(server, page, {}, prefix_pass(page))
         told: list[str] = []
         sampler.sample(gone)
         # New prefixes are dear: the first sample is not there yet.
@@ -215,7 +218,7 @@ def test_who_waits_when_sampling_stops_does_not_wait_for_ever() -> None:
     async def test() -> None:
         server = scheduler(*(prefix(f"p{i}", 1) for i in range(1000)))
         page = Page("scheduler")
-        sampler = Sampler(server, page, {}, COLUMNS)
+        sampler = Sampler(server, page, {}, prefix_pass(page))
         told: list[str] = []
         sampler.sample(lambda: told.append("first"))
         sampler.sample(lambda: told.append("second"))

@@ -1,6 +1,6 @@
 //! Families whose values arrive one by one, as they happen.
 
-use super::catalogue::{Entry, Role};
+use super::entry::{Entry, Role};
 use super::{scheduler, worker};
 use crate::instant::AtomicInstant;
 use std::sync::Arc;
@@ -40,26 +40,26 @@ impl Event {
 pub(super) struct EventFamilies {
     pub(super) median: Option<Entry>,
     pub(super) histogram: Option<Entry>,
-    pub(super) lasting: Option<Lasting>,
+    pub(super) tick: Option<TickGauges>,
 }
 
 impl EventFamilies {
     pub(super) const NONE: Self = Self {
         median: None,
         histogram: None,
-        lasting: None,
+        tick: None,
     };
 }
 
 /// What is told of an event that has not come for some time.
-pub(super) struct Lasting {
+pub(super) struct TickGauges {
     pub(super) maximum: Entry,
     pub(super) age: Entry,
 }
 
 /// The cells that one kind of event feeds.
 #[derive(Clone, Debug, Default)]
-pub struct Observed {
+pub struct EventMetrics {
     median: Option<Handle<Quantile>>,
     histogram: Option<Handle<Histogram>>,
     tick: Option<Arc<Tick>>,
@@ -72,7 +72,7 @@ struct Tick {
     longest: WindowMax,
 }
 
-impl Observed {
+impl EventMetrics {
     /// `registry_of` says where a family is registered.
     pub(super) fn register<'r>(
         event: Event,
@@ -95,7 +95,7 @@ impl Observed {
             let family = entry.family::<Histogram>(registry_of(&entry));
             family.options(buckets.clone()).register_single()
         });
-        let tick = families.lasting.map(|Lasting { maximum, age }| {
+        let tick = families.tick.map(|TickGauges { maximum, age }| {
             let tick = Arc::new(Tick {
                 last: AtomicInstant::now(),
                 longest: WindowMax::new(&window),

@@ -1,17 +1,22 @@
-//! The metrics of Dask's schedulers and workers: which there are, and the cells
-//! behind them. What a number means to Dask is known elsewhere (the Python
-//! package `stethoscope.dask`); here are names, helps, types and labels.
+//! The metrics of Dask's schedulers and workers: names, helps, types and labels,
+//! and the cells that hold the values. The Python package `stethoscope.dask` knows
+//! where the values are among Dask's objects.
 //!
 //! ```text
-//! scheduler.rs  worker.rs  python_runtime.rs  process.rs  self_metrics.rs
-//!     the catalogue: an Entry for each family
+//! entry.rs      Entry: one family
+//! scheduler.rs  worker.rs  prefix_numbers.rs  workers.rs
+//! python_runtime.rs  process.rs  self_metrics.rs
+//!     tables of entries
+//! catalogue.rs  the entries of a role
 //!     │
 //!     ▼
 //! page.rs       the entries of a role, registered: one registry per server
 //!     sampled.rs         <- values that a sample of the server's state brings
+//!     prefixes.rs        <- task prefixes, in passes
+//!     workers.rs         <- workers as the scheduler knows them, in passes
+//!     events.rs          <- ticks, tasks and transfers, as they happen
 //!     python_runtime.rs  <- garbage collections, as they end
 //!     process.rs         <- /proc, when a scrape asks
-//!     self_metrics.rs             <- the endpoint that serves the page
 //! ```
 //!
 //! ```
@@ -29,8 +34,10 @@
 //! ```
 
 mod catalogue;
+mod entry;
 mod events;
 mod page;
+mod prefix_numbers;
 mod prefixes;
 mod process;
 mod python_runtime;
@@ -39,11 +46,15 @@ mod sampled;
 mod scheduler;
 mod self_metrics;
 mod worker;
+mod workers;
 
-pub use catalogue::{Entry, Role, Source, catalogue};
-pub use events::{Event, Observed};
+pub use catalogue::catalogue;
+pub use entry::{Entry, Role, Sampling, Source};
+pub use events::{Event, EventMetrics};
 pub use page::{Options, Page, PageError};
-pub use prefixes::{Column, Prefixes, RowId, Taking};
+pub use prefix_numbers::{NUMBERS, NumberKind, Place, PrefixNumber, STATE_COUNTS, STATES};
+pub use prefixes::{ActivityUnit, PrefixColumns, PrefixUpdate, Prefixes, RowId};
 pub use process::register_process;
 pub use python_runtime::{GcTotals, Generation, PythonVersion};
-pub use sampled::Sampled;
+pub use sampled::SampledFamily;
+pub use workers::{Pass, WorkerReading, Workers};

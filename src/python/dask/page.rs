@@ -1,12 +1,14 @@
 //! The page of one server: the catalogue's families, registered as they turn
 //! out to be known.
 
-use super::catalogue::{Entry, Role, Source, catalogue};
-use super::events::{Event, Observed};
-use super::prefixes::{Column, Prefixes};
+use super::catalogue::catalogue;
+use super::entry::{Entry, Role, Source};
+use super::events::{Event, EventMetrics};
+use super::prefixes::{PrefixColumns, Prefixes};
 use super::python_runtime::{GcTotals, PythonVersion};
-use super::registries::Places;
-use super::sampled::Sampled;
+use super::registries::Registries;
+use super::sampled::SampledFamily;
+use super::workers::{self, WORKER_NAME, Workers};
 use super::{process, self_metrics};
 use crate::instant::AtomicInstant;
 use std::fmt;
@@ -27,6 +29,9 @@ pub struct Options {
     pub buckets: Buckets,
     /// Task prefixes that have series of their own; 1,000 unless set.
     pub max_task_prefixes: usize,
+    /// Workers that have series of their own on a scheduler's page; 0 unless set:
+    /// their numbers are added up.
+    pub max_workers: usize,
     /// Full names of families that are not to be on the page, as the catalogue
     /// has them.
     pub left_out: Vec<String>,
@@ -46,6 +51,7 @@ impl Default for Options {
             window: Duration::from_secs(60),
             buckets: Buckets::new(buckets).expect("ascending and finite"),
             max_task_prefixes: 1000,
+            max_workers: 0,
             left_out: Vec::new(),
             labels: Vec::new(),
             namespace: "dask".to_owned(),
@@ -129,7 +135,7 @@ impl From<RegisterError> for PageError {
 #[derive(Debug)]
 pub struct Page {
     role: Role,
-    places: Places,
+    registries: Registries,
     options: Options,
     window: Window,
     gc: GcTotals,
@@ -154,7 +160,12 @@ impl Page {
                 MetricType::Histogram => &["le"],
                 _ => &[],
             };
-            let mut own = entry.labels.iter().chain(of_histograms);
+            let of_workers: &[_] = match options.max_workers {
+                0 => &[],
+                _ if workers::FAMILIES.contains(entry) => &[WORKER_NAME],
+                _ => &[],
+            };
+            let mut own = entry.labels.iter().chain(of_histograms).chain(of_workers);
             if let Some(label) =
                 own.find(|own| options.labels.iter().any(|(name, _)| name == **own))
             {
@@ -170,24 +181,24 @@ impl Page {
             .map(|(name, value)| (&**name, &**value));
         let registry = Registry::new().with_const_labels(labels);
         let left_out = options.left_out.iter().cloned().collect();
-        let places = Places::new(registry, &options.namespace, left_out);
-        let gc = GcTotals::register(&places)?;
-        python.register(&places)?;
-        let resident_memory = process::register(&places)?;
+        let registries = Registries::new(registry, &options.namespace, left_out);
+        let gc = GcTotals::register(&registries)?;
+        python.register(&registries)?;
+        let resident_memory = process::register(&registries)?;
 
         let last_sample = Arc::new(AtomicInstant::now());
-        let registry = places.of(&self_metrics::SAMPLE_AGE);
+        let registry = registries.of(&self_metrics::SAMPLE_AGE);
         let age: Handle<FloatGauge> = self_metrics::SAMPLE_AGE
             .family(registry)
             .register_single()?;
         let since = Arc::clone(&last_sample);
         registry.on_scrape(move || age.set(since.seconds_ago()));
         let sampling = self_metrics::SAMPLING
-            .family(places.of(&self_metrics::SAMPLING))
+            .family(registries.of(&self_metrics::SAMPLING))
             .register_single()?;
         Ok(Self {
             role,
-            places,
+            registries,
             options: options.clone(),
             window,
             gc,
@@ -199,7 +210,7 @@ impl Page {
 
     /// What is scraped; more may be registered there.
     pub fn registry(&self) -> &Registry {
-        self.places.shown()
+        self.registries.shown()
     }
 
     /// An endpoint that serves this page, and what it counts of itself on it. A
@@ -216,7 +227,7 @@ impl Page {
     }
 
     /// Puts a family that samples bring on the page, with its first value.
-    pub fn sampled(&self, name: &str) -> Result<Sampled, PageError> {
+    pub fn sampled(&self, name: &str) -> Result<SampledFamily, PageError> {
         let entry = catalogue(self.role)
             .find(|entry| entry.name == name && entry.source == Source::Sample)
             .ok_or_else(|| PageError::Unknown {
@@ -224,21 +235,39 @@ impl Page {
                 role: self.role,
             })?;
         let resident = self.resident_memory.as_ref();
-        Ok(Sampled::register(self.places.of(entry), entry, resident)?)
+        Ok(SampledFamily::register(
+            self.registries.of(entry),
+            entry,
+            resident,
+        )?)
     }
 
-    /// Puts what is known of the tasks on a scheduler's page, of each prefix
-    /// these columns.
-    pub fn prefixes(&self, columns: &[Column]) -> Result<Prefixes, PageError> {
+    /// Puts the families of workers on a scheduler's page.
+    ///
+    /// # Errors
+    /// The page has them already.
+    pub fn workers(&self) -> Result<Workers, PageError> {
+        let max_workers = self.options.max_workers;
+        Ok(Workers::register(&self.registries, max_workers)?)
+    }
+
+    /// Puts the families of task prefixes on a scheduler's page, as far as their
+    /// columns are known.
+    ///
+    /// # Errors
+    /// The page has them already.
+    pub fn prefixes(&self, columns: &PrefixColumns) -> Result<Prefixes, PageError> {
         let cap = self.options.max_task_prefixes;
-        Ok(Prefixes::register(&self.places, columns, cap)?)
+        Ok(Prefixes::register(&self.registries, columns, cap)?)
     }
 
     /// Puts the families on the page that one kind of event feeds.
-    pub fn events(&self, event: Event) -> Result<Observed, PageError> {
+    pub fn events(&self, event: Event) -> Result<EventMetrics, PageError> {
         let (window, buckets) = (self.window, &self.options.buckets);
-        let of = |entry: &Entry| self.places.of(entry);
-        Ok(Observed::register(event, self.role, window, buckets, of)?)
+        let of = |entry: &Entry| self.registries.of(entry);
+        Ok(EventMetrics::register(
+            event, self.role, window, buckets, of,
+        )?)
     }
 
     /// Says that the sampled values are those of now.

@@ -1,57 +1,78 @@
-//! What the scheduler knows of its tasks, prefix by prefix: in a pass over all
-//! prefixes that may be taken in slices, with the event loop let go between
-//! them.
+//! The task prefixes of a scheduler, brought up to date in passes.
 //!
-//! There may be any number of prefixes, and a page must not grow without end:
-//! the first `max_task_prefixes` have series of their own, the others are added
-//! up in series of the prefix `other`. What is added up over all prefixes does
-//! not depend on that. A total neither falls nor goes, though the scheduler's own
-//! numbers do when the cluster is restarted: it forgets every prefix then.
+//! A pass visits every prefix. It may be taken in slices, with the event loop
+//! let go between them.
 //!
-//! Of thousands of prefixes few change between two passes. What is added up is
-//! kept from pass to pass, so that the others need only be
-//! [kept](Prefixes::keep).
+//! There may be any number of prefixes, and a page must not grow without end: at
+//! most `max_task_prefixes` have series of their own, and the others are added up
+//! as the prefix `other`. A prefix that the scheduler has forgotten keeps its
+//! series until another needs the room; if too many prefixes are in use, the
+//! busiest have it. When a prefix gives its series back, what they counted is
+//! added to `other`, so the sum over all prefixes never falls, and totals never
+//! decrease, even though the scheduler's own do when it is restarted.
+//!
+//! Of thousands of prefixes few change between two passes. Sums are kept from pass
+//! to pass, so that the others need only be [kept](Prefixes::keep).
 
-use super::catalogue::Entry;
-use super::registries::Places;
-use super::scheduler::{
-    COMPUTE, FOLDED, FORGOTTEN, OUTPUT, STATE_TOTALS, SUSPICIOUS, TASKS, TRANSFER, TRANSITIONS,
+use super::entry::Entry;
+use super::prefix_numbers::{
+    ACTIVITY_BYTES, ACTIVITY_SECONDS, FOLDED, FORGOTTEN, NUMBERS, NumberKind, PREFIX_TASKS,
+    STATE_TOTALS, TASKS, TRANSITIONS,
 };
-use std::collections::HashMap;
+use super::registries::Registries;
+use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, Instant};
 use stethoscope::cell::{Counter, FloatCounter, FloatGauge, Gauge};
 use stethoscope::{Family, Handle, RegisterError};
 
-/// The prefix that stands for those beyond the cap.
+/// The prefix that stands for those without series of their own.
 const OTHER: &str = "other";
 
-/// A state that is no longer one at the scheduler.
+/// The state of a task that the scheduler no longer knows.
 const FORGOTTEN_STATE: &str = "forgotten";
 
-/// One thing that is known of each prefix. A version of Dask that lacks one
-/// lacks the families that rest on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Column {
-    /// How often its tasks were marked suspicious.
-    Suspicious,
-    /// Bytes of its results that are in memory.
-    Output,
-    /// Seconds spent on computing and on transfers.
-    Durations,
-    /// How many of its tasks are in each state.
-    States,
-    /// How often a task of it came into each state.
-    StateCounts,
+/// How often busy prefixes take the place of idle ones.
+const REBALANCE: Duration = Duration::from_secs(10);
+
+/// How many prefixes change places at most, each time.
+const MAX_SWAPS: usize = 16;
+
+/// Activities that have series of their own, for each context. Users can define
+/// any number; the others are added up as `other`.
+const MAX_ACTIVITIES: usize = 100;
+
+/// The attributes of task prefixes that a version of Dask has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrefixColumns {
+    /// For each of [`NUMBERS`], whether it is known.
+    pub numbers: Vec<bool>,
+    /// Whether the number of tasks in each state is known.
+    pub states: bool,
+    /// Whether it is known how often a task came into each state.
+    pub state_counts: bool,
+    /// Whether the activities of the workers are known.
+    pub activities: bool,
 }
 
-impl Column {
-    /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::Suspicious,
-        Self::Output,
-        Self::Durations,
-        Self::States,
-        Self::StateCounts,
-    ];
+impl PrefixColumns {
+    /// Every attribute there is.
+    pub fn all() -> Self {
+        Self {
+            numbers: vec![true; NUMBERS.len()],
+            states: true,
+            state_counts: true,
+            activities: true,
+        }
+    }
+}
+
+/// The unit of an activity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ActivityUnit {
+    /// Seconds.
+    Seconds,
+    /// Bytes.
+    Bytes,
 }
 
 /// The families of all prefixes.
@@ -67,23 +88,43 @@ pub struct Prefixes {
     other: Option<Cells>,
     /// Counts the passes.
     pass: u64,
-    /// Tasks by state, and the output of the prefixes beyond the cap.
+    /// Tasks by state, over all prefixes.
     in_state: Vec<i64>,
-    other_output: i128,
+    folded: Sums,
+    /// Contexts and activities.
+    activities: Vec<(Box<str>, Box<str>)>,
+    rebalanced_at: Instant,
 }
 
-/// A prefix among those that are known; until [`Prefixes::finish`] forgets some.
+/// A prefix among those that are known. Valid until [`Prefixes::finish`] returns
+/// true.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowId(usize);
 
+/// What is added up over the prefixes without series of their own.
+#[derive(Debug, Default)]
+struct Sums {
+    /// For each of `NUMBERS` that goes up and down. In whole numbers, so that what
+    /// is subtracted again leaves no trace.
+    numbers: Vec<i128>,
+    in_state: Vec<i64>,
+}
+
 #[derive(Debug)]
 struct Families {
-    suspicious: Option<Family<Counter>>,
-    output: Option<Family<FloatGauge>>,
-    durations: Option<(Family<FloatCounter>, Family<FloatCounter>)>,
+    /// By the index in `NUMBERS`; `None` if this version of Dask lacks it.
+    numbers: Vec<Option<NumberFamily>>,
     state_counts: Option<StateCounts>,
-    tasks: Option<Family<Gauge>>,
+    tasks: Option<(Family<Gauge>, Family<Gauge>)>,
+    /// By unit.
+    activities: Option<[Family<FloatCounter>; 2]>,
     folded: Handle<FloatGauge>,
+}
+
+#[derive(Debug)]
+enum NumberFamily {
+    Total(Family<FloatCounter>),
+    Current(Family<FloatGauge>),
 }
 
 #[derive(Debug)]
@@ -95,107 +136,106 @@ struct StateCounts {
     totals: Vec<Handle<Counter>>,
 }
 
-/// The cells of one prefix, or of all beyond the cap.
+/// The cells of one prefix, or of all that are folded.
 #[derive(Debug)]
 struct Cells {
-    suspicious: Option<Handle<Counter>>,
-    output: Option<Handle<FloatGauge>>,
-    durations: Option<(Handle<FloatCounter>, Handle<FloatCounter>)>,
+    /// By the index in `NUMBERS`.
+    numbers: Vec<Option<NumberCell>>,
     /// By state; made when a task first comes into it.
-    states: Vec<Option<Handle<Counter>>>,
+    came_into: Vec<Option<Handle<Counter>>>,
+    /// Likewise.
+    in_state: Vec<Option<Handle<Gauge>>>,
+    /// The activities that have a series for this prefix.
+    activities: BTreeSet<(ActivityUnit, usize)>,
+}
+
+#[derive(Debug)]
+enum NumberCell {
+    Total(Handle<FloatCounter>),
+    Current(Handle<FloatGauge>),
 }
 
 /// What was last known of a prefix.
 #[derive(Debug, Default)]
 struct Row {
     name: Box<str>,
-    /// None beyond the cap.
+    /// `None` if it is folded into `other`.
     cells: Option<Cells>,
     pass: u64,
-    suspicious: u64,
-    compute: f64,
-    transfer: f64,
-    /// Beyond the cap: what is in the sum.
-    output: i64,
+    /// By the index in `NUMBERS`.
+    numbers: Vec<f64>,
     in_state: Vec<i64>,
     came_into: Vec<u64>,
+    /// Transitions since the last rebalancing, and the average of those before.
+    moved: u64,
+    busy: f64,
 }
 
-/// What a number that should only grow has grown by; all of it where it has
-/// begun anew.
+/// How much a number that should only go up has gone up by. All of it if it has
+/// started again.
 fn growth<N: PartialOrd + Copy + std::ops::Sub<Output = N>>(last: &mut N, now: N) -> N {
     let before = std::mem::replace(last, now);
     if now >= before { now - before } else { now }
 }
 
-/// The place of `index`, made if there is none so far out.
-fn slot<T: Clone + Default>(places: &mut Vec<T>, index: usize) -> &mut T {
-    if places.len() <= index {
-        places.resize(index + 1, T::default());
+/// Returns the element at `index`; the list grows if it is too short.
+fn slot<T: Default>(list: &mut Vec<T>, index: usize) -> &mut T {
+    if list.len() <= index {
+        list.resize_with(index + 1, T::default);
     }
-    &mut places[index]
+    &mut list[index]
 }
 
-/// A prefix whose values are being taken.
+/// A whole number, as near as there is one.
+fn whole(value: f64) -> i64 {
+    value as i64
+}
+
+/// The families here have as many labels as are given, and no cap of their own.
+fn series<C, E: std::fmt::Debug>(found: Result<Handle<C>, E>) -> Handle<C> {
+    found.expect("as many values as labels, and no cap on the series")
+}
+
+/// A prefix that is being brought up to date.
 #[derive(Debug)]
-pub struct Taking<'p> {
+pub struct PrefixUpdate<'p> {
     states: &'p mut Vec<Box<str>>,
     families: &'p mut Families,
     row: &'p mut Row,
     other: &'p mut Option<Cells>,
     in_state: &'p mut Vec<i64>,
-    other_output: &'p mut i128,
+    folded: &'p mut Sums,
 }
 
 impl Prefixes {
     pub(super) fn register(
-        places: &Places,
-        columns: &[Column],
+        registries: &Registries,
+        columns: &PrefixColumns,
         cap: usize,
     ) -> Result<Self, RegisterError> {
-        let has = |column| columns.contains(&column);
-        let tasks = has(Column::States)
-            .then(|| TASKS.family::<Gauge>(places.of(&TASKS)).register())
-            .transpose()?;
-        let state_counts = has(Column::StateCounts)
-            .then(|| StateCounts::register(places))
-            .transpose()?;
-        let counter = |entry: &Entry| entry.family::<Counter>(places.of(entry)).register();
-        let seconds = |entry: &Entry| entry.family::<FloatCounter>(places.of(entry)).register();
-        let suspicious = has(Column::Suspicious).then(|| counter(&SUSPICIOUS));
-        let durations =
-            has(Column::Durations).then(|| Ok((seconds(&COMPUTE)?, seconds(&TRANSFER)?)));
-        let output = has(Column::Output)
-            .then(|| OUTPUT.family::<FloatGauge>(places.of(&OUTPUT)).register())
-            .transpose()?;
         Ok(Self {
             cap,
             states: TASKS.states.iter().map(|&state| state.into()).collect(),
-            families: Families {
-                suspicious: suspicious.transpose()?,
-                output,
-                durations: durations.transpose()?,
-                state_counts,
-                tasks,
-                folded: FOLDED.family(places.of(&FOLDED)).register_single()?,
-            },
+            families: Families::register(registries, columns)?,
             rows: Vec::new(),
             by_name: HashMap::new(),
             shown: 0,
             other: None,
             pass: 0,
             in_state: vec![0; TASKS.states.len()],
-            other_output: 0,
+            folded: Sums::default(),
+            activities: Vec::new(),
+            rebalanced_at: Instant::now(),
         })
     }
 
-    /// Begins a pass over all prefixes. Where the one before has not been
-    /// [finished](Self::finish), what it took counts, and it has forgotten none.
+    /// Begins a pass over all prefixes. If the one before was not
+    /// [finished](Self::finish), its updates count, and it has forgotten none.
     pub fn begin(&mut self) {
         self.pass += 1;
     }
 
-    /// The prefix of this name, known from now on.
+    /// Finds the prefix of this name, which is known from now on.
     pub fn find(&mut self, name: &str) -> RowId {
         if let Some(&known) = self.by_name.get(name) {
             return known;
@@ -219,186 +259,474 @@ impl Prefixes {
         self.rows[prefix.0].pass = self.pass;
     }
 
-    /// Begins to take the values of a prefix; what is not taken stays as it was.
-    pub fn take(&mut self, prefix: RowId) -> Taking<'_> {
+    /// Starts updating a prefix. Fields that are not set keep their values.
+    pub fn update(&mut self, prefix: RowId) -> PrefixUpdate<'_> {
         let row = &mut self.rows[prefix.0];
         row.pass = self.pass;
-        Taking {
+        PrefixUpdate {
             states: &mut self.states,
             families: &mut self.families,
             row,
             other: &mut self.other,
             in_state: &mut self.in_state,
-            other_output: &mut self.other_output,
+            folded: &mut self.folded,
         }
     }
 
-    /// Ends a pass: shows what was added up. Prefixes that were not in it keep
-    /// their series and totals; those beyond the cap are forgotten. Whether there
-    /// were such: each [`RowId`] is void then.
-    pub fn finish(&mut self) -> bool {
-        let forgotten = self.forget();
-        if let Some(family) = &self.families.tasks {
-            for (state, tasks) in self.states.iter().zip(&self.in_state) {
-                if &**state != FORGOTTEN_STATE {
-                    series(family.with([&**state])).set(*tasks);
+    /// Adds to an activity of the workers: how many seconds or bytes it has taken
+    /// more, for the tasks of a prefix if it is theirs.
+    pub fn add_activity(
+        &mut self,
+        context: &str,
+        prefix: Option<&str>,
+        activity: &str,
+        unit: ActivityUnit,
+        more: f64,
+    ) {
+        let Some(families) = &self.families.activities else {
+            return;
+        };
+        let index = activity_index(&mut self.activities, context, activity);
+        let (context, activity) = &self.activities[index];
+        let family = &families[unit as usize];
+        let label = match prefix {
+            None => "",
+            Some(name) => {
+                let row = self.by_name.get(name).map(|id| &mut self.rows[id.0]);
+                match row.and_then(|row| row.cells.as_mut()) {
+                    Some(cells) => {
+                        cells.activities.insert((unit, index));
+                        name
+                    }
+                    None => OTHER,
                 }
             }
-        }
-        if let Some(Cells {
-            output: Some(output),
-            ..
-        }) = &self.other
-        {
-            output.set(self.other_output as f64);
-        }
-        let named_other = usize::from(self.by_name.contains_key(OTHER));
-        let folded = self.rows.len() - self.shown - named_other;
-        self.families.folded.set(folded as f64);
+        };
+        let cell = family.with([&**context, label, &**activity]);
+        series(cell).inc_by(more);
+    }
+
+    /// Ends a pass: shows the sums, and shares out the series.
+    ///
+    /// Returns true if prefixes were forgotten. Then every [`RowId`] is void.
+    pub fn finish(&mut self) -> bool {
+        self.finish_at(Instant::now())
+    }
+
+    /// [`finish`](Self::finish), at this instant.
+    pub fn finish_at(&mut self, now: Instant) -> bool {
+        self.clear_missing();
+        let forgotten = self.share_out(now);
+        self.show_sums();
         forgotten
     }
 
-    fn forget(&mut self) -> bool {
+    /// Prefixes that were not in the pass have no tasks.
+    fn clear_missing(&mut self) {
         let pass = self.pass;
-        for row in self.rows.iter_mut().filter(|row| row.pass != pass) {
-            for (total, tasks) in self.in_state.iter_mut().zip(&row.in_state) {
-                *total -= tasks;
+        for index in 0..self.rows.len() {
+            if self.rows[index].pass == pass {
+                continue;
             }
-            match &row.cells {
-                Some(cells) => cells.output.iter().for_each(|cell| cell.set(0.0)),
-                None => self.other_output -= i128::from(row.output),
-            }
-            // Should it come again, the scheduler counts from 0.
+            let last_seen = self.rows[index].pass;
+            self.update(RowId(index)).clear();
+            let row = &mut self.rows[index];
+            // The scheduler counts from 0 if it meets the prefix again.
             *row = Row {
                 name: std::mem::take(&mut row.name),
                 cells: row.cells.take(),
-                pass: row.pass,
+                pass: last_seen,
                 ..Row::default()
             };
         }
-        let gone = |row: &Row| row.pass != pass && row.cells.is_none();
-        if !self.rows.iter().any(gone) {
+    }
+
+    fn is_missing(&self, row: &Row) -> bool {
+        row.pass != self.pass
+    }
+
+    /// Forgets missing prefixes that have no series, and gives the series of
+    /// missing or idle ones to those that need them more.
+    fn share_out(&mut self, now: Instant) -> bool {
+        let mut waiting: Vec<usize> = (0..self.rows.len())
+            .filter(|&index| {
+                let row = &self.rows[index];
+                row.cells.is_none() && !self.is_missing(row) && *row.name != *OTHER
+            })
+            .collect();
+        let is_due = now.saturating_duration_since(self.rebalanced_at) >= REBALANCE;
+        if is_due {
+            self.rebalanced_at = now;
+            for row in &mut self.rows {
+                row.busy = row.busy / 2.0 + std::mem::take(&mut row.moved) as f64;
+            }
+        }
+        if self.cap > 0 && !waiting.is_empty() {
+            // The busiest last.
+            let busy = |rows: &[Row], index: usize| rows[index].busy + rows[index].moved as f64;
+            let rows = &self.rows;
+            waiting.sort_by(|&a, &b| busy(rows, a).total_cmp(&busy(rows, b)).then(b.cmp(&a)));
+            let mut missing: Vec<usize> = (0..self.rows.len())
+                .filter(|&index| {
+                    self.rows[index].cells.is_some() && self.is_missing(&self.rows[index])
+                })
+                .collect();
+            missing.sort_by_key(|&index| self.rows[index].pass);
+            let wanted = waiting.len().saturating_sub(self.cap - self.shown);
+            for index in missing.into_iter().take(wanted) {
+                self.fold(index);
+            }
+            while self.shown < self.cap
+                && let Some(index) = waiting.pop()
+            {
+                self.unfold(index);
+            }
+            if is_due {
+                self.swap_idle_for_busy(waiting);
+            }
+        }
+        self.forget()
+    }
+
+    /// Gives the series of the idlest prefixes to the busiest without, if they are
+    /// clearly busier.
+    fn swap_idle_for_busy(&mut self, mut waiting: Vec<usize>) {
+        let mut idlest: Vec<usize> = (0..self.rows.len())
+            .filter(|&index| self.rows[index].cells.is_some())
+            .collect();
+        idlest.sort_by(|&a, &b| self.rows[a].busy.total_cmp(&self.rows[b].busy));
+        for idle in idlest.into_iter().take(MAX_SWAPS) {
+            let Some(busy) = waiting.pop() else {
+                return;
+            };
+            if self.rows[busy].busy < 2.0 * self.rows[idle].busy + 10.0 {
+                return;
+            }
+            self.fold(idle);
+            self.unfold(busy);
+        }
+    }
+
+    /// Takes the series of a prefix off the page, and adds what they counted to
+    /// `other`.
+    fn fold(&mut self, index: usize) {
+        let row = &mut self.rows[index];
+        let Some(cells) = row.cells.take() else {
+            return;
+        };
+        self.shown -= 1;
+        let name = &*row.name;
+        let families = &self.families;
+        let other = self.other.get_or_insert_with(|| families.cells(OTHER));
+        for (number, cell) in cells.numbers.iter().enumerate() {
+            match (cell, &families.numbers[number], &other.numbers[number]) {
+                (
+                    Some(NumberCell::Total(cell)),
+                    Some(NumberFamily::Total(family)),
+                    Some(NumberCell::Total(other)),
+                ) => {
+                    family.remove([name]);
+                    other.inc_by(cell.get());
+                }
+                (Some(NumberCell::Current(_)), Some(NumberFamily::Current(family)), _) => {
+                    family.remove([name]);
+                    let value = row.numbers.get(number).copied().unwrap_or_default();
+                    *slot(&mut self.folded.numbers, number) += i128::from(whole(value));
+                }
+                _ => {}
+            }
+        }
+        if let Some(StateCounts { by_prefix, .. }) = &families.state_counts {
+            for (state, cell) in self.states.iter().zip(&cells.came_into) {
+                if let Some(cell) = cell {
+                    by_prefix.remove([name, &**state]);
+                    series(by_prefix.with([OTHER, &**state])).inc_by(cell.get());
+                }
+            }
+        }
+        if let Some((_, by_prefix)) = &families.tasks {
+            for (index, state) in self.states.iter().enumerate() {
+                if cells.in_state.get(index).is_some_and(Option::is_some) {
+                    by_prefix.remove([name, &**state]);
+                }
+                let tasks = row.in_state.get(index).copied().unwrap_or_default();
+                *slot(&mut self.folded.in_state, index) += tasks;
+            }
+        }
+        for (unit, index) in &cells.activities {
+            if let Some(families) = &families.activities {
+                let family = &families[*unit as usize];
+                let (context, activity) = &self.activities[*index];
+                let own = [&**context, name, &**activity];
+                let counted = family.get(own).map_or(0.0, |cell| cell.get());
+                family.remove(own);
+                series(family.with([&**context, OTHER, &**activity])).inc_by(counted);
+            }
+        }
+    }
+
+    /// Gives a prefix series of its own, which count from now on.
+    fn unfold(&mut self, index: usize) {
+        let row = &mut self.rows[index];
+        let mut cells = self.families.cells(&row.name);
+        self.shown += 1;
+        for (number, cell) in cells.numbers.iter().enumerate() {
+            if let Some(NumberCell::Current(cell)) = cell {
+                let value = row.numbers.get(number).copied().unwrap_or_default();
+                cell.set(value);
+                *slot(&mut self.folded.numbers, number) -= i128::from(whole(value));
+            }
+        }
+        for (index, &tasks) in row.in_state.iter().enumerate() {
+            *slot(&mut self.folded.in_state, index) -= tasks;
+            self.families
+                .show_tasks(&mut cells, &row.name, &self.states[index], index, tasks);
+        }
+        row.cells = Some(cells);
+    }
+
+    /// Forgets the missing prefixes that have no series.
+    fn forget(&mut self) -> bool {
+        let pass = self.pass;
+        let is_gone = |row: &Row| row.pass != pass && row.cells.is_none();
+        if !self.rows.iter().any(is_gone) {
             return false;
         }
-        self.rows.retain(|row| !gone(row));
+        self.rows.retain(|row| !is_gone(row));
         let names = self.rows.iter().map(|row| row.name.clone());
         self.by_name = names.zip((0..).map(RowId)).collect();
         true
     }
+
+    fn show_sums(&mut self) {
+        if let Some((in_all, _)) = &self.families.tasks {
+            for (state, tasks) in self.states.iter().zip(&self.in_state) {
+                if &**state != FORGOTTEN_STATE {
+                    series(in_all.with([&**state])).set(*tasks);
+                }
+            }
+        }
+        if let Some(other) = &mut self.other {
+            for (number, cell) in other.numbers.iter().enumerate() {
+                if let Some(NumberCell::Current(cell)) = cell {
+                    let sum = self.folded.numbers.get(number).copied();
+                    cell.set(sum.unwrap_or_default() as f64);
+                }
+            }
+            for (index, &tasks) in self.folded.in_state.iter().enumerate() {
+                self.families
+                    .show_tasks(other, OTHER, &self.states[index], index, tasks);
+            }
+        }
+        let named_other = self.by_name.contains_key(OTHER);
+        let folded = self.rows.len() - self.shown - usize::from(named_other);
+        self.families.folded.set(folded as f64);
+    }
 }
 
-/// The families here have as many labels as are given, and no cap of their own.
-fn series<C, E: std::fmt::Debug>(found: Result<Handle<C>, E>) -> Handle<C> {
-    found.expect("as many values as labels, and no cap on the series")
+fn activity_index(
+    activities: &mut Vec<(Box<str>, Box<str>)>,
+    context: &str,
+    activity: &str,
+) -> usize {
+    let position = |all: &[(Box<str>, Box<str>)], activity: &str| {
+        all.iter()
+            .position(|(c, a)| **c == *context && **a == *activity)
+    };
+    if let Some(index) = position(activities, activity) {
+        return index;
+    }
+    let of_context = activities.iter().filter(|(c, _)| **c == *context).count();
+    let activity = match of_context < MAX_ACTIVITIES {
+        true => activity,
+        false => OTHER,
+    };
+    position(activities, activity).unwrap_or_else(|| {
+        activities.push((context.into(), activity.into()));
+        activities.len() - 1
+    })
 }
 
 impl Families {
+    fn register(registries: &Registries, columns: &PrefixColumns) -> Result<Self, RegisterError> {
+        let of = |entry: &Entry| registries.of(entry);
+        let number = |(number, known): (&super::prefix_numbers::PrefixNumber, &bool)| {
+            let entry = &number.entry;
+            Ok(match (known, number.kind) {
+                (false, _) => None,
+                (true, NumberKind::Current) => {
+                    Some(NumberFamily::Current(entry.family(of(entry)).register()?))
+                }
+                (true, _) => Some(NumberFamily::Total(entry.family(of(entry)).register()?)),
+            })
+        };
+        let numbers: Result<Vec<_>, RegisterError> =
+            NUMBERS.iter().zip(&columns.numbers).map(number).collect();
+        let tasks = columns.states.then(|| {
+            let by_prefix = PREFIX_TASKS.family(of(&PREFIX_TASKS)).register()?;
+            Ok((TASKS.family(of(&TASKS)).register()?, by_prefix))
+        });
+        let state_counts = columns
+            .state_counts
+            .then(|| StateCounts::register(registries));
+        let activities = columns.activities.then(|| {
+            let bytes = ACTIVITY_BYTES.family(of(&ACTIVITY_BYTES)).register()?;
+            let seconds = ACTIVITY_SECONDS.family(of(&ACTIVITY_SECONDS)).register()?;
+            Ok([seconds, bytes])
+        });
+        Ok(Self {
+            numbers: numbers?,
+            tasks: tasks.transpose()?,
+            state_counts: state_counts.transpose()?,
+            activities: activities.transpose()?,
+            folded: FOLDED.family(of(&FOLDED)).register_single()?,
+        })
+    }
+
     fn cells(&self, prefix: &str) -> Cells {
+        let cell = |family: &Option<NumberFamily>| {
+            Some(match family.as_ref()? {
+                NumberFamily::Total(family) => NumberCell::Total(series(family.with([prefix]))),
+                NumberFamily::Current(family) => NumberCell::Current(series(family.with([prefix]))),
+            })
+        };
         Cells {
-            suspicious: self.suspicious.as_ref().map(|f| series(f.with([prefix]))),
-            output: self.output.as_ref().map(|f| series(f.with([prefix]))),
-            durations: self.durations.as_ref().map(|(compute, transfer)| {
-                (
-                    series(compute.with([prefix])),
-                    series(transfer.with([prefix])),
-                )
-            }),
-            states: Vec::new(),
+            numbers: self.numbers.iter().map(cell).collect(),
+            came_into: Vec::new(),
+            in_state: Vec::new(),
+            activities: BTreeSet::new(),
+        }
+    }
+
+    /// Shows how many tasks of a prefix are in a state, if ever one was.
+    fn show_tasks(&self, cells: &mut Cells, name: &str, state: &str, index: usize, tasks: i64) {
+        let Some((_, by_prefix)) = &self.tasks else {
+            return;
+        };
+        match slot(&mut cells.in_state, index) {
+            Some(cell) => cell.set(tasks),
+            None if tasks == 0 || state == FORGOTTEN_STATE => {}
+            cell @ None => {
+                let made = series(by_prefix.with([name, state]));
+                made.set(tasks);
+                *cell = Some(made);
+            }
         }
     }
 }
 
 impl StateCounts {
-    fn register(places: &Places) -> Result<Self, RegisterError> {
+    fn register(registries: &Registries) -> Result<Self, RegisterError> {
         let transitions = TRANSITIONS
-            .family::<Counter>(places.of(&TRANSITIONS))
+            .family::<Counter>(registries.of(&TRANSITIONS))
             .register()?;
         let totals = TRANSITIONS.states.iter();
         Ok(Self {
-            by_prefix: STATE_TOTALS.family(places.of(&STATE_TOTALS)).register()?,
+            by_prefix: STATE_TOTALS
+                .family(registries.of(&STATE_TOTALS))
+                .register()?,
             totals: totals
                 .map(|&state| series(transitions.with([state])))
                 .collect(),
             transitions,
-            forgotten: FORGOTTEN.family(places.of(&FORGOTTEN)).register_single()?,
+            forgotten: FORGOTTEN
+                .family(registries.of(&FORGOTTEN))
+                .register_single()?,
         })
     }
 }
 
-impl Taking<'_> {
-    /// How often tasks of it were marked suspicious.
-    pub fn suspicious(&mut self, times: u64) {
-        let more = growth(&mut self.row.suspicious, times);
-        if let Some(cell) = &self.cells().suspicious {
-            cell.inc_by(more);
+impl PrefixUpdate<'_> {
+    /// Sets one of [`NUMBERS`], by its index. NaN stands for a value that is not
+    /// known; totals stay as they are then.
+    pub fn set_number(&mut self, number: usize, value: f64) {
+        let last = slot(&mut self.row.numbers, number);
+        let kind = NUMBERS[number].kind;
+        if kind != NumberKind::Current {
+            if value.is_nan() {
+                return;
+            }
+            let value = match kind {
+                NumberKind::Count => value.trunc(),
+                _ => value,
+            };
+            let more = growth(last, value.max(0.0));
+            let families = &*self.families;
+            let cells = match &self.row.cells {
+                Some(cells) => cells,
+                None => self.other.get_or_insert_with(|| families.cells(OTHER)),
+            };
+            if let Some(NumberCell::Total(cell)) = &cells.numbers[number] {
+                cell.inc_by(more);
+            }
+            return;
         }
-    }
-
-    /// Seconds spent on computing its tasks.
-    pub fn compute(&mut self, seconds: f64) {
-        let more = growth(&mut self.row.compute, seconds);
-        if let Some((compute, _)) = &self.cells().durations {
-            compute.inc_by(more);
-        }
-    }
-
-    /// Seconds spent on transferring what its tasks need.
-    pub fn transfer(&mut self, seconds: f64) {
-        let more = growth(&mut self.row.transfer, seconds);
-        if let Some((_, transfer)) = &self.cells().durations {
-            transfer.inc_by(more);
-        }
-    }
-
-    /// Bytes of its results in memory: any number, for Dask takes whatever a
-    /// result is said to measure; NaN where it is not known. Beyond the cap, whole
-    /// bytes are added up, and of what is no number none.
-    pub fn output(&mut self, bytes: f64) {
+        let before = std::mem::replace(last, value);
         match &self.row.cells {
             Some(cells) => {
-                if let Some(cell) = &cells.output {
-                    cell.set(bytes);
+                if let Some(NumberCell::Current(cell)) = &cells.numbers[number] {
+                    cell.set(value);
                 }
             }
             None => {
-                // There to be set at the end of the pass.
-                self.cells();
-                // In whole numbers, so that what is taken off again leaves no trace.
-                let whole = bytes as i64;
-                *self.other_output += i128::from(whole) - i128::from(self.row.output);
-                self.row.output = whole;
+                // So that there is a series for the sum.
+                let families = &*self.families;
+                self.other.get_or_insert_with(|| families.cells(OTHER));
+                *slot(&mut self.folded.numbers, number) +=
+                    i128::from(whole(value)) - i128::from(whole(before));
             }
         }
     }
 
-    /// How many of its tasks are in which state: `fill` is given a function that
-    /// says it of one. There are none in the others. Fails as `fill` does, and then
-    /// those count that it has said.
-    pub fn now_in<E>(
+    /// Sets how many tasks are in each state. `fill` is given a function that sets
+    /// one of them; there are none in the states that it does not set.
+    ///
+    /// # Errors
+    /// Those of `fill`. The states that it has set until then count.
+    pub fn set_states<E>(
         &mut self,
         fill: impl FnOnce(&mut dyn FnMut(&str, i64)) -> Result<(), E>,
     ) -> Result<(), E> {
-        for (total, tasks) in self.in_state.iter_mut().zip(&mut self.row.in_state) {
-            *total -= std::mem::take(tasks);
+        let before = std::mem::take(&mut self.row.in_state);
+        for (total, tasks) in self.in_state.iter_mut().zip(&before) {
+            *total -= tasks;
         }
-        fill(&mut |state, tasks| {
+        self.row.in_state.resize(before.len(), 0);
+        let filled = fill(&mut |state, tasks| {
             let state = self.state(state);
-            self.in_state[state] += tasks;
+            *slot(self.in_state, state) += tasks;
             *slot(&mut self.row.in_state, state) += tasks;
-        })
+        });
+        let row = &mut *self.row;
+        for (index, &tasks) in row.in_state.iter().enumerate() {
+            match &mut row.cells {
+                Some(cells) => {
+                    let state = &self.states[index];
+                    self.families
+                        .show_tasks(cells, &row.name, state, index, tasks);
+                }
+                None => {
+                    let before = before.get(index).copied().unwrap_or_default();
+                    *slot(&mut self.folded.in_state, index) += tasks - before;
+                }
+            }
+        }
+        filled
     }
 
-    /// How often a task of it came into this state.
-    pub fn came_into(&mut self, state: &str, times: u64) {
+    /// Sets how often a task of the prefix has come into a state.
+    pub fn set_transitions(&mut self, state: &str, times: u64) {
         let index = self.state(state);
         let more = growth(slot(&mut self.row.came_into, index), times);
         if more == 0 {
             return;
         }
+        self.row.moved += more;
         let (cells, name) = match &mut self.row.cells {
             Some(cells) => (cells, &*self.row.name),
             None => {
-                let other = self.other.get_or_insert_with(|| self.families.cells(OTHER));
+                let families = &*self.families;
+                let other = self.other.get_or_insert_with(|| families.cells(OTHER));
                 (other, OTHER)
             }
         };
@@ -419,26 +747,28 @@ impl Taking<'_> {
             totals.push(series(transitions.with([&**next])));
         }
         totals[index].inc_by(more);
-        slot(&mut cells.states, index)
+        slot(&mut cells.came_into, index)
             .get_or_insert_with(|| series(by_prefix.with([name, state])))
             .inc_by(more);
     }
 
-    /// Its own cells, or those of all beyond the cap.
-    fn cells(&mut self) -> &Cells {
-        match &self.row.cells {
-            Some(cells) => cells,
-            None => self.other.get_or_insert_with(|| self.families.cells(OTHER)),
+    /// Sets everything that goes up and down to 0.
+    fn clear(&mut self) {
+        for (index, number) in NUMBERS.iter().enumerate() {
+            if number.kind == NumberKind::Current {
+                self.set_number(index, 0.0);
+            }
         }
+        let Ok(()) = self.set_states(|_| Ok::<_, std::convert::Infallible>(()));
     }
 
-    /// The place of a state. One that a later Dask has is given the next.
+    /// The index of a state. A state that a later Dask has is given the next one.
     fn state(&mut self, state: &str) -> usize {
         if let Some(index) = self.states.iter().position(|known| **known == *state) {
             return index;
         }
         self.states.push(state.into());
-        self.in_state.push(0);
+        self.in_state.resize(self.states.len(), 0);
         self.states.len() - 1
     }
 }

@@ -1,8 +1,8 @@
 //! What the kernel knows of the process, read from `/proc` by the scrape: in
 //! its own thread, without the process' help and without an allocation.
 
-use super::catalogue::{Entry, Source::Proc};
-use super::registries::Places;
+use super::entry::{Entry, Source::Proc};
+use super::registries::Registries;
 use rustix::fs::{Mode, OFlags, RawDir};
 use rustix::process::{Resource, getrlimit};
 use std::collections::HashSet;
@@ -54,13 +54,15 @@ pub(super) const FAMILIES: &[Entry] = &[
 /// Puts the families of the process on a registry that is not a server's of
 /// Dask. Where there is no `/proc` they are not.
 pub fn register_process(registry: &Registry) -> Result<(), RegisterError> {
-    let everything = Places::new(registry.clone(), "", HashSet::new());
+    let everything = Registries::new(registry.clone(), "", HashSet::new());
     register(&everything).map(drop)
 }
 
 /// Puts the families on the page, and returns the cell of the resident memory.
 /// Where there is no `/proc` they are not.
-pub(super) fn register(places: &Places) -> Result<Option<Handle<FloatGauge>>, RegisterError> {
+pub(super) fn register(
+    registries: &Registries,
+) -> Result<Option<Handle<FloatGauge>>, RegisterError> {
     let Ok(file) = File::open("/proc/self/stat") else {
         return Ok(None);
     };
@@ -71,23 +73,25 @@ pub(super) fn register(places: &Places) -> Result<Option<Handle<FloatGauge>>, Re
     let page_size = rustix::param::page_size() as f64;
 
     let virtual_memory: Handle<FloatGauge> = VIRTUAL_MEMORY
-        .family(places.of(&VIRTUAL_MEMORY))
+        .family(registries.of(&VIRTUAL_MEMORY))
         .register_single()?;
     let resident_memory: Handle<FloatGauge> = RESIDENT_MEMORY
-        .family(places.of(&RESIDENT_MEMORY))
+        .family(registries.of(&RESIDENT_MEMORY))
         .register_single()?;
     if let Some(boot) = boot_time() {
         let start: Handle<FloatGauge> = START_TIME
-            .family(places.of(&START_TIME))
+            .family(registries.of(&START_TIME))
             .register_single()?;
         start.set(boot + first.start_ticks as f64 / ticks);
     }
-    let cpu: Handle<FloatCounter> = CPU.family(places.of(&CPU)).register_single()?;
-    let open_fds: Handle<Gauge> = OPEN_FDS.family(places.of(&OPEN_FDS)).register_single()?;
-    let max_fds: Handle<FloatGauge> = MAX_FDS.family(places.of(&MAX_FDS)).register_single()?;
+    let cpu: Handle<FloatCounter> = CPU.family(registries.of(&CPU)).register_single()?;
+    let open_fds: Handle<Gauge> = OPEN_FDS
+        .family(registries.of(&OPEN_FDS))
+        .register_single()?;
+    let max_fds: Handle<FloatGauge> = MAX_FDS.family(registries.of(&MAX_FDS)).register_single()?;
 
     let resident = resident_memory.clone();
-    places.shown().on_scrape(move || {
+    registries.shown().on_scrape(move || {
         if let Some(stat) = Stat::read(&file) {
             virtual_memory.set(stat.virtual_bytes as f64);
             resident.set(stat.resident_pages as f64 * page_size);

@@ -1,10 +1,10 @@
 //! What the Python interpreter knows of itself.
 
-use super::catalogue::{
+use super::entry::{
     Entry,
     Source::{self, Python},
 };
-use super::registries::Places;
+use super::registries::Registries;
 use stethoscope::MetricType;
 use stethoscope::cell::Counter;
 use stethoscope::{Handle, RegisterError};
@@ -62,13 +62,13 @@ impl PythonVersion {
         }
     }
 
-    pub(super) fn register(&self, places: &Places) -> Result<(), RegisterError> {
+    pub(super) fn register(&self, registries: &Registries) -> Result<(), RegisterError> {
         // 3.13.0rc2 has the patch level 0rc2.
         let mut parts = self.version.splitn(3, '.');
         let mut part = || parts.next().unwrap_or_default();
         let values = [&self.implementation, part(), part(), part(), &self.version];
         let labels = INFO.labels.iter().copied().zip(values);
-        places
+        registries
             .of(&INFO)
             .info(INFO.name, INFO.help, labels)
             .map(drop)
@@ -100,8 +100,8 @@ struct Cells {
 }
 
 impl GcTotals {
-    pub(super) fn register(places: &Places) -> Result<Self, RegisterError> {
-        let family = |entry: &Entry| entry.family::<Counter>(places.of(entry)).register();
+    pub(super) fn register(registries: &Registries) -> Result<Self, RegisterError> {
+        let family = |entry: &Entry| entry.family::<Counter>(registries.of(entry)).register();
         let (collected, uncollectable, collections) = (
             family(&COLLECTED)?,
             family(&UNCOLLECTABLE)?,

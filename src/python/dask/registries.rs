@@ -1,22 +1,22 @@
-//! Which registry a family of the catalogue joins.
+//! The registry that each family of the catalogue joins.
 
-use super::catalogue::Entry;
+use super::entry::Entry;
 use std::collections::HashSet;
 use stethoscope::Registry;
 
-/// The page's registry, and one that nobody scrapes, for the families that are
-/// left out: they are updated like the others and cost no line.
+/// The registries of a page. Families that are left out go into one that is never
+/// scraped, so that updating them needs no special case.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct Registries {
     shown: Registry,
-    /// The same, for the families that are Dask's: in its namespace.
+    /// The page's registry too, with names in Dask's namespace.
     shown_of_dask: Registry,
     hidden: Registry,
     left_out: HashSet<String>,
 }
 
-impl Places {
-    /// Without a namespace for an empty one, as Dask has it.
+impl Registries {
+    /// As in Dask, an empty namespace stands for none.
     pub(super) fn new(shown: Registry, namespace: &str, left_out: HashSet<String>) -> Self {
         Self {
             shown_of_dask: match namespace {

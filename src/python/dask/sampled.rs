@@ -1,7 +1,7 @@
-//! Families whose values a sample of the server's state brings.
+//! Families whose values come with samples of the server's state.
 
-use super::catalogue::Entry;
-use super::worker::MEMORY;
+use super::entry::{Entry, Sampling};
+use crate::instant::AtomicInstant;
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -12,38 +12,39 @@ use stethoscope::{Family, Handle, RegisterError, Registry};
 
 /// One family, updated as a whole by each sample.
 ///
-/// Where the number comes from is allowed to fail or to fall: a family that
-/// could not be sampled is [withdrawn](Self::withdraw) from the page until it
-/// can. As long as a series of a counter stays there, it never shows less than
-/// it did; one that was gone shows what it is given, which Prometheus takes for a
-/// counter that began anew.
+/// The source of the value may fail, or may go down. A family that could not be
+/// sampled is [withdrawn](Self::withdraw) from the page until it can be. A series of
+/// a counter never decreases while it is on the page; one that was withdrawn shows
+/// the value that it is given, which Prometheus takes for a restarted counter.
 #[derive(Debug)]
-pub struct Sampled(Cells);
+pub struct SampledFamily(Cells);
 
 #[derive(Debug)]
 enum Cells {
     Gauges(Series<FloatGauge>),
     Counters(Series<FloatCounter>),
+    Age(Age),
     Memory(Memory),
 }
 
-impl Sampled {
-    /// `resident` is the resident memory of the process, where it is known.
+impl SampledFamily {
+    /// `resident` is the resident memory of the process, if it is known.
     pub(super) fn register(
         registry: &Registry,
         entry: &Entry,
         resident: Option<&Handle<FloatGauge>>,
     ) -> Result<Self, RegisterError> {
-        Ok(Self(match (entry.metric_type, resident) {
-            (MetricType::Counter, _) => Cells::Counters(Series::register(registry, entry)?),
-            (_, Some(resident)) if *entry == MEMORY => {
+        Ok(Self(match (entry.metric_type, entry.sampling, resident) {
+            (MetricType::Counter, ..) => Cells::Counters(Series::register(registry, entry)?),
+            (_, Sampling::ManagedMemory, Some(resident)) => {
                 Cells::Memory(Memory::register(registry, entry, resident.clone())?)
             }
+            (_, Sampling::Age, _) => Cells::Age(Age::register(registry, entry)?),
             _ => Cells::Gauges(Series::register(registry, entry)?),
         }))
     }
 
-    /// The value of a family without labels.
+    /// Sets the value of a family without labels.
     pub fn set(&mut self, value: f64) {
         let Ok(()) = self.update(|set| {
             set("", value);
@@ -51,10 +52,12 @@ impl Sampled {
         });
     }
 
-    /// The values of a family by its label: `fill` is given a function that
-    /// sets one. What it does not set leaves the page; one of the states that are
-    /// always there shows 0 instead, or as a counter what it showed. Fails as
-    /// `fill` does, and then only what was set has changed.
+    /// Sets the values of a family by its label. `fill` is given a function that
+    /// sets one of them. Series that it does not set leave the page; but the states
+    /// that are always there show 0 instead, or as counters what they showed.
+    ///
+    /// # Errors
+    /// Those of `fill`. Then only the series that it has set have changed.
     pub fn update<E>(
         &mut self,
         fill: impl FnOnce(&mut dyn FnMut(&str, f64)) -> Result<(), E>,
@@ -62,6 +65,7 @@ impl Sampled {
         match &mut self.0 {
             Cells::Gauges(series) => series.update(fill, FloatGauge::set, |cell| cell.set(0.0)),
             Cells::Counters(series) => series.update(fill, FloatCounter::raise_to, |_| {}),
+            Cells::Age(age) => age.update(fill),
             Cells::Memory(memory) => memory.update(fill),
         }
     }
@@ -71,6 +75,7 @@ impl Sampled {
         match &mut self.0 {
             Cells::Gauges(series) => series.withdraw(),
             Cells::Counters(series) => series.withdraw(),
+            Cells::Age(age) => age.series.withdraw(),
             Cells::Memory(memory) => memory.series.withdraw(),
         }
     }
@@ -118,9 +123,15 @@ impl<C: Metric<Options = ()>> Series<C> {
             }
         }
         self.round += 1;
+        // Labels mostly come in the order of the sample before.
+        let mut next = 0;
         fill(&mut |label, value| {
-            let at = self.shown.iter().position(|shown| shown.label == label);
+            let at = match self.shown.get(next) {
+                Some(shown) if shown.label == label => Some(next),
+                _ => self.shown.iter().position(|shown| shown.label == label),
+            };
             let at = at.unwrap_or_else(|| self.show(Cow::Owned(label.to_owned())));
+            next = at + 1;
             let shown = &mut self.shown[at];
             set(&shown.cell, value);
             shown.round = self.round;
@@ -145,7 +156,7 @@ impl<C: Metric<Options = ()>> Series<C> {
         Ok(())
     }
 
-    /// Puts a series on the page; where it is in `shown`.
+    /// Puts a series on the page. Returns its index in `shown`.
     fn show(&mut self, label: Cow<'static, str>) -> usize {
         let cell = match self.family.descriptor().label_names() {
             [] => self.family.with(()),
@@ -167,13 +178,63 @@ impl<C: Metric<Options = ()>> Series<C> {
     }
 }
 
-/// A worker's memory. What is managed is Dask's to say; the rest of the process'
-/// is not, and is known to each scrape anew, also while Dask says nothing.
+/// Seconds since something, as of a sample. They pass while there is no other.
+#[derive(Debug)]
+struct Age {
+    series: Series<FloatGauge>,
+    sampled: Arc<SampledAge>,
+}
+
+#[derive(Debug)]
+struct SampledAge {
+    at: AtomicInstant,
+    /// 0 if there is nothing whose age could grow.
+    seconds: FloatGauge,
+}
+
+impl Age {
+    fn register(registry: &Registry, entry: &Entry) -> Result<Self, RegisterError> {
+        let age = Self {
+            series: Series::register(registry, entry)?,
+            sampled: Arc::new(SampledAge {
+                at: AtomicInstant::now(),
+                seconds: FloatGauge::new(),
+            }),
+        };
+        let (family, sampled) = (age.series.family.clone(), Arc::clone(&age.sampled));
+        registry.on_scrape(move || {
+            // There is no series while the family is withdrawn.
+            if let Some(shown) = family.get([]) {
+                let seconds = sampled.seconds.get();
+                if seconds > 0.0 {
+                    shown.set(seconds + sampled.at.seconds_ago());
+                }
+            }
+        });
+        Ok(age)
+    }
+
+    fn update<E>(
+        &mut self,
+        fill: impl FnOnce(&mut dyn FnMut(&str, f64)) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let sampled = &self.sampled;
+        let set = |cell: &FloatGauge, seconds: f64| {
+            sampled.seconds.set(seconds);
+            sampled.at.set_now();
+            cell.set(seconds);
+        };
+        self.series.update(fill, set, |cell| cell.set(0.0))
+    }
+}
+
+/// A worker's memory. Dask says how much is managed. The rest of the process's
+/// memory is unmanaged, and each scrape computes it afresh, even if Dask is silent.
 #[derive(Debug)]
 struct Memory {
     series: Series<FloatGauge>,
     resident: Handle<FloatGauge>,
-    /// Bytes as Dask counts them, which may be more than there are.
+    /// Bytes as Dask counts them, which may be more than are resident.
     counted: Arc<FloatGauge>,
 }
 
@@ -191,7 +252,7 @@ impl Memory {
         let family = memory.series.family.clone();
         let (resident, counted) = (memory.resident.clone(), Arc::clone(&memory.counted));
         registry.on_scrape(move || {
-            // Not there while the family is withdrawn.
+            // There are no series while the family is withdrawn.
             if let (Some(managed), Some(unmanaged)) =
                 (family.get(["managed"]), family.get(["unmanaged"]))
             {
@@ -224,7 +285,7 @@ impl Memory {
     }
 }
 
-/// What is managed of so many resident bytes, and what is not.
+/// Splits resident bytes into managed and unmanaged ones.
 fn split(resident: f64, counted: f64) -> [f64; 2] {
     let managed = counted.clamp(0.0, resident.max(0.0));
     [managed, resident - managed]

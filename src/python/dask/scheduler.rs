@@ -1,22 +1,14 @@
-//! What a scheduler shows.
+//! The families of schedulers, but for those by task prefix and by worker.
 
-use super::catalogue::{
-    Entry,
-    Source::{Event, Prefix, Sample},
+use super::entry::{
+    Entry, Sampling,
+    Source::{Event, Sample},
 };
-use super::events::{EventFamilies, Lasting};
+use super::events::{EventFamilies, TickGauges};
 
-/// The states of a task at the scheduler, but for `forgotten`: such a task is
-/// no longer known.
-const TASK_STATES: &[&str] = &[
-    "released",
-    "waiting",
-    "no-worker",
-    "queued",
-    "processing",
-    "memory",
-    "erred",
-];
+/// Why workers left: they closed themselves, were retired, lost their connection,
+/// exceeded their memory, or were restarted.
+const DEPARTURE_REASONS: &[&str] = &["closed", "retired", "lost", "memory", "restarted"];
 
 const WORKER_STATES: &[&str] = &[
     "idle",
@@ -26,82 +18,9 @@ const WORKER_STATES: &[&str] = &[
     "retiring",
 ];
 
-/// The label of what is told by task prefix.
-pub(super) const PREFIX: &str = "task_prefix_name";
-
-pub(super) const TASKS: Entry =
-    Entry::gauge("dask_scheduler_tasks", "Number of tasks known by scheduler")
-        .labels(&["state"])
-        .states(TASK_STATES)
-        .from(Prefix, "`states` of each of `task_prefixes`, added up");
-
-pub(super) const TRANSITIONS: Entry = Entry::counter(
-    "dask_scheduler_task_transitions_total",
-    "Total number of times that a task came into each state",
-)
-.labels(&["state"])
-.states(TASK_STATES)
-.from(
-    Prefix,
-    "`state_counts` of each of `task_prefixes`, added up",
-);
-
-pub(super) const FORGOTTEN: Entry = Entry::counter(
-    "dask_scheduler_tasks_forgotten_total",
-    "Total number of tasks that are no longer needed and were forgotten",
-)
-.from(Prefix, "the same, `forgotten`; Dask's own goes down");
-
-pub(super) const SUSPICIOUS: Entry = Entry::counter(
-    "dask_scheduler_tasks_suspicious_total",
-    "Total number of times a task has been marked suspicious",
-)
-.labels(&[PREFIX])
-.from(Prefix, "`suspicious` of each of `task_prefixes`");
-
-pub(super) const COMPUTE: Entry = Entry::counter(
-    "dask_scheduler_tasks_compute_seconds_total",
-    "Total amount of compute time spent in each prefix",
-)
-.labels(&[PREFIX])
-.from(
-    Prefix,
-    "`all_durations[\"compute\"]` of each of `task_prefixes`",
-);
-
-pub(super) const TRANSFER: Entry = Entry::counter(
-    "dask_scheduler_tasks_transfer_seconds_total",
-    "Total amount of transfer time spent in each prefix",
-)
-.labels(&[PREFIX])
-.from(
-    Prefix,
-    "`all_durations[\"transfer\"]` of each of `task_prefixes`",
-);
-
-pub(super) const OUTPUT: Entry = Entry::gauge(
-    "dask_scheduler_tasks_output_bytes",
-    "Current number of bytes in memory (without duplicates) for each prefix",
-)
-.labels(&[PREFIX])
-.from(Prefix, "`nbytes_total` of each of `task_prefixes`");
-
-pub(super) const STATE_TOTALS: Entry = Entry::counter(
-    "dask_scheduler_prefix_state_totals_total",
-    "Accumulated count of task prefix in each state",
-)
-.labels(&[PREFIX, "state"])
-.from(Prefix, "`state_counts` of each of `task_prefixes`");
-
-pub(super) const FOLDED: Entry = Entry::gauge(
-    "stethoscope_task_prefixes_folded",
-    "Task prefixes beyond the cap, shown together as \"other\"",
-)
-.from(Prefix, "`distributed.stethoscope.max-task-prefixes`");
-
 const TICK_MAXIMUM: Entry = Entry::gauge(
     "dask_scheduler_tick_duration_maximum_seconds",
-    "Longest time between two ticks of the event loop, lately; the one that lasts included",
+    "Longest time between two ticks of the event loop over the window, the current one included",
 )
 .from(
     Event,
@@ -129,7 +48,7 @@ const TASK_HISTOGRAM: Entry = Entry::histogram(
 pub(super) const TICK: EventFamilies = EventFamilies {
     median: None,
     histogram: Some(TICK_HISTOGRAM),
-    lasting: Some(Lasting {
+    tick: Some(TickGauges {
         maximum: TICK_MAXIMUM,
         age: TICK_AGE,
     }),
@@ -203,15 +122,28 @@ pub(super) const FAMILIES: &[Entry] = &[
         "Total number of ticks observed since the server started",
     )
     .from(Sample, "`_tick_counter`"),
-    TASKS,
-    TRANSITIONS,
-    FORGOTTEN,
-    SUSPICIOUS,
-    COMPUTE,
-    TRANSFER,
-    OUTPUT,
-    STATE_TOTALS,
-    FOLDED,
+    Entry::gauge(
+        "dask_scheduler_last_transition_age_seconds",
+        "Time since a task last changed its state, to within the time between two samples",
+    )
+    .sampling(Sampling::Age)
+    .from(Sample, "`transition_counter`"),
+    Entry::gauge(
+        "dask_scheduler_idle_seconds",
+        "Time since the scheduler last had anything to do; 0 while it has",
+    )
+    .sampling(Sampling::Age)
+    .from(
+        Sample,
+        "`transition_counter`, `queued`, `unrunnable`, `processing` of each of `workers`",
+    ),
+    Entry::counter(
+        "dask_scheduler_worker_departures_total",
+        "Total number of workers that left, by reason as far as the scheduler knows it",
+    )
+    .labels(&["reason"])
+    .states(DEPARTURE_REASONS)
+    .from(Sample, "`events` of each worker that is gone"),
     TICK_MAXIMUM,
     TICK_AGE,
     TICK_HISTOGRAM,

@@ -1,6 +1,6 @@
 //! What stethoscope says of itself: what a sample takes, and what scrapes do.
 
-use super::catalogue::{Entry, Source::Endpoint, Source::Own};
+use super::entry::{Entry, Source::Endpoint, Source::Stethoscope};
 use stethoscope::MetricType;
 use stethoscope::endpoint::self_metrics::{self as endpoint_metrics, NameAndHelp};
 
@@ -8,13 +8,13 @@ pub(super) const SAMPLE_AGE: Entry = Entry::gauge(
     "stethoscope_sample_age_seconds",
     "How old the values are that the event loop was asked for",
 )
-.from(Own, "the time since the last sample");
+.from(Stethoscope, "the time since the last sample");
 
 pub(super) const SAMPLING: Entry = Entry::counter(
     "stethoscope_sampling_seconds_total",
     "Time of the event loop spent on taking samples",
 )
-.from(Own, "measured around each");
+.from(Stethoscope, "measured around each");
 
 /// What the thread that answers scrapes counts.
 const fn counted(NameAndHelp { name, help, .. }: NameAndHelp, metric_type: MetricType) -> Entry {

@@ -1,13 +1,13 @@
-//! What a worker shows.
+//! The families of workers.
 
-use super::catalogue::{
-    Entry,
+use super::entry::{
+    Entry, Sampling,
     Source::{Event, Sample},
 };
-use super::events::{EventFamilies, Lasting};
+use super::events::{EventFamilies, TickGauges};
 
-/// The states of a task at a worker, but for `forgotten`; `memory` is only what
-/// is not spilled, and that is `disk`.
+/// The states of a task at a worker, but for `forgotten`. The results in `memory`
+/// are those that are not spilled; the others are in `disk`.
 const TASK_STATES: &[&str] = &[
     "released",
     "waiting",
@@ -26,9 +26,13 @@ const TASK_STATES: &[&str] = &[
     "rescheduled",
 ];
 
-pub(super) const MEMORY: Entry = Entry::gauge("dask_worker_memory_bytes", "Memory breakdown")
+/// The statuses of a worker that its page can show.
+const STATUSES: &[&str] = &["init", "running", "paused", "closing_gracefully", "closing"];
+
+const MEMORY: Entry = Entry::gauge("dask_worker_memory_bytes", "Memory breakdown")
     .labels(&["type"])
     .states(&["managed", "unmanaged", "spilled"])
+    .sampling(Sampling::ManagedMemory)
     .from(
         Sample,
         "`state.nbytes`, `data.spilled_total`; the rest of `process_resident_memory_bytes`",
@@ -36,7 +40,7 @@ pub(super) const MEMORY: Entry = Entry::gauge("dask_worker_memory_bytes", "Memor
 
 const TICK_MEDIAN: Entry = Entry::gauge(
     "dask_worker_tick_duration_median_seconds",
-    "Median time between two ticks of the worker's event loop, lately",
+    "Median time between two ticks of the worker's event loop, over the window",
 )
 .from(
     Event,
@@ -45,7 +49,7 @@ const TICK_MEDIAN: Entry = Entry::gauge(
 
 const TICK_MAXIMUM: Entry = Entry::gauge(
     "dask_worker_tick_duration_maximum_seconds",
-    "Longest time between two ticks of the event loop, lately; the one that lasts included",
+    "Longest time between two ticks of the event loop over the window, the current one included",
 )
 .from(
     Event,
@@ -66,7 +70,7 @@ const TICK_HISTOGRAM: Entry = Entry::histogram(
 
 const TASK_MEDIAN: Entry = Entry::gauge(
     "dask_worker_task_duration_median_seconds",
-    "Median run time of the worker's tasks, lately",
+    "Median run time of the worker's tasks, over the window",
 )
 .from(
     Event,
@@ -81,7 +85,7 @@ const TASK_HISTOGRAM: Entry = Entry::histogram(
 
 const BANDWIDTH_MEDIAN: Entry = Entry::gauge(
     "dask_worker_transfer_bandwidth_median_bytes",
-    "Median bytes a second of the worker's transfers from other workers, lately",
+    "Median bytes a second of the worker's transfers from other workers, over the window",
 )
 .from(
     Event,
@@ -91,7 +95,7 @@ const BANDWIDTH_MEDIAN: Entry = Entry::gauge(
 pub(super) const TICK: EventFamilies = EventFamilies {
     median: Some(TICK_MEDIAN),
     histogram: Some(TICK_HISTOGRAM),
-    lasting: Some(Lasting {
+    tick: Some(TickGauges {
         maximum: TICK_MAXIMUM,
         age: TICK_AGE,
     }),
@@ -143,6 +147,15 @@ pub(super) const FAMILIES: &[Entry] = &[
     .from(Sample, "`distributed.gc.gc_collect_duration()`"),
     MEMORY,
     Entry::gauge(
+        "dask_worker_memory_limit_bytes",
+        "Memory that the worker may use, if it has a limit",
+    )
+    .from(Sample, "`memory_manager.memory_limit`"),
+    Entry::gauge("dask_worker_status", "1 for the worker's current status")
+        .labels(&["status"])
+        .states(STATUSES)
+        .from(Sample, "`status`"),
+    Entry::gauge(
         "dask_worker_transfer_incoming_bytes",
         "Total size of open data transfers from other workers",
     )
@@ -169,8 +182,8 @@ pub(super) const FAMILIES: &[Entry] = &[
     .from(Sample, "`transfer_outgoing_count`"),
     Entry::counter(
         "dask_worker_transfer_outgoing_bytes_total",
-        "Total size of data transfers to other workers since the worker was started, those that \
-         failed or last included",
+        "Total size of data transfers to other workers since the worker was started, including those that \
+         failed or are under way",
     )
     .from(Sample, "`transfer_outgoing_bytes_total`"),
     Entry::counter(

@@ -2,7 +2,7 @@
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyInt};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use stethoscope::exposition::ContentType;
@@ -54,5 +54,41 @@ impl Renderer {
             page
         });
         (PyBytes::new(py, &page), content_type.header())
+    }
+}
+
+/// Converts a number of any type to the nearest `f64`.
+pub(super) fn number(value: &Bound<'_, PyAny>) -> PyResult<f64> {
+    match small_int(value) {
+        Some(int) => Ok(int as f64),
+        None => value.extract(),
+    }
+}
+
+/// Converts the integral part of a number of any type to the nearest `i64`.
+pub(super) fn whole(value: &Bound<'_, PyAny>) -> PyResult<i64> {
+    if let Some(int) = small_int(value) {
+        return Ok(int);
+    }
+    let number: f64 = value.extract()?;
+    if number.is_nan() {
+        return Err(PyValueError::new_err("expected a count, got NaN"));
+    }
+    Ok(number as i64)
+}
+
+/// A count: the number's integral part, with negative values clamped to 0.
+pub(super) fn count(value: &Bound<'_, PyAny>) -> PyResult<u64> {
+    Ok(whole(value)?.max(0).unsigned_abs())
+}
+
+/// Fast path for `int`, which nearly every value is. It is also the only lossless
+/// one. `extract::<i64>()` on any other type raises, and raising is expensive.
+#[inline]
+pub(super) fn small_int(value: &Bound<'_, PyAny>) -> Option<i64> {
+    if value.is_exact_instance_of::<PyInt>() {
+        value.extract().ok()
+    } else {
+        None
     }
 }

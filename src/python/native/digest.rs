@@ -1,6 +1,6 @@
 //! Takes the place of what Dask calls when something happens.
 
-use crate::dask::Observed;
+use crate::dask::EventMetrics;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
@@ -10,13 +10,13 @@ use pyo3::types::{PyDict, PyList, PyTuple};
 /// such a one if there is one.
 #[pyclass(frozen, module = "stethoscope._native")]
 pub(super) struct Digest {
-    observed: Observed,
+    metrics: EventMetrics,
     inner: Option<Py<PyAny>>,
 }
 
 impl Digest {
-    pub(super) fn new(observed: Observed, inner: Option<Py<PyAny>>) -> Self {
-        Self { observed, inner }
+    pub(super) fn new(metrics: EventMetrics, inner: Option<Py<PyAny>>) -> Self {
+        Self { metrics, inner }
     }
 
     fn inner<'py>(&self, py: Python<'py>) -> Option<&Bound<'py, PyAny>> {
@@ -27,7 +27,7 @@ impl Digest {
 #[pymethods]
 impl Digest {
     fn add(&self, py: Python<'_>, item: f64) -> PyResult<()> {
-        self.observed.observe(item);
+        self.metrics.observe(item);
         if let Some(inner) = self.inner(py) {
             inner.call_method1(intern!(py, "add"), (item,))?;
         }
@@ -76,13 +76,13 @@ impl Digest {
 /// everything on to it.
 #[pyclass(frozen, module = "stethoscope._native")]
 pub(super) struct TaskFinished {
-    observed: Observed,
+    metrics: EventMetrics,
     inner: Py<PyAny>,
 }
 
 impl TaskFinished {
-    pub(super) fn new(observed: Observed, inner: Py<PyAny>) -> Self {
-        Self { observed, inner }
+    pub(super) fn new(metrics: EventMetrics, inner: Py<PyAny>) -> Self {
+        Self { metrics, inner }
     }
 
     /// The time that the worker has computed for, if the message tells it.
@@ -111,7 +111,7 @@ impl TaskFinished {
         message: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         if let Some(seconds) = message.and_then(Self::computed) {
-            self.observed.observe(seconds.max(0.0));
+            self.metrics.observe(seconds.max(0.0));
         }
         self.inner.bind(py).call(args, message)
     }

@@ -1,8 +1,9 @@
 //! The native thread of one server, and its link to the server's event loop.
 //!
-//! The thread speaks to the loop through a bounded channel and an eventfd that
-//! wakes it; the loop answers through the endpoint's notifier. While the loop
-//! owes an answer, nobody waits for it again.
+//! The thread sends events to the loop through a bounded channel, and wakes it by
+//! an eventfd; the loop answers through the endpoint's notifier. While a refresh is
+//! pending no scrape waits for another, and for a while after one the values count
+//! as fresh.
 
 #![allow(unsafe_code)]
 
@@ -10,20 +11,58 @@ use pyo3::prelude::*;
 use rustix::event::{EventfdFlags, eventfd};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use stethoscope::endpoint::{Builder, Endpoint, Freshness, HandOff, Notifier};
 
-/// What may wait for a loop that does not run. One connection more is refused.
+/// Events that may wait for a blocked loop. One connection more is refused.
 const BACKLOG: usize = 1024;
 
-/// What the thread has for the loop.
+/// The share of the loop's time that samples for scrapes may take.
+const SCRAPE_SHARE: f64 = 0.05;
+
+/// The least time between two samples that scrapes ask for.
+const LEAST_REST: Duration = Duration::from_millis(10);
+
+/// How long the last sample counts as fresh, so that a client which scrapes
+/// without pause takes little of the event loop.
+pub(super) struct Rest {
+    origin: Instant,
+    /// The end of the rest, in nanoseconds since the origin.
+    until: AtomicU64,
+}
+
+impl Rest {
+    pub(super) fn new() -> Self {
+        Self {
+            origin: Instant::now(),
+            until: AtomicU64::new(0),
+        }
+    }
+
+    /// Begins after a sample that took so many seconds of the loop's time.
+    pub(super) fn begin(&self, seconds: f64) {
+        let proportional = Duration::try_from_secs_f64(seconds / SCRAPE_SHARE);
+        let rest = proportional.unwrap_or_default().max(LEAST_REST);
+        let until = (self.origin.elapsed() + rest).as_nanos();
+        // Relaxed: it publishes nothing but itself.
+        self.until
+            .store(u64::try_from(until).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn is_over(&self) -> bool {
+        // Relaxed: as above.
+        self.origin.elapsed().as_nanos() >= u128::from(self.until.load(Ordering::Relaxed))
+    }
+}
+
+/// A message of the thread to the loop.
 enum Event {
-    /// A scrape wishes for fresh values.
+    /// A scrape wants fresh values.
     Sample(Notifier),
-    /// A connection that asks for something else than the metrics.
+    /// A connection whose request is not for the metrics.
     Connection(OwnedFd),
 }
 
@@ -33,8 +72,9 @@ struct ToLoop {
     events: SyncSender<Event>,
     wake: Arc<OwnedFd>,
     /// Whether the loop has been asked for values and has not brought them yet.
-    owed: Arc<AtomicBool>,
-    patience: Duration,
+    refresh_pending: Arc<AtomicBool>,
+    rest: Arc<Rest>,
+    max_wait: Duration,
 }
 
 impl ToLoop {
@@ -42,7 +82,7 @@ impl ToLoop {
         self.events.try_send(event).map_err(|error| match error {
             TrySendError::Full(event) | TrySendError::Disconnected(event) => event,
         })?;
-        // Fails only where the count is at its maximum: then the loop has been
+        // Fails only if the count is at its maximum: then the loop has been
         // woken often enough.
         let _ = rustix::io::write(&*self.wake, &1u64.to_ne_bytes());
         Ok(())
@@ -51,15 +91,18 @@ impl ToLoop {
 
 impl Freshness for ToLoop {
     fn request(&self, notify: Notifier) -> Option<Duration> {
+        if !self.rest.is_over() {
+            return None;
+        }
         // Acquire: pairs with the Release in `sampled`.
-        if self.owed.swap(true, Ordering::Acquire) {
+        if self.refresh_pending.swap(true, Ordering::Acquire) {
             return None;
         }
         match self.send(Event::Sample(notify)) {
-            Ok(()) => Some(self.patience),
+            Ok(()) => Some(self.max_wait),
             Err(_) => {
-                // Relaxed: read by this thread only, or behind the channel.
-                self.owed.store(false, Ordering::Relaxed);
+                // Relaxed: read by this thread only, or after the channel.
+                self.refresh_pending.store(false, Ordering::Relaxed);
                 None
             }
         }
@@ -75,31 +118,31 @@ impl HandOff for ToLoop {
     }
 }
 
-/// A thread that serves a page, seen from the event loop.
+/// The native thread that serves a page, as the event loop sees it.
 #[pyclass(frozen, module = "stethoscope._native")]
 pub(super) struct Listener {
     inner: Mutex<Inner>,
     wake: Arc<OwnedFd>,
-    owed: Arc<AtomicBool>,
+    refresh_pending: Arc<AtomicBool>,
     port: u16,
 }
 
 struct Inner {
     events: Receiver<Event>,
-    /// Who waits for the sample that the loop is about to take.
+    /// Ends the wait of a scrape for the sample that the loop is about to take.
     waiting: Option<Notifier>,
     endpoint: Option<Endpoint>,
 }
 
 impl Listener {
-    /// Serves what `builder` has to serve at listening sockets of another server,
-    /// which are open during this call, and gives that one what is not ours.
+    /// Serves at listening sockets of another server, which are open during this
+    /// call, and hands it the connections whose requests are not for the metrics.
     pub(super) fn take_over(
         builder: Builder,
         sockets: &[RawFd],
-        patience: Duration,
+        (max_wait, rest): (Duration, Arc<Rest>),
     ) -> io::Result<Self> {
-        Self::start(patience, |to_loop| {
+        Self::start((max_wait, rest), |to_loop| {
             let mut builder = builder.hand_off(Box::new(to_loop));
             for &socket in sockets {
                 if socket < 0 {
@@ -114,29 +157,31 @@ impl Listener {
         })
     }
 
-    /// Serves it at an address of its own, a free one where port is 0.
+    /// Serves at a port of its own, a free one if `port` is 0.
     pub(super) fn at(
         builder: Builder,
         (host, port): (&str, u16),
-        patience: Duration,
+        (max_wait, rest): (Duration, Arc<Rest>),
     ) -> io::Result<Self> {
-        Self::start(patience, |_| builder.listen((host, port)))
+        Self::start((max_wait, rest), |_| builder.listen((host, port)))
     }
 
-    /// `listen` tells a builder where, and is given what leads to the loop.
+    /// `listen` adds listeners to the builder. It is given the thread's end of the
+    /// link.
     fn start(
-        patience: Duration,
+        (max_wait, rest): (Duration, Arc<Rest>),
         listen: impl FnOnce(ToLoop) -> io::Result<Builder>,
     ) -> io::Result<Self> {
         let flags = EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC;
         let wake = Arc::new(eventfd(0, flags)?);
-        let owed = Arc::new(AtomicBool::new(false));
+        let refresh_pending = Arc::new(AtomicBool::new(false));
         let (sender, events) = sync_channel(BACKLOG);
         let to_loop = ToLoop {
             events: sender,
             wake: Arc::clone(&wake),
-            owed: Arc::clone(&owed),
-            patience,
+            refresh_pending: Arc::clone(&refresh_pending),
+            rest,
+            max_wait,
         };
         let builder = listen(to_loop.clone())?.freshness(Arc::new(to_loop));
         let endpoint = builder.spawn()?;
@@ -148,7 +193,7 @@ impl Listener {
                 endpoint: Some(endpoint),
             }),
             wake,
-            owed,
+            refresh_pending,
         })
     }
 
@@ -160,23 +205,23 @@ impl Listener {
 
 #[pymethods]
 impl Listener {
-    /// Readable when there is something for the loop: watch it and call `woken`.
+    /// A descriptor that is readable when there are events: then call `woken`.
     #[getter]
     fn wake_fd(&self) -> RawFd {
         self.wake.as_raw_fd()
     }
 
-    /// The first port that it listens at.
+    /// The first port that the thread listens at.
     #[getter]
     fn port(&self) -> u16 {
         self.port
     }
 
-    /// Whether a sample is wished for, and the connections handed over, which
-    /// are the caller's from now on.
+    /// Return whether a scrape wants a sample, and the connections that are handed
+    /// over; the caller owns their descriptors.
     fn woken(&self) -> (bool, Vec<RawFd>) {
-        // Before the channel is emptied: what comes later wakes again. It fails
-        // where nothing has woken; then there is nothing to take either.
+        // Before the channel is emptied: an event that comes later wakes again. It
+        // fails if there was no wake-up; then there are no events either.
         let _ = rustix::io::read(&*self.wake, &mut [0; 8]);
         let mut connections = Vec::new();
         let mut inner = self.lock();
@@ -189,20 +234,21 @@ impl Listener {
         (inner.waiting.is_some(), connections)
     }
 
-    /// Says that the sample is taken.
+    /// Tell the thread that the sample is on the page.
     fn sampled(&self) {
         let waiting = self.lock().waiting.take();
         if let Some(notifier) = waiting {
-            // Release: pairs with the Acquire in `request`. First, so that the
-            // scrape after the one that is let go may wait again.
-            self.owed.store(false, Ordering::Release);
+            // Release: pairs with the Acquire in `request`. Before the scrape is let
+            // go, so that the next one may wait again.
+            self.refresh_pending.store(false, Ordering::Release);
             notifier.ready();
         }
     }
 
-    /// Stops the thread and waits for its end; the connections that it held,
-    /// and those that nobody has taken over, are closed. Does nothing the second
-    /// time, and in a forked child.
+    /// Stop the thread and wait for its end.
+    ///
+    /// Its connections are closed, and so are those that were not yet handed over.
+    /// Does nothing the second time, and in a forked child.
     fn stop(&self, py: Python<'_>) -> PyResult<()> {
         let endpoint = self.lock().endpoint.take();
         let Some(endpoint) = endpoint else {

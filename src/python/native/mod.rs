@@ -22,6 +22,7 @@ mod parse;
 mod prefixes;
 mod prometheus_client;
 mod user_metrics;
+mod workers;
 
 use pyo3::prelude::*;
 
@@ -49,6 +50,8 @@ mod _native {
     use super::user_metrics::{Counter, Gauge, Histogram, Registry, Server, Summary, Timer};
     #[pymodule_export]
     use super::user_metrics::{process_registry, restore};
+    #[pymodule_export]
+    use super::workers::Workers;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,19 +1,20 @@
-//! A server's page, and what a sample brings to it.
+//! The page of one server, and the samples that it shows.
 
 use super::convert::{duration, value_error};
 use super::digest::{Digest, TaskFinished};
 use super::document::Document;
 use super::gc::GcWatcher;
-use super::listener::Listener;
+use super::listener::{Listener, Rest};
 use super::prefixes::Prefixes;
 use super::prometheus_client::Mirrored;
 use super::user_metrics::Registry;
-use crate::dask::{self, Event, Observed, Options, PythonVersion, Role, Sampled};
+use super::workers::Workers;
+use crate::dask::{self, Event, EventMetrics, Options, PythonVersion, Role, SampledFamily};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 use std::os::fd::RawFd;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use stethoscope::cell::Buckets;
 use stethoscope::endpoint::{Builder, Responder, ScrapeRequest};
 
@@ -23,18 +24,23 @@ type Headers = Vec<(&'static str, &'static str)>;
 #[pyclass(frozen, module = "stethoscope._native")]
 pub(super) struct Page {
     page: dask::Page,
+    /// How long the last sample counts as fresh.
+    rest: Arc<Rest>,
     responder: Mutex<Responder>,
 }
 
 #[pymethods]
 impl Page {
-    /// A page of a `"scheduler"` or a `"worker"`: medians and maxima are taken
-    /// over the last `window` seconds, histograms of seconds have these `buckets`,
-    /// so many task prefixes have series of their own, some families are
-    /// `left_out`, and each series has these `labels`. What is Dask's begins with
-    /// the `namespace` in place of `dask`.
+    /// The page of a `"scheduler"` or a `"worker"`.
+    ///
+    /// Medians and maxima are over the last `window` seconds, and `buckets` are the
+    /// upper bounds of the histograms of durations, in seconds. At most
+    /// `max_task_prefixes` task prefixes and `max_workers` workers have series of
+    /// their own. The families in `left_out` are not shown, each series has `labels`,
+    /// and the names of families about Dask begin with `namespace` (by default
+    /// "dask"). Raises `ValueError` if an argument is invalid.
     #[new]
-    #[pyo3(signature = (role, *, window=None, buckets=None, max_task_prefixes=None, left_out=vec![], labels=vec![], namespace=None))]
+    #[pyo3(signature = (role, *, window=None, buckets=None, max_task_prefixes=None, max_workers=None, left_out=vec![], labels=vec![], namespace=None))]
     #[expect(clippy::too_many_arguments, reason = "all by name, in Python")]
     fn new(
         py: Python<'_>,
@@ -42,6 +48,7 @@ impl Page {
         window: Option<f64>,
         buckets: Option<Vec<f64>>,
         max_task_prefixes: Option<usize>,
+        max_workers: Option<usize>,
         left_out: Vec<String>,
         labels: Vec<(String, String)>,
         namespace: Option<String>,
@@ -50,7 +57,7 @@ impl Page {
             "scheduler" => Role::Scheduler,
             "worker" => Role::Worker,
             other => {
-                let error = format!("no server of Dask is a {other:?}: scheduler or worker");
+                let error = format!("unknown role {other:?}: expected \"scheduler\" or \"worker\"");
                 return Err(PyValueError::new_err(error));
             }
         };
@@ -74,15 +81,18 @@ impl Page {
         if let Some(prefixes) = max_task_prefixes {
             options.max_task_prefixes = prefixes;
         }
+        if let Some(workers) = max_workers {
+            options.max_workers = workers;
+        }
         let page = dask::Page::new(role, &python, &options).map_err(value_error)?;
         Ok(Self {
             responder: Mutex::new(Responder::new(page.registry())),
             page,
+            rest: Arc::new(Rest::new()),
         })
     }
 
-    /// Puts families on the page whose values samples bring, in the order in
-    /// which they will.
+    /// Put families on the page whose values come with samples, in this order.
     fn samples(&self, families: Vec<String>) -> PyResult<Samples> {
         let slots: Result<Vec<_>, _> = families
             .iter()
@@ -93,67 +103,80 @@ impl Page {
         })
     }
 
-    /// Puts what is known of tasks on the page; `attributes` says under which
-    /// attribute a prefix has what.
-    fn prefixes(&self, attributes: &Bound<'_, PyDict>) -> PyResult<Prefixes> {
-        Prefixes::new(&self.page, attributes)
+    /// Put the families of task prefixes on the page, as far as `example` has the
+    /// attributes: the class of the prefixes, or one of them. `activities` says
+    /// whether the activities of the workers are known.
+    #[pyo3(signature = (example, *, activities = false))]
+    fn prefixes(&self, example: &Bound<'_, PyAny>, activities: bool) -> PyResult<Prefixes> {
+        Prefixes::new(&self.page, example, activities)
     }
 
-    /// Puts the families of an event on the page (`"tick"`, `"task"` or
-    /// `"transfer"`), and returns the digest that feeds them, and `inner` too if
-    /// that is not None.
+    /// Put the families of workers on the page.
+    fn workers(&self) -> PyResult<Workers> {
+        let workers = self.page.workers().map_err(value_error)?;
+        Ok(Workers::new(workers))
+    }
+
+    /// Put the families of an event (`"tick"`, `"task"` or `"transfer"`) on the page.
+    ///
+    /// Return the digest that feeds them, and `inner` too unless that is None.
     fn digest(&self, event: &str, inner: Option<Py<PyAny>>) -> PyResult<Digest> {
         Ok(Digest::new(self.events(event)?, inner))
     }
 
-    /// Puts the families of finished tasks on the page, and returns what feeds
-    /// them in the place of the scheduler's handler, `inner`.
+    /// Put the families of finished tasks on the page. Return the callable that feeds
+    /// them, to take the place of the scheduler's handler `inner`.
     fn task_finished(&self, inner: Py<PyAny>) -> PyResult<TaskFinished> {
         Ok(TaskFinished::new(self.events("task")?, inner))
     }
 
-    /// Says that the sampled values are those of now, and how many seconds of
-    /// the event loop's time it took to get them.
+    /// Say that the sampled values are fresh, and how many seconds of the event
+    /// loop's time the sample took.
     fn sampled(&self, seconds: f64) {
         self.page.sample_taken();
         self.page.sampling_took(seconds);
+        self.rest.begin(seconds);
     }
 
-    /// What counts garbage collections for this page, once it is in
-    /// `gc.callbacks`.
+    /// Return the callback for `gc.callbacks` that counts garbage collections for
+    /// this page.
     fn gc_watcher(&self) -> GcWatcher {
         GcWatcher::new(self.page.gc().clone())
     }
 
-    /// Serves the page, and documents beside it, on a thread of its own, at
-    /// sockets that another server listens on.
+    /// Serve the page, and documents beside it, on a native thread, at sockets that
+    /// another server listens on.
+    ///
+    /// Their owner keeps them and must not accept meanwhile. A scrape waits at most
+    /// `refresh_timeout` seconds for the event loop.
     fn listen(
         &self,
         sockets: Vec<RawFd>,
-        freshness: f64,
+        refresh_timeout: f64,
         documents: Vec<PyRef<'_, Document>>,
     ) -> PyResult<Listener> {
         let builder = self.endpoint(&documents);
-        let patience = duration(freshness)?;
-        Ok(Listener::take_over(builder, &sockets, patience)?)
+        let refresh = (duration(refresh_timeout)?, Arc::clone(&self.rest));
+        Ok(Listener::take_over(builder, &sockets, refresh)?)
     }
 
-    /// The same at an address of its own; port 0 finds a free one.
+    /// Serve them at a port of their own; port 0 finds a free one. Raises `OSError`
+    /// if the thread cannot listen there.
     fn listen_at(
         &self,
         py: Python<'_>,
         host: &str,
         port: u16,
-        freshness: f64,
+        refresh_timeout: f64,
         documents: Vec<PyRef<'_, Document>>,
     ) -> PyResult<Listener> {
         let builder = self.endpoint(&documents);
-        let patience = duration(freshness)?;
-        // Finding the host may take a resolver some time.
-        Ok(py.detach(|| Listener::at(builder, (host, port), patience))?)
+        let refresh = (duration(refresh_timeout)?, Arc::clone(&self.rest));
+        // Resolving the host may take some time.
+        Ok(py.detach(|| Listener::at(builder, (host, port), refresh))?)
     }
 
-    /// Status, headers and body for who asks another server for the page.
+    /// Return status, headers and body for a request that another server received.
     fn respond<'py>(
         &self,
         py: Python<'py>,
@@ -179,13 +202,13 @@ impl Page {
         (status, headers, PyBytes::new(py, &body))
     }
 
-    /// Shows the metrics of a `Registry` or of a `Mirrored` on this page, after
+    /// Show the metrics of a `Registry` or of a `Mirrored` on this page, after
     /// its own. A family whose name the page has already is left out.
     fn include(&self, other: Includable<'_>) {
         self.page.registry().include(other.registry());
     }
 
-    /// Takes them off the page. Returns true if they were on it.
+    /// Take them off the page. Return True if they were on it.
     fn exclude(&self, other: Includable<'_>) -> bool {
         self.page.registry().exclude(other.registry())
     }
@@ -214,13 +237,14 @@ impl Page {
         documents.iter().fold(page, add)
     }
 
-    fn events(&self, event: &str) -> PyResult<Observed> {
+    fn events(&self, event: &str) -> PyResult<EventMetrics> {
         let event = match event {
             "tick" => Event::Tick,
             "task" => Event::Task,
             "transfer" => Event::Transfer,
             other => {
-                let error = format!("nothing is shown of {other:?}: tick, task or transfer");
+                let error =
+                    format!("unknown event {other:?}: expected \"tick\", \"task\" or \"transfer\"");
                 return Err(PyValueError::new_err(error));
             }
         };
@@ -228,17 +252,19 @@ impl Page {
     }
 }
 
-/// The families of a page whose values samples bring.
+/// The families of a page whose values come with samples.
 #[pyclass(module = "stethoscope._native")]
 pub(super) struct Samples {
-    slots: Vec<Sampled>,
+    slots: Vec<SampledFamily>,
 }
 
 #[pymethods]
 impl Samples {
-    /// Takes the value of each family: a number, a dict from the label's values
-    /// to numbers, or None for one that is not to be shown. Raises at the first
-    /// that is none of them.
+    /// Set the value of each family: a number, a dict from the label's values to
+    /// numbers, or None to show nothing.
+    ///
+    /// Raises `TypeError` at the first that is something else; the families before
+    /// it are set.
     fn publish(&mut self, values: &Bound<'_, PyList>) -> PyResult<()> {
         for (slot, value) in self.slots.iter_mut().zip(values.iter()) {
             update(slot, &value)?;
@@ -246,18 +272,18 @@ impl Samples {
         Ok(())
     }
 
-    /// Takes the value of one family, by its place.
+    /// Set the value of one family, by its index.
     fn publish_one(&mut self, index: usize, value: &Bound<'_, PyAny>) -> PyResult<()> {
         update(&mut self.slots[index], value)
     }
 
-    /// Takes a family off the page until its next value.
+    /// Take a family off the page until its next value.
     fn withdraw(&mut self, index: usize) {
         self.slots[index].withdraw();
     }
 }
 
-fn update(slot: &mut Sampled, value: &Bound<'_, PyAny>) -> PyResult<()> {
+fn update(slot: &mut SampledFamily, value: &Bound<'_, PyAny>) -> PyResult<()> {
     if value.is_none() {
         slot.withdraw();
         return Ok(());

@@ -1,103 +1,102 @@
-//! What a scheduler knows of its tasks, from its objects.
+//! Reads the task prefixes of a scheduler from its objects.
 //!
-//! The one place in Rust that looks into Dask's objects, since there may be
+//! Here and in `workers.rs` Rust looks into Dask's objects itself: there may be
 //! thousands, and in Python a pass over them takes the event loop five times as
-//! long. Which attributes there are, Python says.
+//! long.
 
-use super::convert::value_error;
-use crate::dask::{self, Column, RowId, Taking};
+use super::convert::{count, number, small_int, value_error, whole};
+use crate::dask::{
+    self, ActivityUnit, NUMBERS, NumberKind, Place, PrefixColumns, PrefixUpdate, RowId,
+    STATE_COUNTS, STATES,
+};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyInt, PyList, PyString, PyTuple};
-use std::convert::Infallible;
+use pyo3::types::{PyDict, PyList, PyString, PyTuple};
+use std::collections::HashMap;
 
-/// Takes the task prefixes of a scheduler in passes: `begin`, `take` for each
-/// slice of them, `finish`.
+/// Brings the task prefixes of a scheduler up to date in passes: `begin`, `take`
+/// for each slice of them, `finish`.
 #[pyclass(module = "stethoscope._native")]
 pub(super) struct Prefixes {
     prefixes: dask::Prefixes,
-    columns: Vec<(Field, Py<PyString>)>,
-    /// One of them: the attribute that tells whether the others may have changed.
+    columns: Vec<Column>,
+    /// The attribute that changes whenever a task of the prefix changes its state.
     state_counts: Option<Py<PyString>>,
-    /// Those of the pass before, in the order in which they came, which is the
-    /// same in each pass but for the new ones at the end.
+    /// The prefixes of the pass before, in their order. Each pass has the same
+    /// order, but for new ones at the end.
     known: Vec<Known>,
-    /// Where in `known` this pass is.
+    /// The position of this pass in `known`.
     at: usize,
+    /// The activities in the order of Dask's mapping, which keeps its keys.
+    activities: Vec<Activity>,
+    /// The last values of activities that have lost their position there.
+    displaced: HashMap<ActivityKey, f64>,
+}
+
+struct Activity {
+    /// The key in Dask's mapping.
+    key: Py<PyAny>,
+    /// `None` for a key that is not an activity.
+    parsed: Option<ActivityKey>,
+    last: f64,
 }
 
 struct Known {
     prefix: Py<PyAny>,
     row: RowId,
-    /// How often its tasks had moved from state to state when all was taken that
-    /// changes with it.
-    moves: Option<i64>,
+    /// How often its tasks had changed their states when its columns were taken.
+    transitions: Option<i64>,
 }
 
-/// A field of a prefix that could not be taken: its attribute, the prefix, and why.
-type Failure = (Py<PyString>, Py<PyAny>, PyErr);
+/// An attribute of a task prefix, and what is read from it.
+struct Column {
+    attribute: Py<PyString>,
+    fields: Fields,
+}
 
-/// What an attribute of a prefix is.
-#[derive(Clone, Copy, PartialEq)]
-enum Field {
-    Suspicious,
-    Output,
-    /// A dict from actions to times, and what part of a second the times count.
-    Durations(f64),
+enum Fields {
+    /// Indices in `NUMBERS`, each with its place.
+    Numbers(Vec<(usize, &'static Place)>),
     States,
     StateCounts,
 }
 
-impl Field {
-    fn named(name: &str) -> PyResult<Self> {
-        Ok(match name {
-            "suspicious" => Self::Suspicious,
-            "output" => Self::Output,
-            "seconds" => Self::Durations(1.0),
-            "microseconds" => Self::Durations(1e6),
-            "states" => Self::States,
-            "state_counts" => Self::StateCounts,
-            other => {
-                let error = format!("nothing is known of prefixes as {other:?}");
-                return Err(PyValueError::new_err(error));
-            }
-        })
-    }
+/// Context, prefix, activity and unit.
+type ActivityKey = (String, Option<String>, String, ActivityUnit);
 
-    fn column(self) -> Column {
+/// A column that could not be read: its attribute, the prefix, and why.
+type Failure = (Py<PyString>, Py<PyAny>, PyErr);
+
+impl Fields {
+    /// Whether the column changes only when a task changes its state.
+    fn change_with_transitions(&self) -> bool {
         match self {
-            Self::Suspicious => Column::Suspicious,
-            Self::Output => Column::Output,
-            Self::Durations(_) => Column::Durations,
-            Self::States => Column::States,
-            Self::StateCounts => Column::StateCounts,
+            Self::States | Self::StateCounts => true,
+            Self::Numbers(numbers) => numbers
+                .iter()
+                .all(|(index, _)| NUMBERS[*index].kind != NumberKind::Current),
         }
     }
 
-    /// Whether it changes only when a task moves from state to state, and so
-    /// never without `StateCounts`.
-    fn changes_with_moves(self) -> bool {
-        self != Self::Output
-    }
-
-    fn take(self, prefix: &mut Taking<'_>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    fn read(&self, prefix: &mut PrefixUpdate<'_>, value: &Bound<'_, PyAny>) -> PyResult<()> {
         match self {
-            Self::Suspicious => prefix.suspicious(count(value)?),
-            Self::Output => prefix.output(number(value)?),
-            Self::Durations(parts) => {
-                let py = value.py();
-                let times = value.cast::<PyDict>()?;
-                if let Some(time) = times.get_item(intern!(py, "compute"))? {
-                    prefix.compute(number(&time)? / parts);
-                }
-                if let Some(time) = times.get_item(intern!(py, "transfer"))? {
-                    prefix.transfer(number(&time)? / parts);
+            Self::Numbers(numbers) => {
+                for (index, place) in numbers {
+                    let Some(value) = item(value, place.key)? else {
+                        continue;
+                    };
+                    let mut value = number(&value)?;
+                    if NUMBERS[*index].kind == NumberKind::Count && value.is_nan() {
+                        return Err(PyValueError::new_err("expected a count, got NaN"));
+                    }
+                    value /= place.per_unit;
+                    prefix.set_number(*index, value);
                 }
             }
             Self::States => {
                 let states = value.cast::<PyDict>()?;
-                prefix.now_in(|set| {
+                prefix.set_states(|set| {
                     for (state, tasks) in states {
                         set(state.cast::<PyString>()?.to_str()?, whole(&tasks)?);
                     }
@@ -106,90 +105,108 @@ impl Field {
             }
             Self::StateCounts => {
                 for (state, times) in value.cast::<PyDict>()? {
-                    prefix.came_into(state.cast::<PyString>()?.to_str()?, count(&times)?);
+                    prefix.set_transitions(state.cast::<PyString>()?.to_str()?, count(&times)?);
                 }
             }
         }
         Ok(())
     }
 
-    /// Says that it is not known of a prefix. Its totals stay as they are.
-    fn lose(self, prefix: &mut Taking<'_>) {
+    /// Says that the column of a prefix is not known. Its totals stay as they are.
+    fn clear(&self, prefix: &mut PrefixUpdate<'_>) {
         match self {
-            Self::Output => prefix.output(f64::NAN),
-            Self::States => {
-                let Ok(()) = prefix.now_in(|_| Ok::<_, Infallible>(()));
+            Self::Numbers(numbers) => {
+                for (index, _) in numbers {
+                    prefix.set_number(*index, f64::NAN);
+                }
             }
-            Self::Suspicious | Self::Durations(_) | Self::StateCounts => {}
+            Self::States => {
+                let Ok(()) = prefix.set_states(|_| Ok::<_, std::convert::Infallible>(()));
+            }
+            Self::StateCounts => {}
         }
     }
 }
 
-/// A number of whatever kind, as near as an `f64` comes to it.
-fn number(value: &Bound<'_, PyAny>) -> PyResult<f64> {
-    match small_int(value) {
-        Some(int) => Ok(int as f64),
-        None => value.extract(),
-    }
-}
-
-/// The whole part of a number of whatever kind, as near as an `i64` comes to it.
-fn whole(value: &Bound<'_, PyAny>) -> PyResult<i64> {
-    if let Some(int) = small_int(value) {
-        return Ok(int);
-    }
-    let number: f64 = value.extract()?;
-    if number.is_nan() {
-        return Err(PyValueError::new_err("NaN is no number of anything"));
-    }
-    Ok(number as i64)
-}
-
-/// The same, of what there is not less than none of.
-fn count(value: &Bound<'_, PyAny>) -> PyResult<u64> {
-    Ok(whole(value)?.max(0).unsigned_abs())
-}
-
-/// What nearly all numbers are: the quick way to them, and the one without a
-/// loss. Asked for an int, another number would raise, which is dear.
-#[inline]
-fn small_int(value: &Bound<'_, PyAny>) -> Option<i64> {
-    if value.is_exact_instance_of::<PyInt>() {
-        value.extract().ok()
-    } else {
-        None
+/// The value itself, or that of a key. `None` if there is no such key.
+fn item<'py>(value: &Bound<'py, PyAny>, key: Option<&str>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    match key {
+        None => Ok(Some(value.clone())),
+        Some(key) => value
+            .cast::<PyDict>()?
+            .get_item(PyString::intern(value.py(), key)),
     }
 }
 
 impl Prefixes {
-    pub(super) fn new(page: &dask::Page, attributes: &Bound<'_, PyDict>) -> PyResult<Self> {
-        let py = attributes.py();
-        let columns = attributes
-            .iter()
-            .map(|(column, attribute)| {
-                let field = Field::named(column.cast::<PyString>()?.to_str()?)?;
-                Ok((field, attribute.cast_into::<PyString>()?.unbind()))
-            })
-            .collect::<PyResult<Vec<_>>>()?;
-        let mut attributes = columns.iter();
-        let state_counts = attributes.find(|(field, _)| *field == Field::StateCounts);
-        let wanted: Vec<Column> = columns.iter().map(|(field, _)| field.column()).collect();
+    /// `example` has the attributes that prefixes have: their class, or one of
+    /// them.
+    pub(super) fn new(
+        page: &dask::Page,
+        example: &Bound<'_, PyAny>,
+        with_activities: bool,
+    ) -> PyResult<Self> {
+        let py = example.py();
+        let mut columns: Vec<Column> = Vec::new();
+        let mut column = |attribute: &str, fields: Fields| -> PyResult<bool> {
+            let known = example.hasattr(attribute)?;
+            if known {
+                let attribute = PyString::intern(py, attribute).unbind();
+                columns.push(Column { attribute, fields });
+            }
+            Ok(known)
+        };
+        // Numbers that are in the same attribute are read from it at once.
+        let mut by_attribute: Vec<(&str, Vec<(usize, &'static Place)>)> = Vec::new();
+        let mut numbers = Vec::new();
+        for (index, number) in NUMBERS.iter().enumerate() {
+            let mut known = None;
+            for place in number.places {
+                if known.is_none() && example.hasattr(place.attribute)? {
+                    known = Some(place);
+                }
+            }
+            numbers.push(known.is_some());
+            let Some(place) = known else {
+                continue;
+            };
+            let same = by_attribute.iter_mut().find(|(a, _)| *a == place.attribute);
+            match same {
+                Some((_, fields)) => fields.push((index, place)),
+                None => by_attribute.push((place.attribute, vec![(index, place)])),
+            }
+        }
+        for (attribute, fields) in by_attribute {
+            column(attribute, Fields::Numbers(fields))?;
+        }
+        let columns_known = PrefixColumns {
+            numbers,
+            states: column(STATES, Fields::States)?,
+            state_counts: column(STATE_COUNTS, Fields::StateCounts)?,
+            activities: with_activities,
+        };
+        let state_counts = columns_known
+            .state_counts
+            .then(|| PyString::intern(py, STATE_COUNTS).unbind());
         Ok(Self {
-            prefixes: page.prefixes(&wanted).map_err(value_error)?,
-            state_counts: state_counts.map(|(_, attribute)| attribute.clone_ref(py)),
+            prefixes: page.prefixes(&columns_known).map_err(value_error)?,
             columns,
+            state_counts,
             known: Vec::new(),
             at: 0,
+            activities: Vec::new(),
+            displaced: HashMap::new(),
         })
     }
 
     fn take_one(&mut self, prefix: &Bound<'_, PyAny>, failures: &mut Vec<Failure>) {
-        let moves = self.moves(prefix);
-        let (row, unmoved) = match self.known.get(self.at) {
-            Some(known) if known.prefix.is(prefix) => {
-                (known.row, moves.is_some() && moves == known.moves)
-            }
-            _ => match self.meet(prefix) {
+        let transitions = self.transitions(prefix);
+        let (row, unchanged) = match self.known.get(self.at) {
+            Some(known) if known.prefix.is(prefix) => (
+                known.row,
+                transitions.is_some() && transitions == known.transitions,
+            ),
+            _ => match self.register(prefix) {
                 Ok(row) => (row, false),
                 Err(error) => {
                     let attribute = intern!(prefix.py(), "name").clone();
@@ -200,61 +217,62 @@ impl Prefixes {
         };
         self.prefixes.keep(row);
         let failed_before = failures.len();
-        for (field, attribute) in &self.columns {
-            if unmoved && field.changes_with_moves() {
+        for Column { attribute, fields } in &self.columns {
+            if unchanged && fields.change_with_transitions() {
                 continue;
             }
-            let mut taking = self.prefixes.take(row);
+            let mut update = self.prefixes.update(row);
             let value = prefix.getattr(attribute);
-            if let Err(error) = value.and_then(|value| field.take(&mut taking, &value)) {
-                field.lose(&mut taking);
+            if let Err(error) = value.and_then(|value| fields.read(&mut update, &value)) {
+                fields.clear(&mut update);
                 let attribute = attribute.clone_ref(prefix.py());
                 failures.push((attribute, prefix.clone().unbind(), error));
             }
         }
-        if !unmoved {
-            let all_taken = failures.len() == failed_before;
-            self.known[self.at].moves = moves.filter(|_| all_taken);
+        if !unchanged {
+            let all_read = failures.len() == failed_before;
+            self.known[self.at].transitions = transitions.filter(|_| all_read);
         }
         self.at += 1;
     }
 
-    /// Finds a prefix that did not come here in the pass before.
-    fn meet(&mut self, prefix: &Bound<'_, PyAny>) -> PyResult<RowId> {
+    /// Finds a prefix that was not at this position in the pass before.
+    fn register(&mut self, prefix: &Bound<'_, PyAny>) -> PyResult<RowId> {
         let name = prefix.getattr(intern!(prefix.py(), "name"))?;
         let row = self.prefixes.find(name.cast::<PyString>()?.to_str()?);
         self.known.truncate(self.at);
         self.known.push(Known {
             prefix: prefix.clone().unbind(),
             row,
-            moves: None,
+            transitions: None,
         });
         Ok(row)
     }
 
-    /// How often tasks of this prefix have moved, if it tells in ints.
-    fn moves(&self, prefix: &Bound<'_, PyAny>) -> Option<i64> {
+    /// Adds up how often tasks of this prefix have changed their states. `None`
+    /// unless the prefix tells it in ints.
+    fn transitions(&self, prefix: &Bound<'_, PyAny>) -> Option<i64> {
         let attribute = self.state_counts.as_ref()?;
         let counts = prefix.getattr(attribute.bind(prefix.py())).ok()?;
-        let mut moves = 0i64;
+        let mut transitions = 0i64;
         for (_, times) in counts.cast::<PyDict>().ok()? {
-            moves = moves.wrapping_add(small_int(&times)?);
+            transitions = transitions.wrapping_add(small_int(&times)?);
         }
-        Some(moves)
+        Some(transitions)
     }
 }
 
 #[pymethods]
 impl Prefixes {
-    /// Begins a pass over all prefixes. One that was not finished has forgotten
-    /// nothing.
+    /// Begins a pass over all prefixes. If the one before was not finished, it
+    /// has forgotten none.
     fn begin(&mut self) {
         self.prefixes.begin();
         self.at = 0;
     }
 
-    /// Takes some of them, and returns what could not be taken: the attribute,
-    /// the prefix and the exception of each.
+    /// Takes some of them. Returns the failures: the attribute, the prefix and
+    /// the exception of each.
     fn take<'py>(&mut self, prefixes: &Bound<'py, PyList>) -> PyResult<Bound<'py, PyTuple>> {
         let mut failures = Vec::new();
         for prefix in prefixes {
@@ -263,11 +281,77 @@ impl Prefixes {
         PyTuple::new(prefixes.py(), failures)
     }
 
-    /// Ends the pass: what was not in it is forgotten.
+    /// Ends the pass. Prefixes that were not in it are forgotten.
     fn finish(&mut self) {
         self.known.truncate(self.at);
         if self.prefixes.finish() {
             self.known.clear();
         }
     }
+
+    /// Takes some items of the scheduler's `cumulative_worker_metrics`, of which
+    /// `before` others come first. Keys that are not activities, or whose unit is
+    /// another one, are skipped.
+    fn take_activities(&mut self, items: &Bound<'_, PyList>, before: usize) -> PyResult<()> {
+        for (index, item) in items.iter().enumerate() {
+            let item = item.cast::<PyTuple>()?;
+            let (key, value) = (item.get_borrowed_item(0)?, item.get_borrowed_item(1)?);
+            self.find_activity(before + index, &key);
+            let Activity { parsed, last, .. } = &mut self.activities[before + index];
+            let Some((context, prefix, activity, unit)) = parsed else {
+                continue;
+            };
+            let value = number(&value)?;
+            let more = if value >= *last { value - *last } else { value };
+            if more > 0.0 && more.is_finite() {
+                *last = value;
+                self.prefixes
+                    .add_activity(context, prefix.as_deref(), activity, *unit, more);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Prefixes {
+    /// Sees to it that the activity at this position is that of `key`.
+    fn find_activity(&mut self, at: usize, key: &Bound<'_, PyAny>) {
+        if self
+            .activities
+            .get(at)
+            .is_some_and(|known| known.key.is(key))
+        {
+            return;
+        }
+        for moved in self.activities.drain(at.min(self.activities.len())..) {
+            if let Some(parsed) = moved.parsed {
+                self.displaced.insert(parsed, moved.last);
+            }
+        }
+        let parsed = activity_key(key);
+        let last = parsed.as_ref().and_then(|key| self.displaced.remove(key));
+        self.activities.push(Activity {
+            key: key.clone().unbind(),
+            parsed,
+            last: last.unwrap_or_default(),
+        });
+    }
+}
+
+/// Reads `(context, prefix, activity, unit)` or `(context, activity, unit)`.
+fn activity_key(key: &Bound<'_, PyAny>) -> Option<ActivityKey> {
+    let key = key.cast::<PyTuple>().ok()?;
+    let text = |index| -> Option<String> { key.get_item(index).ok()?.extract().ok() };
+    let last = key.len().checked_sub(1)?;
+    let prefix = match key.len() {
+        3 => None,
+        4 => Some(text(1)?),
+        _ => return None,
+    };
+    let unit = match &*text(last)? {
+        "seconds" => ActivityUnit::Seconds,
+        "bytes" => ActivityUnit::Bytes,
+        _ => return None,
+    };
+    Some((text(0)?, prefix, text(last - 1)?, unit))
 }

@@ -45,6 +45,7 @@ class Page:
         window: float | None = None,
         buckets: Sequence[float] | None = None,
         max_task_prefixes: int | None = None,
+        max_workers: int | None = None,
         left_out: Sequence[str] = (),
         labels: Sequence[tuple[str, str]] = (),
         namespace: str | None = None,
@@ -65,14 +66,15 @@ class Page:
         on the page already.
         """
 
-    def prefixes(self, attributes: dict[str, str]) -> Prefixes:
-        """Put what is known of tasks on the page.
+    def prefixes(self, example: Any, *, activities: bool = False) -> Prefixes:
+        """Put the families of task prefixes on the page, as far as `example` has the
+        attributes: the class of the prefixes, or one of them.
 
-        `attributes` leads to a prefix' attributes from what they are: "suspicious",
-        "output", "seconds" or "microseconds", "states", "state_counts". Where
-        there is "state_counts", the others but for "output" are looked at only
-        when it has moved.
+        `activities` says whether the activities of the workers are known.
         """
+
+    def workers(self) -> Workers:
+        """Put the families of workers on the page."""
 
     def digest(self, event: Literal["tick", "task", "transfer"], inner: Any | None) -> Digest:
         """Put the families of an event on the page; the digest feeds them, and `inner` too."""
@@ -87,7 +89,7 @@ class Page:
         """What counts garbage collections for this page."""
 
     def listen(
-        self, sockets: Sequence[int], freshness: float, documents: Sequence[Document]
+        self, sockets: Sequence[int], refresh_timeout: float, documents: Sequence[Document]
     ) -> Listener:
         """Serve the page on a thread of its own, at sockets that listen already, and
         documents beside it.
@@ -97,7 +99,7 @@ class Page:
         """
 
     def listen_at(
-        self, host: str, port: int, freshness: float, documents: Sequence[Document]
+        self, host: str, port: int, refresh_timeout: float, documents: Sequence[Document]
     ) -> Listener:
         """The same at an address of its own; port 0 finds a free one.
 
@@ -179,6 +181,22 @@ class Prefixes:
 
     def finish(self) -> None:
         """End the pass: what was not in it is forgotten."""
+
+    def take_activities(self, items: list[tuple[Any, float]], before: int) -> None:
+        """Take some items of `cumulative_worker_metrics`, after `before` others."""
+
+@final
+class Workers:
+    """The workers of a scheduler, taken in passes."""
+
+    def begin(self) -> None:
+        """Begin a pass over all workers."""
+
+    def take(self, workers: list[Any], now: float) -> list[tuple[Any, BaseException]]:
+        """Take some of them, as of `now`. Return the failures: worker and exception."""
+
+    def finish(self) -> None:
+        """End the pass: workers that were not in it leave the page."""
 
 @final
 class TaskFinished:

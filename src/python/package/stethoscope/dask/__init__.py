@@ -18,6 +18,8 @@ How the parts work together:
     attachment.py      ties the parts to one server and takes them off again
     settings.py        reads Dask's configuration
     probes.py          reads each number from Dask's objects
+    passes.py          goes over its task prefixes, workers and activities
+    departures.py      tells why workers left
     sampling.py        probes -> page, on the event loop, when a scrape asks
     digests.py         every tick, task duration and bandwidth -> page, as it happens
     takeover.py        gives the dashboard's port to a native thread, and back
@@ -97,7 +99,8 @@ def __getattr__(name: str) -> Any:
     # Made on demand: a preload needs no tornado handler, and a nanny's parent needs
     # nothing at all.
     if name == "routes":
-        from stethoscope.dask.route import ROUTES
+        from stethoscope.dask.attachment import attach as attach_to_server
+        from stethoscope.dask.route import routes
 
-        return ROUTES
+        return routes(attach_to_server)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

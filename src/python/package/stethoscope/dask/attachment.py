@@ -11,11 +11,12 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
+from stethoscope._errors import Unavailable
 from stethoscope._native import Document
 from stethoscope.dask import digests, process_metrics, settings, targets
 from stethoscope.dask.dedicated_port import OwnAddress
-from stethoscope.dask.link import Unavailable
-from stethoscope.dask.probes import prefix_columns, probes
+from stethoscope.dask.passes import passes
+from stethoscope.dask.probes import probes
 from stethoscope.dask.route import add_route
 from stethoscope.dask.sampling import Sampler
 from stethoscope.dask.settings import Settings
@@ -35,19 +36,33 @@ DIGESTS = {
     },
 }
 
-#: Of the loop's time, what samples may take that nobody has asked for; and the
-#: longest that they are put off for it, in seconds: the sample that meets
-#: thousands of prefixes for the first time is dear, and the next is not.
+#: The share of the loop's time that samples may take that no scrape has asked for,
+#: and the longest that they are put off for it, in seconds: the sample that meets
+#: thousands of prefixes for the first time is expensive, and the next is not.
 BACKGROUND_SHARE = 0.0005
 LONGEST_PAUSE = 30.0
+
+#: The share of the loop's time that samples for scrapes may take, and the least
+#: time between two of them, in seconds.
+SCRAPE_SHARE = 0.05
+LEAST_REST = 0.01
 
 #: Where a server keeps its attachment.
 _ATTRIBUTE = "_stethoscope"
 
 
 def pause_after(seconds: float, interval: float) -> float:
-    """Say how long no sample is taken unasked after one that took so many seconds."""
+    """Return the pause before the next background sample, after one of so many seconds."""
     return max(interval, min(seconds / BACKGROUND_SHARE, LONGEST_PAUSE))
+
+
+def rest_after(seconds: float) -> float:
+    """Return how long scrapes do without a sample after one of so many seconds.
+
+    So that a client which scrapes without pause takes little of the event loop.
+    `Listener` keeps to the same rule before it wakes the loop.
+    """
+    return max(LEAST_REST, seconds / SCRAPE_SHARE)
 
 
 def attach(server: Any, *, even_if_disabled: bool = False) -> Attachment | None:
@@ -102,14 +117,14 @@ def _worker_name(server: Any, role: str) -> str | None:
 class Attachment:
     """All that is tied to one server.
 
-    Each step that changes something of Dask's leaves its way back on a stack,
-    so that a step that fails, and `close`, take back exactly what was done.
+    Each step that changes something of Dask's puts its reversal on a stack, so that
+    a failing step, and `close`, undo exactly what was done.
     """
 
     def __init__(self, server: Any, role: str, wanted: Settings) -> None:
         self._process = os.getpid()
         self._page = settings.make_page(role, wanted, worker_name=_worker_name(server, role))
-        self._sampler = Sampler(server, self._page, probes(role), prefix_columns(role))
+        self._sampler = Sampler(server, self._page, probes(role), passes(role, server, self._page))
         self.targets: Targets | None = None
         #: How the page is served: as configured, or `"route"` if that has failed.
         self.mode = settings.ROUTE
@@ -147,7 +162,9 @@ class Attachment:
         self._sampler.sample(done)
 
     async def up_to_date(self) -> None:
-        """Return when page and targets are those of now."""
+        """Return when page and targets are fresh."""
+        if time.monotonic() - self._sampler.taken_at < rest_after(self._sampler.seconds):
+            return
         there = asyncio.get_running_loop().create_future()
         self.sample(lambda: there.done() or there.set_result(None))
         await there
@@ -171,18 +188,18 @@ class Attachment:
             digests.tap(server, self._page, DIGESTS[role])
             undo.callback(digests.untap, server)
         else:
-            logger.warning("ticks and medians are not shown: this server has no digests")
+            logger.warning("tick and median metrics are unavailable: the server has no digests")
         if role == "scheduler":
             try:
                 undo.callback(digests.tap_finished_tasks(server, self._page))
             except (AttributeError, KeyError) as error:
-                logger.warning("durations of tasks are not shown: no %s", error)
+                logger.warning("task duration metrics are unavailable: no %s", error)
 
     def _sample_in_background(self, undo: ExitStack, interval: float) -> None:
         loop = asyncio.get_running_loop()
 
         def turn() -> None:
-            # Not where somebody has asked for a sample meanwhile.
+            # A scrape may have asked for a sample meanwhile.
             if time.monotonic() - self._sampler.taken_at >= interval / 2:
                 self.sample(again)
             else:
@@ -207,14 +224,14 @@ class Attachment:
         if self.targets is not None:
             self.targets.close()
             self.targets = None
-        logger.warning("no list of targets: %s: %s", type(error).__name__, error)
+        logger.warning("the list of targets is unavailable: %s: %s", type(error).__name__, error)
 
     def _documents(self) -> list[Document]:
         documents = [self.status.document]
         return documents if self.targets is None else [*documents, self.targets.document]
 
     def _serve(self, undo: ExitStack, server: Any, wanted: Settings) -> None:
-        add_route(undo, server)
+        add_route(undo, server, attach)
         try:
             if wanted.serve == settings.TAKE_OVER:
                 take_over = TakeOver(
@@ -238,8 +255,8 @@ class Attachment:
         except Unavailable as why:
             logger.warning("/metrics is served by Dask's event loop: %s", why)
             self.status.update(self.mode, str(why))
-        # A server that was attached to by its routes alone tells nobody but
-        # its HTTP server that it closes.
+        # A server that was attached to by its routes alone tells only its HTTP
+        # server that it closes.
         http = server.http_server
         stop = http.stop
 

@@ -1,12 +1,13 @@
-"""Where each number is among Dask's objects.
+"""Reads each number from Dask's objects.
 
-A probe takes the server and returns what its family shows now: a number, a
-mapping from the values of the family's label to numbers, or None where there is
-nothing to show. It runs on the event loop at every sample, so it must be cheap,
-and must change nothing.
+A probe takes the server and returns the present value of its family: a number, a
+mapping from the values of the family's label to numbers, or None if there is
+nothing to show. It runs on the event loop at every sample, so it must be cheap
+and change nothing.
 
-Which families there are, with their help, type, labels and the states that are
-always shown, is the catalogue in Rust (`src/dask/`).
+The catalogue in Rust (`src/python/dask/`) has the families, with their help, type,
+labels and the states that are always shown. Numbers of task prefixes and of a
+scheduler's workers are read in passes (`passes.py`).
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from typing import Any
 
 from distributed.core import Status
 
+from stethoscope.dask.departures import Departures
+
 Value = float | Mapping[str, float] | None
 Probe = Callable[[Any], Value]
 
 
-class AtMostEvery:
-    """A probe that is too dear for each sample: its last value is kept for some seconds."""
+class Throttled:
+    """A probe that is too expensive for each sample: it keeps its value for some seconds."""
 
     def __init__(self, seconds: float, probe: Probe) -> None:
         self._seconds = seconds
@@ -73,8 +76,38 @@ def _scheduler_clients(scheduler: Any) -> Value:
     return len(scheduler.clients) - ("fire-and-forget" in scheduler.clients)
 
 
+class _Transitions:
+    """Measures the time since a task last changed its state."""
+
+    def __init__(self) -> None:
+        self._counter: Any = None
+        self._changed_at = time.monotonic()
+
+    def age(self, scheduler: Any) -> Value:
+        """Return the seconds since the last change that a sample has seen."""
+        now = time.monotonic()
+        if scheduler.transition_counter != self._counter:
+            self._counter, self._changed_at = scheduler.transition_counter, now
+        # The page takes 0 for something that has no age.
+        return max(now - self._changed_at, 1e-9)
+
+    def idle(self, scheduler: Any) -> Value:
+        """Return the same, but 0 while there is anything to do."""
+        has_work = (
+            any(worker.processing for worker in scheduler.workers.values())
+            or getattr(scheduler, "queued", ())
+            or scheduler.unrunnable
+        )
+        age = self.age(scheduler)
+        return 0.0 if has_work else age
+
+
+def _worker_status(worker: Any) -> Value:
+    return {worker.status.name: 1}
+
+
 def _semaphores(read: Callable[[Any, str], float]) -> Probe:
-    """A probe of each semaphore."""
+    """Return a probe that reads each semaphore."""
 
     def probe(scheduler: Any) -> Value:
         extension = scheduler.extensions.get("semaphores")
@@ -90,7 +123,7 @@ def _semaphore_metric(metric: str) -> Probe:
 
 
 def _stealing(metric: str) -> Probe:
-    """A probe of each cost multiplier of work stealing."""
+    """Return a probe that reads each cost multiplier of work stealing."""
 
     def probe(scheduler: Any) -> Value:
         extension = scheduler.extensions.get("stealing")
@@ -117,12 +150,12 @@ def _worker_tasks(worker: Any) -> Value:
 
 def _worker_memory(worker: Any) -> Value:
     in_memory, on_disk = getattr(worker.data, "spilled_total", (0, 0))
-    # What is unmanaged is the rest of the process', which the page knows.
+    # The page adds the rest of the process's memory as unmanaged.
     return {"managed": worker.state.nbytes - in_memory, "spilled": on_disk}
 
 
 def _spilling(unit: str) -> Probe:
-    """A probe of what each activity of spilling has come to."""
+    """Return a probe that reads the total of each activity of spilling."""
 
     def probe(worker: Any) -> Value:
         metrics: Iterable = getattr(worker.data, "cumulative_metrics", {}).items()
@@ -132,8 +165,9 @@ def _spilling(unit: str) -> Probe:
 
 
 def probes(role: str) -> Mapping[str, Probe]:
-    """The probes of one server, by family, in the order of the page."""
+    """Return the probes of one server by family, in the order of the page."""
     if role == "scheduler":
+        transitions = _Transitions()
         return {
             "dask_scheduler_clients": _scheduler_clients,
             "dask_scheduler_client_connections_added_total": attrgetter(
@@ -143,7 +177,7 @@ def probes(role: str) -> Mapping[str, Probe]:
                 "_client_connections_removed_total"
             ),
             # Up to a millisecond where many tasks wait.
-            "dask_scheduler_desired_workers": AtMostEvery(1.0, lambda s: s.adaptive_target()),
+            "dask_scheduler_desired_workers": Throttled(1.0, lambda s: s.adaptive_target()),
             "dask_scheduler_workers": _scheduler_workers,
             "dask_scheduler_workers_added_total": attrgetter("_workers_added_total"),
             "dask_scheduler_workers_removed_total": attrgetter("_workers_removed_total"),
@@ -152,6 +186,9 @@ def probes(role: str) -> Mapping[str, Probe]:
             "dask_scheduler_last_time_total": attrgetter("monitor.last_time"),
             "dask_scheduler_task_groups": lambda s: len(s.task_groups),
             "dask_scheduler_tick_count_total": attrgetter("_tick_counter"),
+            "dask_scheduler_last_transition_age_seconds": transitions.age,
+            "dask_scheduler_idle_seconds": transitions.idle,
+            "dask_scheduler_worker_departures_total": Departures(),
             "dask_semaphore_max_leases": _semaphores(lambda e, name: e.max_leases[name]),
             "dask_semaphore_active_leases": _semaphores(lambda e, name: len(e.leases[name])),
             "dask_semaphore_pending_leases": _semaphore_metric("pending"),
@@ -171,6 +208,8 @@ def probes(role: str) -> Mapping[str, Probe]:
         "dask_worker_gil_contention_seconds_total": _gil_contention,
         "dask_worker_gc_collection_seconds_total": _gc_seconds,
         "dask_worker_memory_bytes": _worker_memory,
+        "dask_worker_memory_limit_bytes": attrgetter("memory_manager.memory_limit"),
+        "dask_worker_status": _worker_status,
         "dask_worker_transfer_incoming_bytes": attrgetter("state.transfer_incoming_bytes"),
         "dask_worker_transfer_incoming_count": attrgetter("state.transfer_incoming_count"),
         "dask_worker_transfer_incoming_count_total": attrgetter(
@@ -185,46 +224,3 @@ def probes(role: str) -> Mapping[str, Probe]:
         "dask_worker_spill_time_seconds_total": _spilling("seconds"),
         "dask_worker_tick_count_total": attrgetter("_tick_counter"),
     }
-
-
-#: What is known of a task prefix, and the attributes in which versions of Dask
-#: keep it, the newest first.
-_PREFIX_COLUMNS = (
-    ("suspicious", "suspicious"),
-    ("output", "nbytes_total"),
-    ("microseconds", "_all_durations_us"),
-    ("seconds", "all_durations"),
-    ("states", "states"),
-    ("state_counts", "state_counts"),
-)
-
-
-def prefix_columns(role: str) -> dict[str, str]:
-    """What this version of Dask knows of task prefixes, and under which attribute."""
-    if role != "scheduler":
-        return {}
-    from distributed.scheduler import TaskPrefix
-
-    columns = {
-        column: attribute for column, attribute in _PREFIX_COLUMNS if hasattr(TaskPrefix, attribute)
-    }
-    if "microseconds" in columns:
-        columns.pop("seconds", None)
-    return columns
-
-
-def task_moves(scheduler: Any) -> Any:
-    """What is another as soon as a task has changed its state, or its result its size.
-
-    None where this version of Dask does not tell, or to look at each prefix is
-    not dearer.
-    """
-    try:
-        workers, prefixes = scheduler.workers, len(scheduler.task_prefixes)
-        if prefixes <= len(workers):
-            return None
-        # Scattered data comes without a transition, and is some worker's.
-        stored = sum(worker.nbytes for worker in workers.values())
-        return scheduler.transition_counter, len(scheduler.tasks), prefixes, stored
-    except AttributeError:
-        return None

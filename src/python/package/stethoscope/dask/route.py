@@ -1,11 +1,12 @@
-"""The page, and the list of targets, as routes of Dask's own HTTP server.
+"""The page and the list of targets as routes of Dask's own HTTP server.
 
-It answers where the port could not be taken over, and what asks for the page
-on a connection that was handed to Dask before: tornado keeps those.
+They answer if the port could not be taken over, and on connections that were
+handed to Dask before, which tornado keeps.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
@@ -18,20 +19,18 @@ from stethoscope.dask.settings import TAKE_OVER
 class _Handler(RequestHandler):
     """Answers GET and HEAD with what one server's attachment has."""
 
-    def initialize(self, dask_server: Any = None) -> None:
+    def initialize(self, attach: Callable[[Any], Any], dask_server: Any = None) -> None:
+        self._attach = attach
         self._server = dask_server
 
     async def get(self) -> None:
-        # Here, not above: `attachment` adds this route.
-        from stethoscope.dask.attachment import attach
-
-        # By way of `routes` in the configuration nothing has attached before.
-        attachment = attach(self._server)
+        # A server that loads this module as its routes is not attached to before.
+        attachment = self._attach(self._server)
         if attachment is None:
             raise HTTPError(404, reason="stethoscope is switched off")
         await attachment.up_to_date()
         if attachment.mode == TAKE_OVER:
-            # The next request shall come to the thread, which needs no loop.
+            # The client's next request then reaches the thread, which needs no loop.
             self.set_header("Connection", "close")
         status, headers, body = self.answer(attachment)
         self.set_status(status)
@@ -42,11 +41,11 @@ class _Handler(RequestHandler):
     head = get
 
     def compute_etag(self) -> None:
-        # It differs at every scrape.
+        # The page differs at every scrape.
         return None
 
     def answer(self, attachment: Any) -> tuple[int, list[tuple[str, str]], bytes]:
-        """Status, headers and body."""
+        """Return status, headers and body."""
         raise NotImplementedError
 
 
@@ -64,7 +63,7 @@ class TargetsHandler(_Handler):
 
     def answer(self, attachment: Any) -> tuple[int, list[tuple[str, str]], bytes]:
         if attachment.targets is None:
-            raise HTTPError(404, reason="a worker does not know the others")
+            raise HTTPError(404, reason="a worker does not know the other workers")
         return 200, [("Content-Type", "application/json")], attachment.targets.document.bytes
 
 
@@ -82,26 +81,29 @@ _HANDLERS = {
     status.PATH: StatusHandler,
 }
 
-#: What `distributed.*.http.routes` reads.
-ROUTES = [(path, handler, {}) for path, handler in _HANDLERS.items()]
+
+def routes(attach: Callable[[Any], Any]) -> list[tuple[str, type[RequestHandler], dict]]:
+    """Return the routes for `distributed.*.http.routes`.
+
+    `attach` takes a server and returns its attachment.
+    """
+    return [(path, handler, {"attach": attach}) for path, handler in _HANDLERS.items()]
 
 
-def add_route(undo: ExitStack, server: Any) -> None:
-    """Put the page before Dask's own, also where that has a prefix.
+def add_route(undo: ExitStack, server: Any, attach: Callable[[Any], Any]) -> None:
+    """Put the page before Dask's own, also below the prefix of its dashboard.
 
-    A prefix is what `dask scheduler --dashboard-prefix` was given, if anything.
+    The prefix is that of `dask scheduler --dashboard-prefix`, if it was given.
     """
     application = server.http_application
     rules = application.default_router.rules
     before = list(rules)
-    routes = {
-        base + path: handler
+    ours = {
+        base + path: (handler, options | {"dask_server": server})
         for base in ("", _prefix(application))
-        for path, handler in _HANDLERS.items()
+        for path, handler, options in routes(attach)
     }
-    application.add_handlers(
-        r".*$", [(path, handler, {"dask_server": server}) for path, handler in routes.items()]
-    )
+    application.add_handlers(r".*$", [(path, *route) for path, route in ours.items()])
     for rule in rules:
         if rule not in before:
             undo.callback(rules.remove, rule)

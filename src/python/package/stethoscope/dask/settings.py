@@ -168,6 +168,7 @@ class Settings:
     #: Upper bounds of the duration histograms, or None for the built-in ones.
     buckets: list[float] | None = None
     max_task_prefixes: int = 1000
+    max_workers: int = 0
     #: Whether the page shows the metrics of the library prometheus_client.
     prometheus_client: bool = True
     exclude_families: list[str] = field(default_factory=list)
@@ -187,6 +188,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "window": _seconds(at_least=1.0),
     "buckets": _bounds,
     "max_task_prefixes": _count,
+    "max_workers": _count,
     "prometheus_client": _boolean,
     "exclude_families": _names,
     "labels": _labels,
@@ -286,6 +288,7 @@ def make_page(role: str, wanted: Settings, worker_name: str | None = None) -> Pa
         "window": wanted.window,
         "buckets": wanted.buckets,
         "max_task_prefixes": wanted.max_task_prefixes,
+        "max_workers": wanted.max_workers,
         "left_out": wanted.exclude_families,
         "labels": list(wanted.labels.items()),
         "namespace": namespace(),
