@@ -204,7 +204,7 @@ impl Age {
         let (family, sampled) = (age.series.family.clone(), Arc::clone(&age.sampled));
         registry.on_scrape(move || {
             // There is no series while the family is withdrawn.
-            if let Some(shown) = family.get([]) {
+            if let Some(shown) = family.get(()) {
                 let seconds = sampled.seconds.get();
                 if seconds > 0.0 {
                     shown.set(seconds + sampled.at.seconds_ago());

@@ -364,7 +364,7 @@ fn set(
     }
     let cell = cell.get_or_insert_with(|| {
         let found = match (kind, worker) {
-            (None, None) => family.with([]),
+            (None, None) => family.with(()),
             (Some(label), None) | (None, Some(label)) => family.with([label]),
             (Some(kind), Some(worker)) => family.with([kind, worker]),
         };
@@ -375,7 +375,7 @@ fn set(
 
 fn remove(family: &Family<FloatGauge>, kind: Option<&str>, worker: Option<&str>) {
     match (kind, worker) {
-        (None, None) => family.remove([]),
+        (None, None) => family.remove(()),
         (Some(label), None) | (None, Some(label)) => family.remove([label]),
         (Some(kind), Some(worker)) => family.remove([kind, worker]),
     };
