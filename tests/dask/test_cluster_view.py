@@ -60,11 +60,11 @@ def test_what_is_stuck_shows_as_ages(cluster: Cluster) -> None:
     assert transition >= 1
     assert processing == 0
     assert idle >= 1
-    stuck = cluster.client.submit(tasks.nap, 6, pure=False)
+    stuck = cluster.client.submit(tasks.nap, 8, pure=False)
     time.sleep(4)
     transition, processing, idle = ages()
-    assert 2 < transition < 8
-    assert 2 < processing < 8
+    assert transition > 2
+    assert processing > 2
     assert idle == 0
     page = scrape(cluster.scheduler_url)
     tasks_now = page.value(
@@ -133,9 +133,8 @@ def test_departures_have_their_reasons(new_cluster: Callable[..., Cluster]) -> N
         shown = scrape(cluster.scheduler_url).by("reason", name)
         return {reason: times for reason, times in shown.items() if times}
 
-    # Closed by itself, as by SIGTERM.
-    closing = cluster.start_workers(1, under_nanny=False)
-    closing.stop()
+    # Closed by its nanny, which was told to by SIGTERM.
+    cluster.start_workers(1).stop()
     eventually(lambda: departures() == {"closed": 1}, 60)
     # Killed without a word.
     killed = cluster.start_workers(1, under_nanny=False)

@@ -5,7 +5,7 @@
 //!               └── Error ──> ParseError        └── Sample, Exemplar
 //! ```
 //!
-//! What Python sees is defined in Python, in `stethoscope/_parsed.py`. Making it
+//! The results are defined in Python, in `stethoscope/_parsed.py`. Making it
 //! takes nearly all of the time, and the GIL, which is therefore kept.
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -108,23 +108,23 @@ fn options(format: &str, page: &[u8]) -> PyResult<Options> {
     }))
 }
 
-/// A type of `stethoscope/_parsed.py`.
-struct Parsed(&'static str, PyOnceLock<Py<PyType>>);
+/// A type that is defined in Python: its module and its name.
+struct PythonType(&'static str, &'static str, PyOnceLock<Py<PyType>>);
 
-impl Parsed {
-    const fn new(name: &'static str) -> Self {
-        Self(name, PyOnceLock::new())
+impl PythonType {
+    const fn new(module: &'static str, name: &'static str) -> Self {
+        Self(module, name, PyOnceLock::new())
     }
 
     fn get<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyType>> {
-        self.1.import(py, "stethoscope._parsed", self.0)
+        self.2.import(py, self.0, self.1)
     }
 }
 
-static FAMILY: Parsed = Parsed::new("Family");
-static SAMPLE: Parsed = Parsed::new("Sample");
-static EXEMPLAR: Parsed = Parsed::new("Exemplar");
-static PARSE_ERROR: Parsed = Parsed::new("ParseError");
+static FAMILY: PythonType = PythonType::new("stethoscope._parsed", "Family");
+static SAMPLE: PythonType = PythonType::new("stethoscope._parsed", "Sample");
+static EXEMPLAR: PythonType = PythonType::new("stethoscope._parsed", "Exemplar");
+static PARSE_ERROR: PythonType = PythonType::new("stethoscope._errors", "ParseError");
 
 #[cold]
 fn refused(py: Python<'_>, page: &Page, error: Error) -> PyErr {
