@@ -20,7 +20,7 @@ impl Document {
         self.0.path()
     }
 
-    /// What is served.
+    /// The content.
     #[getter]
     fn bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, &self.0.bytes())
