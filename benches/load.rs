@@ -1,10 +1,11 @@
-//! What does a well-behaved scraper see while others behave badly?
+//! The scrapes of a well-behaved client while others behave badly.
 //!
 //! 10,000 scrapes over 100 connections that are kept alive, four at a time,
 //! from another process than the endpoint's: first alone, then beside 1,000
 //! idle connections, 200 clients that send a byte a second and 200 that never
-//! read a page larger than their buffers. Then the endpoint is shut down in the
-//! midst of it.
+//! read a page larger than their buffers. Then the endpoint is shut down while
+//! clients are served. In a second table, 400 clients ask for a page of different
+//! families each, as fast as they can.
 //!
 //! `cargo bench --features gzip --bench load`. The processes share the machine
 //! and loopback: client time is in every figure, and with fewer than six cores
@@ -28,14 +29,22 @@ const IDLE: usize = 1_000;
 const SLOW_WRITERS: usize = 200;
 const NEVER_READERS: usize = 200;
 const TOO_LONG: Duration = Duration::from_millis(50);
+/// Clients that ask for different families, and the size of the page beside them.
+const CROWD: usize = 400;
+const CROWD_FAMILIES: usize = 200;
+const CROWD_SCRAPES: usize = 20;
 
 const REQUEST: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: bench\r\nAccept: application/openmetrics-text;version=1.0.0,*/*;q=0.1\r\n\r\n";
 const ROLE: &str = "STETHOSCOPE_LOAD";
 
 fn main() {
     match std::env::var(ROLE).as_deref() {
-        Ok("server") => serve(),
-        Ok(_) => measure(),
+        Ok("server") => serve(&registry()),
+        Ok("server of many families") => serve(&many_families()),
+        Ok(_) => {
+            measure();
+            measure_beside_selections();
+        }
         Err(_) => {
             let mut client = again("client").spawn().expect("a shell");
             std::process::exit(client.wait().expect("a child").code().unwrap_or(1));
@@ -43,7 +52,7 @@ fn main() {
     }
 }
 
-/// This program in another role, allowed as many descriptors as may be.
+/// This program in another role, with the highest limit on file descriptors.
 fn again(role: &str) -> Command {
     let mut command = Command::new("sh");
     let program = std::env::current_exe().expect("a path");
@@ -54,19 +63,14 @@ fn again(role: &str) -> Command {
     command
 }
 
-/// The endpoint, until its standard input ends.
-fn serve() {
-    let registry = registry();
-    let limits = Limits {
-        connections: 2 * (CONNECTIONS + IDLE + SLOW_WRITERS + NEVER_READERS),
-        header_time: Duration::from_secs(600),
-        write_time: Duration::from_secs(600),
-        pages: NEVER_READERS + 8,
-        ..Limits::default()
-    };
-    let builder = Builder::new(&registry)
-        .listen("127.0.0.1:0")
-        .expect("an address");
+/// Serves until the standard input ends.
+fn serve(registry: &Registry) {
+    let limits = Limits::default()
+        .connections(2 * (CONNECTIONS + IDLE + SLOW_WRITERS + NEVER_READERS))
+        .header_time(Duration::from_secs(600))
+        .write_time(Duration::from_secs(600))
+        .pages(NEVER_READERS + 8);
+    let builder = Builder::new(registry).listen("127.0.0.1:0");
     let endpoint = builder.limits(limits).spawn().expect("an endpoint");
     println!("{}", endpoint.local_addr().expect("a TCP address"));
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
@@ -76,7 +80,7 @@ fn serve() {
     println!("{:.1} ms", begun.elapsed().as_secs_f64() * 1e3);
 }
 
-/// 3,500 lines, of which a third changes with every scrape.
+/// A registry of 3,500 lines, of which a third changes with every scrape.
 fn registry() -> Registry {
     let registry = Registry::new();
     let labels = |n: usize| {
@@ -120,6 +124,20 @@ fn registry() -> Registry {
     registry
 }
 
+/// 60,000 lines of 6 MB in 200 families.
+fn many_families() -> Registry {
+    let registry = Registry::new();
+    for n in 0..CROWD_FAMILIES {
+        let family = registry.float_gauge_family(&format!("family{n}"), "Numbers.", ["item"]);
+        let family = family.unwrap();
+        for item in 0..300 {
+            let label = format!("{item:080}");
+            family.with([label.as_str()]).unwrap().set(item as f64);
+        }
+    }
+    registry
+}
+
 struct Server {
     process: Child,
     input: Option<ChildStdin>,
@@ -128,8 +146,8 @@ struct Server {
 }
 
 impl Server {
-    fn start() -> Self {
-        let mut process = again("server")
+    fn start(role: &str) -> Self {
+        let mut process = again(role)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -166,7 +184,7 @@ impl Server {
         )
     }
 
-    /// Seconds of processor time so far.
+    /// The processor time so far, in seconds.
     fn cpu(&self) -> f64 {
         let stat =
             std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).expect("Linux");
@@ -183,7 +201,7 @@ impl Server {
             .sum()
     }
 
-    /// Tells it to end, and how long it took to.
+    /// Shuts it down. Returns the time that it took.
     fn end(mut self) -> String {
         drop(self.input.take());
         let took = line(&mut self.output);
@@ -200,7 +218,7 @@ fn line(output: &mut impl BufRead) -> String {
 }
 
 fn measure() {
-    let server = Server::start();
+    let server = Server::start("server");
     println!(
         "{SCRAPES} scrapes of {} bytes over {CONNECTIONS} connections, {AT_A_TIME} at a time\n",
         page_len(server.address)
@@ -218,7 +236,7 @@ fn measure() {
         "resident",
         "open"
     );
-    // Warm, as an endpoint is that has run for a while.
+    // A first round to warm up.
     scrapes(&server, None);
     scrapes(&server, Some("alone"));
 
@@ -242,18 +260,122 @@ fn measure() {
     std::thread::sleep(Duration::from_millis(200));
     let open = server.holds().1;
     let took = server.end();
-    println!("\nshut down in the midst, with {open} descriptors open: ended after {took}");
+    println!("\nshut down with {open} descriptors open: ended after {took}");
     scraping.join().expect("it ends with the endpoint");
     drop(crowd);
 }
 
+/// A scraper of a large page beside clients that make the endpoint work as hard as
+/// they can: each asks for other families, again and again.
+fn measure_beside_selections() {
+    let server = Server::start("server of many families");
+    let address = server.address;
+    let scrape_each = || {
+        let mut stream = TcpStream::connect(address).expect("a connection");
+        let mut buffer = vec![0; 16 << 20];
+        let mut times: Vec<Duration> = (0..CROWD_SCRAPES)
+            .map(|_| {
+                let begun = Instant::now();
+                scrape(&mut stream, &mut buffer);
+                begun.elapsed()
+            })
+            .collect();
+        times.sort();
+        times
+    };
+    println!(
+        "\n{CROWD_SCRAPES} scrapes of {} bytes, one after the other\n\n{:<44} {:>10} {:>10} {:>7}",
+        page_len(address),
+        "",
+        "median",
+        "worst",
+        "ratio"
+    );
+    let mut alone = None;
+    for (title, method, family) in [
+        ("alone", None, ""),
+        ("beside 400 HEAD, unknown families", Some("HEAD"), "unknown"),
+        ("beside 400 GET, unknown families", Some("GET"), "unknown"),
+        ("beside 400 GET, families that exist", Some("GET"), "family"),
+    ] {
+        let crowd = method.map(|method| Selections::gather(address, method, family));
+        let times = scrape_each();
+        drop(crowd);
+        let median = times[times.len() / 2];
+        let alone = *alone.get_or_insert(median);
+        println!(
+            "{title:<44} {:>10} {:>10} {:>7.2}",
+            milliseconds(median),
+            milliseconds(times[times.len() - 1]),
+            median.as_secs_f64() / alone.as_secs_f64()
+        );
+    }
+    server.end();
+}
+
+/// Clients that ask for pages of different families, until this is dropped.
+struct Selections {
+    is_over: std::sync::Arc<AtomicBool>,
+    client: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Selections {
+    fn gather(address: SocketAddr, method: &str, family: &str) -> Self {
+        let requests: Vec<String> = (0..CROWD)
+            .map(|n| {
+                // Two families each: more pairs than clients.
+                let names = format!(
+                    "name[]={family}{}&name[]={family}{}",
+                    n % CROWD_FAMILIES,
+                    (n * 7 + n / CROWD_FAMILIES + 1) % CROWD_FAMILIES
+                );
+                format!("{method} /metrics?{names} HTTP/1.1\r\nHost: bench\r\n\r\n")
+            })
+            .collect();
+        let is_over = std::sync::Arc::new(AtomicBool::new(false));
+        let over = std::sync::Arc::clone(&is_over);
+        let client = std::thread::spawn(move || {
+            let connect = |_: &String| {
+                let stream = TcpStream::connect(address).expect("a connection");
+                stream.set_nonblocking(true).expect("a socket");
+                (stream, true)
+            };
+            let mut streams: Vec<(TcpStream, bool)> = requests.iter().map(connect).collect();
+            let mut buffer = vec![0; 1 << 20];
+            while !over.load(Ordering::Relaxed) {
+                for ((stream, may_ask), request) in streams.iter_mut().zip(&requests) {
+                    while let Ok(1..) = stream.read(&mut buffer) {
+                        *may_ask = true;
+                    }
+                    // It fails when the endpoint has closed the connection.
+                    *may_ask = *may_ask && stream.write_all(request.as_bytes()).is_err();
+                }
+            }
+        });
+        std::thread::sleep(Duration::from_secs(1));
+        Self {
+            is_over,
+            client: Some(client),
+        }
+    }
+}
+
+impl Drop for Selections {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        if let Some(client) = self.client.take() {
+            client.join().expect("a client");
+        }
+    }
+}
+
 fn page_len(address: SocketAddr) -> usize {
     let mut stream = TcpStream::connect(address).expect("a connection");
-    let mut buffer = vec![0; 4 << 20];
+    let mut buffer = vec![0; 16 << 20];
     scrape(&mut stream, &mut buffer)
 }
 
-/// Many scrapes, and a line about them.
+/// Scrapes, and prints a row about them.
 fn scrapes(server: &Server, name: Option<&str>) {
     let cpu = server.cpu();
     let begun = Instant::now();
@@ -286,7 +408,7 @@ fn milliseconds(time: Duration) -> String {
     format!("{:.2} ms", time.as_secs_f64() * 1e3)
 }
 
-/// One after the other, over its part of the connections.
+/// Scrapes one page after the other, over a part of the connections.
 fn client(address: SocketAddr) -> Vec<Duration> {
     let connect = |_| TcpStream::connect(address).expect("a connection");
     let mut streams: Vec<TcpStream> = (0..CONNECTIONS / AT_A_TIME).map(connect).collect();
@@ -301,7 +423,7 @@ fn client(address: SocketAddr) -> Vec<Duration> {
     times
 }
 
-/// Reads a whole page; how many bytes of body it has.
+/// Reads a whole page. Returns the length of its body.
 fn scrape(stream: &mut TcpStream, buffer: &mut [u8]) -> usize {
     stream.write_all(REQUEST).expect("a request is small");
     let (mut read, mut whole) = (0, None);
@@ -335,7 +457,7 @@ fn scrape(stream: &mut TcpStream, buffer: &mut [u8]) -> usize {
         - 4
 }
 
-/// Clients that behave badly, until it is dropped.
+/// Clients that behave badly until this is dropped.
 struct Crowd {
     _open: Vec<TcpStream>,
     gone: std::sync::Arc<AtomicBool>,
@@ -357,7 +479,7 @@ impl Crowd {
         let writing = std::thread::spawn(move || {
             for byte in REQUEST[..REQUEST.len() - 1].iter().cycle() {
                 for writer in &mut writers {
-                    // Refused once its bytes make no sense any more.
+                    // It fails when the endpoint has refused the request.
                     let _ = writer.write_all(&[*byte]);
                 }
                 for _ in 0..20 {
@@ -386,7 +508,7 @@ impl Drop for Crowd {
     }
 }
 
-/// A client whose kernel takes but a little of a page for it.
+/// A client whose kernel buffers little of a page.
 fn connect_with_small_buffer(address: SocketAddr) -> TcpStream {
     let socket =
         rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");

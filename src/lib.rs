@@ -28,7 +28,7 @@
 //! | you want to | see |
 //! |---|---|
 //! | count, time or measure something | [`Registry`], [`manual::choosing_a_cell`] |
-//! | serve the page | `endpoint` (feature `http`), `manual::serving` |
+//! | serve the page | `endpoint` (features `responder` and `http`), `manual::serving` |
 //! | structure the metrics of a library or worker | [`manual::embedding`] |
 //! | read a page | [`exposition::parser`], [`manual::reading_pages`] |
 //! | assert on metrics in a test | [`testing::Snapshot`] |
@@ -46,7 +46,7 @@
 //! | [`testing`] | assertions for the tests of programs that embed the crate |
 //! | [`manual`] | longer explanations |
 #![cfg_attr(
-    feature = "http",
+    feature = "responder",
     doc = "| [`endpoint`] | answers to scrapes, and a listener with a thread of its own |"
 )]
 //!
@@ -56,8 +56,9 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `http` | the listener (Linux), and `Responder` for other HTTP servers |
-//! | `gzip` | compressed pages; implies `http` |
+//! | `responder` | `endpoint::Responder`, for an HTTP server of your own, on every platform |
+//! | `http` | the listener (Linux); implies `responder` |
+//! | `gzip` | compressed pages, from both; implies `responder` |
 //! | `cli` | the command line tool `stethoscope` |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -65,7 +66,7 @@
 mod sync;
 
 pub mod cell;
-#[cfg(feature = "http")]
+#[cfg(feature = "responder")]
 pub mod endpoint;
 pub mod exposition;
 pub mod family;

@@ -1,6 +1,6 @@
-//! What requests leave behind: no allocation, no memory, no file descriptor.
+//! Requests leave nothing: no allocation, no memory, no file descriptor.
 //!
-//! One process, one thing at a time: other tests would be counted too.
+//! One test at a time: others would be counted too.
 
 #[path = "support/counting.rs"]
 mod counting;
@@ -31,8 +31,8 @@ fn registry() -> Registry {
 }
 
 fn serve(registry: &Registry, limits: Limits) -> (Endpoint, SocketAddr) {
-    let builder = Builder::new(registry).listen("127.0.0.1:0").unwrap();
-    let endpoint = builder.limits(limits).metrics(true).spawn().unwrap();
+    let builder = Builder::new(registry).listen("127.0.0.1:0");
+    let endpoint = builder.limits(limits).self_metrics(true).spawn().unwrap();
     let address = endpoint.local_addr().unwrap();
     (endpoint, address)
 }
@@ -45,7 +45,7 @@ fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Asks and reads the answer, without allocating. How many bytes it had.
+/// Sends a request and reads the response, without allocating. Returns its length.
 fn ask(stream: &mut TcpStream, request: &[u8], buffer: &mut [u8]) -> usize {
     stream.write_all(request).unwrap();
     let mut read = 0;
@@ -55,6 +55,9 @@ fn ask(stream: &mut TcpStream, request: &[u8], buffer: &mut [u8]) -> usize {
         let Some(end) = text.windows(4).position(|four| four == b"\r\n\r\n") else {
             continue;
         };
+        if request.starts_with(b"HEAD") {
+            return read;
+        }
         let name = b"Content-Length: ";
         let at = text
             .windows(name.len())
@@ -63,14 +66,14 @@ fn ask(stream: &mut TcpStream, request: &[u8], buffer: &mut [u8]) -> usize {
             + name.len();
         let digits = text[at..].iter().take_while(|byte| byte.is_ascii_digit());
         let len = digits.fold(0, |len, digit| len * 10 + usize::from(digit - b'0'));
-        if request.starts_with(b"HEAD") || read == end + 4 + len {
+        if read == end + 4 + len {
             return read;
         }
     }
 }
 
 #[test]
-fn a_request_on_a_warm_connection_allocates_nothing() {
+fn request_on_a_warm_connection_allocates_nothing() {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let registry = registry();
     let counter = registry
@@ -107,7 +110,7 @@ fn a_request_on_a_warm_connection_allocates_nothing() {
     );
 }
 
-/// File descriptors that are open.
+/// The number of open file descriptors.
 fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
@@ -143,7 +146,7 @@ fn crowd(address: SocketAddr, buffer: &mut [u8]) {
 }
 
 #[test]
-fn clients_that_come_and_go_leave_no_descriptor_and_no_memory_behind() {
+fn clients_that_come_and_go_leave_no_descriptor_and_no_memory() {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let registry = registry();
     let mut buffer = vec![0; 1 << 20];
@@ -162,7 +165,7 @@ fn clients_that_come_and_go_leave_no_descriptor_and_no_memory_behind() {
         "{grown} bytes more after 1,000 more clients"
     );
 
-    // In the midst of it all.
+    // A shutdown while clients come and go.
     std::thread::scope(|scope| {
         let crowding = scope.spawn(|| {
             let mut streams = Vec::new();
@@ -181,14 +184,10 @@ fn clients_that_come_and_go_leave_no_descriptor_and_no_memory_behind() {
 }
 
 #[test]
-fn a_crowd_holds_no_more_memory_than_the_bounds_allow() {
+fn crowd_holds_no_more_memory_than_the_limits_allow() {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let registry = registry();
-    let limits = Limits {
-        connections: 100,
-        pages: 2,
-        ..Limits::default()
-    };
+    let limits = Limits::default().connections(100).pages(2);
     let (endpoint, address) = serve(&registry, limits);
     let mut buffer = vec![0; 1 << 20];
     crowd(address, &mut buffer);
@@ -217,7 +216,7 @@ fn a_crowd_holds_no_more_memory_than_the_bounds_allow() {
 }
 
 #[test]
-fn a_process_without_descriptors_goes_on_answering() {
+fn process_without_descriptors_goes_on_answering() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);

@@ -19,7 +19,7 @@ use stethoscope::endpoint::Builder;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What the relay asks for in place of Prometheus.
+/// The headers that the relay sends in place of Prometheus'.
 const WAYS: [(&str, &str, &str); 4] = [
     (
         "openmetrics_gzip",
@@ -36,7 +36,7 @@ const WAYS: [(&str, &str, &str); 4] = [
 ];
 
 #[test]
-fn prometheus_stores_the_same_samples_whatever_it_asks_for() {
+fn prometheus_stores_the_same_samples_in_every_format() {
     if Command::new("prometheus")
         .arg("--version")
         .output()
@@ -47,7 +47,6 @@ fn prometheus_stores_the_same_samples_whatever_it_asks_for() {
     }
     let endpoint = Builder::new(&registry())
         .listen("127.0.0.1:0")
-        .unwrap()
         .spawn()
         .unwrap();
     let target = endpoint.local_addr().unwrap();
@@ -268,7 +267,7 @@ fn without_label(line: &str, label: &str) -> String {
 /// Asks the endpoint for what it is told to, whatever it is asked for itself.
 struct Relay {
     address: SocketAddr,
-    /// Of the endpoint's last answer.
+    /// The content type of the endpoint's last response.
     last_head: Arc<Mutex<String>>,
 }
 

@@ -5,9 +5,6 @@
 //! (`cargo bench --bench gzip` in `benches/rivals`). It wants the page as a
 //! whole, which is how we have it. Its state is made once and used again.
 
-use super::page_pool::{PageId, PagePool};
-use crate::exposition::ContentType;
-
 /// A page up to this size travels in one packet, compressed or not.
 #[cfg(feature = "gzip")]
 const WORTH_IT: usize = 1400;
@@ -55,111 +52,10 @@ impl Compressor {
     }
 }
 
-/// The formats that a page can have.
-const FORMATS: usize = 3;
-
-/// What was compressed last, by format, so that a page that is still the same
-/// is not compressed again.
-#[derive(Default)]
-pub(super) struct Kept([Option<KeptPage>; FORMATS]);
-
-/// A page plain and compressed, of each of which it is a holder.
-struct KeptPage {
-    content_type: ContentType,
-    plain: PageId,
-    gzip: PageId,
-}
-
-impl Kept {
-    /// The page compressed, if it is the one that was compressed last.
-    pub(super) fn find(
-        &self,
-        content_type: ContentType,
-        plain: PageId,
-        pool: &PagePool,
-    ) -> Option<PageId> {
-        let kept = self.0[content_type.format as usize].as_ref()?;
-        let same = kept.content_type == content_type && pool.bytes(kept.plain) == pool.bytes(plain);
-        same.then_some(kept.gzip)
-    }
-
-    /// Keeps a page in place of the one before.
-    pub(super) fn keep(
-        &mut self,
-        content_type: ContentType,
-        plain: PageId,
-        gzip: PageId,
-        pool: &mut PagePool,
-    ) {
-        pool.hold(plain);
-        pool.hold(gzip);
-        let page = KeptPage {
-            content_type,
-            plain,
-            gzip,
-        };
-        if let Some(before) = self.0[content_type.format as usize].replace(page) {
-            pool.release(before.plain);
-            pool.release(before.gzip);
-        }
-    }
-}
-
-#[cfg(test)]
+#[cfg(all(test, feature = "gzip"))]
 mod tests {
     use super::*;
-    use crate::exposition::{Escaping, Format};
 
-    #[test]
-    fn a_page_is_compressed_again_only_when_it_has_changed() {
-        let mut pool = PagePool::default();
-        let mut kept = Kept::default();
-        let page = |pool: &mut PagePool, text: &[u8]| {
-            let page = pool.take();
-            pool.bytes_mut(page).extend_from_slice(text);
-            page
-        };
-        let content_type = ContentType::from(Format::Text);
-        let (plain, gzip) = (page(&mut pool, b"a 1\n"), page(&mut pool, b"compressed"));
-        assert_eq!(kept.find(content_type, plain, &pool), None);
-        kept.keep(content_type, plain, gzip, &mut pool);
-
-        let same = page(&mut pool, b"a 1\n");
-        let other = page(&mut pool, b"a 2\n");
-        assert_eq!(kept.find(content_type, same, &pool), Some(gzip));
-        assert_eq!(kept.find(content_type, other, &pool), None);
-        assert_eq!(kept.find(Format::OpenMetrics.into(), same, &pool), None);
-        let escaped = ContentType {
-            escaping: Escaping::Dots,
-            ..content_type
-        };
-        assert_eq!(kept.find(escaped, same, &pool), None);
-    }
-
-    #[test]
-    fn one_page_of_each_format_is_kept() {
-        let mut pool = PagePool::default();
-        let mut kept = Kept::default();
-        let mut seen = Vec::new();
-        for turn in 0..20 {
-            let format = [Format::Text, Format::Text1, Format::OpenMetrics][turn % FORMATS];
-            let (plain, gzip) = (pool.take(), pool.take());
-            kept.keep(format.into(), plain, gzip, &mut pool);
-            for page in [plain, gzip] {
-                pool.release(page);
-                if !seen.contains(&page) {
-                    seen.push(page);
-                }
-            }
-        }
-        assert_eq!(
-            seen.len(),
-            2 * FORMATS + 2,
-            "what is kept no more is used again"
-        );
-    }
-
-    #[cfg(feature = "gzip")]
     #[test]
     fn whatever_was_in_the_buffer_is_replaced() {
         let mut compressor = Compressor::new().unwrap();

@@ -1,25 +1,26 @@
-//! Answers to scrapes for those who run an HTTP server already.
+//! Answers scrapes for an HTTP server that you run already.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::error_response::{ErrorResponse, Status};
 use super::gzip::Compressor;
-use super::request::{METRICS_PATH, Method};
-use super::response::Refusal;
-use super::route::Wanted;
+use super::high_water::HighWater;
+use super::paths::{METRICS_PATH, Method};
+use super::route::RequestedPage;
 use crate::{Registry, Scraper};
-use smallvec::SmallVec;
 
-/// Turns what a scraper's request says into what its response is, and leaves
-/// the HTTP to you: for hyper, axum, actix and every other server.
+/// Computes the response to a scrape, and leaves HTTP to your server: hyper,
+/// axum, actix or any other, on every platform.
 ///
-/// It negotiates, compresses and selects as [`serve`](super::serve) does. Once
-/// its buffers have grown, a plain or compressed response allocates nothing but
-/// what your server needs. It serves one request at a time: put it behind a
-/// mutex, or keep one for each thread.
+/// It negotiates the format, selects families and compresses, as the listener
+/// does. Once its buffers have grown, a response allocates nothing. It serves one
+/// request at a time: put it behind a mutex, or keep one for each thread.
 ///
 /// With the types of the `http` crate, which hyper and axum share:
 ///
 /// ```
 /// use http::{Request, Response};
-/// use std::sync::Mutex;
+/// use std::sync::{Mutex, PoisonError};
 /// use stethoscope::Registry;
 /// use stethoscope::endpoint::{Responder, ScrapeRequest};
 ///
@@ -28,22 +29,21 @@ use smallvec::SmallVec;
 ///         let value = request.headers().get(name);
 ///         value.and_then(|value| value.to_str().ok()).unwrap_or_default()
 ///     };
-///     let mut responder = responder.lock().unwrap();
-///     let scrape = responder.respond(&ScrapeRequest {
-///         method: request.method().as_str(),
-///         query: request.uri().query().unwrap_or_default(),
-///         accept: header("accept"),
-///         accept_encoding: header("accept-encoding"),
-///     });
-///     let mut response = Response::builder().status(scrape.status);
-///     for (name, value) in &scrape.headers {
-///         response = response.header(*name, *value);
+///     let scrape = ScrapeRequest::new(request.method().as_str())
+///         .query(request.uri().query().unwrap_or_default())
+///         .accept(header("accept"))
+///         .accept_encoding(header("accept-encoding"));
+///     let mut responder = responder.lock().unwrap_or_else(PoisonError::into_inner);
+///     let scraped = responder.respond(&scrape);
+///     let mut response = Response::builder().status(scraped.status());
+///     for (name, value) in scraped.headers() {
+///         response = response.header(name, value);
 ///     }
-///     response.body(scrape.body.to_vec()).expect("status and headers are sound")
+///     response.body(scraped.body().to_vec()).expect("status and headers are valid")
 /// }
 ///
 /// let registry = Registry::new();
-/// registry.gauge("answer", "To everything.")?.set(42);
+/// registry.gauge("answer", "The answer.")?.set(42);
 /// let responder = Mutex::new(Responder::new(&registry));
 ///
 /// let request = Request::get("/metrics?name[]=answer").header("accept", "text/plain").body(())?;
@@ -54,6 +54,12 @@ use smallvec::SmallVec;
 ///     "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
 /// );
 /// assert!(response.body().ends_with(b"answer 42\n"));
+///
+/// // A hook that panics costs this response only.
+/// let hook = registry.on_scrape(|| panic!("a hook that fails"));
+/// assert_eq!(metrics(&responder, &request).status(), 500);
+/// registry.remove_hook(hook);
+/// assert_eq!(metrics(&responder, &request).status(), 200);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Responder {
@@ -61,40 +67,118 @@ pub struct Responder {
     compressor: Option<Compressor>,
     plain: Vec<u8>,
     gzip: Vec<u8>,
-    /// What `gzip` is made of.
+    /// The page that `gzip` was compressed from.
     compressed: Vec<u8>,
     scratch: Vec<u8>,
+    /// The latest lengths of pages.
+    lengths: HighWater,
 }
 
-/// What a request for the metrics says. A header that is missing is empty, one
-/// that comes several times is joined by commas.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// A request for the metrics. Headers that it lacks stay empty.
+///
+/// ```
+/// use stethoscope::endpoint::ScrapeRequest;
+/// let request = ScrapeRequest::new("GET").query("name[]=up").accept_encoding("gzip");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScrapeRequest<'a> {
-    /// The method, as it came.
-    pub method: &'a str,
-    /// What follows the `?`: `name[]` parameters choose families.
-    pub query: &'a str,
-    /// The `Accept` header.
-    pub accept: &'a str,
-    /// The `Accept-Encoding` header.
-    pub accept_encoding: &'a str,
+    method: &'a str,
+    query: &'a str,
+    accept: &'a str,
+    accept_encoding: &'a str,
 }
 
-/// What to answer. A server adds `Content-Length` by itself, and leaves the body
-/// out where the method is `HEAD`.
+impl<'a> ScrapeRequest<'a> {
+    /// A request with this method and no headers.
+    pub fn new(method: &'a str) -> Self {
+        Self {
+            method,
+            query: "",
+            accept: "",
+            accept_encoding: "",
+        }
+    }
+
+    /// Sets the query, without the `?`. Its `name[]` parameters choose families.
+    #[must_use]
+    pub fn query(mut self, query: &'a str) -> Self {
+        self.query = query;
+        self
+    }
+
+    /// Sets the `Accept` header. Join several by commas.
+    #[must_use]
+    pub fn accept(mut self, accept: &'a str) -> Self {
+        self.accept = accept;
+        self
+    }
+
+    /// Sets the `Accept-Encoding` header. Join several by commas.
+    #[must_use]
+    pub fn accept_encoding(mut self, accept_encoding: &'a str) -> Self {
+        self.accept_encoding = accept_encoding;
+        self
+    }
+}
+
+/// The response to a scrape.
+///
+/// Your server adds `Content-Length`, and leaves the body out if the method is
+/// `HEAD`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScrapeResponse<'a> {
-    /// 200; 405 for a method that does not read; 406 for an `Accept` that
-    /// refuses every format.
-    pub status: u16,
-    /// Names and values.
-    pub headers: SmallVec<[(&'static str, &'static str); 6]>,
+    status: u16,
+    headers: [Option<(&'static str, &'static str)>; MAX_HEADERS],
+    body: &'a [u8],
+}
+
+/// The most headers that a response has.
+const MAX_HEADERS: usize = 6;
+
+impl<'a> ScrapeResponse<'a> {
+    fn new(
+        status: Status,
+        headers: impl Iterator<Item = (&'static str, &'static str)>,
+        body: &'a [u8],
+    ) -> Self {
+        let mut fields = [None; MAX_HEADERS];
+        for (field, header) in fields.iter_mut().zip(headers) {
+            *field = Some(header);
+        }
+        Self {
+            status: status.0,
+            headers: fields,
+            body,
+        }
+    }
+
+    fn error(error: ErrorResponse) -> ScrapeResponse<'static> {
+        ScrapeResponse::new(error.status(), error.headers(), error.message().as_bytes())
+    }
+
+    /// The status code: 200; 400 for too many `name[]` parameters; 405 for a
+    /// method other than `GET` and `HEAD`; 406 for an `Accept` header that
+    /// refuses every format; 500 if a hook of the registry panicked.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The names and values of the headers.
+    pub fn headers(&self) -> impl Iterator<Item = (&'static str, &'static str)> + use<> {
+        self.headers.into_iter().flatten()
+    }
+
     /// The body.
-    pub body: &'a [u8],
+    #[must_use]
+    pub fn body(&self) -> &'a [u8] {
+        self.body
+    }
 }
 
 impl Responder {
     /// A responder for a registry's metrics.
+    #[must_use]
     pub fn new(registry: &Registry) -> Self {
         Self {
             scraper: registry.scraper(),
@@ -103,56 +187,79 @@ impl Responder {
             gzip: Vec::new(),
             compressed: Vec::new(),
             scratch: Vec::new(),
+            lengths: HighWater::default(),
         }
     }
 
-    /// Whether pages are compressed for clients that ask for it, as with
-    /// [`Builder::gzip`](super::Builder::gzip).
+    /// Sets whether pages are compressed for clients that ask for it. They are
+    /// unless set, if the crate's feature `gzip` is on.
+    #[must_use]
     pub fn gzip(mut self, compress: bool) -> Self {
         self.compressor = if compress { Compressor::new() } else { None };
         self
     }
 
-    /// The answer to a request.
+    /// Computes the response to a request.
     pub fn respond(&mut self, request: &ScrapeRequest<'_>) -> ScrapeResponse<'_> {
-        let wanted = Wanted::of(
-            Method::of(request.method),
+        let page = RequestedPage::route(
+            Method::from_name(request.method),
             METRICS_PATH,
             request.query,
             [request.accept].into_iter(),
             [request.accept_encoding].into_iter(),
         );
-        let wanted = match wanted {
-            Ok(wanted) => wanted,
-            Err(refusal) => return refused(refusal),
+        let page = match page {
+            Ok(page) => page,
+            Err(error) => return ScrapeResponse::error(error),
         };
+        self.trim_buffers();
         self.plain.clear();
-        wanted.write(&mut self.scraper, &mut self.scratch, &mut self.plain);
-        let may_gzip = self.compressor.is_some();
-        let (body, gzipped) = match &mut self.compressor {
-            Some(compressor) if wanted.is_worth_gzip(&self.plain) => {
-                // The same page is not compressed again.
-                if self.compressed != self.plain {
-                    compressor.compress(&self.plain, &mut self.gzip);
-                    std::mem::swap(&mut self.compressed, &mut self.plain);
-                }
-                (&self.gzip, true)
-            }
-            _ => (&self.plain, false),
-        };
-        ScrapeResponse {
-            status: 200,
-            headers: wanted.headers(gzipped, may_gzip).collect(),
-            body,
+        // A panic comes from a hook: the scraper's own state is rebuilt by each
+        // scrape, and the half-written page is dropped.
+        let written = catch_unwind(AssertUnwindSafe(|| {
+            page.write(&mut self.scraper, &mut self.scratch, &mut self.plain);
+        }));
+        if written.is_err() {
+            return ScrapeResponse::error(ErrorResponse::Panicked);
+        }
+        self.lengths.record(self.plain.len());
+        let gzipped = page.gzip && self.compress();
+        let body = if gzipped { &self.gzip } else { &self.plain };
+        let headers = page.headers(gzipped, self.compressor.is_some());
+        ScrapeResponse::new(Status::OK, headers, body)
+    }
+
+    /// Gives back buffers that are much larger than the latest pages.
+    fn trim_buffers(&mut self) {
+        for buffer in [
+            &mut self.plain,
+            &mut self.gzip,
+            &mut self.compressed,
+            &mut self.scratch,
+        ] {
+            self.lengths.trim(buffer);
+        }
+        if self.compressed.is_empty() || self.gzip.is_empty() {
+            // The one is the other's page: neither is of use alone.
+            self.compressed.clear();
+            self.gzip.clear();
         }
     }
-}
 
-fn refused(refusal: Refusal) -> ScrapeResponse<'static> {
-    ScrapeResponse {
-        status: refusal.status().0,
-        headers: refusal.headers().collect(),
-        body: refusal.words().as_bytes(),
+    /// Makes `gzip` the compressed form of `plain`. Returns false if the page is
+    /// not worth it.
+    fn compress(&mut self) -> bool {
+        let Some(compressor) = &mut self.compressor else {
+            return false;
+        };
+        if !Compressor::is_worth_it(&self.plain) {
+            return false;
+        }
+        if self.compressed != self.plain {
+            compressor.compress(&self.plain, &mut self.gzip);
+            std::mem::swap(&mut self.compressed, &mut self.plain);
+        }
+        true
     }
 }
 
@@ -178,93 +285,105 @@ mod tests {
     }
 
     fn header(response: &ScrapeResponse<'_>, name: &str) -> Option<&'static str> {
-        response
-            .headers
-            .iter()
-            .find(|(n, _)| *n == name)
-            .map(|(_, value)| *value)
+        let mut headers = response.headers();
+        headers.find(|(n, _)| *n == name).map(|(_, value)| value)
     }
 
     #[test]
-    fn a_request_is_answered_as_the_endpoint_would() {
+    fn request_gets_status_headers_and_body_of_its_kind() {
         let registry = registry();
         let mut responder = Responder::new(&registry);
-        let get = ScrapeRequest {
-            method: "GET",
-            accept: "application/openmetrics-text",
-            ..Default::default()
-        };
+        let get = ScrapeRequest::new("GET").accept("application/openmetrics-text");
         let response = responder.respond(&get);
-        assert_eq!(response.status, 200);
-        assert!(response.body.ends_with(b"# EOF\n"));
+        assert_eq!(response.status(), 200);
+        assert!(response.body().ends_with(b"# EOF\n"));
         let head = ScrapeRequest {
             method: "HEAD",
             ..get
         };
-        assert_eq!(responder.respond(&head).status, 200);
+        assert_eq!(responder.respond(&head).status(), 200);
 
-        let browser = ScrapeRequest {
-            accept: "text/html",
-            ..get
-        };
-        let response = responder.respond(&browser);
+        let response = responder.respond(&get.accept("text/html"));
         assert_eq!(
             header(&response, "Content-Type"),
             Some("text/html; charset=utf-8")
         );
-        assert!(response.body.starts_with(b"<!DOCTYPE html>"));
+        assert!(response.body().starts_with(b"<!DOCTYPE html>"));
 
-        let post = ScrapeRequest {
-            method: "POST",
-            ..get
-        };
-        let response = responder.respond(&post);
+        let response = responder.respond(&ScrapeRequest::new("POST"));
         assert_eq!(
-            (response.status, header(&response, "Allow")),
+            (response.status(), header(&response, "Allow")),
             (405, Some("GET, HEAD"))
         );
-        let picky = ScrapeRequest {
-            accept: "*/*;q=0",
-            ..get
-        };
-        assert_eq!(responder.respond(&picky).status, 406);
+        assert_eq!(responder.respond(&get.accept("*/*;q=0")).status(), 406);
+    }
+
+    #[test]
+    fn hook_that_panics_costs_one_response() {
+        let registry = registry();
+        let hook = registry.on_scrape(|| panic!("a hook in a test"));
+        let mut responder = Responder::new(&registry);
+        let get = ScrapeRequest::new("GET");
+        let response = responder.respond(&get);
+        assert_eq!(response.status(), 500);
+        assert!(!response.body().is_empty());
+        registry.remove_hook(hook);
+        let response = responder.respond(&get);
+        assert_eq!(
+            (response.status(), response.body()),
+            (
+                200,
+                registry.scraper().scrape(crate::exposition::Format::Text)
+            )
+        );
+    }
+
+    #[test]
+    fn buffers_shrink_when_pages_have_become_small() {
+        let registry = registry();
+        let family = registry.gauge_family("large", "Gauges.", ["n"]).unwrap();
+        for n in 0..1000 {
+            family.with([format!("{n:02000}").as_str()]).unwrap();
+        }
+        let mut responder = Responder::new(&registry);
+        let request = ScrapeRequest::new("GET").accept_encoding("gzip");
+        assert!(responder.respond(&request).status() == 200);
+        registry.unregister("large");
+        for _ in 0..100 {
+            responder.respond(&request);
+        }
+        let held: usize = [&responder.plain, &responder.gzip, &responder.compressed]
+            .map(Vec::capacity)
+            .iter()
+            .sum();
+        assert!(held < 1_000_000, "{held} bytes are held");
     }
 
     #[cfg(feature = "gzip")]
     #[test]
-    fn a_compressed_page_is_of_this_moment() {
+    fn compressed_page_has_the_present_values() {
+        use std::io::Read as _;
+
         let registry = registry();
         let gauge = registry.gauge("last", "Changes.").unwrap();
         let mut responder = Responder::new(&registry);
-        let request = ScrapeRequest {
-            method: "GET",
-            accept_encoding: "gzip",
-            ..Default::default()
+        let request = ScrapeRequest::new("GET").accept_encoding("gzip");
+        let text = |registry: &Registry| {
+            let mut scraper = registry.scraper();
+            scraper.scrape(crate::exposition::Format::Text).to_vec()
         };
         for turn in [0, 0, 1, 1, 0] {
             gauge.set(turn);
             let response = responder.respond(&request);
             assert_eq!(header(&response, "Content-Encoding"), Some("gzip"));
-            let mut page = vec![0; 1 << 20];
-            let mut decompressor = libdeflater::Decompressor::new();
-            let len = decompressor
-                .gzip_decompress(response.body, &mut page)
-                .unwrap();
-            assert_eq!(
-                &page[..len],
-                registry.scraper().scrape(crate::exposition::Format::Text)
-            );
+            let mut page = Vec::new();
+            let mut decoder = flate2::read::GzDecoder::new(response.body());
+            decoder.read_to_end(&mut page).unwrap();
+            assert_eq!(page, text(&registry));
         }
-        let plain = ScrapeRequest {
-            accept_encoding: "gzip;q=0",
-            ..request
-        };
-        let response = responder.respond(&plain);
+        let response = responder.respond(&request.accept_encoding("gzip;q=0"));
         assert_eq!(header(&response, "Content-Encoding"), None);
-        assert_eq!(
-            response.body,
-            registry.scraper().scrape(crate::exposition::Format::Text)
-        );
+        assert_eq!(response.body(), text(&registry));
         let mut off = Responder::new(&registry).gzip(false);
         let response = off.respond(&request);
         assert_eq!(header(&response, "Vary"), Some("Accept"));

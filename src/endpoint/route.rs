@@ -1,129 +1,154 @@
-//! What a sound request asks for, and what it gets instead.
+//! Routing: maps a request to the page to serve, or to an error response.
 
-use super::document::Document;
+#[cfg(all(feature = "http", target_os = "linux"))]
+use super::Document;
+use super::error_response::ErrorResponse;
+#[cfg(all(feature = "http", target_os = "linux"))]
 use super::gzip::Compressor;
 use super::html;
-use super::request::{METRICS_PATH, Method};
-use super::response::Refusal;
+use super::paths::{Method, is_metrics_path};
 use super::selection::Selection;
 use crate::Scraper;
 use crate::exposition::negotiation::{parse_weight, prefers_html, split_unquoted};
 use crate::exposition::{ContentType, Format};
 
-/// What there is to show.
+/// A resource that the endpoint serves, in one of its representations.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Shown {
-    /// The metrics, for a scraper.
+pub(super) enum Resource {
+    /// The metrics as a scraper reads them.
     Metrics(ContentType),
-    /// The metrics, for a browser.
+    /// The metrics as tables, for a browser.
     Html,
-    /// What is here, for a browser.
+    /// The index page, for a browser.
     Index,
-    /// What is here, in plain words.
+    /// The index page as plain text.
     IndexText,
-    /// Something beside the metrics.
+    /// A document of the host application.
+    #[cfg(all(feature = "http", target_os = "linux"))]
     Document(Document),
 }
 
-/// A page that is asked for.
+/// A page that a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Wanted {
-    pub(super) shown: Shown,
+pub(super) struct RequestedPage {
+    pub(super) resource: Resource,
     pub(super) selection: Selection,
-    /// Whether the client takes it compressed.
+    /// Whether the client accepts gzip.
     pub(super) gzip: bool,
-    /// Whether only its head is to be sent.
-    pub(super) head_only: bool,
 }
 
-impl Wanted {
-    /// By method, path and query, and the values of `Accept` and
-    /// `Accept-Encoding`.
-    pub(super) fn of<'a>(
+impl RequestedPage {
+    /// Routes a request by its method, path and query, and the values of its
+    /// `Accept` and `Accept-Encoding` headers.
+    ///
+    /// # Errors
+    /// The response to give instead.
+    pub(super) fn route<'a>(
         method: Method,
         path: &str,
         query: &str,
         accept: impl Iterator<Item = &'a str> + Clone,
         accept_encoding: impl Iterator<Item = &'a str>,
-    ) -> Result<Self, Refusal> {
-        let is_metrics = path.strip_suffix('/').unwrap_or(path) == METRICS_PATH;
-        // The asterisk form asks about the server, whatever is served.
-        let is_ours = is_metrics || path == "/" || path == "*";
-        let head_only = match method {
-            Method::Get => false,
-            Method::Head => true,
-            Method::Other if is_ours => return Err(Refusal::Method),
-            Method::Other => return Err(Refusal::NotFound),
-        };
+    ) -> Result<Self, ErrorResponse> {
+        let is_metrics = is_metrics_path(path);
+        if method == Method::Other {
+            // The asterisk form asks about the server, whatever it serves.
+            let exists = is_metrics || path == "/" || path == "*";
+            return Err(if exists {
+                ErrorResponse::Method
+            } else {
+                ErrorResponse::NotFound
+            });
+        }
         let html = prefers_html(accept.clone());
-        let shown = match (is_metrics, path, html) {
-            (true, _, true) => Shown::Html,
-            (true, _, false) => {
-                Shown::Metrics(ContentType::acceptable_in(accept).ok_or(Refusal::NotAcceptable)?)
-            }
-            (false, "/", true) => Shown::Index,
-            (false, "/", false) => Shown::IndexText,
-            (false, ..) => return Err(Refusal::NotFound),
+        let resource = match (is_metrics, path, html) {
+            (true, _, true) => Resource::Html,
+            (true, _, false) => Resource::Metrics(
+                ContentType::acceptable_in(accept).ok_or(ErrorResponse::NotAcceptable)?,
+            ),
+            (false, "/", true) => Resource::Index,
+            (false, "/", false) => Resource::IndexText,
+            (false, ..) => return Err(ErrorResponse::NotFound),
+        };
+        let selection = if is_metrics {
+            Selection::from_query(query)?
+        } else {
+            Selection::default()
         };
         Ok(Self {
-            shown,
-            selection: Selection::of_query(query),
+            resource,
+            selection,
             gzip: accepts_gzip(accept_encoding),
-            head_only,
         })
     }
 
-    /// A document, by the method and the values of `Accept-Encoding`.
+    /// Routes a request for a document.
+    ///
+    /// # Errors
+    /// [`ErrorResponse::Method`] for a method that does not read.
+    #[cfg(all(feature = "http", target_os = "linux"))]
     pub(super) fn document<'a>(
         document: &Document,
         method: Method,
         accept_encoding: impl Iterator<Item = &'a str>,
-    ) -> Result<Self, Refusal> {
+    ) -> Result<Self, ErrorResponse> {
         if method == Method::Other {
-            return Err(Refusal::Method);
+            return Err(ErrorResponse::Method);
         }
         Ok(Self {
-            shown: Shown::Document(document.clone()),
-            selection: Selection::of_query(""),
+            resource: Resource::Document(document.clone()),
+            selection: Selection::default(),
             gzip: accepts_gzip(accept_encoding),
-            head_only: method == Method::Head,
         })
     }
 
-    /// Whether one page serves both.
-    pub(super) fn same_page(&self, other: &Self) -> bool {
-        self.shown == other.shown && self.selection == other.selection
-    }
-
-    /// Appends the page, made with `scratch` where it is made in two steps.
+    /// Appends the page. `scratch` holds the text that HTML is made from.
     pub(super) fn write(&self, scraper: &mut Scraper, scratch: &mut Vec<u8>, page: &mut Vec<u8>) {
-        let wanted = |family: &str| self.selection.has(family);
-        match &self.shown {
-            Shown::Metrics(content_type) => scraper.scrape_only(*content_type, wanted, page),
-            Shown::Html => {
+        let is_selected = |family: &str| self.selection.has(family);
+        match &self.resource {
+            Resource::Metrics(content_type) => {
+                scraper.scrape_only(*content_type, is_selected, page);
+            }
+            Resource::Html => {
                 scratch.clear();
-                scraper.scrape_only(Format::Text, wanted, scratch);
+                scraper.scrape_only(Format::Text, is_selected, scratch);
                 html::render(scratch, page);
             }
-            Shown::Index => page.extend_from_slice(html::INDEX.as_bytes()),
-            Shown::IndexText => page.extend_from_slice(html::INDEX_TEXT.as_bytes()),
-            Shown::Document(document) => page.extend_from_slice(&document.bytes()),
+            Resource::Index => page.extend_from_slice(html::INDEX.as_bytes()),
+            Resource::IndexText => page.extend_from_slice(html::INDEX_TEXT.as_bytes()),
+            #[cfg(all(feature = "http", target_os = "linux"))]
+            Resource::Document(document) => page.extend_from_slice(&document.bytes()),
         }
     }
 
-    /// The headers that describe the page, `Content-Length` apart. `gzipped`
-    /// says whether it is compressed, `may_gzip` whether it could have been.
+    /// The length of the page if it is known without making the page.
+    #[cfg(all(feature = "http", target_os = "linux"))]
+    pub(super) fn known_len(&self) -> Option<usize> {
+        let bytes = match &self.resource {
+            Resource::Metrics(_) | Resource::Html => return None,
+            Resource::Index => html::INDEX.as_bytes(),
+            Resource::IndexText => html::INDEX_TEXT.as_bytes(),
+            Resource::Document(document) => &document.bytes(),
+        };
+        let is_plain = !self.gzip || !Compressor::is_worth_it(bytes);
+        is_plain.then_some(bytes.len())
+    }
+
+    /// The headers that describe the page, without `Content-Length`. `gzipped`
+    /// says whether this page is compressed, `may_gzip` whether other requests
+    /// could get a compressed one.
     pub(super) fn headers(
         &self,
         gzipped: bool,
         may_gzip: bool,
-    ) -> impl Iterator<Item = (&'static str, &'static str)> {
-        let html = matches!(self.shown, Shown::Html | Shown::Index);
-        let content_type = match &self.shown {
-            Shown::Metrics(content_type) => content_type.header(),
-            Shown::Html | Shown::Index => "text/html; charset=utf-8",
-            Shown::IndexText => "text/plain; charset=utf-8",
-            Shown::Document(document) => document.content_type(),
+    ) -> impl Iterator<Item = (&'static str, &'static str)> + use<> {
+        let html = matches!(self.resource, Resource::Html | Resource::Index);
+        let content_type = match &self.resource {
+            Resource::Metrics(content_type) => content_type.header(),
+            Resource::Html | Resource::Index => "text/html; charset=utf-8",
+            Resource::IndexText => "text/plain; charset=utf-8",
+            #[cfg(all(feature = "http", target_os = "linux"))]
+            Resource::Document(document) => document.content_type(),
         };
         let vary = if may_gzip {
             "Accept, Accept-Encoding"
@@ -141,16 +166,11 @@ impl Wanted {
         .into_iter()
         .flatten()
     }
-
-    /// Whether that page is to be compressed for this client.
-    pub(super) fn is_worth_gzip(&self, page: &[u8]) -> bool {
-        self.gzip && Compressor::is_worth_it(page)
-    }
 }
 
-/// Whether these `Accept-Encoding` headers want gzip, and want it no less than
-/// no encoding (RFC 9110, 12.5.3).
-pub(super) fn accepts_gzip<'a>(headers: impl Iterator<Item = &'a str>) -> bool {
+/// Whether these `Accept-Encoding` headers ask for gzip, and prefer it to an
+/// uncompressed response or are indifferent (RFC 9110, 12.5.3).
+fn accepts_gzip<'a>(headers: impl Iterator<Item = &'a str>) -> bool {
     let (mut gzip, mut identity, mut any) = (None, None, None);
     for entry in headers.flat_map(|header| header.split(',')) {
         let mut parts = split_unquoted(entry, ';');
@@ -178,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gzip_is_sent_only_to_who_asks_for_it() {
+    fn gzip_is_accepted_only_if_it_is_asked_for() {
         for (header, answer) in [
             ("gzip", true),
             ("GZIP", true),
@@ -200,7 +220,7 @@ mod tests {
         assert!(!accepts_gzip(std::iter::empty()));
         assert!(
             accepts_gzip(["br", "gzip"].into_iter()),
-            "two headers are one"
+            "two headers count as one"
         );
     }
 }

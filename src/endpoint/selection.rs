@@ -1,58 +1,100 @@
-//! Which families a scrape is of: all, or those that `name[]` parameters name.
+//! The families that `name[]` parameters choose.
 
-use std::collections::HashSet;
+use std::borrow::Cow;
 
-/// What the samples of a family may have behind its name.
+use super::error_response::ErrorResponse;
+
+/// Suffixes that a family's samples may have in addition to the family's name.
 const SAMPLE_SUFFIXES: [&str; 6] = ["_total", "_info", "_bucket", "_sum", "_count", "_created"];
-/// What a family's name in the text format may have that OpenMetrics leaves out.
+/// Suffixes of a family's full name that OpenMetrics leaves out of it.
 const FAMILY_SUFFIXES: [&str; 2] = ["_total", "_info"];
+/// The number of names that one request may ask for.
+const MAX_NAMES: usize = 256;
 
-/// See the module. Making and asking one that is of all does not allocate.
+/// A choice of families: all, or those that are named. Making and asking a
+/// selection of all families does not allocate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Selection {
-    /// Full names in the text format; `None`: all.
-    families: Option<HashSet<String>>,
+    /// The names as the request has them, sorted; `None` selects all families.
+    names: Option<Vec<String>>,
 }
 
 impl Selection {
-    /// Reads the query of a request. Whoever names a sample of a family
-    /// (`x_bucket`) means the family; parameters of other names mean nothing.
-    pub(super) fn of_query(query: &str) -> Self {
-        let mut selection = Self::default();
+    /// Reads the query of a request. The name of a sample (`x_bucket`) selects
+    /// its family; parameters other than `name[]` are ignored.
+    ///
+    /// # Errors
+    /// [`ErrorResponse::TooManyNames`], since each name costs a look-up.
+    pub(super) fn from_query(query: &str) -> Result<Self, ErrorResponse> {
+        let mut names: Option<Vec<String>> = None;
         for parameter in query.split('&') {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
             if name == "name[]" || (name.contains('%') && decode(name) == "name[]") {
-                selection.add(decode(value));
+                let names = names.get_or_insert_default();
+                if names.len() == MAX_NAMES {
+                    return Err(ErrorResponse::TooManyNames);
+                }
+                names.push(decode(value).into_owned());
             }
         }
-        selection
+        if let Some(names) = &mut names {
+            names.sort_unstable();
+            names.dedup();
+        }
+        Ok(Self { names })
     }
 
-    fn add(&mut self, asked: String) {
-        let families = self.families.get_or_insert_default();
-        families.extend(FAMILY_SUFFIXES.map(|suffix| format!("{asked}{suffix}")));
-        let stems = SAMPLE_SUFFIXES
-            .iter()
-            .filter_map(|suffix| asked.strip_suffix(suffix));
-        families.extend(stems.map(str::to_owned));
-        families.insert(asked);
-    }
-
+    #[cfg(all(feature = "http", target_os = "linux"))]
     pub(super) fn is_all(&self) -> bool {
-        self.families.is_none()
+        self.names.is_none()
     }
 
-    /// Whether the family of that full name is wanted.
+    /// Whether the selection has the family of that full name.
     pub(super) fn has(&self, full_name: &str) -> bool {
-        self.families
-            .as_ref()
-            .is_none_or(|families| families.contains(full_name))
+        let Some(names) = &self.names else {
+            return true;
+        };
+        let is_asked = |stem: &str, suffix: &str| {
+            let found = names.binary_search_by(|name| {
+                let candidate = stem.bytes().chain(suffix.bytes());
+                name.bytes().cmp(candidate)
+            });
+            found.is_ok()
+        };
+        let stems = FAMILY_SUFFIXES
+            .iter()
+            .filter_map(|suffix| full_name.strip_suffix(suffix));
+        is_asked(full_name, "")
+            || stems.into_iter().any(|stem| is_asked(stem, ""))
+            || SAMPLE_SUFFIXES
+                .iter()
+                .any(|suffix| is_asked(full_name, suffix))
+    }
+
+    /// The full names, each in two parts, of the families that a selection by name
+    /// has if they exist.
+    #[cfg(all(feature = "http", target_os = "linux"))]
+    pub(super) fn candidates(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        let names = self.names.as_deref().unwrap_or_default();
+        names.iter().flat_map(|name| {
+            let stems = SAMPLE_SUFFIXES
+                .iter()
+                .filter_map(move |suffix| name.strip_suffix(suffix));
+            let full = FAMILY_SUFFIXES.iter().map(move |suffix| (&**name, *suffix));
+            stems
+                .map(|stem| (stem, ""))
+                .chain(full)
+                .chain([(&**name, "")])
+        })
     }
 }
 
-/// Undoes percent-encoding, as forms do it. What is not encoded properly stands
-/// for itself.
-fn decode(text: &str) -> String {
+/// Undoes percent-encoding, as HTML forms use it. Anything that is not encoded
+/// correctly stays as it is.
+fn decode(text: &str) -> Cow<'_, str> {
+    if !text.contains(['%', '+']) {
+        return Cow::Borrowed(text);
+    }
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -68,23 +110,27 @@ fn decode(text: &str) -> String {
         }
         at += 1;
     }
-    String::from_utf8_lossy(&decoded).into_owned()
+    Cow::Owned(String::from_utf8_lossy(&decoded).into_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn selection(query: &str) -> Selection {
+        Selection::from_query(query).unwrap()
+    }
+
     #[test]
-    fn without_a_name_all_families_are_wanted() {
+    fn query_without_names_selects_all_families() {
         for query in ["", "x=1", "name=a", "&&", "Name[]=a"] {
-            assert_eq!(Selection::of_query(query), Selection::default(), "{query}");
+            assert_eq!(selection(query), Selection::default(), "{query}");
         }
         assert!(Selection::default().has("anything"));
     }
 
     #[test]
-    fn a_family_is_found_by_each_name_that_a_page_has_for_it() {
+    fn family_is_selected_by_each_name_that_a_page_has_for_it() {
         for (asked, family) in [
             ("up", "up"),
             ("requests_total", "requests_total"),
@@ -95,19 +141,45 @@ mod tests {
             ("latency_seconds_sum", "latency_seconds"),
             ("latency_seconds_count", "latency_seconds"),
         ] {
-            let selection = Selection::of_query(&format!("x&name[]=other&name[]={asked}"));
+            let selection = selection(&format!("x&name[]=other&name[]={asked}"));
             assert!(selection.has(family), "{asked} is in {family}");
             assert!(!selection.has("requests_failed_total"));
         }
     }
 
+    #[cfg(all(feature = "http", target_os = "linux"))]
     #[test]
-    fn names_may_be_percent_encoded() {
-        let selection = Selection::of_query("name%5b%5D=a%2Eb+c&name[]=%zz%4");
+    fn candidates_are_the_names_that_the_selection_has() {
+        let selection = selection("name[]=a&name[]=b_total&name[]=c_bucket&name[]=_sum");
+        let candidates: Vec<String> = selection
+            .candidates()
+            .map(|(stem, suffix)| format!("{stem}{suffix}"))
+            .collect();
+        for name in [
+            "a", "a_total", "a_info", "b", "b_total", "c", "c_bucket", "d", "b_sum", "", "_sum",
+        ] {
+            assert_eq!(
+                selection.has(name),
+                candidates.iter().any(|candidate| candidate == name),
+                "{name:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn percent_encoded_names_are_decoded() {
+        let selection = selection("name%5b%5D=a%2Eb+c&name[]=%zz%4");
         assert!(selection.has("a.b c"));
-        assert!(
-            selection.has("%zz%4"),
-            "what is not encoded stands for itself"
+        assert!(selection.has("%zz%4"), "an invalid escape stays as it is");
+    }
+
+    #[test]
+    fn more_names_than_allowed_are_refused() {
+        let query = "name[]=a&".repeat(MAX_NAMES);
+        assert!(Selection::from_query(&query).is_ok());
+        assert_eq!(
+            Selection::from_query(&(query + "name[]=a")),
+            Err(ErrorResponse::TooManyNames)
         );
     }
 }

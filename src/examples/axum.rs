@@ -90,18 +90,17 @@ async fn measure(State(app): State<Arc<App>>, request: Request, next: Next) -> R
 
 async fn metrics(State(app): State<Arc<App>>, request: Request) -> Response {
     let mut responder = app.responder.lock().unwrap_or_else(PoisonError::into_inner);
-    let page = responder.respond(&ScrapeRequest {
-        method: request.method().as_str(),
-        query: request.uri().query().unwrap_or_default(),
-        accept: header(request.headers(), ACCEPT),
-        accept_encoding: header(request.headers(), ACCEPT_ENCODING),
-    });
-    let mut response = Response::builder().status(page.status);
-    for (name, value) in page.headers.iter() {
-        response = response.header(*name, *value);
+    let scrape = ScrapeRequest::new(request.method().as_str())
+        .query(request.uri().query().unwrap_or_default())
+        .accept(header(request.headers(), ACCEPT))
+        .accept_encoding(header(request.headers(), ACCEPT_ENCODING));
+    let page = responder.respond(&scrape);
+    let mut response = Response::builder().status(page.status());
+    for (name, value) in page.headers() {
+        response = response.header(name, value);
     }
     response
-        .body(Body::from(page.body.to_vec()))
+        .body(Body::from(page.body().to_vec()))
         .expect("valid status and headers")
 }
 

@@ -68,16 +68,15 @@ fn metrics<B>(responder: &Mutex<Responder>, request: &Request<B>) -> Response<Fu
     };
     // A hook that panicked in an earlier scrape leaves the responder usable.
     let mut responder = responder.lock().unwrap_or_else(PoisonError::into_inner);
-    let page = responder.respond(&ScrapeRequest {
-        method: request.method().as_str(),
-        query: request.uri().query().unwrap_or_default(),
-        accept: header(ACCEPT),
-        accept_encoding: header(ACCEPT_ENCODING),
-    });
-    let mut response = Response::builder().status(page.status);
-    for (name, value) in page.headers.iter() {
-        response = response.header(*name, *value);
+    let scrape = ScrapeRequest::new(request.method().as_str())
+        .query(request.uri().query().unwrap_or_default())
+        .accept(header(ACCEPT))
+        .accept_encoding(header(ACCEPT_ENCODING));
+    let page = responder.respond(&scrape);
+    let mut response = Response::builder().status(page.status());
+    for (name, value) in page.headers() {
+        response = response.header(name, value);
     }
-    let body = Full::from(page.body.to_vec());
+    let body = Full::from(page.body().to_vec());
     response.body(body).expect("valid status and headers")
 }

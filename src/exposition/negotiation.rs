@@ -149,7 +149,7 @@ impl Offer {
 
 /// Returns true if these `Accept` headers are a browser's: they name `text/html`,
 /// and none of our formats by name with as great a weight.
-#[cfg(any(feature = "http", test))]
+#[cfg(any(feature = "responder", test))]
 pub(crate) fn prefers_html<'a>(headers: impl IntoIterator<Item = &'a str>) -> bool {
     let (mut html, mut ours) = (0, 0);
     for range in media_ranges(headers) {

@@ -103,6 +103,16 @@ impl Scraper {
         layout.write(&mut wanted, &mut self.rows, page);
     }
 
+    /// The full names of the families in the text format, and a number that
+    /// changes when they do. No hook runs.
+    #[cfg(all(feature = "http", target_os = "linux"))]
+    pub(crate) fn families(&mut self) -> (u64, impl Iterator<Item = String>) {
+        self.refresh();
+        let sources = self.contents.families.iter();
+        let names = sources.map(|source| source.descriptor().full_name());
+        (self.generation, names)
+    }
+
     /// Collects the families and hooks, if anything has changed.
     fn refresh(&mut self) {
         if self.contents.is_current() {

@@ -35,13 +35,10 @@
 //! let registry = Registry::new();
 //! registry.gauge("threads", "Threads at work.")?.set(4);
 //! let mut responder = Responder::new(&registry);
-//! let response = responder.respond(&ScrapeRequest {
-//!     method: "GET",
-//!     accept: "text/plain",
-//!     ..ScrapeRequest::default()
-//! });
-//! assert_eq!(response.status, 200);
-//! assert!(response.body.ends_with(b"threads 4\n"));
+//! let request = ScrapeRequest::new("GET").accept("text/plain");
+//! let response = responder.respond(&request);
+//! assert_eq!(response.status(), 200);
+//! assert!(response.body().ends_with(b"threads 4\n"));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

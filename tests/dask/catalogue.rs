@@ -69,7 +69,7 @@ fn full(role: Role) -> Page {
 fn every_family_of_the_catalogue_can_be_on_the_page_as_it_says() {
     for role in [Role::Scheduler, Role::Worker] {
         let page = full(role);
-        let endpoint = page.endpoint().listen("127.0.0.1:0").unwrap().spawn();
+        let endpoint = page.endpoint().listen("127.0.0.1:0").spawn();
         let endpoint = endpoint.expect("its families register");
         let text = text(&mut page.registry().scraper());
         endpoint.shutdown();
@@ -112,7 +112,7 @@ fn what_its_endpoint_counts_is_left_out_and_labelled_like_the_rest() {
     };
     let python = PythonVersion::new("CPython", "3.12.1");
     let page = Page::new(Role::Worker, &python, &options).unwrap();
-    let endpoint = page.endpoint().listen("127.0.0.1:0").unwrap().spawn();
+    let endpoint = page.endpoint().listen("127.0.0.1:0").spawn();
     let text = text(&mut page.registry().scraper());
     endpoint.unwrap().shutdown();
     assert!(!text.contains("stethoscope_http_page_seconds"), "{text}");

@@ -1,4 +1,4 @@
-//! A client that says exactly what it is told to, and reads answers strictly.
+//! A client that sends exactly the bytes it is given, and reads responses strictly.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use stethoscope::Registry;
 use stethoscope::endpoint::{self, Endpoint};
 
-/// Longer than anything here takes: a test that hangs fails instead.
+/// Longer than any step of a test takes, so that a test that hangs fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Client<S = TcpStream> {
@@ -77,17 +77,13 @@ impl<S: Read + Write> Client<S> {
         .answer()
     }
 
-    /// The head of the next answer, and nothing behind it.
+    /// Reads the head of the next response, and nothing after it.
     pub(crate) fn head(&mut self) -> Answer {
         let end = loop {
             if let Some(at) = self.unread.windows(4).position(|four| four == b"\r\n\r\n") {
                 break at + 4;
             }
-            assert!(
-                self.read_more() > 0,
-                "closed after {:?}",
-                self.unread_text()
-            );
+            assert!(self.read_more() > 0, "closed after {:?}", self.excerpt());
         };
         let head: Vec<u8> = self.unread.drain(..end).collect();
         let head = String::from_utf8(head).unwrap();
@@ -115,11 +111,7 @@ impl<S: Read + Write> Client<S> {
             .parse()
             .unwrap();
         while self.unread.len() < len {
-            assert!(
-                self.read_more() > 0,
-                "closed after {:?}",
-                self.unread_text()
-            );
+            assert!(self.read_more() > 0, "closed after {:?}", self.excerpt());
         }
         let body: Vec<u8> = self.unread.drain(..len).collect();
         answer.body = match answer.header("Content-Encoding") {
@@ -131,7 +123,7 @@ impl<S: Read + Write> Client<S> {
                     .unwrap();
                 text
             }
-            Some(other) => panic!("nobody asked for {other}"),
+            Some(other) => panic!("unexpected Content-Encoding {other}"),
         };
         answer
     }
@@ -139,10 +131,10 @@ impl<S: Read + Write> Client<S> {
     /// Asserts that the connection ends here, with nothing more in it.
     pub(crate) fn expect_end(&mut self) {
         let unread = self.read_to_end();
-        assert_eq!(unread, "", "nothing more was to come");
+        assert_eq!(unread, "", "bytes after the last response");
     }
 
-    /// Everything up to the end of the connection.
+    /// Reads everything up to the end of the connection.
     pub(crate) fn read_to_end(&mut self) -> String {
         while self.read_more() > 0 {}
         let text = self.unread_text();
@@ -150,7 +142,7 @@ impl<S: Read + Write> Client<S> {
         text
     }
 
-    /// How many bytes come, up to the end or to so many.
+    /// Returns the number of bytes that arrive up to the end, at most this many.
     pub(crate) fn read_up_to(&mut self, most: usize) -> usize {
         while self.unread.len() < most && self.read_more() > 0 {}
         self.unread.len()
@@ -158,6 +150,11 @@ impl<S: Read + Write> Client<S> {
 
     fn unread_text(&self) -> String {
         String::from_utf8_lossy(&self.unread).into_owned()
+    }
+
+    /// The beginning of the unread text, for the message of a failed test.
+    fn excerpt(&self) -> String {
+        self.unread_text().chars().take(200).collect()
     }
 
     fn read_more(&mut self) -> usize {
@@ -169,7 +166,7 @@ impl<S: Read + Write> Client<S> {
             }
             // The end, of a client that had not said everything yet.
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => 0,
-            Err(error) => panic!("{error} after {:?}", self.unread_text()),
+            Err(error) => panic!("{error} after {:?}", self.excerpt()),
         }
     }
 }
@@ -192,8 +189,8 @@ pub(crate) fn long_registry() -> Registry {
     registry
 }
 
-/// A registry whose page is larger than what the kernel takes for a client that
-/// does not read.
+/// A registry whose page is larger than the kernel's buffers for a client that does
+/// not read.
 pub(crate) fn wide_registry() -> Registry {
     let registry = registry();
     let family = registry.gauge_family("wide", "Many bytes.", ["n"]).unwrap();
@@ -209,17 +206,17 @@ pub(crate) fn serve(registry: &Registry) -> Endpoint {
     endpoint::serve(registry, "127.0.0.1:0").unwrap()
 }
 
-/// The value of a line of the page that begins so.
+/// The value of a series on the page.
 pub(crate) fn sample(page: &str, series: &str) -> f64 {
     let line = page.lines().find(|line| {
         line.strip_prefix(series)
             .is_some_and(|rest| rest.starts_with(' '))
     });
-    let line = line.unwrap_or_else(|| panic!("{series} is not on the page:\n{page}"));
+    let line = line.unwrap_or_else(|| panic!("{series} is not on the page:\n{page:.2000}"));
     line.rsplit(' ').next().unwrap().parse().unwrap()
 }
 
-/// Waits until it is so: for what happens soon, but not at once.
+/// Waits until a condition holds.
 pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = std::time::Instant::now();
     while !is_so() {

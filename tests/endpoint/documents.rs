@@ -1,13 +1,14 @@
 //! Documents beside the metrics.
 
-use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use crate::client::{Client, PAGE, PATIENCE, registry};
-use stethoscope::endpoint::{Builder, Document, Endpoint, Freshness, HandOff, Notifier};
+use stethoscope::endpoint::{
+    Builder, ConnectionHandler, Document, Endpoint, Refresh, RefreshDone, SpawnErrorKind,
+};
 
 const REQUEST: &str = "GET /metrics/targets HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -16,12 +17,12 @@ fn targets() -> Document {
 }
 
 fn serve(document: &Document) -> Endpoint {
-    let builder = Builder::new(&registry()).listen("127.0.0.1:0").unwrap();
+    let builder = Builder::new(&registry()).listen("127.0.0.1:0");
     builder.document(document).spawn().unwrap()
 }
 
 #[test]
-fn each_request_gets_the_latest() {
+fn request_gets_the_latest_document() {
     let targets = targets();
     let endpoint = serve(&targets);
     let mut client = Client::of(&endpoint);
@@ -38,7 +39,7 @@ fn each_request_gets_the_latest() {
 }
 
 #[test]
-fn only_the_head_is_sent_to_who_asks_for_it_and_nothing_can_be_posted() {
+fn document_answers_head_and_refuses_post() {
     let targets = targets();
     targets.replace(*b"[]");
     let endpoint = serve(&targets);
@@ -61,7 +62,7 @@ fn only_the_head_is_sent_to_who_asks_for_it_and_nothing_can_be_posted() {
 
 #[test]
 #[cfg(feature = "gzip")]
-fn a_long_document_is_compressed_for_who_takes_it() {
+fn long_document_is_compressed_if_accepted() {
     let targets = targets();
     let long = "[\"10.0.0.1:8787\"]\n".repeat(1000);
     targets.replace(long.as_bytes());
@@ -73,18 +74,18 @@ fn a_long_document_is_compressed_for_who_takes_it() {
 
 struct Fresh(Document);
 
-impl Freshness for Fresh {
-    fn request(&self, notify: Notifier) -> Option<Duration> {
+impl Refresh for Fresh {
+    fn refresh(&mut self, done: RefreshDone) -> Option<Duration> {
         self.0.replace(*b"fresh");
-        notify.ready();
+        done.notify();
         Some(PATIENCE)
     }
 }
 
 struct Count(Arc<AtomicUsize>);
 
-impl HandOff for Count {
-    fn hand_off(&mut self, connection: OwnedFd) -> Result<(), OwnedFd> {
+impl ConnectionHandler for Count {
+    fn handle(&mut self, connection: OwnedFd) -> Result<(), OwnedFd> {
         self.0.fetch_add(1, Ordering::Relaxed);
         drop(connection);
         Ok(())
@@ -92,15 +93,14 @@ impl HandOff for Count {
 }
 
 #[test]
-fn a_document_is_asked_fresh_for_and_not_handed_over() {
+fn document_is_refreshed_and_not_handed_over() {
     let targets = targets();
     let handed_over = Arc::new(AtomicUsize::new(0));
     let endpoint = Builder::new(&registry())
         .listen("127.0.0.1:0")
-        .unwrap()
         .document(&targets)
-        .freshness(Arc::new(Fresh(targets.clone())))
-        .hand_off(Box::new(Count(Arc::clone(&handed_over))))
+        .refresh(Fresh(targets.clone()))
+        .connection_handler(Count(Arc::clone(&handed_over)))
         .spawn()
         .unwrap();
     // Byte by byte it is told from what the host serves at other paths.
@@ -116,7 +116,7 @@ fn a_document_is_asked_fresh_for_and_not_handed_over() {
 }
 
 #[test]
-fn replacing_never_mixes_two_documents() {
+fn replaced_document_is_never_mixed_with_the_new_one() {
     let targets = targets();
     targets.replace(vec![b'0'; 100_000]);
     let endpoint = serve(&targets);
@@ -139,7 +139,7 @@ fn replacing_never_mixes_two_documents() {
 }
 
 #[test]
-fn a_path_that_nobody_can_ask_for_is_refused() {
+fn document_with_an_invalid_path_is_refused() {
     for path in [
         "",
         "/",
@@ -151,12 +151,19 @@ fn a_path_that_nobody_can_ask_for_is_refused() {
         "/a#b",
         "/ä",
     ] {
-        let builder = Builder::new(&registry()).listen("127.0.0.1:0").unwrap();
+        let builder = Builder::new(&registry()).listen("127.0.0.1:0");
         let document = Document::new(path, "text/plain");
         let error = builder.document(&document).spawn().unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{path:?}");
+        assert!(
+            matches!(error.kind(), SpawnErrorKind::DocumentPath(at) if at == path),
+            "{error}"
+        );
     }
-    let builder = Builder::new(&registry()).listen("127.0.0.1:0").unwrap();
+    let builder = Builder::new(&registry()).listen("127.0.0.1:0");
     let twice = builder.document(&targets()).document(&targets());
-    assert_eq!(twice.spawn().unwrap_err().kind(), ErrorKind::InvalidInput);
+    let error = twice.spawn().unwrap_err();
+    assert!(
+        matches!(error.kind(), SpawnErrorKind::DocumentPath(_)),
+        "{error}"
+    );
 }

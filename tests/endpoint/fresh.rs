@@ -1,21 +1,20 @@
-//! Scrapes that wait for fresh values, and for no longer than they were told.
+//! Refreshing values before a scrape.
 
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::client::{Client, PATIENCE, registry, sample, wide_registry};
-use stethoscope::endpoint::{Builder, Endpoint, Freshness, Notifier};
+use stethoscope::endpoint::{Builder, Endpoint, Refresh, RefreshDone};
 
-/// Tells the test of each request, and waits as long as it was told.
+/// Tells the test of each refresh, and has scrapes wait.
 struct Asked {
-    requests: Mutex<Sender<Notifier>>,
+    requests: Sender<RefreshDone>,
     wait: Option<Duration>,
 }
 
-impl Freshness for Asked {
-    fn request(&self, notify: Notifier) -> Option<Duration> {
-        self.requests.lock().unwrap().send(notify).unwrap();
+impl Refresh for Asked {
+    fn refresh(&mut self, done: RefreshDone) -> Option<Duration> {
+        self.requests.send(done).unwrap();
         self.wait
     }
 }
@@ -23,20 +22,17 @@ impl Freshness for Asked {
 fn endpoint(
     registry: &stethoscope::Registry,
     wait: Option<Duration>,
-) -> (Endpoint, Receiver<Notifier>) {
+) -> (Endpoint, Receiver<RefreshDone>) {
     let (requests, asked) = mpsc::channel();
-    let freshness = Arc::new(Asked {
-        requests: Mutex::new(requests),
-        wait,
-    });
-    let builder = Builder::new(registry).listen("127.0.0.1:0").unwrap();
-    (builder.freshness(freshness).spawn().unwrap(), asked)
+    let refresh = Asked { requests, wait };
+    let builder = Builder::new(registry).listen("127.0.0.1:0");
+    (builder.refresh(refresh).spawn().unwrap(), asked)
 }
 
 const FOREVER: Option<Duration> = Some(Duration::from_secs(3600));
 
 #[test]
-fn a_scrape_shows_the_values_that_were_made_for_it() {
+fn scrape_has_the_values_that_were_refreshed_for_it() {
     let registry = registry();
     let gauge = registry.gauge("fresh", "Set on request.").unwrap();
     let (endpoint, asked) = endpoint(&registry, FOREVER);
@@ -45,13 +41,13 @@ fn a_scrape_shows_the_values_that_were_made_for_it() {
         client.send("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
         let notifier = asked.recv_timeout(PATIENCE).unwrap();
         gauge.set(value);
-        notifier.ready();
+        notifier.notify();
         assert_eq!(sample(&client.answer().body, "fresh"), value as f64);
     }
 }
 
 #[test]
-fn scrapes_that_wait_together_share_one_request() {
+fn scrapes_that_wait_together_share_one_refresh() {
     let registry = registry();
     let (endpoint, asked) = endpoint(&registry, FOREVER);
     let mut clients: Vec<Client> = (0..50).map(|_| Client::of(&endpoint)).collect();
@@ -60,17 +56,17 @@ fn scrapes_that_wait_together_share_one_request() {
     for client in &mut clients[1..] {
         client.send("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
     }
-    // Others go on meanwhile, and this one comes after all of them.
+    // Other requests are answered meanwhile. This one comes after all of them.
     assert_eq!(Client::of(&endpoint).get("/nothing").code, 404);
-    notifier.ready();
+    notifier.notify();
     for client in &mut clients {
         assert_eq!(client.answer().code, 200);
     }
-    assert!(asked.try_recv().is_err(), "nobody was to ask again");
+    assert!(asked.try_recv().is_err(), "there was a second request");
 }
 
 #[test]
-fn a_scrape_waits_no_longer_than_it_was_told() {
+fn scrape_waits_no_longer_than_it_was_told() {
     let registry = registry();
     let (endpoint, asked) = endpoint(&registry, Some(Duration::from_millis(20)));
     let mut client = Client::of(&endpoint);
@@ -79,58 +75,57 @@ fn a_scrape_waits_no_longer_than_it_was_told() {
 
     client.send("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
     let second = asked.recv_timeout(PATIENCE).unwrap();
-    too_late.ready();
-    second.ready();
+    too_late.notify();
+    second.notify();
     assert_eq!(client.answer().code, 200);
 }
 
 #[test]
-fn an_answer_to_an_earlier_request_is_none_to_this() {
+fn late_refresh_does_not_end_the_next_wait() {
     let registry = registry();
     let (requests, asked) = mpsc::channel();
-    struct OnceShort(Mutex<Sender<Notifier>>, std::sync::atomic::AtomicBool);
-    impl Freshness for OnceShort {
-        fn request(&self, notify: Notifier) -> Option<Duration> {
-            self.0.lock().unwrap().send(notify).unwrap();
-            let first = !self.1.swap(true, std::sync::atomic::Ordering::Relaxed);
-            Some(if first {
+    struct OnceShort(Sender<RefreshDone>, bool);
+    impl Refresh for OnceShort {
+        fn refresh(&mut self, done: RefreshDone) -> Option<Duration> {
+            self.0.send(done).unwrap();
+            Some(if std::mem::take(&mut self.1) {
                 Duration::ZERO
             } else {
                 Duration::from_secs(3600)
             })
         }
     }
-    let freshness = Arc::new(OnceShort(Mutex::new(requests), false.into()));
+    let refresh = OnceShort(requests, true);
     let gauge = registry.gauge("fresh", "Set on request.").unwrap();
-    let builder = Builder::new(&registry).listen("127.0.0.1:0").unwrap();
-    let endpoint = builder.freshness(freshness).spawn().unwrap();
+    let builder = Builder::new(&registry).listen("127.0.0.1:0");
+    let endpoint = builder.refresh(refresh).spawn().unwrap();
     let mut client = Client::of(&endpoint);
     assert_eq!(sample(&client.get("/metrics").body, "fresh"), 0.0);
     let first = asked.recv_timeout(PATIENCE).unwrap();
 
     client.send("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
     let second = asked.recv_timeout(PATIENCE).unwrap();
-    first.ready();
-    // The loop has heard of it when it answers this.
+    first.notify();
+    // The event loop has noticed it when it answers this.
     assert_eq!(Client::of(&endpoint).get("/nothing").code, 404);
     gauge.set(2);
-    second.ready();
+    second.notify();
     assert_eq!(sample(&client.answer().body, "fresh"), 2.0);
 }
 
 #[test]
-fn values_that_are_fresh_are_not_waited_for() {
+fn scrape_does_not_wait_for_values_that_are_fresh() {
     let registry = registry();
     let (endpoint, asked) = endpoint(&registry, None);
     let mut client = Client::of(&endpoint);
     for _ in 0..5 {
         assert_eq!(client.get("/metrics").code, 200);
-        asked.recv_timeout(PATIENCE).unwrap();
+        let _done = asked.recv_timeout(PATIENCE).unwrap();
     }
 }
 
 #[test]
-fn a_shutdown_does_not_wait_for_fresh_values() {
+fn shutdown_does_not_wait_for_a_refresh() {
     let registry = registry();
     let (endpoint, asked) = endpoint(&registry, FOREVER);
     let mut client = Client::of(&endpoint);
@@ -143,7 +138,7 @@ fn a_shutdown_does_not_wait_for_fresh_values() {
 }
 
 #[test]
-fn a_shutdown_gives_a_client_that_waited_and_does_not_read_no_more_time_than_others() {
+fn shutdown_limits_the_time_of_a_client_that_waited() {
     let (endpoint, asked) = endpoint(&wide_registry(), FOREVER);
     let mut client = Client::of(&endpoint);
     client.send("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -151,6 +146,6 @@ fn a_shutdown_gives_a_client_that_waited_and_does_not_read_no_more_time_than_oth
     endpoint.shutdown();
     let (sent, ended) = mpsc::channel();
     std::thread::spawn(move || sent.send(endpoint.join()));
-    // Less than the time that readers have otherwise.
+    // Clients have 30 s otherwise.
     ended.recv_timeout(PATIENCE).unwrap().unwrap();
 }

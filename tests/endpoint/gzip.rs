@@ -1,10 +1,10 @@
-//! Compressed pages: for who asks, where it is worth it.
+//! Compressed pages.
 
 use crate::client::{Client, PAGE, long_registry, registry, serve};
 use stethoscope::endpoint::Builder;
 
 #[test]
-fn who_asks_for_gzip_gets_the_same_page_in_fewer_bytes() {
+fn gzip_page_has_the_same_text_in_fewer_bytes() {
     let endpoint = serve(&long_registry());
     let mut client = Client::of(&endpoint);
     let plain = client.get("/metrics");
@@ -15,7 +15,7 @@ fn who_asks_for_gzip_gets_the_same_page_in_fewer_bytes() {
             Some("gzip"),
             "{accept_encoding}"
         );
-        assert!(gzip.body == plain.body, "the page is another");
+        assert!(gzip.body == plain.body, "the pages differ");
         let len = |answer: &crate::client::Answer| -> usize {
             answer.header("Content-Length").unwrap().parse().unwrap()
         };
@@ -30,7 +30,7 @@ fn who_asks_for_gzip_gets_the_same_page_in_fewer_bytes() {
 }
 
 #[test]
-fn a_compressed_page_shows_what_is_so_now() {
+fn gzip_page_has_the_present_values() {
     let registry = long_registry();
     let gauge = registry.gauge("turn", "Changes now and then.").unwrap();
     let endpoint = serve(&registry);
@@ -51,27 +51,24 @@ fn a_compressed_page_shows_what_is_so_now() {
             .body;
         assert!(
             !chosen.contains("turn"),
-            "a page of some families is taken for one of all"
+            "a selection was answered from the cache of the whole page"
         );
     }
 }
 
 #[test]
-fn head_tells_the_length_of_the_compressed_page() {
+fn head_of_a_page_that_could_be_compressed_has_no_length() {
     let endpoint = serve(&long_registry());
     let mut client = Client::of(&endpoint);
     client.send("HEAD /metrics HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n");
     let head = client.head();
     let whole = client.ask("/metrics", "Accept-Encoding: gzip");
-    assert_eq!(head.header("Content-Encoding"), Some("gzip"));
-    assert_eq!(
-        head.header("Content-Length"),
-        whole.header("Content-Length")
-    );
+    assert_eq!(head.header("Content-Length"), None);
+    assert_eq!(head.header("Vary"), whole.header("Vary"));
 }
 
 #[test]
-fn a_page_that_fits_in_a_packet_is_sent_as_it_is() {
+fn page_that_fits_in_a_packet_is_not_compressed() {
     let endpoint = serve(&registry());
     let answer = Client::of(&endpoint).ask("/metrics", "Accept-Encoding: gzip");
     assert_eq!(
@@ -81,10 +78,8 @@ fn a_page_that_fits_in_a_packet_is_sent_as_it_is() {
 }
 
 #[test]
-fn compression_is_off_by_one_setting() {
-    let builder = Builder::new(&long_registry())
-        .listen("127.0.0.1:0")
-        .unwrap();
+fn gzip_setting_turns_compression_off() {
+    let builder = Builder::new(&long_registry()).listen("127.0.0.1:0");
     let endpoint = builder.gzip(false).spawn().unwrap();
     let answer = Client::of(&endpoint).ask("/metrics", "Accept-Encoding: gzip");
     assert_eq!(answer.header("Content-Encoding"), None);
@@ -92,7 +87,7 @@ fn compression_is_off_by_one_setting() {
 }
 
 #[test]
-fn clients_that_ask_at_once_each_get_what_they_asked_for() {
+fn concurrent_clients_each_get_the_page_they_asked_for() {
     let registry = long_registry();
     let endpoint = serve(&registry);
     let encodings = ["gzip", "identity"];

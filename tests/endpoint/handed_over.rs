@@ -1,16 +1,16 @@
-//! What is not for the metrics goes to the host, byte for byte.
+//! Requests that are not for the metrics are handed over, byte for byte.
 
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::{self, Receiver, Sender};
 
 use crate::client::{Client, PAGE, PATIENCE, registry};
-use stethoscope::endpoint::{Builder, Endpoint, HandOff};
+use stethoscope::endpoint::{Builder, ConnectionHandler, Endpoint};
 
 struct ToTest(Sender<OwnedFd>);
 
-impl HandOff for ToTest {
-    fn hand_off(&mut self, connection: OwnedFd) -> Result<(), OwnedFd> {
+impl ConnectionHandler for ToTest {
+    fn handle(&mut self, connection: OwnedFd) -> Result<(), OwnedFd> {
         self.0.send(connection).map_err(|refused| refused.0)
     }
 }
@@ -25,9 +25,8 @@ impl Host {
         let (sender, taken) = mpsc::channel();
         let endpoint = Builder::new(&registry())
             .listen("127.0.0.1:0")
-            .unwrap()
-            .metrics(true)
-            .hand_off(Box::new(ToTest(sender)))
+            .self_metrics(true)
+            .connection_handler(ToTest(sender))
             .spawn()
             .unwrap();
         Self { endpoint, taken }
@@ -43,7 +42,7 @@ impl Host {
 }
 
 #[test]
-fn other_requests_go_to_the_host_with_every_byte_of_them() {
+fn other_requests_are_handed_over_with_every_byte() {
     let host = Host::new();
     for request in [
         "GET /status HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -68,7 +67,7 @@ fn other_requests_go_to_the_host_with_every_byte_of_them() {
 }
 
 #[test]
-fn a_request_is_handed_over_as_soon_as_it_can_no_longer_be_for_the_metrics() {
+fn request_is_handed_over_as_soon_as_it_cannot_be_ours() {
     let host = Host::new();
     for prefix in [
         "P",
@@ -95,7 +94,7 @@ fn a_request_is_handed_over_as_soon_as_it_can_no_longer_be_for_the_metrics() {
 }
 
 #[test]
-fn requests_for_the_metrics_are_answered_before_the_host_hears_of_them() {
+fn requests_for_the_metrics_are_not_handed_over() {
     let host = Host::new();
     let mut client = Client::of(&host.endpoint);
     for request in [
@@ -113,7 +112,7 @@ fn requests_for_the_metrics_are_answered_before_the_host_hears_of_them() {
 }
 
 #[test]
-fn a_connection_that_asked_for_the_metrics_may_ask_the_host_next() {
+fn connection_is_handed_over_after_a_request_for_the_metrics() {
     let host = Host::new();
     let metrics = "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n";
     let status = "GET /status HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -134,14 +133,14 @@ fn a_connection_that_asked_for_the_metrics_may_ask_the_host_next() {
     assert_eq!(
         taken.read_to_end(),
         [status, metrics].concat(),
-        "what is behind goes along"
+        "later requests go along"
     );
     drop(taken);
     at_once.expect_end();
 }
 
 #[test]
-fn what_is_no_http_at_all_is_refused_and_does_not_bother_the_host() {
+fn bytes_that_are_not_http_are_refused_and_not_handed_over() {
     let host = Host::new();
     for garbage in [
         &b"\x16\x03\x01\x02\x00\x01"[..],
@@ -166,7 +165,7 @@ fn what_is_no_http_at_all_is_refused_and_does_not_bother_the_host() {
 }
 
 #[test]
-fn bad_requests_for_the_metrics_are_refused_here_and_do_not_bother_the_host() {
+fn invalid_requests_for_the_metrics_are_refused_and_not_handed_over() {
     let host = Host::new();
     for (request, code) in [
         (format!("GET /metrics?{}", "x".repeat(1 << 20)), 414),
@@ -196,7 +195,7 @@ fn bad_requests_for_the_metrics_are_refused_here_and_do_not_bother_the_host() {
 }
 
 #[test]
-fn a_host_that_takes_nothing_leaves_the_client_with_an_answer() {
+fn client_is_sent_503_if_the_handler_refuses_its_connection() {
     let Host { endpoint, taken } = Host::new();
     drop(taken);
     let mut client = Client::of(&endpoint);
@@ -215,15 +214,15 @@ fn a_host_that_takes_nothing_leaves_the_client_with_an_answer() {
 }
 
 #[test]
-fn a_host_that_panics_loses_one_connection_and_not_the_metrics() {
+fn handler_that_panics_loses_one_connection() {
     struct Panics;
-    impl HandOff for Panics {
-        fn hand_off(&mut self, _: OwnedFd) -> Result<(), OwnedFd> {
-            panic!("a host's hand-off, in a test");
+    impl ConnectionHandler for Panics {
+        fn handle(&mut self, _: OwnedFd) -> Result<(), OwnedFd> {
+            panic!("a handler that fails, in a test");
         }
     }
-    let builder = Builder::new(&registry()).listen("127.0.0.1:0").unwrap();
-    let endpoint = builder.hand_off(Box::new(Panics)).spawn().unwrap();
+    let builder = Builder::new(&registry()).listen("127.0.0.1:0");
+    let endpoint = builder.connection_handler(Panics).spawn().unwrap();
     for _ in 0..2 {
         let mut client = Client::of(&endpoint);
         client.send("GET /status HTTP/1.1\r\nHost: a\r\n\r\n");

@@ -1,11 +1,16 @@
 //! HTTP as a careful server speaks it.
 
-use stethoscope::endpoint::{Builder, Limits};
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use stethoscope::endpoint::{Builder, ConnectionHandler, Endpoint, Limits};
 
 use crate::client::{Client, PAGE, registry, serve, wide_registry};
 
 #[test]
-fn a_scrape_gets_the_page_and_what_it_is() {
+fn scrape_gets_the_page_and_its_headers() {
     let endpoint = serve(&registry());
     let mut client = Client::of(&endpoint);
     let answer = client.get("/metrics");
@@ -24,7 +29,7 @@ fn a_scrape_gets_the_page_and_what_it_is() {
 }
 
 #[test]
-fn the_page_is_there_with_a_slash_a_query_or_an_origin() {
+fn metrics_path_may_have_a_slash_a_query_or_an_origin() {
     let endpoint = serve(&registry());
     let mut client = Client::of(&endpoint);
     for target in [
@@ -42,7 +47,7 @@ fn the_page_is_there_with_a_slash_a_query_or_an_origin() {
 }
 
 #[test]
-fn a_scraper_gets_the_format_that_it_accepts() {
+fn scraper_gets_the_format_that_it_accepts() {
     let endpoint = serve(&registry());
     let mut client = Client::of(&endpoint);
     let answer = client.ask(
@@ -66,24 +71,28 @@ fn a_scraper_gets_the_format_that_it_accepts() {
 }
 
 #[test]
-fn head_tells_the_length_of_the_page_without_the_page() {
-    let endpoint = serve(&registry());
+fn head_has_the_headers_of_the_page_and_makes_no_page() {
+    let registry = registry();
+    let hooks = Arc::new(AtomicUsize::new(0));
+    let in_hook = Arc::clone(&hooks);
+    registry.on_scrape(move || {
+        in_hook.fetch_add(1, Ordering::Relaxed);
+    });
+    let endpoint = serve(&registry);
     let mut client = Client::of(&endpoint);
-    for (target, code) in [("/metrics", 200), ("/nothing", 404)] {
+    for (target, code, pages) in [("/metrics", 200, 1), ("/nothing", 404, 1)] {
         client.send(format!("HEAD {target} HTTP/1.1\r\nHost: test\r\n\r\n"));
         let head = client.head();
         let whole = client.get(target);
         assert_eq!((head.code, whole.code), (code, code));
-        assert_eq!(
-            head.header("Content-Length"),
-            whole.header("Content-Length")
-        );
         assert_eq!(head.header("Content-Type"), whole.header("Content-Type"));
+        assert_eq!(head.header("Vary"), whole.header("Vary"));
+        assert_eq!(hooks.load(Ordering::Relaxed), pages, "pages after {target}");
     }
 }
 
 #[test]
-fn a_connection_stays_open_as_long_as_its_client_wants() {
+fn connection_is_kept_alive_as_its_client_asks() {
     let endpoint = serve(&registry());
 
     let mut client = Client::of(&endpoint);
@@ -107,7 +116,7 @@ fn a_connection_stays_open_as_long_as_its_client_wants() {
 }
 
 #[test]
-fn requests_sent_at_once_are_answered_one_after_another() {
+fn pipelined_requests_are_answered_in_order() {
     let registry = registry();
     let endpoint = serve(&registry);
     let mut client = Client::of(&endpoint);
@@ -128,13 +137,67 @@ fn requests_sent_at_once_are_answered_one_after_another() {
     client.expect_end();
 }
 
+/// More than fits in the kernel's buffers, so that the client has to be let go on.
+const MANY: usize = 20_000;
+
+fn answer_many_pipelined_requests(endpoint: &Endpoint) {
+    let mut client = Client::of(endpoint);
+    let mut sending = client.stream.try_clone().unwrap();
+    let sender = std::thread::spawn(move || {
+        // Of many lengths, so that they are cut in every place.
+        let requests: String = (0..MANY)
+            .map(|n| {
+                let query = "x".repeat(n % 17);
+                format!("GET /metrics?{query} HTTP/1.1\r\nHost: a\r\n\r\n")
+            })
+            .collect();
+        sending.write_all(requests.as_bytes()).unwrap();
+    });
+    for n in 0..MANY {
+        assert_eq!(client.answer().code, 200, "response {n}");
+    }
+    sender.join().unwrap();
+}
+
 #[test]
-fn a_request_behind_one_that_is_as_long_as_may_be_is_answered_too() {
-    let limits = Limits {
-        header_bytes: 128,
-        ..Limits::default()
-    };
-    let builder = Builder::new(&registry()).listen("127.0.0.1:0").unwrap();
+fn twenty_thousand_pipelined_requests_are_answered() {
+    answer_many_pipelined_requests(&serve(&registry()));
+}
+
+#[test]
+fn twenty_thousand_pipelined_requests_are_answered_beside_a_handler() {
+    let builder = Builder::new(&registry()).listen("127.0.0.1:0");
+    let endpoint = builder.connection_handler(NoHandler).spawn().unwrap();
+    answer_many_pipelined_requests(&endpoint);
+}
+
+/// Takes no connection.
+struct NoHandler;
+
+impl ConnectionHandler for NoHandler {
+    fn handle(&mut self, connection: OwnedFd) -> Result<(), OwnedFd> {
+        Err(connection)
+    }
+}
+
+#[test]
+fn later_minor_version_of_http_1_is_answered() {
+    let endpoint = serve(&registry());
+    let mut client = Client::of(&endpoint);
+    for version in ["HTTP/1.2", "HTTP/1.9"] {
+        client.send(format!("GET /metrics {version}\r\nHost: a\r\n\r\n"));
+        let answer = client.answer();
+        assert_eq!((answer.code, answer.body.as_str()), (200, PAGE));
+        assert_eq!(answer.header("Connection"), None, "{version} is kept alive");
+    }
+    client.send("GET /metrics HTTP/1.2\r\n\r\n");
+    assert_eq!(client.answer().code, 400, "it needs a Host as 1.1 does");
+}
+
+#[test]
+fn request_after_one_of_the_maximum_length_is_answered() {
+    let limits = Limits::default().header_bytes(128);
+    let builder = Builder::new(&registry()).listen("127.0.0.1:0");
     let endpoint = builder.limits(limits).spawn().unwrap();
     for length in 120..=128 {
         let head = "GET /metrics HTTP/1.1\r\nHost: a\r\nX: ";
@@ -149,7 +212,7 @@ fn a_request_behind_one_that_is_as_long_as_may_be_is_answered_too() {
 }
 
 #[test]
-fn a_request_may_come_in_pieces() {
+fn request_may_arrive_in_pieces() {
     let endpoint = serve(&registry());
     let mut client = Client::of(&endpoint);
     let request = "\r\nGET /metrics HTTP/1.1\r\nHost: test\r\nAccept: */*\r\n\r\n";
@@ -163,7 +226,7 @@ fn a_request_may_come_in_pieces() {
 }
 
 #[test]
-fn a_request_may_come_in_pieces_over_a_unix_socket_too() {
+fn request_may_arrive_in_pieces_over_a_unix_socket() {
     let path = std::env::temp_dir().join(format!("stethoscope-pieces-{}", std::process::id()));
     let endpoint = Builder::new(&registry())
         .listen_unix(&path)
@@ -183,7 +246,7 @@ fn a_request_may_come_in_pieces_over_a_unix_socket_too() {
 }
 
 #[test]
-fn a_client_that_will_say_no_more_still_gets_its_answer() {
+fn half_closed_client_gets_its_response() {
     let endpoint = serve(&registry());
     let mut client = Client::of(&endpoint);
     client.send("GET /metrics HTTP/1.1\r\nHost: test\r\n\r\n".repeat(2));
@@ -194,7 +257,7 @@ fn a_client_that_will_say_no_more_still_gets_its_answer() {
 }
 
 #[test]
-fn a_page_shows_what_was_so_when_it_was_asked_for() {
+fn page_has_the_values_of_the_time_of_its_request() {
     let registry = registry();
     let counter = registry.counter("turns_total", "Turns.").unwrap();
     let endpoint = serve(&registry);
@@ -209,7 +272,7 @@ fn a_page_shows_what_was_so_when_it_was_asked_for() {
 }
 
 #[test]
-fn an_expectation_that_needs_no_body_is_met_by_the_answer() {
+fn expectation_of_100_continue_is_met_by_the_response() {
     let endpoint = serve(&registry());
     let mut client = Client::of(&endpoint);
     let answer = client.ask("/metrics", "Expect: 100-Continue\r\nContent-Length: 0");
@@ -218,7 +281,7 @@ fn an_expectation_that_needs_no_body_is_met_by_the_answer() {
 }
 
 #[test]
-fn a_page_larger_than_any_buffer_arrives_whole() {
+fn page_larger_than_any_buffer_arrives_whole() {
     let registry = wide_registry();
     let whole = registry
         .scraper()
@@ -235,7 +298,7 @@ fn a_page_larger_than_any_buffer_arrives_whole() {
 }
 
 #[test]
-fn a_scrape_may_be_of_chosen_families() {
+fn scrape_may_select_families() {
     let registry = registry();
     registry
         .counter("requests_total", "Requests.")

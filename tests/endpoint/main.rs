@@ -1,4 +1,4 @@
-//! What a client of the endpoint relies on, over real sockets on loopback.
+//! The endpoint as its clients see it, over real sockets on loopback.
 
 mod bounds;
 mod browser;

@@ -1,4 +1,4 @@
-//! Requests that get no page, and what they get instead.
+//! Error responses.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::client::{Client, PAGE, registry, serve};
 use stethoscope::endpoint::{Builder, Limits};
 
 #[test]
-fn a_request_for_something_else_is_told_where_the_metrics_are() {
+fn unknown_path_is_told_where_the_metrics_are() {
     let endpoint = serve(&registry());
     let mut client = Client::of(&endpoint);
     for target in [
@@ -22,15 +22,11 @@ fn a_request_for_something_else_is_told_where_the_metrics_are() {
         assert_eq!(answer.code, 404, "{target}");
         assert!(answer.body.contains("/metrics"), "{}", answer.body);
     }
-    assert_eq!(
-        client.get("/metrics").code,
-        200,
-        "the connection is as good as before"
-    );
+    assert_eq!(client.get("/metrics").code, 200, "the connection is kept");
 }
 
 #[test]
-fn metrics_are_only_read() {
+fn method_other_than_get_and_head_is_refused() {
     let endpoint = serve(&registry());
     let mut client = Client::of(&endpoint);
     for request in [
@@ -49,15 +45,11 @@ fn metrics_are_only_read() {
         );
         assert!(answer.body.contains("GET"), "{}", answer.body);
     }
-    assert_eq!(
-        client.get("/metrics").code,
-        200,
-        "the connection is as good as before"
-    );
+    assert_eq!(client.get("/metrics").code, 200, "the connection is kept");
 }
 
 #[test]
-fn who_refuses_every_format_is_told_which_there_are() {
+fn accept_header_that_refuses_every_format_gets_406() {
     let endpoint = serve(&registry());
     let mut client = Client::of(&endpoint);
     let answer = client.ask("/metrics", "Accept: */*;q=0");
@@ -67,19 +59,15 @@ fn who_refuses_every_format_is_told_which_there_are() {
         "{}",
         answer.body
     );
-    assert_eq!(
-        client.get("/metrics").code,
-        200,
-        "the connection is as good as before"
-    );
+    assert_eq!(client.get("/metrics").code, 200, "the connection is kept");
 }
 
-/// Each of these could be read as one request by us and as another by a proxy
-/// before us. Behind each stands a request that must not be answered.
+/// Each of these could be read as one request by the endpoint and as another by a
+/// proxy in front of it. A request follows each that must not be answered.
 #[test]
-fn what_two_readers_could_take_for_different_requests_is_refused_and_the_connection_closed() {
+fn ambiguous_request_is_refused_and_its_connection_closed() {
     let endpoint = serve(&registry());
-    let behind = "GET /metrics HTTP/1.1\r\nHost: smuggled\r\n\r\n";
+    let next = "GET /metrics HTTP/1.1\r\nHost: smuggled\r\n\r\n";
     for (request, code) in [
         // Bodies, and lengths that say two things.
         (
@@ -150,7 +138,7 @@ fn what_two_readers_could_take_for_different_requests_is_refused_and_the_connect
             "GET /metrics HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 43\r\n\r\n",
             400,
         ),
-        // Lines that end in another way.
+        // Other line endings.
         ("GET /metrics HTTP/1.1\nHost: a\n\n", 400),
         ("GET /metrics HTTP/1.1\r\nHost: a\n\r\n", 400),
         (
@@ -164,18 +152,18 @@ fn what_two_readers_could_take_for_different_requests_is_refused_and_the_connect
         ),
         ("GET /metrics HTTP/1.1\r\n Host: a\r\n\r\n", 400),
         ("\nGET /metrics HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-        // Bytes that end or hide something elsewhere.
+        // Bytes that other readers ignore or end a line at.
         ("GET /metrics HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n", 400),
         ("GET /metrics\0 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("GET /metrics HTTP/1.1\r\nHost: a\r\nX\0: y\r\n\r\n", 400),
         ("GET /metrics HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n", 400),
         ("GET /metrics HTTP/1.1\r\nHost: a\r\n: no name\r\n\r\n", 400),
-        // Whom it is for.
+        // The host.
         ("GET /metrics HTTP/1.1\r\n\r\n", 400),
         ("GET /metrics HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
         ("GET /metrics HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
         ("GET /metrics HTTP/1.1\r\nHost: a@b/c\r\n\r\n", 400),
-        // Request lines that are none.
+        // Invalid request lines.
         ("GET  /metrics HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("GET /metrics  HTTP/1.1\r\nHost: a\r\n\r\n", 505),
         ("GET\t/metrics\tHTTP/1.1\r\nHost: a\r\n\r\n", 400),
@@ -190,20 +178,20 @@ fn what_two_readers_could_take_for_different_requests_is_refused_and_the_connect
         ("GET /metrics HTTP/0.9\r\nHost: a\r\n\r\n", 505),
         ("GET /metrics http/1.1\r\nHost: a\r\n\r\n", 505),
         ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
-        // What can't be promised.
+        // Unknown expectations.
         (
             "GET /metrics HTTP/1.1\r\nHost: a\r\nExpect: a-miracle\r\n\r\n",
             417,
         ),
     ] {
         let mut client = Client::of(&endpoint);
-        client.send(format!("{request}{behind}"));
+        client.send(format!("{request}{next}"));
         let answer = client.answer();
         assert_eq!(answer.code, code, "{request:?} was told {}", answer.body);
         assert_eq!(answer.header("Connection"), Some("close"), "{request:?}");
         assert!(
             answer.body.ends_with(".\n"),
-            "{:?} is no sentence",
+            "{:?} is not a sentence",
             answer.body
         );
         client.expect_end();
@@ -211,14 +199,10 @@ fn what_two_readers_could_take_for_different_requests_is_refused_and_the_connect
 }
 
 #[test]
-fn a_head_longer_than_the_bound_is_refused_before_it_is_whole() {
-    let limits = Limits {
-        header_bytes: 2000,
-        ..Limits::default()
-    };
+fn head_longer_than_the_limit_is_refused_before_it_is_whole() {
+    let limits = Limits::default().header_bytes(2000);
     let endpoint = Builder::new(&registry())
         .listen("127.0.0.1:0")
-        .unwrap()
         .limits(limits)
         .spawn()
         .unwrap();
@@ -227,7 +211,7 @@ fn a_head_longer_than_the_bound_is_refused_before_it_is_whole() {
     let mut client = Client::of(&endpoint);
     let room = 2000 - line.len() - "X: \r\n\r\n".len();
     client.send(format!("{line}X: {}\r\n\r\n", "y".repeat(room)));
-    assert_eq!(client.answer().body, PAGE, "the bound itself is allowed");
+    assert_eq!(client.answer().body, PAGE, "the limit itself is allowed");
 
     for (request, code) in [
         (format!("{line}X: {}\r\n\r\n", "y".repeat(room + 1)), 431),
@@ -251,14 +235,10 @@ fn a_head_longer_than_the_bound_is_refused_before_it_is_whole() {
 }
 
 #[test]
-fn a_head_that_does_not_come_is_timed_out() {
-    let limits = Limits {
-        header_time: Duration::from_millis(50),
-        ..Limits::default()
-    };
+fn head_that_does_not_arrive_is_timed_out() {
+    let limits = Limits::default().header_time(Duration::from_millis(50));
     let endpoint = Builder::new(&registry())
         .listen("127.0.0.1:0")
-        .unwrap()
         .limits(limits)
         .spawn()
         .unwrap();
@@ -278,7 +258,7 @@ fn a_head_that_does_not_come_is_timed_out() {
 }
 
 #[test]
-fn a_request_cut_short_is_refused_at_once() {
+fn truncated_request_is_refused_at_once() {
     let endpoint = serve(&registry());
     let mut client = Client::of(&endpoint);
     client.send("GET /metrics HTTP/1.1\r\nHost: te");

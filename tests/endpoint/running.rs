@@ -1,4 +1,4 @@
-//! Where it listens, what it survives, and how it ends.
+//! Addresses, failures of the host, and the end of an endpoint.
 
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -9,14 +9,12 @@ use crate::client::{Client, PAGE, PATIENCE, registry, serve, wide_registry};
 use stethoscope::endpoint::{self, Address, Builder, Limits};
 
 #[test]
-fn several_addresses_serve_the_same_page() {
+fn every_address_serves_the_page() {
     let directory = TempDir::new("several");
     let path = directory.0.join("metrics.sock");
     let endpoint = Builder::new(&registry())
         .listen("127.0.0.1:0")
-        .unwrap()
         .listen("[::1]:0")
-        .unwrap()
         .listen_unix(&path)
         .spawn()
         .unwrap();
@@ -41,7 +39,7 @@ fn several_addresses_serve_the_same_page() {
 }
 
 #[test]
-fn one_ipv6_address_takes_both_and_two_are_kept_apart() {
+fn ipv6_address_accepts_ipv4_unless_that_has_its_own() {
     let endpoint = endpoint::serve(&registry(), "[::]:0").unwrap();
     let port = endpoint.local_addr().unwrap().port();
     assert_eq!(
@@ -56,9 +54,7 @@ fn one_ipv6_address_takes_both_and_two_are_kept_apart() {
     let v6 = format!("[::]:{port}");
     let endpoint = Builder::new(&registry())
         .listen(&*v6)
-        .unwrap()
         .listen(&*v4)
-        .unwrap()
         .spawn()
         .unwrap();
     assert_eq!(
@@ -77,7 +73,7 @@ fn one_ipv6_address_takes_both_and_two_are_kept_apart() {
 }
 
 #[test]
-fn a_name_stands_for_all_its_addresses() {
+fn name_is_listened_at_with_all_its_addresses() {
     let endpoint = endpoint::serve(&registry(), "localhost:0").unwrap();
     for address in endpoint.local_addrs() {
         let Address::Tcp(address) = address else {
@@ -88,10 +84,10 @@ fn a_name_stands_for_all_its_addresses() {
 }
 
 #[test]
-fn a_socket_file_that_nobody_listens_at_is_replaced_and_nothing_else_is() {
+fn abandoned_socket_file_is_replaced_and_no_other_file() {
     let directory = TempDir::new("stale");
     let path = directory.0.join("metrics.sock");
-    // A listener that went without removing its file.
+    // A listener that was closed without removing its file.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     assert!(path.exists());
     let endpoint = Builder::new(&registry())
@@ -102,6 +98,7 @@ fn a_socket_file_that_nobody_listens_at_is_replaced_and_nothing_else_is() {
         .listen_unix(&path)
         .spawn()
         .unwrap_err();
+    let refused = std::io::Error::from(refused);
     assert_eq!(refused.kind(), std::io::ErrorKind::AddrInUse);
     assert!(refused.to_string().contains("metrics.sock"), "{refused}");
     assert_eq!(
@@ -112,29 +109,27 @@ fn a_socket_file_that_nobody_listens_at_is_replaced_and_nothing_else_is() {
     );
     drop(endpoint);
 
-    std::fs::write(&path, "a file of somebody's").unwrap();
+    std::fs::write(&path, "another file").unwrap();
     assert!(
         Builder::new(&registry())
             .listen_unix(&path)
             .spawn()
             .is_err()
     );
-    assert_eq!(
-        std::fs::read_to_string(&path).unwrap(),
-        "a file of somebody's"
-    );
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "another file");
 }
 
 #[test]
-fn what_can_not_be_listened_at_is_said() {
+fn error_says_what_cannot_be_listened_at() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let error = endpoint::serve(&registry(), address).unwrap_err();
-    assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+    let kind = error.io_error().map(std::io::Error::kind);
+    assert_eq!(kind, Some(std::io::ErrorKind::AddrInUse));
     assert!(error.to_string().contains(&address.to_string()), "{error}");
 
     let error = Builder::new(&registry()).spawn().unwrap_err();
-    assert!(error.to_string().contains("nowhere"), "{error}");
+    assert!(error.to_string().contains("no listen address"), "{error}");
 
     let connected = TcpStream::connect(address).unwrap();
     let error = Builder::new(&registry())
@@ -145,11 +140,11 @@ fn what_can_not_be_listened_at_is_said() {
 }
 
 #[test]
-fn what_an_endpoint_counts_of_itself_is_there_as_long_as_it_is() {
+fn self_metrics_are_on_the_page_as_long_as_the_endpoint_runs() {
     let registry = registry();
     let spawn = || {
-        let builder = Builder::new(&registry).listen("127.0.0.1:0").unwrap();
-        builder.metrics(true).spawn()
+        let builder = Builder::new(&registry).listen("127.0.0.1:0");
+        builder.self_metrics(true).spawn()
     };
     for _ in 0..2 {
         let endpoint = spawn().unwrap();
@@ -161,7 +156,7 @@ fn what_an_endpoint_counts_of_itself_is_there_as_long_as_it_is() {
         endpoint.join().unwrap();
         assert!(!registry.contains("stethoscope_http_connections"));
     }
-    // Nothing is left of one that did not come to be, but what was there before.
+    // A failed start leaves nothing registered, and removes no other family.
     registry
         .gauge("stethoscope_http_page_seconds", "Mine.")
         .unwrap();
@@ -171,47 +166,26 @@ fn what_an_endpoint_counts_of_itself_is_there_as_long_as_it_is() {
 }
 
 #[test]
-fn limits_that_would_serve_nobody_are_refused_and_no_limit_is_one() {
+fn limit_of_zero_is_refused_and_an_endless_time_is_not() {
     let with = |limits| {
         Builder::new(&registry())
             .listen("127.0.0.1:0")
-            .unwrap()
             .limits(limits)
             .spawn()
     };
     for (limits, named) in [
-        (
-            Limits {
-                connections: 0,
-                ..Limits::default()
-            },
-            "connections",
-        ),
-        (
-            Limits {
-                header_bytes: 0,
-                ..Limits::default()
-            },
-            "header_bytes",
-        ),
-        (
-            Limits {
-                pages: 0,
-                ..Limits::default()
-            },
-            "pages",
-        ),
+        (Limits::default().connections(0), "connections"),
+        (Limits::default().header_bytes(0), "header_bytes"),
+        (Limits::default().pages(0), "pages"),
     ] {
         let error = with(limits).unwrap_err();
         assert!(error.to_string().contains(named), "{error}");
     }
     let for_ever = Duration::MAX;
-    let limits = Limits {
-        header_time: for_ever,
-        write_time: for_ever,
-        idle_time: for_ever,
-        ..Limits::default()
-    };
+    let limits = Limits::default()
+        .header_time(for_ever)
+        .write_time(for_ever)
+        .idle_time(for_ever);
     let endpoint = with(limits).unwrap();
     let mut client = Client::of(&endpoint);
     for _ in 0..2 {
@@ -220,7 +194,7 @@ fn limits_that_would_serve_nobody_are_refused_and_no_limit_is_one() {
 }
 
 #[test]
-fn a_listener_taken_over_serves_also_who_had_connected_before() {
+fn adopted_listener_serves_clients_that_connected_before() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut early = Client::connect(listener.local_addr().unwrap());
     early.send("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -233,12 +207,11 @@ fn a_listener_taken_over_serves_also_who_had_connected_before() {
 }
 
 #[test]
-fn a_listener_that_was_lent_goes_on_with_its_owner() {
+fn lent_listener_goes_on_with_its_owner() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let endpoint = Builder::new(&registry())
         .lent_listener(&listener)
-        .unwrap()
         .spawn()
         .unwrap();
     let mut client = Client::connect(address);
@@ -253,7 +226,7 @@ fn a_listener_that_was_lent_goes_on_with_its_owner() {
 }
 
 #[test]
-fn a_port_is_free_again_when_the_endpoint_has_ended() {
+fn port_is_free_when_the_endpoint_has_ended() {
     let endpoint = serve(&registry());
     let address = endpoint.local_addr().unwrap();
     let mut clients: Vec<Client> = (0..20).map(|_| Client::of(&endpoint)).collect();
@@ -271,7 +244,7 @@ fn a_port_is_free_again_when_the_endpoint_has_ended() {
 }
 
 #[test]
-fn a_shutdown_lets_a_client_that_is_reading_finish() {
+fn shutdown_lets_a_reading_client_finish() {
     let registry = wide_registry();
     let endpoint = serve(&registry);
     let mut client = Client::of(&endpoint);
@@ -285,7 +258,7 @@ fn a_shutdown_lets_a_client_that_is_reading_finish() {
 }
 
 #[test]
-fn a_shutdown_does_not_wait_for_a_client_that_does_not_read() {
+fn shutdown_does_not_wait_for_a_client_that_does_not_read() {
     let registry = wide_registry();
     let endpoint = serve(&registry);
     let mut client = Client::of(&endpoint);
@@ -296,13 +269,13 @@ fn a_shutdown_does_not_wait_for_a_client_that_does_not_read() {
 }
 
 #[test]
-fn a_hook_that_panics_costs_one_answer_and_not_the_endpoint() {
+fn hook_that_panics_costs_one_response() {
     let registry = registry();
     let armed = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let in_hook = armed.clone();
     registry.on_scrape(move || {
         if in_hook.load(std::sync::atomic::Ordering::Relaxed) {
-            panic!("a hook of the host's, in a test");
+            panic!("a hook that fails, in a test");
         }
     });
     let endpoint = serve(&registry);
@@ -316,7 +289,7 @@ fn a_hook_that_panics_costs_one_answer_and_not_the_endpoint() {
 }
 
 #[test]
-fn an_endpoint_ends_on_its_own_thread_when_it_is_dropped() {
+fn dropped_endpoint_ends() {
     let (sent, ended) = std::sync::mpsc::channel();
     let endpoint = serve(&registry());
     let address = endpoint.local_addr().unwrap();
@@ -328,7 +301,7 @@ fn an_endpoint_ends_on_its_own_thread_when_it_is_dropped() {
     assert!(TcpStream::connect(address).is_err());
 }
 
-/// A directory that goes with the test.
+/// A directory that is removed after the test.
 struct TempDir(PathBuf);
 
 impl TempDir {

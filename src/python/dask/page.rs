@@ -218,7 +218,7 @@ impl Page {
     pub fn endpoint(&self) -> endpoint::Builder {
         let left_out = self.options.left_out.clone();
         endpoint::Builder::new(self.registry())
-            .metrics_only(move |name| !left_out.iter().any(|out| out == name))
+            .self_metrics_filter(move |name| !left_out.iter().any(|out| out == name))
     }
 
     /// What the garbage collector did.

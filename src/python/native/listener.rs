@@ -11,11 +11,11 @@ use pyo3::prelude::*;
 use rustix::event::{EventfdFlags, eventfd};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use stethoscope::endpoint::{Builder, Endpoint, Freshness, HandOff, Notifier};
+use stethoscope::endpoint::{Builder, ConnectionHandler, Endpoint, Refresh, RefreshDone};
 
 /// Events that may wait for a blocked loop. One connection more is refused.
 const BACKLOG: usize = 1024;
@@ -61,7 +61,7 @@ impl Rest {
 /// A message of the thread to the loop.
 enum Event {
     /// A scrape wants fresh values.
-    Sample(Notifier),
+    Sample(RefreshDone),
     /// A connection whose request is not for the metrics.
     Connection(OwnedFd),
 }
@@ -74,6 +74,8 @@ struct ToLoop {
     /// Whether the loop has been asked for values and has not brought them yet.
     refresh_pending: Arc<AtomicBool>,
     rest: Arc<Rest>,
+    /// The connections that the loop has not taken yet.
+    connections: Arc<AtomicUsize>,
     max_wait: Duration,
 }
 
@@ -89,8 +91,8 @@ impl ToLoop {
     }
 }
 
-impl Freshness for ToLoop {
-    fn request(&self, notify: Notifier) -> Option<Duration> {
+impl Refresh for ToLoop {
+    fn refresh(&mut self, done: RefreshDone) -> Option<Duration> {
         if !self.rest.is_over() {
             return None;
         }
@@ -98,7 +100,7 @@ impl Freshness for ToLoop {
         if self.refresh_pending.swap(true, Ordering::Acquire) {
             return None;
         }
-        match self.send(Event::Sample(notify)) {
+        match self.send(Event::Sample(done)) {
             Ok(()) => Some(self.max_wait),
             Err(_) => {
                 // Relaxed: read by this thread only, or after the channel.
@@ -109,12 +111,22 @@ impl Freshness for ToLoop {
     }
 }
 
-impl HandOff for ToLoop {
-    fn hand_off(&mut self, connection: OwnedFd) -> Result<(), OwnedFd> {
+impl ConnectionHandler for ToLoop {
+    fn handle(&mut self, connection: OwnedFd) -> Result<(), OwnedFd> {
+        // Relaxed: a count, which orders nothing. Before the loop can take the
+        // connection, so that the count never falls below zero.
+        self.connections.fetch_add(1, Ordering::Relaxed);
         match self.send(Event::Connection(connection)) {
-            Err(Event::Connection(connection)) => Err(connection),
+            Err(Event::Connection(connection)) => {
+                self.connections.fetch_sub(1, Ordering::Relaxed);
+                Err(connection)
+            }
             _ => Ok(()),
         }
+    }
+
+    fn waiting(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 }
 
@@ -124,13 +136,14 @@ pub(super) struct Listener {
     inner: Mutex<Inner>,
     wake: Arc<OwnedFd>,
     refresh_pending: Arc<AtomicBool>,
+    connections: Arc<AtomicUsize>,
     port: u16,
 }
 
 struct Inner {
     events: Receiver<Event>,
     /// Ends the wait of a scrape for the sample that the loop is about to take.
-    waiting: Option<Notifier>,
+    waiting: Option<RefreshDone>,
     endpoint: Option<Endpoint>,
 }
 
@@ -143,7 +156,7 @@ impl Listener {
         (max_wait, rest): (Duration, Arc<Rest>),
     ) -> io::Result<Self> {
         Self::start((max_wait, rest), |to_loop| {
-            let mut builder = builder.hand_off(Box::new(to_loop));
+            let mut builder = builder.connection_handler(to_loop);
             for &socket in sockets {
                 if socket < 0 {
                     return Err(io::Error::from(io::ErrorKind::InvalidInput));
@@ -151,7 +164,7 @@ impl Listener {
                 // SAFETY: the descriptor is not -1, and its owner, the Python
                 // socket, keeps it open during this call; the builder duplicates it.
                 let socket = unsafe { BorrowedFd::borrow_raw(socket) };
-                builder = builder.lent_listener(socket)?;
+                builder = builder.lent_listener(socket);
             }
             Ok(builder)
         })
@@ -163,7 +176,7 @@ impl Listener {
         (host, port): (&str, u16),
         (max_wait, rest): (Duration, Arc<Rest>),
     ) -> io::Result<Self> {
-        Self::start((max_wait, rest), |_| builder.listen((host, port)))
+        Self::start((max_wait, rest), |_| Ok(builder.listen((host, port))))
     }
 
     /// `listen` adds listeners to the builder. It is given the thread's end of the
@@ -175,15 +188,17 @@ impl Listener {
         let flags = EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC;
         let wake = Arc::new(eventfd(0, flags)?);
         let refresh_pending = Arc::new(AtomicBool::new(false));
+        let connections = Arc::new(AtomicUsize::new(0));
         let (sender, events) = sync_channel(BACKLOG);
         let to_loop = ToLoop {
             events: sender,
             wake: Arc::clone(&wake),
             refresh_pending: Arc::clone(&refresh_pending),
             rest,
+            connections: Arc::clone(&connections),
             max_wait,
         };
-        let builder = listen(to_loop.clone())?.freshness(Arc::new(to_loop));
+        let builder = listen(to_loop.clone())?.refresh(to_loop);
         let endpoint = builder.spawn()?;
         Ok(Self {
             port: endpoint.local_addr().map_or(0, |address| address.port()),
@@ -194,6 +209,7 @@ impl Listener {
             }),
             wake,
             refresh_pending,
+            connections,
         })
     }
 
@@ -228,7 +244,10 @@ impl Listener {
         while let Ok(event) = inner.events.try_recv() {
             match event {
                 Event::Sample(notifier) => inner.waiting = Some(notifier),
-                Event::Connection(connection) => connections.push(connection.into_raw_fd()),
+                Event::Connection(connection) => {
+                    self.connections.fetch_sub(1, Ordering::Relaxed);
+                    connections.push(connection.into_raw_fd());
+                }
             }
         }
         (inner.waiting.is_some(), connections)
@@ -241,7 +260,7 @@ impl Listener {
             // Release: pairs with the Acquire in `request`. Before the scrape is let
             // go, so that the next one may wait again.
             self.refresh_pending.store(false, Ordering::Release);
-            notifier.ready();
+            notifier.notify();
         }
     }
 

@@ -190,14 +190,13 @@ impl Page {
                 .responder
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
-            let response = responder.respond(&ScrapeRequest {
-                method: "GET",
-                query,
-                accept,
-                accept_encoding,
-            });
-            let headers = response.headers.to_vec();
-            (response.status, headers, response.body.to_vec())
+            let request = ScrapeRequest::new("GET")
+                .query(query)
+                .accept(accept)
+                .accept_encoding(accept_encoding);
+            let response = responder.respond(&request);
+            let headers: Headers = response.headers().collect();
+            (response.status(), headers, response.body().to_vec())
         });
         (status, headers, PyBytes::new(py, &body))
     }

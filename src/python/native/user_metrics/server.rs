@@ -28,7 +28,7 @@ impl Server {
         for registry in registries {
             page.include(registry);
         }
-        let endpoint = endpoint::serve(&page, (host, port))?;
+        let endpoint = endpoint::serve(&page, (host, port)).map_err(std::io::Error::from)?;
         let address = endpoint.local_addr().expect("it listens at a TCP port");
         Ok(Self {
             endpoint: Mutex::new(Some(endpoint)),

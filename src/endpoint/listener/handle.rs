@@ -1,38 +1,38 @@
-//! What is left in the hands of whoever started an endpoint.
+//! The handle to a running endpoint.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use super::listener::Address;
+use super::listening_socket::Address;
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 
-/// What the handle, the notifiers and the loop share.
+/// State that the event loop shares with its handle and with refreshes.
 pub(super) struct Shared {
     pub(super) waker: mio::Waker,
-    /// Set once, when the loop is to end.
+    /// Set once, when the event loop is to end.
     pub(super) closing: AtomicBool,
-    /// The number of the latest request for fresh values that was answered.
+    /// The number of the latest refresh that is done.
     pub(super) fresh: AtomicU64,
 }
 
 impl Shared {
-    /// Gets the loop to look at the two flags.
+    /// Makes the event loop read `closing` and `fresh`.
     pub(super) fn wake(&self) {
-        // It fails only where the loop is gone, or has as many wakes before it
-        // as a counter of 64 bits holds.
+        // It fails only if the loop has ended, or has as many wakes pending as a
+        // counter of 64 bits holds.
         let _ = self.waker.wake();
     }
 }
 
-/// A running endpoint. Dropping it shuts it down and waits until it is gone.
+/// A running endpoint. Dropping it shuts it down and waits until it has ended.
 ///
 /// ```
 /// # use std::io::{Read, Write};
 /// # use stethoscope::{Registry, endpoint};
 /// let registry = Registry::new();
-/// registry.gauge("answer", "To everything.")?.set(42);
+/// registry.gauge("answer", "The answer.")?.set(42);
 /// let endpoint = endpoint::serve(&registry, "127.0.0.1:0")?;
 ///
 /// let mut client = std::net::TcpStream::connect(endpoint.local_addr().unwrap())?;
@@ -50,7 +50,7 @@ pub struct Endpoint {
     shared: Arc<Shared>,
     addresses: Vec<Address>,
     thread: Option<JoinHandle<io::Result<()>>>,
-    /// The process that has the thread.
+    /// The id of the process that has the thread.
     process: u32,
 }
 
@@ -68,13 +68,15 @@ impl Endpoint {
         }
     }
 
-    /// Where it listens, in the order in which it was told to.
+    /// The addresses that it listens at, in the builder's order.
+    #[must_use]
     pub fn local_addrs(&self) -> &[Address] {
         &self.addresses
     }
 
-    /// The first TCP address that it listens at, with the port that was found
-    /// where 0 was asked for.
+    /// The first TCP address that it listens at, with the port that the kernel
+    /// chose if 0 was asked for.
+    #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.addresses.iter().find_map(|address| match address {
             Address::Tcp(address) => Some(*address),
@@ -82,26 +84,29 @@ impl Endpoint {
         })
     }
 
-    /// Tells it to end, and returns at once: it stops listening, closes what is
-    /// idle, and gives clients that are reading an answer a second to finish.
-    /// Socket addresses of its own are free again when [`join`](Self::join)
-    /// returns; a listener that it was lent stays with its owner.
+    /// Makes it end, and returns at once. The endpoint stops listening, closes
+    /// idle connections, and gives clients that are reading a response a second
+    /// to finish. Its addresses are free again when [`join`](Self::join) returns,
+    /// even if a forked child is running; a listener that it was lent stays open.
     pub fn shutdown(&self) {
         if self.is_here() {
-            // Release: pairs with the Acquire of the loop, which sees what
-            // went before the shutdown.
+            // Release: pairs with the Acquire of the event loop, which sees
+            // everything that happened before the shutdown.
             self.shared.closing.store(true, Ordering::Release);
             self.shared.wake();
         }
     }
 
-    /// Waits until it has ended, by [`shutdown`](Self::shutdown) or because its
-    /// poll loop failed, which is the error.
+    /// Waits until it has ended.
+    ///
+    /// # Errors
+    /// The error of its event loop, if that ended without a
+    /// [`shutdown`](Self::shutdown).
     pub fn join(mut self) -> io::Result<()> {
         self.wait()
     }
 
-    /// Lets it run for as long as the process does.
+    /// Lets it run until the process ends.
     pub fn detach(mut self) {
         self.thread = None;
     }
@@ -111,7 +116,7 @@ impl Endpoint {
             Some(thread) if self.is_here() => thread
                 .join()
                 .unwrap_or_else(|_| Err(io::Error::other("the endpoint's thread panicked"))),
-            // In a forked child there is no such thread to wait for.
+            // A forked child does not have the thread.
             Some(thread) => {
                 std::mem::forget(thread);
                 Ok(())
@@ -120,8 +125,8 @@ impl Endpoint {
         }
     }
 
-    /// Whether this is the process that has the thread, not a forked child,
-    /// which would reach the thread of its parent through the shared waker.
+    /// Whether this process has the thread. A forked child does not, and would
+    /// reach its parent's through the shared waker.
     fn is_here(&self) -> bool {
         self.process == std::process::id()
     }
@@ -131,7 +136,7 @@ impl Drop for Endpoint {
     fn drop(&mut self) {
         if self.thread.is_some() {
             self.shutdown();
-            // There is nobody to tell how it ended.
+            // A drop cannot report how it ended.
             let _ = self.wait();
         }
     }

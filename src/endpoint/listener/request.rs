@@ -1,43 +1,44 @@
-//! What a client said: whose the request is, by as few bytes as tell it, and
-//! then the whole head, read strictly.
+//! Reading requests: first which server a request is for, from as few bytes as
+//! tell it, then the whole head, strictly.
 //!
 //! ```text
-//!   bytes peeked ─► whose()     ours? theirs? no HTTP at all? not yet known
-//!                ─► head_end()  where the head ends, looking at new bytes only
-//!                ─► Request::parse()   httparse, then what it leaves open
+//!   bytes received ─► owner()      ours? theirs? not HTTP? not known yet?
+//!                  ─► head_end()   the end of the head, looking at new bytes only
+//!                  ─► Request::parse()   httparse, then the checks it leaves open
 //! ```
 //!
-//! Whatever two readers of one connection could understand differently is
+//! Anything that two readers of one connection could understand differently is
 //! refused, not repaired: a line that ends in a bare LF, a folded header, a
 //! length given twice, a body. The caller closes the connection after each
-//! [`Refusal`], so that nothing behind it is taken for a request.
+//! [`ErrorResponse`], so that nothing after it is taken for a request.
 
 use super::document::Document;
-use super::response::Refusal;
+use crate::endpoint::error_response::ErrorResponse;
+use crate::endpoint::paths::{METRICS_PATH, METRICS_PATH_SLASH, Method};
 
-/// More headers than any scraper sends; as many as fit on the stack.
+/// More headers than any scraper sends, and few enough for the stack.
 const MAX_HEADERS: usize = 64;
 
-/// Whose a request is.
+/// The server that a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Whose {
-    /// The bytes so far allow both.
+pub(super) enum Owner {
+    /// The bytes so far allow either.
     Undecided,
     /// `GET` or `HEAD` of `/metrics`, `/metrics/` or a document.
     Ours,
     /// Any other request, or a prefix that can only become another.
     Theirs,
-    /// No request line begins like this.
+    /// The bytes do not begin a request line.
     NotHttp,
 }
 
-/// Tells whose a request is that begins with these bytes.
+/// Tells which server a request is for that begins with these bytes.
 ///
 /// ```text
 /// request-line = method SP request-target SP HTTP-version     RFC 9112, 3
 /// method       = 1*tchar                                      RFC 9110, 9.1
 /// ```
-pub(super) fn whose(bytes: &[u8], documents: &[Document]) -> Whose {
+pub(super) fn owner(bytes: &[u8], documents: &[Document]) -> Owner {
     let line = &bytes[leading_newlines(bytes)..];
     let method_len = line.iter().position(|&byte| !is_tchar(byte));
     let (method, rest) = line.split_at(method_len.unwrap_or(line.len()));
@@ -45,47 +46,42 @@ pub(super) fn whose(bytes: &[u8], documents: &[Document]) -> Whose {
         None => {
             let may_be_ours = b"GET".starts_with(method) || b"HEAD".starts_with(method);
             return if may_be_ours {
-                Whose::Undecided
+                Owner::Undecided
             } else {
-                Whose::Theirs
+                Owner::Theirs
             };
         }
         Some(b' ') if !method.is_empty() => {}
-        Some(b'\r') if line.len() == 1 => return Whose::Undecided,
-        Some(_) => return Whose::NotHttp,
+        Some(b'\r') if line.len() == 1 => return Owner::Undecided,
+        Some(_) => return Owner::NotHttp,
     }
     if method != b"GET" && method != b"HEAD" {
-        return Whose::Theirs;
+        return Owner::Theirs;
     }
     let target = &rest[1..];
     let path_len = target.iter().position(|byte| b" ?".contains(byte));
-    let mut ours = [METRICS_PATH, METRICS_PATH_TOO]
+    let mut ours = [METRICS_PATH, METRICS_PATH_SLASH]
         .into_iter()
         .chain(documents.iter().map(Document::path));
     match path_len {
-        Some(len) if ours.any(|path| path.as_bytes() == &target[..len]) => Whose::Ours,
-        None if ours.any(|path| path.as_bytes().starts_with(target)) => Whose::Undecided,
-        _ => Whose::Theirs,
+        Some(len) if ours.any(|path| path.as_bytes() == &target[..len]) => Owner::Ours,
+        None if ours.any(|path| path.as_bytes().starts_with(target)) => Owner::Undecided,
+        _ => Owner::Theirs,
     }
 }
 
-/// Where the metrics are.
-pub(super) const METRICS_PATH: &str = "/metrics";
-/// Where they are for those who end every path in a slash.
-const METRICS_PATH_TOO: &str = "/metrics/";
-
-/// Where the head ends that begins these bytes, `None` while it does not.
-/// The first `looked_at` bytes have been looked at before.
+/// Finds the end of the head that begins these bytes. Returns `None` if the head
+/// is not complete. The first `scanned` bytes were in an earlier call.
 ///
 /// ```text
 /// HTTP-message = start-line CRLF *( field-line CRLF ) CRLF    RFC 9112, 2.1
 /// ```
-pub(super) fn head_end(bytes: &[u8], looked_at: usize) -> Result<Option<usize>, Refusal> {
+pub(super) fn head_end(bytes: &[u8], scanned: usize) -> Result<Option<usize>, ErrorResponse> {
     let start = leading_newlines(bytes);
-    for at in looked_at.max(start)..bytes.len() {
+    for at in scanned.max(start)..bytes.len() {
         match bytes[at] {
-            0 => return Err(Refusal::NulByte),
-            b'\n' if at == 0 || bytes[at - 1] != b'\r' => return Err(Refusal::BareNewline),
+            0 => return Err(ErrorResponse::NulByte),
+            b'\n' if at == 0 || bytes[at - 1] != b'\r' => return Err(ErrorResponse::BareNewline),
             b'\n' if at >= start + 3 && bytes[at - 3..at] == *b"\r\n\r" => return Ok(Some(at + 1)),
             _ => {}
         }
@@ -93,7 +89,8 @@ pub(super) fn head_end(bytes: &[u8], looked_at: usize) -> Result<Option<usize>, 
     Ok(None)
 }
 
-/// Empty lines before a request, which a server should overlook (RFC 9112, 2.2).
+/// The length of the empty lines before a request, which a server should ignore
+/// (RFC 9112, 2.2).
 fn leading_newlines(bytes: &[u8]) -> usize {
     bytes
         .chunks_exact(2)
@@ -107,43 +104,47 @@ fn is_tchar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// The methods that are answered with more than a refusal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Method {
-    /// The page.
-    Get,
-    /// The page's head.
-    Head,
-    /// Anything else.
-    Other,
-}
-
-impl Method {
-    pub(super) fn of(name: &str) -> Self {
-        match name {
-            "GET" => Method::Get,
-            "HEAD" => Method::Head,
-            _ => Method::Other,
-        }
+/// Makes a later minor version of HTTP/1 read as HTTP/1.1, the latest that this
+/// server knows (RFC 9110, 2.5).
+pub(super) fn normalize_version(head: &mut [u8]) {
+    let start = leading_newlines(head);
+    let line_end = head[start..].iter().position(|&byte| byte == b'\r');
+    let Some(line) = line_end.map(|len| &mut head[start..start + len]) else {
+        return;
+    };
+    if let [
+        ..,
+        b' ',
+        b'H',
+        b'T',
+        b'T',
+        b'P',
+        b'/',
+        b'1',
+        b'.',
+        minor @ b'2'..=b'9',
+    ] = line
+    {
+        *minor = b'1';
     }
 }
 
-/// A request whose head is whole and sound.
+/// A request whose head is complete and valid.
 #[derive(Debug)]
 pub(super) struct Request<'h, 'b> {
     pub(super) method: Method,
-    /// Without the query, and without the origin of an absolute form.
+    /// The path, without the query and the origin of an absolute form.
     pub(super) path: &'b str,
-    /// What follows `?`, empty if nothing does.
+    /// The query without the `?`, empty if there is none.
     pub(super) query: &'b str,
-    /// Whether the client is content to send its next request here.
+    /// Whether the client may send another request on this connection.
     pub(super) keep_alive: bool,
     /// Whether the client speaks HTTP/1.0.
     pub(super) is_http_1_0: bool,
     headers: &'h [httparse::Header<'b>],
 }
 
-/// Room for the headers of one request.
+/// Storage for the headers of one request.
 pub(super) struct HeaderSpace<'b>([httparse::Header<'b>; MAX_HEADERS]);
 
 impl HeaderSpace<'_> {
@@ -153,19 +154,22 @@ impl HeaderSpace<'_> {
 }
 
 impl<'h, 'b> Request<'h, 'b> {
-    /// Reads a head that [`head_end`] has found whole.
-    pub(super) fn parse(head: &'b [u8], space: &'h mut HeaderSpace<'b>) -> Result<Self, Refusal> {
+    /// Parses a head that [`head_end`] found complete.
+    pub(super) fn parse(
+        head: &'b [u8],
+        space: &'h mut HeaderSpace<'b>,
+    ) -> Result<Self, ErrorResponse> {
         let mut parsed = httparse::Request::new(&mut space.0);
         match parsed.parse(head) {
             Ok(httparse::Status::Complete(_)) => {}
-            Ok(httparse::Status::Partial) => return Err(Refusal::BadRequestLine),
+            Ok(httparse::Status::Partial) => return Err(ErrorResponse::BadRequestLine),
             Err(error) => return Err(error.into()),
         }
         let (method, target) = (parsed.method.unwrap_or(""), parsed.path.unwrap_or(""));
-        let (path, query) = split_target(target).ok_or(Refusal::BadTarget)?;
+        let (path, query) = split_target(target).ok_or(ErrorResponse::BadTarget)?;
         let is_http_1_0 = parsed.version == Some(0);
         let request = Self {
-            method: Method::of(method),
+            method: Method::from_name(method),
             path,
             query,
             keep_alive: false,
@@ -182,8 +186,8 @@ impl<'h, 'b> Request<'h, 'b> {
         })
     }
 
-    /// The values of a header, in the order they came. A value that is no
-    /// UTF-8 is passed over: no header that is asked for here may have one.
+    /// The values of a header, in order. Values that are not UTF-8 are skipped:
+    /// no header that the endpoint reads may have one.
     pub(super) fn values(&self, name: &'h str) -> impl Iterator<Item = &'b str> + Clone + 'h {
         self.headers
             .iter()
@@ -199,19 +203,20 @@ impl<'h, 'b> Request<'h, 'b> {
     }
 
     /// RFC 9112, 3.2: exactly one in HTTP/1.1, at most one in HTTP/1.0.
-    fn check_host(&self) -> Result<(), Refusal> {
+    fn check_host(&self) -> Result<(), ErrorResponse> {
         match self.count("Host") {
             0 if self.is_http_1_0 => Ok(()),
             1 if self.values("Host").all(is_host) && self.values("Host").count() == 1 => Ok(()),
-            _ => Err(Refusal::BadHost),
+            _ => Err(ErrorResponse::BadHost),
         }
     }
 
-    /// A scrape has no body. One that is announced is refused, since who reads
-    /// its length differently sees another request in it (RFC 9110, 9.3.1).
-    fn check_no_body(&self) -> Result<(), Refusal> {
+    /// A scrape has no body. One that is announced is refused, since a reader that
+    /// understands its length differently sees another request in it (RFC 9110,
+    /// 9.3.1).
+    fn check_no_body(&self) -> Result<(), ErrorResponse> {
         if self.count("Transfer-Encoding") > 0 {
-            return Err(Refusal::Body);
+            return Err(ErrorResponse::Body);
         }
         match self.count("Content-Length") {
             0 => Ok(()),
@@ -219,18 +224,18 @@ impl<'h, 'b> Request<'h, 'b> {
                 let no_body = self
                     .values("Content-Length")
                     .any(|value| !value.is_empty() && value.bytes().all(|digit| digit == b'0'));
-                no_body.then_some(()).ok_or(Refusal::Body)
+                no_body.then_some(()).ok_or(ErrorResponse::Body)
             }
-            _ => Err(Refusal::Body),
+            _ => Err(ErrorResponse::Body),
         }
     }
 
-    /// RFC 9110, 10.1.1. Without a body there is nothing to say `100` to.
-    fn check_expectation(&self) -> Result<(), Refusal> {
+    /// RFC 9110, 10.1.1. A request without a body needs no `100` response.
+    fn check_expectation(&self) -> Result<(), ErrorResponse> {
         let known = self
             .values("Expect")
             .all(|value| value.trim().eq_ignore_ascii_case("100-continue"));
-        known.then_some(()).ok_or(Refusal::Expectation)
+        known.then_some(()).ok_or(ErrorResponse::Expectation)
     }
 
     /// RFC 9112, 9.3.
@@ -250,17 +255,19 @@ impl<'h, 'b> Request<'h, 'b> {
 /// request-target = origin-form / absolute-form / authority-form / asterisk-form
 /// ```
 ///
-/// The last two belong to CONNECT and OPTIONS, and no path is in them: they
-/// come back as they are, and are found nowhere. `None`: nothing of the four.
+/// The last two belong to CONNECT and OPTIONS and have no path: they are returned
+/// as they are, and no resource has them. Returns `None` for anything else.
 fn split_target(target: &str) -> Option<(&str, &str)> {
     let origin_form = match target.as_bytes() {
         [b'/', ..] => target,
         _ => match strip_scheme(target) {
-            Some(after) => match after.find(['/', '?']) {
+            Some(authority) => match authority.find(['/', '?']) {
                 None => "/",
                 Some(0) => return None,
-                Some(at) if after.as_bytes()[at] == b'?' => return Some(("/", &after[at + 1..])),
-                Some(at) => &after[at..],
+                Some(at) if authority.as_bytes()[at] == b'?' => {
+                    return Some(("/", &authority[at + 1..]));
+                }
+                Some(at) => &authority[at..],
             },
             None => target,
         },
@@ -277,25 +284,25 @@ fn strip_scheme(target: &str) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")).then_some(after)
 }
 
-/// `uri-host [ ":" port ]`, as far as it could be taken for something else.
+/// Checks the characters of `uri-host [ ":" port ]`.
 fn is_host(host: &str) -> bool {
     host.bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%:[]".contains(&byte))
 }
 
-/// What holds for any bytes whatever, and any way of cutting them in pieces.
+/// Asserts what must hold for any bytes, however they are cut in pieces.
 #[cfg(any(test, fuzzing))]
 pub(super) fn check_reading(bytes: &[u8]) {
-    // Whose it is, once known, does not change with what follows.
-    let mut known = Whose::Undecided;
+    // Owner it is, once known, does not change with what follows.
+    let mut known = Owner::Undecided;
     let documents = [Document::new("/metrics/targets", "application/json")];
     for len in 0..=bytes.len() {
-        let now = whose(&bytes[..len], &documents);
+        let now = owner(&bytes[..len], &documents);
         let stays = match known {
-            Whose::Undecided => true,
-            // A method that can't be ours may still turn out to be none.
-            Whose::Theirs => now == Whose::Theirs || now == Whose::NotHttp,
-            Whose::Ours | Whose::NotHttp => now == known,
+            Owner::Undecided => true,
+            // A method that is not ours may still turn out to be invalid.
+            Owner::Theirs => now == Owner::Theirs || now == Owner::NotHttp,
+            Owner::Ours | Owner::NotHttp => now == known,
         };
         assert!(
             stays,
@@ -303,22 +310,24 @@ pub(super) fn check_reading(bytes: &[u8]) {
         );
         known = now;
     }
-    // The head ends at the same place, however it is looked at.
+    // The head ends at the same place, however it arrives.
     let end = head_end(bytes, 0);
-    let mut looked_at = 0;
+    let mut scanned = 0;
     let mut in_pieces = Ok(None);
     for len in 1..=bytes.len() {
-        in_pieces = head_end(&bytes[..len], looked_at);
+        in_pieces = head_end(&bytes[..len], scanned);
         if in_pieces != Ok(None) {
             break;
         }
-        looked_at = len;
+        scanned = len;
     }
     assert_eq!(in_pieces, end, "in {bytes:?}");
-    // A request that is accepted has its head to itself.
+    // A request that is accepted shares its head with no other.
     let Ok(Some(end)) = end else { return };
+    let mut normalized = bytes[..end].to_vec();
+    normalize_version(&mut normalized);
     let mut space = HeaderSpace::new();
-    if let Ok(request) = Request::parse(&bytes[..end], &mut space) {
+    if let Ok(request) = Request::parse(&normalized, &mut space) {
         let head = &bytes[leading_newlines(bytes)..end];
         let lines: Vec<&[u8]> = head.split(|byte| *byte == b'\n').collect();
         assert!(
@@ -329,7 +338,7 @@ pub(super) fn check_reading(bytes: &[u8]) {
         assert!(!head.contains(&0) && request.path.is_ascii());
         let is_ours = request.path == METRICS_PATH || request.path == documents[0].path();
         if is_ours && head[..5] == *b"GET /" {
-            assert_eq!(known, Whose::Ours, "of {bytes:?}");
+            assert_eq!(known, Owner::Ours, "of {bytes:?}");
         }
     }
 }
@@ -340,54 +349,72 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_request_is_known_by_its_first_bytes() {
+    fn owner_is_known_from_the_first_bytes() {
         for (bytes, answer) in [
-            ("", Whose::Undecided),
-            ("\r", Whose::Undecided),
-            ("\r\n\r\nG", Whose::Undecided),
-            ("GET", Whose::Undecided),
-            ("HEAD /metr", Whose::Undecided),
-            ("GET /metrics", Whose::Undecided),
-            ("GET /metrics/", Whose::Undecided),
-            ("GET /metrics ", Whose::Ours),
-            ("\r\nHEAD /metrics/?x", Whose::Ours),
-            ("X", Whose::Theirs),
-            ("GETX", Whose::Theirs),
-            ("GET /metrics\r", Whose::Theirs),
-            ("GET /metrics/t", Whose::Theirs),
-            ("GET http:", Whose::Theirs),
-            ("\n", Whose::NotHttp),
-            ("\rX", Whose::NotHttp),
-            (" GET", Whose::NotHttp),
-            ("GET\t", Whose::NotHttp),
-            ("X{", Whose::NotHttp),
+            ("", Owner::Undecided),
+            ("\r", Owner::Undecided),
+            ("\r\n\r\nG", Owner::Undecided),
+            ("GET", Owner::Undecided),
+            ("HEAD /metr", Owner::Undecided),
+            ("GET /metrics", Owner::Undecided),
+            ("GET /metrics/", Owner::Undecided),
+            ("GET /metrics ", Owner::Ours),
+            ("\r\nHEAD /metrics/?x", Owner::Ours),
+            ("X", Owner::Theirs),
+            ("GETX", Owner::Theirs),
+            ("GET /metrics\r", Owner::Theirs),
+            ("GET /metrics/t", Owner::Theirs),
+            ("GET http:", Owner::Theirs),
+            ("\n", Owner::NotHttp),
+            ("\rX", Owner::NotHttp),
+            (" GET", Owner::NotHttp),
+            ("GET\t", Owner::NotHttp),
+            ("X{", Owner::NotHttp),
         ] {
-            assert_eq!(whose(bytes.as_bytes(), &[]), answer, "{bytes:?}");
+            assert_eq!(owner(bytes.as_bytes(), &[]), answer, "{bytes:?}");
         }
     }
 
     #[test]
-    fn documents_are_ours_too() {
+    fn document_paths_are_ours() {
         let documents =
             ["/metrics/targets", "/about"].map(|path| Document::new(path, "text/plain"));
         for (bytes, answer) in [
-            ("GET /metrics", Whose::Undecided),
-            ("GET /metrics/targets", Whose::Undecided),
-            ("GET /abo", Whose::Undecided),
-            ("GET /metrics ", Whose::Ours),
-            ("GET /metrics/targets ", Whose::Ours),
-            ("HEAD /about?x", Whose::Ours),
-            ("GET /metrics/t ", Whose::Theirs),
-            ("GET /metrics/targets/", Whose::Theirs),
-            ("GET /abx", Whose::Theirs),
-            ("POST /about ", Whose::Theirs),
+            ("GET /metrics", Owner::Undecided),
+            ("GET /metrics/targets", Owner::Undecided),
+            ("GET /abo", Owner::Undecided),
+            ("GET /metrics ", Owner::Ours),
+            ("GET /metrics/targets ", Owner::Ours),
+            ("HEAD /about?x", Owner::Ours),
+            ("GET /metrics/t ", Owner::Theirs),
+            ("GET /metrics/targets/", Owner::Theirs),
+            ("GET /abx", Owner::Theirs),
+            ("POST /about ", Owner::Theirs),
         ] {
-            assert_eq!(whose(bytes.as_bytes(), &documents), answer, "{bytes:?}");
+            assert_eq!(owner(bytes.as_bytes(), &documents), answer, "{bytes:?}");
         }
     }
 
     #[test]
-    fn a_target_has_a_path_whatever_its_form() {
+    fn later_minor_version_reads_as_http_1_1() {
+        for (version, read) in [
+            ("HTTP/1.2", "HTTP/1.1"),
+            ("HTTP/1.9", "HTTP/1.1"),
+            ("HTTP/1.0", "HTTP/1.0"),
+            ("HTTP/1.12", "HTTP/1.12"),
+            ("HTTP/2.2", "HTTP/2.2"),
+        ] {
+            let head = |version| format!("\r\nGET / {version}\r\nX: HTTP/1.2\r\n\r\n").into_bytes();
+            let mut normalized = head(version);
+            normalize_version(&mut normalized);
+            assert_eq!(normalized, head(read));
+        }
+        normalize_version(&mut []);
+        normalize_version(b"HTTP/1.2".to_vec().as_mut_slice());
+    }
+
+    #[test]
+    fn target_of_each_form_is_split() {
         assert_eq!(split_target("/a?b?c"), Some(("/a", "b?c")));
         assert_eq!(split_target("http://host/a?b"), Some(("/a", "b")));
         assert_eq!(split_target("http://host"), Some(("/", "")));
@@ -402,7 +429,7 @@ mod tests {
         assert_eq!(split_target("/a#b"), None);
     }
 
-    /// Pieces of requests, sound and unsound, so that many become whole.
+    /// Pieces of valid and invalid requests, of which many sequences are complete.
     fn pieces() -> impl Strategy<Value = Vec<u8>> {
         let piece = prop::sample::select(vec![
             "GET ",
@@ -440,12 +467,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_the_same_in_one_piece_and_in_many(bytes in pieces()) {
+        fn any_bytes_read_alike_in_one_piece_and_in_many(bytes in pieces()) {
             check_reading(&bytes);
         }
 
         #[test]
-        fn what_follows_a_sound_line_is_read_so_too(rest in pieces()) {
+        fn any_bytes_after_a_valid_line_read_alike(rest in pieces()) {
             let mut bytes = b"GET /metrics HTTP/1.1\r\n".to_vec();
             bytes.extend(rest);
             check_reading(&bytes);
@@ -453,19 +480,20 @@ mod tests {
     }
 
     #[test]
-    fn what_a_fuzzer_came_up_with_still_reads_alike() {
+    fn corpus_of_the_fuzz_target_reads_alike() {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
         // `cargo package` adds this file, and leaves out the corpus, which is part of another crate.
         if root.join(".cargo_vcs_info.json").exists() {
             return;
         }
-        let inputs = std::fs::read_dir(root.join("fuzz/corpus/request")).expect("a corpus is kept");
+        let inputs =
+            std::fs::read_dir(root.join("fuzz/corpus/request")).expect("the corpus exists");
         let mut replayed = 0;
         for input in inputs {
             let path = input.expect("a readable directory").path();
             check_reading(&std::fs::read(path).expect("a readable input"));
             replayed += 1;
         }
-        assert!(replayed > 0, "nothing in the corpus");
+        assert!(replayed > 0, "the corpus is empty");
     }
 }

@@ -1,16 +1,15 @@
-//! Documents beside the metrics, served as their owner left them.
+//! Documents that are served beside the metrics.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 
-use super::request::METRICS_PATH;
+use crate::endpoint::paths::METRICS_PATH;
 use crate::sync::Mutex;
 
-/// A document at a path of its own, which its owner replaces as a whole
-/// whenever it has changed. A request reads the latest; it waits for nobody,
-/// and holds nobody up.
+/// A document at a path of its own, for example a list of scrape targets.
 ///
-/// Cheap to clone; clones are the same document.
+/// The host application replaces it as a whole whenever it has changed; requests
+/// get the latest version. Clones are cheap, and refer to the same document.
 ///
 /// ```
 /// # use std::io::{Read, Write};
@@ -19,7 +18,7 @@ use crate::sync::Mutex;
 /// let targets = Document::new("/targets", "application/json");
 /// let endpoint = Builder::new(&Registry::new())
 ///     .document(&targets)
-///     .listen("127.0.0.1:0")?
+///     .listen("127.0.0.1:0")
 ///     .spawn()?;
 /// targets.replace(*b"[]");
 ///
@@ -40,7 +39,9 @@ struct Inner {
 }
 
 impl Document {
-    /// An empty document. The path begins with a slash, and has no query.
+    /// An empty document. The path must begin with a slash and have no query,
+    /// which [`Builder::spawn`](super::Builder::spawn) checks.
+    #[must_use]
     pub fn new(path: impl Into<String>, content_type: &'static str) -> Self {
         Self(Arc::new(Inner {
             path: path.into(),
@@ -49,8 +50,7 @@ impl Document {
         }))
     }
 
-    /// Takes the place of what was there. Requests that are being answered get
-    /// the old one as a whole.
+    /// Replaces the contents. Responses that are being sent have the old ones.
     pub fn replace(&self, bytes: impl Into<Arc<[u8]>>) {
         let bytes = bytes.into();
         let old = {
@@ -60,23 +60,25 @@ impl Document {
         drop(old);
     }
 
-    /// What is there now.
+    /// The present contents.
+    #[must_use]
     pub fn bytes(&self) -> Arc<[u8]> {
         let place = self.0.bytes.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&place)
     }
 
-    /// Where it is.
+    /// The path.
+    #[must_use]
     pub fn path(&self) -> &str {
         &self.0.path
     }
 
-    pub(super) fn content_type(&self) -> &'static str {
+    pub(in crate::endpoint) fn content_type(&self) -> &'static str {
         self.0.content_type
     }
 
-    /// Whether a request can ask for it, and for nothing else by the same path.
-    pub(super) fn can_be_asked_for(&self) -> bool {
+    /// Whether requests can have that path, and mean the document by it.
+    pub(super) fn has_valid_path(&self) -> bool {
         let path = self.path();
         let visible = |byte: u8| byte.is_ascii_graphic() && byte != b'?' && byte != b'#';
         let taken = path.trim_end_matches('/');

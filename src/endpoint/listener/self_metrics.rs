@@ -1,7 +1,7 @@
-//! What the endpoint counts of itself.
+//! The metrics of the endpoint itself.
 
-use super::response::Status;
 use crate::cell::{Buckets, Counter, Gauge, Histogram};
+use crate::endpoint::error_response::Status;
 use crate::{Family, Handle, RegisterError, Registry};
 
 /// The name and HELP text of a metric.
@@ -59,31 +59,31 @@ pub const RESPONSE_SECONDS: NameAndHelp = named(
     "Time from a whole request to the last byte of its page, waiting included",
 );
 
-/// The status code that is on the page before the first response.
+/// The value of the label `code` that is on the page before the first response.
 pub const OK_CODE: &str = "200";
 
 /// The values of the label `reason` of [`DROPPED`].
-pub const DROP_REASONS: &[&str] = Dropped::REASONS;
+pub const DROP_REASONS: &[&str] = DropReason::LABELS;
 
-/// Why a connection was ended before its client wanted. Named like the
+/// The reason for which the endpoint ended a connection early. Named like the
 /// [`Limits`](super::Limits) that bound it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Dropped {
-    /// For another, or at once, because there were too many.
+pub(super) enum DropReason {
+    /// There were too many.
     Connections,
     HeaderTime,
     IdleTime,
     WriteTime,
     Pages,
-    /// The process had no file descriptor left for one more.
+    /// The process was short of file descriptors.
     Descriptors,
-    /// The host behind a hand-off did not take it.
+    /// The connection handler did not take it.
     HandOff,
 }
 
-impl Dropped {
-    /// In words, in the order above.
-    pub(crate) const REASONS: &[&str] = &[
+impl DropReason {
+    /// The values of the label `reason`, in the order above.
+    const LABELS: &[&str] = &[
         "connections",
         "header_time",
         "idle_time",
@@ -94,32 +94,31 @@ impl Dropped {
     ];
 }
 
-/// The counters, on the page or not.
-pub(super) struct Meters {
+/// Handles of the endpoint's metrics. Those that are not on the page belong to a
+/// registry that is never scraped.
+pub(super) struct SelfMetrics {
     pub(super) connections: Handle<Gauge>,
     pub(super) accepted: Handle<Counter>,
     pub(super) handed_over: Handle<Counter>,
-    /// Of heads and bodies.
+    /// Bytes of heads and bodies.
     pub(super) sent: Handle<Counter>,
-    /// How long it took to make a page.
     pub(super) page_seconds: Handle<Histogram>,
-    /// How long a client waited for one.
     pub(super) response_seconds: Handle<Histogram>,
-    /// By place in [`Dropped::REASONS`].
+    /// Indexed by [`DropReason`].
     dropped: Vec<Handle<Counter>>,
     responses: Family<Counter>,
     ok: Handle<Counter>,
-    _shown: Shown,
+    _registration: Registration,
 }
 
-/// Those that are on the registry's page: they leave with the endpoint, so that
-/// another can take its place.
-struct Shown {
+/// The families that are on the registry's page. They are removed with the
+/// endpoint, so that another can be started.
+struct Registration {
     registry: Registry,
     names: Vec<&'static str>,
 }
 
-impl Drop for Shown {
+impl Drop for Registration {
     fn drop(&mut self) {
         for name in &self.names {
             self.registry.unregister(name);
@@ -127,14 +126,14 @@ impl Drop for Shown {
     }
 }
 
-/// Where each is registered.
-struct Places<F> {
-    shown: Shown,
+/// Registers each family on the page or in a registry that is never scraped.
+struct Registrar<F> {
+    registration: Registration,
     hidden: Registry,
     is_shown: F,
 }
 
-impl<F: Fn(&str) -> bool> Places<F> {
+impl<F: Fn(&str) -> bool> Registrar<F> {
     fn register<T>(
         &mut self,
         NameAndHelp { name, help }: NameAndHelp,
@@ -143,8 +142,8 @@ impl<F: Fn(&str) -> bool> Places<F> {
         if !(self.is_shown)(name) {
             return register(&self.hidden, name, help);
         }
-        let registered = register(&self.shown.registry, name, help)?;
-        self.shown.names.push(name);
+        let registered = register(&self.registration.registry, name, help)?;
+        self.registration.names.push(name);
         Ok(registered)
     }
 
@@ -168,42 +167,48 @@ fn seconds(
     family.options(times()).register_single()
 }
 
-impl Meters {
-    /// Those that are not `shown`, by name, are counted where nobody looks.
+impl SelfMetrics {
+    /// Registers the families. Those for which `shown` is false, by name, are
+    /// counted without being on the page.
     pub(super) fn new(
         registry: &Registry,
         shown: impl Fn(&str) -> bool,
     ) -> Result<Self, RegisterError> {
-        let mut places = Places {
-            shown: Shown {
+        let mut registrar = Registrar {
+            registration: Registration {
                 registry: registry.clone(),
                 names: Vec::new(),
             },
             hidden: Registry::new(),
             is_shown: shown,
         };
-        let few = "a handful of series fits in any family";
-        let dropped = places.family(DROPPED, "reason")?;
-        let responses = places.family(RESPONSES, "code")?;
+        let dropped = registrar.family(DROPPED, "reason")?;
+        let responses = registrar.family(RESPONSES, "code")?;
         Ok(Self {
-            connections: places.register(CONNECTIONS, Registry::gauge)?,
-            accepted: places.register(ACCEPTED, Registry::counter)?,
-            handed_over: places.register(HANDED_OVER, Registry::counter)?,
-            sent: places.register(SENT, Registry::counter)?,
-            page_seconds: places.register(PAGE_SECONDS, seconds)?,
-            response_seconds: places.register(RESPONSE_SECONDS, seconds)?,
-            dropped: Dropped::REASONS
+            connections: registrar.register(CONNECTIONS, Registry::gauge)?,
+            accepted: registrar.register(ACCEPTED, Registry::counter)?,
+            handed_over: registrar.register(HANDED_OVER, Registry::counter)?,
+            sent: registrar.register(SENT, Registry::counter)?,
+            page_seconds: registrar.register(PAGE_SECONDS, seconds)?,
+            response_seconds: registrar.register(RESPONSE_SECONDS, seconds)?,
+            dropped: DropReason::LABELS
                 .iter()
-                .map(|&reason| dropped.with([reason]).expect(few))
+                .map(|&reason| {
+                    dropped
+                        .with([reason])
+                        .expect("a family has room for ten series")
+                })
                 .collect(),
-            ok: responses.with([OK_CODE]).expect(few),
+            ok: responses
+                .with([OK_CODE])
+                .expect("a family has room for ten series"),
             responses,
-            _shown: places.shown,
+            _registration: registrar.registration,
         })
     }
 
-    pub(super) fn dropped(&self, why: Dropped) {
-        self.dropped[why as usize].inc();
+    pub(super) fn dropped(&self, reason: DropReason) {
+        self.dropped[reason as usize].inc();
     }
 
     pub(super) fn responded(&self, status: Status) {
@@ -217,7 +222,7 @@ impl Meters {
     }
 }
 
-/// From 16 us, a small page, to 4 s, an extraordinary one.
+/// Buckets from 16 us, for a small page, to 4 s, for an extraordinary one.
 fn times() -> Buckets {
     Buckets::exponential(16e-6, 4.0, 10).expect("ascending")
 }
@@ -227,8 +232,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_reason_is_counted_as_itself() {
-        use Dropped::*;
+    fn dropped_connection_is_counted_under_its_reason() {
+        use DropReason::*;
         let reasons = [
             (Connections, "connections"),
             (HeaderTime, "header_time"),
@@ -238,11 +243,11 @@ mod tests {
             (Descriptors, "descriptors"),
             (HandOff, "hand_off"),
         ];
-        assert_eq!(reasons.len(), Dropped::REASONS.len());
+        assert_eq!(reasons.len(), DropReason::LABELS.len());
         let registry = Registry::new();
-        let meters = Meters::new(&registry, |_| true).unwrap();
+        let metrics = SelfMetrics::new(&registry, |_| true).unwrap();
         for (times, (why, _)) in reasons.iter().enumerate() {
-            (0..=times).for_each(|_| meters.dropped(*why));
+            (0..=times).for_each(|_| metrics.dropped(*why));
         }
         let page = page(&registry);
         for (times, (_, reason)) in reasons.iter().enumerate() {
@@ -252,10 +257,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_shown_is_not_there_and_the_rest_is() {
+    fn hidden_family_is_not_on_the_page() {
         let registry = Registry::new();
-        let meters = Meters::new(&registry, |name| name != SENT.name).unwrap();
-        meters.sent.inc();
+        let metrics = SelfMetrics::new(&registry, |name| name != SENT.name).unwrap();
+        metrics.sent.inc();
         let page = page(&registry);
         assert!(
             !page.contains(SENT.name) && page.contains(ACCEPTED.name),
