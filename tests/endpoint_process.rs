@@ -295,3 +295,60 @@ fn host_can_open_files_while_connections_wait_to_be_handed_over() {
         assert!(response.starts_with(b"the host"), "{response:?}");
     }
 }
+
+/// The processor time of the endpoint's thread, in hundredths of a second.
+fn thread_ticks() -> u64 {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let mut ticks = 0;
+    for task in tasks {
+        // A thread may end meanwhile.
+        let Ok(stat) = std::fs::read_to_string(task.unwrap().path().join("stat")) else {
+            continue;
+        };
+        let (name, fields) = stat.rsplit_once(") ").unwrap();
+        if name.ends_with("(stethoscope") {
+            let times = fields.split(' ').skip(11).take(2);
+            ticks += times.map(|time| time.parse::<u64>().unwrap()).sum::<u64>();
+        }
+    }
+    ticks
+}
+
+#[test]
+fn endpoint_sleeps_while_clients_do_nothing() {
+    let role = "endpoint_sleeps_while_clients_do_nothing";
+    if !plays(role) {
+        // In a process of its own, since other tests have endpoints too.
+        let mut program = Program::start(role);
+        let ticks: u64 = program.line("ticks ").parse().unwrap();
+        assert!(
+            ticks <= 10,
+            "{ticks} hundredths of a second within a second"
+        );
+        return;
+    }
+    let blocked = Blocked::default();
+    let builder = Builder::new(&registry()).listen("127.0.0.1:0");
+    let endpoint = builder.connection_handler(blocked).spawn().unwrap();
+    let address = endpoint.local_addr().unwrap();
+    let states: [(&[u8], bool); 6] = [
+        (b"", false),
+        (b"", true),
+        (b"GET /metr", false),
+        (b"GET /metrics HTTP/1.1\r\nHost", false),
+        (b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\nGET /m", false),
+        (b"GET /status HTTP/1.1\r\n\r\n", true),
+    ];
+    let _clients = states.map(|(bytes, is_finished)| {
+        let mut client = connect(address);
+        client.write_all(bytes).unwrap();
+        if is_finished {
+            client.shutdown(std::net::Shutdown::Write).unwrap();
+        }
+        client
+    });
+    std::thread::sleep(Duration::from_millis(200));
+    let before = thread_ticks();
+    std::thread::sleep(Duration::from_secs(1));
+    println!("ticks {}", thread_ticks() - before);
+}

@@ -8,6 +8,7 @@ mod fresh;
 #[cfg(feature = "gzip")]
 mod gzip;
 mod handed_over;
+mod hostile;
 mod http;
 mod refused;
 mod running;

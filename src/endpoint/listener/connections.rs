@@ -81,6 +81,9 @@ impl Connections {
     ) -> Option<(OwnedFd, Option<PageId>)> {
         self.get_mut(id)?;
         let (_, connection) = self.slab.remove(id.index);
+        if connection.will_resume {
+            self.to_resume.retain(|waiting| *waiting != id);
+        }
         let page = connection.page();
         let (socket, buffers) = connection.into_parts(poll);
         if self.spare.len() < SPARE_BUFFERS {

@@ -305,6 +305,9 @@ impl EventLoop {
 
     fn accept(&mut self, now: Instant) {
         self.acceptor.begin_turn(now);
+        if self.acceptor.next_time(now).is_none() {
+            return;
+        }
         if self.hand_over.as_mut().is_some_and(HandOver::is_full) {
             self.acceptor.pause(now, RETRY);
         }
@@ -635,6 +638,9 @@ impl EventLoop {
 
     /// Takes a connection's socket, and releases everything else that it holds.
     fn take(&mut self, id: ConnectionId) -> Option<OwnedFd> {
+        if self.connections.get_mut(id)?.phase() == Phase::Waiting {
+            self.scrapes.cancel(id);
+        }
         let (socket, page) = self.connections.remove(id, self.poll.registry())?;
         if let Some(page) = page {
             self.scrapes.pool_mut().release_by_reader(page);

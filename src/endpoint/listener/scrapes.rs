@@ -94,6 +94,11 @@ impl ScrapeQueue {
         });
     }
 
+    /// Removes the scrape of a connection that is gone.
+    pub(super) fn cancel(&mut self, connection: ConnectionId) {
+        self.queue.retain(|scrape| scrape.connection != connection);
+    }
+
     /// Whether pages are compressed for clients that ask for it.
     pub(super) fn may_gzip(&self) -> bool {
         self.renderer.compressor.is_some()
@@ -584,6 +589,17 @@ mod tests {
         assert!(fixture.queue.renderer.scratch.capacity() < 100_000);
         let page = fixture.queue.pool_mut().take();
         assert!(fixture.queue.pool_mut().bytes_mut(page).capacity() < 100_000);
+    }
+
+    #[test]
+    fn cancelled_scrape_makes_no_page() {
+        let mut fixture = fixture(None);
+        fixture.push("name[]=f1");
+        fixture.push("name[]=f2");
+        let first = fixture.queue.queue[0].connection;
+        fixture.queue.cancel(first);
+        assert_eq!(fixture.turn(), [[1]]);
+        assert!(fixture.queue.queue.is_empty());
     }
 
     #[test]
