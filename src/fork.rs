@@ -342,7 +342,7 @@ mod models {
     use loom::cell::UnsafeCell;
     use loom::sync::Arc;
 
-    /// What threads inside the gate write, and a fork reads.
+    /// Memory that threads inside the gate write, and a fork reads.
     struct Memory(UnsafeCell<()>);
 
     // SAFETY: loom panics if two threads access the memory without order.

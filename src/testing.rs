@@ -41,7 +41,7 @@ struct Sample {
 }
 
 impl Snapshot {
-    /// What a scrape of `registry` would get now.
+    /// Scrapes `registry`.
     ///
     /// # Panics
     /// If the page does not keep to the standard, which would be a fault of this
@@ -53,7 +53,7 @@ impl Snapshot {
         Self::read(page, content_type).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// What a page says, by the words of the standard.
+    /// Reads a page, strictly by the standard.
     ///
     /// # Errors
     /// The page does not keep to it; the message shows the place.
@@ -149,7 +149,7 @@ impl Snapshot {
         self.samples.iter().find(is_it).map(|sample| sample.value)
     }
 
-    /// What to tell someone who asked for a sample that is not there.
+    /// The message for a sample that does not exist.
     fn missing(&self, name: &str, labels: &[(&str, &str)]) -> String {
         let asked = Sample {
             name: name.to_owned(),

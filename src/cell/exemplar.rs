@@ -56,7 +56,7 @@ pub struct Exemplar {
     pub value: f64,
     /// The time of the update, in seconds since 1970 (UTC).
     pub timestamp: f64,
-    /// What the update was about, for example the id of a trace.
+    /// The labels, for example the ID of a trace.
     pub labels: ExemplarLabels,
 }
 
