@@ -43,7 +43,7 @@ STILL = {
     "dask_worker_connections",
 }
 #: Panels that select a state in which nothing is here.
-STILL_SELECTORS = ('state="paused"', 'state="no-worker"')
+STILL_SELECTORS = ('state="paused"', 'state="no-worker"', 'status!="running"')
 
 
 def operator_prints(*arguments: str) -> str:

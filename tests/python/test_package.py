@@ -235,20 +235,20 @@ def test_page_leaves_out_the_parts_of_the_settings_that_it_refuses(
         ("[::1]:9000", ("::1", 9000)),
     ],
 )
-def test_an_address_is_a_host_and_a_port(address: str, means: tuple[str, int]) -> None:
+def test_address_is_a_host_and_a_port(address: str, means: tuple[str, int]) -> None:
     import dask
 
     with dask.config.set({"distributed.stethoscope.address": address}):
         assert settings.load().address == means
 
 
-def test_the_version_is_that_of_the_package() -> None:
+def test_version_is_that_of_the_package() -> None:
     from importlib.metadata import version
 
     assert stethoscope.__version__ == version("stethoscope")
 
 
-def test_samples_show_every_state_and_withdraw_what_is_unknown() -> None:
+def test_samples_show_every_state_and_withdraw_unknown_values() -> None:
     page = Page("worker")
     samples = page.samples(["dask_worker_tasks", "dask_worker_threads"])
     assert ("dask_worker_threads",) not in values(page)
@@ -274,7 +274,7 @@ def test_samples_show_every_state_and_withdraw_what_is_unknown() -> None:
     assert ("dask_worker_threads",) not in shown
 
 
-def test_a_counter_does_not_fall_but_begins_anew_where_it_was_gone() -> None:
+def test_counter_restarts_only_after_it_was_withdrawn() -> None:
     page = Page("worker")
     name = "dask_worker_tick_count_total"
     samples = page.samples([name])
@@ -285,7 +285,7 @@ def test_a_counter_does_not_fall_but_begins_anew_where_it_was_gone() -> None:
     assert shown == [10, 10, 11, None, 4, 5]
 
 
-def test_what_has_no_states_shows_only_what_there_is() -> None:
+def test_family_without_states_shows_only_current_label_values() -> None:
     page = Page("scheduler")
     samples = page.samples(["dask_semaphore_max_leases", "dask_semaphore_acquire_total"])
     samples.publish([{"a": 1, "b": 2}, {"a": 3, "b": 4}])
@@ -326,7 +326,7 @@ def take(prefixes, *rows: SimpleNamespace) -> None:
     prefixes.finish()
 
 
-def test_tasks_are_told_by_prefix_and_in_all() -> None:
+def test_tasks_are_counted_by_prefix_and_in_total() -> None:
     page = Page("scheduler")
     prefixes = page.prefixes(EXAMPLE)
     take(prefixes)
@@ -349,7 +349,7 @@ def test_tasks_are_told_by_prefix_and_in_all() -> None:
     }
 
 
-def test_totals_never_fall_where_the_scheduler_forgets_a_prefix() -> None:
+def test_totals_never_fall_when_the_scheduler_forgets_a_prefix() -> None:
     page = Page("scheduler")
     prefixes = page.prefixes(EXAMPLE)
     take(prefixes, prefix("inc", 5), prefix("add", 2))
@@ -379,7 +379,7 @@ def test_prefixes_beyond_the_cap_are_added_up() -> None:
     assert by_prefix(page, "dask_scheduler_tasks_forgotten_total") == {(): 10}
 
 
-def test_what_a_version_does_not_know_of_prefixes_is_not_shown() -> None:
+def test_column_unknown_to_this_dask_is_not_shown() -> None:
     page = Page("scheduler")
     prefixes = page.prefixes(SimpleNamespace(states={}))
     for number in (5, 2):
@@ -389,7 +389,7 @@ def test_what_a_version_does_not_know_of_prefixes_is_not_shown() -> None:
     assert names == {"dask_scheduler_tasks", "dask_scheduler_prefix_tasks"}
 
 
-def test_a_prefix_is_looked_at_closely_when_its_tasks_have_moved() -> None:
+def test_prefix_is_read_again_when_its_tasks_have_moved() -> None:
     page = Page("scheduler")
     prefixes = page.prefixes(EXAMPLE)
     inc, add = prefix("inc"), prefix("add")
@@ -419,7 +419,7 @@ def test_a_prefix_is_looked_at_closely_when_its_tasks_have_moved() -> None:
 
 
 @pytest.mark.parametrize("number", [float, Fraction, Decimal, lambda n: n + 0.25])
-def test_any_number_is_one(number: Callable[[int], Any]) -> None:
+def test_any_type_of_number_is_accepted(number: Callable[[int], Any]) -> None:
     page = Page("scheduler")
     prefixes = page.prefixes(EXAMPLE)
     inc = prefix("inc")
@@ -440,7 +440,7 @@ def test_any_number_is_one(number: Callable[[int], Any]) -> None:
         assert compute["inc",] == pytest.approx(times, abs=1e-6)
 
 
-def test_results_may_measure_anything() -> None:
+def test_result_sizes_may_be_any_number() -> None:
     page = Page("scheduler", max_task_prefixes=1)
     prefixes = page.prefixes(EXAMPLE)
     shown, folded, other = prefix("inc"), prefix("folded"), prefix("other")
@@ -471,7 +471,7 @@ TOLD = {
 
 @pytest.mark.parametrize("wrong", ["missing", "none", "of another kind"])
 @pytest.mark.parametrize("column", COLUMNS)
-def test_a_field_that_cannot_be_taken_costs_itself(column: str, wrong: str) -> None:
+def test_unreadable_field_costs_only_itself(column: str, wrong: str) -> None:
     page = Page("scheduler")
     prefixes = page.prefixes(EXAMPLE)
     names = ("first", "inc", "last")
@@ -515,7 +515,7 @@ def test_a_field_that_cannot_be_taken_costs_itself(column: str, wrong: str) -> N
         assert shown == expected, family
 
 
-def test_a_prefix_without_a_name_costs_itself() -> None:
+def test_prefix_without_a_name_costs_only_itself() -> None:
     page = Page("scheduler")
     prefixes = page.prefixes(EXAMPLE)
     for name in (1, None, "\ud800", SimpleNamespace()):
@@ -723,7 +723,7 @@ def test_worker_without_a_name_costs_itself() -> None:
     assert by_prefix(page, "dask_scheduler_workers_threads") == {(): 8}
 
 
-def test_a_pass_that_is_not_finished_forgets_no_prefix() -> None:
+def test_unfinished_pass_forgets_no_prefix() -> None:
     page = Page("scheduler", max_task_prefixes=1)
     prefixes = page.prefixes(EXAMPLE)
     rows = [prefix("inc", 5), prefix("add", 5), prefix("sub", 5)]
@@ -737,7 +737,7 @@ def test_a_pass_that_is_not_finished_forgets_no_prefix() -> None:
     assert {key: after[key] for key in own} == {key: before[key] for key in own}
 
 
-def test_finished_tasks_are_heard_of_and_passed_on() -> None:
+def test_finished_tasks_are_observed_and_passed_on() -> None:
     page = Page("scheduler", buckets=[0.5, 2.0])
     passed: list = []
     handler = page.task_finished(lambda *args, **message: passed.append((args, message)) or 7)
@@ -755,7 +755,7 @@ def test_finished_tasks_are_heard_of_and_passed_on() -> None:
     assert by_prefix(page, f"{name}_sum") == {(): 1.0}
 
 
-def test_families_can_be_left_out_and_series_labelled() -> None:
+def test_families_are_excluded_and_series_labelled() -> None:
     page = Page(
         "worker",
         left_out=["python_info", "dask_worker_threads", "process_open_fds"],
@@ -775,13 +775,13 @@ def test_families_can_be_left_out_and_series_labelled() -> None:
 
 
 @pytest.mark.parametrize("value", ["four", {"executing": None}, {1: 1}, [1]])
-def test_what_is_no_value_is_refused(value: object) -> None:
+def test_wrong_type_of_value_is_refused(value: object) -> None:
     samples = Page("worker").samples(["dask_worker_tasks"])
     with pytest.raises(TypeError):
         samples.publish([value])
 
 
-def test_families_are_those_of_the_catalogue_and_role() -> None:
+def test_unknown_or_foreign_family_is_refused() -> None:
     for family in ("dask_worker_nonsense", "dask_scheduler_clients", MEDIAN, "python_info"):
         with pytest.raises(ValueError, match=family):
             Page("worker").samples([family])
@@ -791,7 +791,7 @@ def test_families_are_those_of_the_catalogue_and_role() -> None:
         Page("gardener")
 
 
-def test_the_garbage_collector_is_counted_from_the_interpreters_start() -> None:
+def test_garbage_collections_are_counted_from_the_interpreters_start() -> None:
     page = Page("worker")
     watcher = page.gc_watcher()
     gc.callbacks.append(watcher)
@@ -837,7 +837,7 @@ class Recorder:
         return len(self.added)
 
 
-def test_digests_of_dask_get_everything_too() -> None:
+def test_dasks_own_digests_receive_everything_too() -> None:
     from collections import defaultdict
 
     inner = defaultdict(Recorder)
@@ -861,7 +861,7 @@ def test_digests_of_dask_get_everything_too() -> None:
     assert values(page)[MEDIAN,] == pytest.approx(2.0, rel=0.01)
 
 
-def test_without_crick_digests_look_as_empty_as_before() -> None:
+def test_digests_without_crick_look_empty() -> None:
     page = Page("worker")
     digests = BareDigests(page, {"task-duration": "task"})
     assert math.isnan(values(page)[MEDIAN,])
@@ -873,7 +873,7 @@ def test_without_crick_digests_look_as_empty_as_before() -> None:
     assert values(page)[MEDIAN,] == pytest.approx(0.5, rel=0.01)
 
 
-def test_the_page_follows_the_accept_header() -> None:
+def test_page_follows_the_accept_header() -> None:
     page = Page("scheduler")
     content_type, body = answer(page, "application/openmetrics-text;version=1.0.0")
     assert content_type.startswith("application/openmetrics-text; version=1.0.0")
