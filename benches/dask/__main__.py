@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import latency
 import loop_time
+import many_workers
 import plot
 import sampling
 import stall
@@ -33,13 +34,23 @@ PLOT = Path(__file__).parents[2] / "target" / "bench-dask.svg"
 
 #: At so many prefixes, which only grow, these are asked, each of both sides.
 QUESTIONS = {
-    10: {"loop": loop_time.measure, "stall": stall.measure, "sampling": sampling.measure},
+    10: {
+        "loop": loop_time.measure,
+        "stall": stall.measure,
+        "sampling": sampling.measure,
+        "workers": many_workers.measure,
+    },
     1_000: {
         "throughput": throughput.measure,
         "stall": stall.measure,
         "sampling": sampling.measure,
     },
-    5_000: {"stall": stall.measure, "sampling": sampling.measure, "latency": latency.measure},
+    5_000: {
+        "workers": many_workers.measure,
+        "stall": stall.measure,
+        "sampling": sampling.measure,
+        "latency": latency.measure,
+    },
 }
 
 

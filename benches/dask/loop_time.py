@@ -20,18 +20,22 @@ def measure(sides: list[Side], prefixes: int) -> list[Figure]:
 
 
 async def samples(role: str, dask_worker=None, dask_scheduler=None) -> list[float]:
-    """The ms of each of many samples, in the event loop."""
+    """Return the ms of each of many samples, in the event loop."""
+    import asyncio
+
     attachment = (dask_worker or dask_scheduler)._stethoscope
     times = []
     for _ in range(1000):
-        await attachment.up_to_date()
+        taken = asyncio.get_running_loop().create_future()
+        attachment.sample(lambda taken=taken: taken.set_result(None))
+        await taken
         # Of all its slices, by its own clock.
         times.append(attachment._sampler.seconds * 1e3)
     return times
 
 
 def handled(role: str, dask_worker=None, dask_scheduler=None) -> list[float]:
-    """The same of Dask's handler, which collects and formats there."""
+    """Return the same for Dask's handler, which collects and formats there."""
     import time
 
     import prometheus_client

@@ -2,7 +2,8 @@
 //!
 //! Names are validated once, when a family is registered, by the rules of the
 //! Prometheus data model. A scraper that only knows the *classic* alphabet
-//! `[a-zA-Z_:][a-zA-Z0-9_:]*` gets other names in an escaping, see [`Escaping`].
+//! `[a-zA-Z_:][a-zA-Z0-9_:]*` gets other names in an escaping, see [`Escaping`](
+//! crate::exposition::Escaping).
 
 mod characters;
 pub(crate) mod escaping;

@@ -1,4 +1,4 @@
-"""Requests for other paths than /metrics reach Dask unchanged."""
+"""What is not asked of /metrics is Dask's own, as if nothing stood before it."""
 
 from __future__ import annotations
 

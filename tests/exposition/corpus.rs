@@ -1,4 +1,4 @@
-//! The properties hold for the kept corpus: seeds, and inputs that fuzzers found.
+//! What fuzzers were given or came up with still holds.
 
 use crate::properties::{escaping, negotiation, numbers, parsing, round_trip};
 use std::path::Path;

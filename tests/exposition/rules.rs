@@ -1,4 +1,4 @@
-//! Rules for the lines of a page together: strict readers check them,
+//! What the lines of a page must be together: strict readers ask for it,
 //! lenient ones take every page here.
 
 use stethoscope::exposition::Format::{self, OpenMetrics, Text, Text1};
@@ -40,7 +40,7 @@ fn openmetrics(page: &str, expected: Option<ErrorKind>) {
     assert_eq!(found, YES, "{page}");
 }
 
-/// Returns the error's kind and the text at its offset.
+/// What is wrong, and the text at that place.
 fn refused(page: &str, format: Format) -> (ErrorKind, &str) {
     let error = validate(page, format).expect_err("a page to refuse");
     (error.kind(), &page[error.offset()..])

@@ -1,11 +1,10 @@
-//! Properties that hold for any bytes: functions that panic if they do not.
-//!
-//! The tests run them over generated cases and over the kept corpus, the fuzz targets
-//! over a fuzzer's bytes.
+//! What must hold for any bytes at all, each told as a function that panics
+//! where it does not. The tests run them over generated cases and over the kept
+//! corpus; the fuzz targets, over whatever a fuzzer comes up with.
 
-#![allow(dead_code, unreachable_pub)] // each includer calls some of them
+#![allow(dead_code, unreachable_pub)] // each includer calls those it is about
 
-pub mod choices;
+pub mod dice;
 pub mod escaping;
 pub mod negotiation;
 pub mod numbers;

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
+import http.client
 import math
 import os
 import pickle
+import resource
 import signal
 import socket
 import threading
@@ -28,7 +31,7 @@ def registry() -> Registry:
 
 
 def samples(registry: Registry) -> dict[str, float]:
-    """The samples of the page: `name{label="value"}` to value."""
+    """What the page shows: `name{label="value"}` to value."""
     page, _ = registry.page()
     lines = [line for line in page.decode().splitlines() if not line.startswith("#")]
     return {series: float(value) for series, value in (line.rsplit(" ", 1) for line in lines)}
@@ -254,6 +257,34 @@ def test_serve_names_a_port_that_does_not_exist(registry: Registry, port: int) -
 def test_unknown_option_is_refused(registry: Registry) -> None:
     with pytest.raises(TypeError, match=r"gauge\(\) got an unexpected keyword argument 'buckets'"):
         registry.gauge("depth", buckets=[1])  # type: ignore[call-arg]
+
+
+def test_open_descriptors_are_counted_when_they_run_out(registry: Registry) -> None:
+    with registry.serve(prometheus_client=False) as server:
+        # Kept alive: a new connection would need descriptors of its own.
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+
+        def counted() -> float:
+            connection.request("GET", "/metrics")
+            page = connection.getresponse().read().decode()
+            (line,) = [line for line in page.splitlines() if line.startswith("process_open_fds ")]
+            return float(line.split()[1])
+
+        before = counted()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+        taken = []
+        try:
+            while True:
+                taken.append(os.open("/dev/null", os.O_RDONLY))
+        except OSError as error:
+            assert error.errno == errno.EMFILE  # noqa: PT017
+            assert counted() == before + len(taken)
+        finally:
+            for descriptor in taken:
+                os.close(descriptor)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        connection.close()
 
 
 def test_fork_while_a_page_is_rendered_leaves_the_child_able_to_render(registry: Registry) -> None:
@@ -487,7 +518,7 @@ def test_summary_range_covers_large_values(registry: Registry) -> None:
     assert shown == pytest.approx(1.7e18, rel=0.01)
     with pytest.raises(ValueError, match="range"):
         registry.summary("taken_nanoseconds", range=(1, 2))
-    with pytest.raises(ValueError, match="range of a quantile"):
+    with pytest.raises(ValueError, match="expected a range of values"):
         registry.summary("wrong", range=(2, 1))
 
 

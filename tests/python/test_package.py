@@ -632,6 +632,7 @@ def worker(name: str, **changes: Any) -> SimpleNamespace:
         "last_seen": 100.0,
         "nbytes": 330,
         "processing": {},
+        "executing": {},
         "metrics": metrics,
     }
     return SimpleNamespace(**(known | changes))
@@ -686,29 +687,21 @@ def test_workers_have_series_of_their_own_up_to_the_cap() -> None:
     assert by_prefix(page, threads) == {("b",): 4, ("c",): 4}
 
 
-def test_oldest_processing_task_is_the_first_of_some_worker() -> None:
+def test_oldest_processing_task_is_that_of_any_worker() -> None:
     page = Page("scheduler")
     workers = page.workers()
-    first, second = SimpleNamespace(), SimpleNamespace()
 
-    def age(now: float, *processing: Any) -> float:
-        tasks = {id(task): task for task in processing}
-        take_workers(workers, now, worker("a", processing=dict.fromkeys(processing, 1.0)))
-        assert len(tasks) == len(processing)
+    def age(now: float, **executing: float) -> float:
+        busy = worker("a", executing=executing, last_seen=100.0)
+        take_workers(workers, now, worker("b", executing={"x": 0.5}, last_seen=now), busy)
         (shown,) = by_prefix(page, "dask_scheduler_oldest_processing_age_seconds").values()
         return shown
 
-    class Task:
-        pass
-
-    first, second = Task(), Task()
-    assert age(100.0) == 0
-    assert age(101.0, first) == 0
-    assert 3 <= age(104.0, first, second) < 3.5
-    # The first is done.
-    assert age(105.0, second) == 0
-    assert 2 <= age(107.0, second) < 2.5
-    assert age(108.0) == 0
+    assert 0.5 <= age(100.0) < 1
+    # As of the heartbeat, and what has passed since.
+    assert 7 <= age(102.0, x=3.0, y=5.0) < 7.5
+    take_workers(workers, 105.0, worker("a"))
+    assert by_prefix(page, "dask_scheduler_oldest_processing_age_seconds") == {(): 0}
 
 
 def test_worker_without_a_name_costs_itself() -> None:

@@ -127,7 +127,7 @@ def test_an_error_says_and_shows_the_place() -> None:
         stethoscope.parse(page)
     error = raised.value
     assert (error.offset, error.line, error.column) == (page.index("c}"), 2, 5)
-    assert error.reason == "a label's value must stand in double quotes"
+    assert error.reason == "a label value must be in double quotes"
     assert str(error) == f"line 2, column 5: {error.reason}\n  a{{b=c}} 1\n      ^"
     with pytest.raises(ParseError) as in_bytes:
         stethoscope.parse(page.encode())

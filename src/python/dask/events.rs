@@ -1,4 +1,4 @@
-//! Families whose values arrive one by one, as they happen.
+//! Families whose values arrive one by one, as something happens.
 
 use super::entry::{Entry, Role};
 use super::{scheduler, worker};
@@ -9,19 +9,20 @@ use stethoscope::cell::{
 };
 use stethoscope::{Handle, RegisterError, Registry};
 
-/// What happens to a server that is worth a look each time.
+/// A kind of event in the life of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
-    /// The event loop has come round: the time since it did before, in seconds.
+    /// A tick of the event loop; its value is the time since the last one, in
+    /// seconds.
     Tick,
-    /// A task has run: for how long, in seconds.
+    /// A task that has run; its value is the run time in seconds.
     Task,
-    /// A transfer has ended: its bytes a second.
+    /// A transfer that has ended; its value is in bytes per second.
     Transfer,
 }
 
 impl Event {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 3] = [Self::Tick, Self::Task, Self::Transfer];
 
     fn families(self, role: Role) -> EventFamilies {
@@ -51,7 +52,7 @@ impl EventFamilies {
     };
 }
 
-/// What is told of an event that has not come for some time.
+/// The families that show that the event loop has not ticked for some time.
 pub(super) struct TickGauges {
     pub(super) maximum: Entry,
     pub(super) age: Entry,
@@ -65,7 +66,7 @@ pub struct EventMetrics {
     tick: Option<Arc<Tick>>,
 }
 
-/// What is known of the event loop between two scrapes.
+/// The ticks of the event loop.
 #[derive(Debug)]
 struct Tick {
     last: AtomicInstant,
@@ -73,7 +74,7 @@ struct Tick {
 }
 
 impl EventMetrics {
-    /// `registry_of` says where a family is registered.
+    /// `registry_of` returns the registry of a family.
     pub(super) fn register<'r>(
         event: Event,
         role: Role,
@@ -104,7 +105,7 @@ impl EventMetrics {
             let maximum: Handle<FloatGauge> = maximum.family(registry).register_single()?;
             let since = Arc::clone(&tick);
             registry.on_scrape(move || {
-                // `max` passes over the NaN of a window that has seen nothing.
+                // `max` ignores the NaN of an empty window.
                 maximum.set(since.longest.get().max(since.last.seconds_ago()));
             });
             let registry = registry_of(&age);
@@ -120,7 +121,7 @@ impl EventMetrics {
         })
     }
 
-    /// Takes one event into account, as of now.
+    /// Takes one event into account, at this instant.
     pub fn observe(&self, value: f64) {
         if let Some(median) = &self.median {
             median.observe(value);

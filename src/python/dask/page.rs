@@ -1,5 +1,5 @@
-//! The page of one server: the catalogue's families, registered as they turn
-//! out to be known.
+//! The page of one server: families of the catalogue, registered as they turn out
+//! to be known.
 
 use super::catalogue::catalogue;
 use super::entry::{Entry, Role, Source};
@@ -18,27 +18,26 @@ use stethoscope::MetricType;
 use stethoscope::cell::{Buckets, FloatCounter, FloatGauge, Window};
 use stethoscope::{Handle, RegisterError, Registry, endpoint};
 
-/// What the owner of a server may choose.
+/// The options of a page.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// The sliding window of medians and maxima: from 6 ms to six years. A
-    /// minute unless set.
+    /// The sliding window of medians and maxima, from 6 ms to six years; a minute
+    /// unless set.
     pub window: Duration,
-    /// The buckets of the histograms of durations, in seconds. From a
-    /// millisecond to a thousand seconds unless set.
+    /// The buckets of the histograms of durations, in seconds; from a millisecond to
+    /// a thousand seconds unless set.
     pub buckets: Buckets,
     /// Task prefixes that have series of their own; 1,000 unless set.
     pub max_task_prefixes: usize,
     /// Workers that have series of their own on a scheduler's page; 0 unless set:
     /// their numbers are added up.
     pub max_workers: usize,
-    /// Full names of families that are not to be on the page, as the catalogue
-    /// has them.
+    /// Full names of families that are not shown, as the catalogue has them.
     pub left_out: Vec<String>,
-    /// Labels that each series carries, names and values.
+    /// Names and values of labels that each series carries.
     pub labels: Vec<(String, String)>,
-    /// What the names of Dask's own families begin with, before a `_`; `dask`
-    /// unless set, and nothing where it is empty.
+    /// The namespace of families about Dask, which their names begin with; `dask`
+    /// unless set. Empty for none.
     pub namespace: String,
 }
 
@@ -59,29 +58,29 @@ impl Default for Options {
     }
 }
 
-/// Why a page, or a family of it, could not be made.
+/// The reason why a page, or a family of it, could not be made.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum PageError {
-    /// The window is too short or too long to be kept.
+    /// The window is too short or too long.
     Window(Duration),
     /// The catalogue has no such family for this role and source.
     Unknown {
         /// The family that was asked for.
         name: String,
-        /// Whose page it was to be on.
+        /// The role of the page.
         role: Role,
     },
-    /// No server of Dask has the family that is to be left out.
+    /// No page of Dask has the family that is to be left out.
     LeftOut(String),
-    /// Each series was to have a label that a family uses itself.
+    /// A label for each series has the name of a family's own label.
     Label {
         /// Its name.
         label: String,
         /// One that uses it.
         family: &'static str,
     },
-    /// The registry does not take it: mostly, because it is there already.
+    /// The registry refuses a family, mostly because it has it already.
     Register(RegisterError),
 }
 
@@ -89,22 +88,22 @@ impl fmt::Display for PageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Window(window) => {
-                write!(f, "a window of {window:?} can't be kept: try a minute")
+                write!(f, "invalid window {window:?}: expected 6 ms to six years")
             }
             Self::Unknown { name, role } => {
                 write!(
                     f,
-                    "the catalogue has no {name:?} of this kind for a {role:?}"
+                    "unknown family {name:?}: the catalogue has none of that name for a {role:?}"
                 )
             }
             Self::LeftOut(name) => {
-                write!(f, "there is no family {name:?} that could be left out")
+                write!(f, "unknown family {name:?}: it cannot be left out")
             }
             Self::Label { label, family } => {
                 write!(
                     f,
-                    "each series was to have a label {label:?}, which {family} uses itself: \
-                     take another name"
+                    "label {label:?} cannot be added to each series: {family} has a label of \
+                     that name"
                 )
             }
             Self::Register(error) => error.fmt(f),
@@ -129,9 +128,9 @@ impl From<RegisterError> for PageError {
 
 /// The families of one server, and the registry that holds them.
 ///
-/// What the process and the interpreter know is on the page from the start. The
-/// families whose values are Dask's come one by one, as a version of Dask turns
-/// out to have them.
+/// The families of the process and the interpreter are on the page from the start.
+/// Those about Dask join it one by one, as this version of Dask turns out to have
+/// them.
 #[derive(Debug)]
 pub struct Page {
     role: Role,
@@ -145,7 +144,10 @@ pub struct Page {
 }
 
 impl Page {
-    /// A page with the families of process and interpreter.
+    /// Makes a page with the families of the process and the interpreter.
+    ///
+    /// # Errors
+    /// An option is invalid.
     pub fn new(role: Role, python: &PythonVersion, options: &Options) -> Result<Self, PageError> {
         let window =
             Window::new(options.window, 6).map_err(|_| PageError::Window(options.window))?;
@@ -208,25 +210,28 @@ impl Page {
         })
     }
 
-    /// What is scraped; more may be registered there.
+    /// Returns the registry that is scraped. More may be registered there.
     pub fn registry(&self) -> &Registry {
         self.registries.shown()
     }
 
-    /// An endpoint that serves this page, and what it counts of itself on it. A
-    /// page can have one; it listens nowhere yet.
+    /// Returns an endpoint that serves this page, with the endpoint's own metrics on
+    /// it. It has no listener yet. A page can have one endpoint.
     pub fn endpoint(&self) -> endpoint::Builder {
         let left_out = self.options.left_out.clone();
         endpoint::Builder::new(self.registry())
             .self_metrics_filter(move |name| !left_out.iter().any(|out| out == name))
     }
 
-    /// What the garbage collector did.
+    /// Returns the totals of the garbage collector.
     pub fn gc(&self) -> &GcTotals {
         &self.gc
     }
 
-    /// Puts a family that samples bring on the page, with its first value.
+    /// Returns a sampled family, which joins the page with its first value.
+    ///
+    /// # Errors
+    /// The catalogue has no such family for this role, or the page has it already.
     pub fn sampled(&self, name: &str) -> Result<SampledFamily, PageError> {
         let entry = catalogue(self.role)
             .find(|entry| entry.name == name && entry.source == Source::Sample)
@@ -261,7 +266,10 @@ impl Page {
         Ok(Prefixes::register(&self.registries, columns, cap)?)
     }
 
-    /// Puts the families on the page that one kind of event feeds.
+    /// Puts the families that one kind of event feeds on the page.
+    ///
+    /// # Errors
+    /// The page has them already.
     pub fn events(&self, event: Event) -> Result<EventMetrics, PageError> {
         let (window, buckets) = (self.window, &self.options.buckets);
         let of = |entry: &Entry| self.registries.of(entry);
@@ -270,12 +278,12 @@ impl Page {
         )?)
     }
 
-    /// Says that the sampled values are those of now.
+    /// Notes that the sampled values are fresh.
     pub fn sample_taken(&self) {
         self.last_sample.set_now();
     }
 
-    /// Says how much of the event loop's time a sample has taken.
+    /// Adds the event loop's time that a sample has taken.
     pub fn sampling_took(&self, seconds: f64) {
         self.sampling.inc_by(seconds);
     }

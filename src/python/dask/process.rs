@@ -1,13 +1,14 @@
-//! What the kernel knows of the process, read from `/proc` by the scrape: in
-//! its own thread, without the process' help and without an allocation.
+//! The kernel's numbers of the process, read from `/proc` by the scrape: on its
+//! own thread, without the process's help, and without an allocation.
 
 use super::entry::{Entry, Source::Proc};
 use super::registries::Registries;
-use rustix::fs::{Mode, OFlags, RawDir};
+use rustix::fs::{Mode, OFlags, RawDir, SeekFrom};
 use rustix::process::{Resource, getrlimit};
 use std::collections::HashSet;
 use std::fs::File;
 use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use stethoscope::cell::{FloatCounter, FloatGauge, Gauge};
 use stethoscope::{Handle, RegisterError, Registry};
@@ -51,8 +52,11 @@ pub(super) const FAMILIES: &[Entry] = &[
     MAX_FDS,
 ];
 
-/// Puts the families of the process on a registry that is not a server's of
-/// Dask. Where there is no `/proc` they are not.
+/// Registers the families of the process with any registry. Does nothing if there
+/// is no `/proc`.
+///
+/// # Errors
+/// The registry has a family of one of these names.
 pub fn register_process(registry: &Registry) -> Result<(), RegisterError> {
     let everything = Registries::new(registry.clone(), "", HashSet::new());
     register(&everything).map(drop)
@@ -90,6 +94,8 @@ pub(super) fn register(
         .register_single()?;
     let max_fds: Handle<FloatGauge> = MAX_FDS.family(registries.of(&MAX_FDS)).register_single()?;
 
+    // Kept open: when descriptors run out, none is left to count them with.
+    let descriptors = open_descriptors();
     let resident = resident_memory.clone();
     registries.shown().on_scrape(move || {
         if let Some(stat) = Stat::read(&file) {
@@ -97,7 +103,7 @@ pub(super) fn register(
             resident.set(stat.resident_pages as f64 * page_size);
             cpu.raise_to(stat.cpu_ticks as f64 / ticks);
         }
-        if let Some(count) = count_open_fds() {
+        if let Some(count) = descriptors.as_ref().and_then(count_entries) {
             open_fds.set(count);
         }
         let limit = getrlimit(Resource::Nofile).current;
@@ -152,17 +158,18 @@ fn boot_time() -> Option<f64> {
     line.trim().parse().ok()
 }
 
-/// Open descriptors, but for the one that this takes to look.
-fn count_open_fds() -> Option<i64> {
-    let directory = rustix::fs::open(
-        c"/proc/self/fd",
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .ok()?;
+/// Opens the directory of the process's descriptors.
+fn open_descriptors() -> Option<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(c"/proc/self/fd", flags, Mode::empty()).ok()
+}
+
+/// Counts the entries of the directory of descriptors. It is one of them.
+fn count_entries(directory: &OwnedFd) -> Option<i64> {
+    rustix::fs::seek(directory, SeekFrom::Start(0)).ok()?;
     let mut buffer = [MaybeUninit::uninit(); 4096];
     let mut entries = RawDir::new(directory, &mut buffer);
-    let mut count = -1;
+    let mut count = 0;
     while let Some(entry) = entries.next() {
         let entry = entry.ok()?;
         let name = entry.file_name();
@@ -179,7 +186,7 @@ mod tests {
     use stethoscope::exposition::Format;
 
     #[test]
-    fn a_command_may_have_any_name() {
+    fn command_with_any_name_is_parsed() {
         for name in [&b"(a) S 1 (b)"[..], b"(a dask worke\xc3)"] {
             let rest = b" R 1 42 42 0 -1 4194560 11 22 33 44 150 50 7 8 20 0 9 0 \
                          123456 8192000 321 18446744073709551615 1 1 0 0 0 0 0";
@@ -197,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_cut_within_a_character_costs_no_family() {
+    fn name_cut_within_a_character_loses_no_family() {
         let name = std::fs::read("/proc/self/comm").unwrap();
         std::fs::write("/proc/self/comm", b"caf\xc3").unwrap();
         let registry = Registry::new();
@@ -212,19 +219,20 @@ mod tests {
     }
 
     #[test]
-    fn a_line_cut_short_is_no_reading() {
+    fn truncated_line_is_rejected() {
         assert_eq!(Stat::parse(b"42 (dask worker) S 1 42"), None);
         assert_eq!(Stat::parse(b""), None);
     }
 
     #[test]
     fn each_descriptor_counts_once() {
-        let before = count_open_fds().unwrap();
+        let directory = open_descriptors().unwrap();
+        let before = count_entries(&directory).unwrap();
         let files: Vec<File> = (0..300)
             .map(|_| File::open("/proc/self/stat").unwrap())
             .collect();
         // Other tests of this binary open and close files of their own.
-        let during = count_open_fds().unwrap();
+        let during = count_entries(&directory).unwrap();
         assert!((during - before - 300).abs() < 50, "{before} then {during}");
         drop(files);
     }

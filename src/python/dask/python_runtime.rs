@@ -1,4 +1,4 @@
-//! What the Python interpreter knows of itself.
+//! The families of the Python interpreter.
 
 use super::entry::{
     Entry,
@@ -45,7 +45,7 @@ const INFO: Entry = Entry {
 
 pub(super) const FAMILIES: &[Entry] = &[COLLECTED, UNCOLLECTABLE, COLLECTIONS, INFO];
 
-/// Which Python runs.
+/// The version of Python that runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PythonVersion {
     implementation: String,
@@ -53,8 +53,8 @@ pub struct PythonVersion {
 }
 
 impl PythonVersion {
-    /// As `platform.python_implementation()` and `platform.python_version()`
-    /// say: `CPython`, `3.12.1`.
+    /// Takes the results of `platform.python_implementation()` and
+    /// `platform.python_version()`, for example `CPython` and `3.12.1`.
     pub fn new(implementation: &str, version: &str) -> Self {
         Self {
             implementation: implementation.to_owned(),
@@ -75,14 +75,14 @@ impl PythonVersion {
     }
 }
 
-/// What the collector did in one generation.
+/// The collector's counts of one generation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Generation {
     /// Runs of this generation.
     pub collections: u64,
     /// Objects that were freed.
     pub collected: u64,
-    /// Objects that could not be.
+    /// Objects that could not be freed.
     pub uncollectable: u64,
 }
 
@@ -124,8 +124,8 @@ impl GcTotals {
         })
     }
 
-    /// Adds what happened in a generation. One that CPython does not have is
-    /// ignored.
+    /// Adds to the counts of a generation. Generations that CPython does not have
+    /// are ignored.
     pub fn add(&self, generation: usize, more: Generation) {
         let Some(cells) = self.cells.get(generation) else {
             return;
@@ -135,7 +135,7 @@ impl GcTotals {
         cells.uncollectable.inc_by(more.uncollectable);
     }
 
-    /// The totals so far; nothing for a generation that CPython does not have.
+    /// Returns the totals so far: 0 for a generation that CPython does not have.
     pub fn get(&self, generation: usize) -> Generation {
         self.cells
             .get(generation)

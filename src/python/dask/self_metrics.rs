@@ -1,4 +1,4 @@
-//! What stethoscope says of itself: what a sample takes, and what scrapes do.
+//! The families about stethoscope itself: samples and scrapes.
 
 use super::entry::{Entry, Source::Endpoint, Source::Stethoscope};
 use stethoscope::MetricType;
@@ -6,17 +6,17 @@ use stethoscope::endpoint::self_metrics::{self as endpoint_metrics, NameAndHelp}
 
 pub(super) const SAMPLE_AGE: Entry = Entry::gauge(
     "stethoscope_sample_age_seconds",
-    "How old the values are that the event loop was asked for",
+    "Time since the event loop last brought fresh values",
 )
 .from(Stethoscope, "the time since the last sample");
 
 pub(super) const SAMPLING: Entry = Entry::counter(
     "stethoscope_sampling_seconds_total",
-    "Time of the event loop spent on taking samples",
+    "Total time of the event loop spent on taking samples",
 )
 .from(Stethoscope, "measured around each");
 
-/// What the thread that answers scrapes counts.
+/// A metric that the thread counts which answers scrapes.
 const fn counted(NameAndHelp { name, help, .. }: NameAndHelp, metric_type: MetricType) -> Entry {
     Entry {
         metric_type,

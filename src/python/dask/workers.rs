@@ -72,12 +72,9 @@ const HEARTBEAT_AGE: Entry = Entry::gauge(
 
 const OLDEST_PROCESSING: Entry = Entry::gauge(
     "dask_scheduler_oldest_processing_age_seconds",
-    "How long some worker's oldest task has been processing, at least; 0 if none is",
+    "How long the oldest task has been executing on its worker; 0 if none is",
 )
-.from(
-    FromWorkers,
-    "the first of `processing` of each of `workers`",
-);
+.from(FromWorkers, "`executing` of each of `workers`");
 
 pub(super) const FAMILIES: &[Entry] = &[
     MEMORY,
@@ -149,7 +146,7 @@ pub struct WorkerReading {
     pub cpu_percent: f64,
     /// Seconds since its last heartbeat.
     pub heartbeat_age: f64,
-    /// Seconds since its oldest task was first seen as such; 0 if it has none.
+    /// Seconds for which its oldest task has been executing; 0 if none is.
     pub oldest_processing: f64,
 }
 

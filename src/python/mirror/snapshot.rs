@@ -77,7 +77,7 @@ kinds! {
     OfStateSet: StateSet, |layout| Shape::StateSet { states: layout.states.clone() }, |_| 0;
 }
 
-/// The parts that the rows of a table have in common.
+/// What the rows of a table have in common.
 #[derive(Debug, Default)]
 struct Layout {
     bounds: Vec<f64>,

@@ -1,13 +1,14 @@
-//! Takes the place of what Dask calls when something happens.
+//! Objects that Dask calls when something happens: ticks, tasks, transfers.
 
 use crate::dask::EventMetrics;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
-/// What Dask's servers hand each tick, task duration and bandwidth to. It has
-/// the methods of `distributed.counter.Digest`, and passes everything on to
-/// such a one if there is one.
+/// Receives each tick, task duration or bandwidth of one of Dask's servers.
+///
+/// It has the methods of `distributed.counter.Digest`, and passes everything on to
+/// such a digest if there is one.
 #[pyclass(frozen, module = "stethoscope._native")]
 pub(super) struct Digest {
     metrics: EventMetrics,
@@ -26,6 +27,7 @@ impl Digest {
 
 #[pymethods]
 impl Digest {
+    /// Take one value.
     fn add(&self, py: Python<'_>, item: f64) -> PyResult<()> {
         self.metrics.observe(item);
         if let Some(inner) = self.inner(py) {
@@ -34,6 +36,7 @@ impl Digest {
         Ok(())
     }
 
+    /// Take several values.
     fn update(&self, py: Python<'_>, seq: &Bound<'_, PyAny>) -> PyResult<()> {
         for item in seq.try_iter()? {
             self.add(py, item?.extract()?)?;
@@ -41,6 +44,7 @@ impl Digest {
         Ok(())
     }
 
+    /// Age the inner digest.
     fn shift(&self, py: Python<'_>) -> PyResult<()> {
         if let Some(inner) = self.inner(py) {
             inner.call_method0(intern!(py, "shift"))?;
@@ -48,6 +52,7 @@ impl Digest {
         Ok(())
     }
 
+    /// Return the size of the inner digest, or 0.
     fn size(&self, py: Python<'_>) -> PyResult<f64> {
         match self.inner(py) {
             Some(inner) => inner.call_method0(intern!(py, "size"))?.extract(),
@@ -55,6 +60,7 @@ impl Digest {
         }
     }
 
+    /// The components of the inner digest.
     #[getter]
     fn components<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         match self.inner(py) {
@@ -63,6 +69,7 @@ impl Digest {
         }
     }
 
+    /// The intervals of the inner digest.
     #[getter]
     fn intervals<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         match self.inner(py) {
@@ -72,8 +79,8 @@ impl Digest {
     }
 }
 
-/// Takes the place of a scheduler's handler of finished tasks, and passes
-/// everything on to it.
+/// Receives the messages of finished tasks in place of a scheduler's own handler,
+/// and passes them on to it.
 #[pyclass(frozen, module = "stethoscope._native")]
 pub(super) struct TaskFinished {
     metrics: EventMetrics,
@@ -85,7 +92,7 @@ impl TaskFinished {
         Self { metrics, inner }
     }
 
-    /// The time that the worker has computed for, if the message tells it.
+    /// Returns for how long the worker has computed, if the message says so.
     fn computed(message: &Bound<'_, PyDict>) -> Option<f64> {
         let py = message.py();
         let spans = message.get_item(intern!(py, "startstops")).ok()??;

@@ -1,10 +1,10 @@
-//! A document that the native thread serves beside the page.
+//! Documents that the native thread serves beside the page.
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use stethoscope::endpoint;
 
-/// JSON at a path, as whoever holds this object left it.
+/// A JSON document that is served at a path.
 #[pyclass(frozen, module = "stethoscope._native")]
 pub(super) struct Document(pub(super) endpoint::Document);
 
@@ -15,18 +15,19 @@ impl Document {
         Self(endpoint::Document::new(path, "application/json"))
     }
 
+    /// The path that it is served at.
     #[getter]
     fn path(&self) -> &str {
         self.0.path()
     }
 
-    /// The content.
+    /// The contents.
     #[getter]
     fn bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, &self.0.bytes())
     }
 
-    /// Serves this from now on.
+    /// Serve these contents from now on.
     fn replace(&self, bytes: &[u8]) {
         self.0.replace(bytes);
     }

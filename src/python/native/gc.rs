@@ -5,7 +5,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-/// For `gc.callbacks`.
+/// A callback for `gc.callbacks` that counts garbage collections.
 #[pyclass(frozen, module = "stethoscope._native")]
 pub(super) struct GcWatcher {
     totals: GcTotals,
@@ -39,12 +39,13 @@ impl GcWatcher {
         Ok(())
     }
 
-    /// Adds what was collected before the first call, which `get_stats` knows.
-    /// Once only, after this object has joined `gc.callbacks`.
+    /// Add the collections before the first call, which `get_stats` knows.
+    ///
+    /// Call it once, after this object has joined `gc.callbacks`.
     fn seed(&self, get_stats: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = get_stats.py();
-        // Making the answer may itself collect, before or after it is made:
-        // ask until nothing was counted meanwhile.
+        // Making the answer may itself cause a collection: ask until none was counted
+        // meanwhile.
         let (stats, counted) = loop {
             let stats: Vec<Bound<'_, PyDict>> = {
                 let before = self.snapshot(3);

@@ -1,4 +1,4 @@
-//! The extension module `stethoscope._native`: thin, over `crate::dask` and
+//! The extension module `stethoscope._native`: a thin layer over `crate::dask` and
 //! `stethoscope::endpoint`.
 //!
 //! ```text
@@ -6,8 +6,8 @@
 //! Samples.publish(values) ─┐
 //! Digest.add(value)        ├─► cells ─────────► page ─► client
 //! GcWatcher(phase, info)  ─┘
-//! Listener.woken()       ◄─── eventfd ◄──────── wants fresh values,
-//! Listener.sampled()     ────► notifier ──────► has a connection to hand over
+//! Listener.woken()       ◄─── eventfd ◄──────── a scrape wants fresh values, or
+//! Listener.sampled()     ────► notifier         a connection is handed over
 //! ```
 //!
 //! No Python object is ever reachable from the native thread.

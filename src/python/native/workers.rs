@@ -5,7 +5,6 @@ use crate::dask::{self, Pass, WorkerReading};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
-use std::collections::HashMap;
 
 /// Brings the numbers of a scheduler's workers up to date in passes: `begin`,
 /// `take` for each slice of them, `finish`.
@@ -13,16 +12,6 @@ use std::collections::HashMap;
 pub(super) struct Workers {
     workers: dask::Workers,
     pass: Pass,
-    /// The task that each worker has been processing for longest, by the worker's
-    /// address, and since when it was seen to be that one.
-    oldest: HashMap<String, Oldest>,
-    passes: u64,
-}
-
-struct Oldest {
-    task: Py<PyAny>,
-    since: f64,
-    pass: u64,
 }
 
 impl Workers {
@@ -30,15 +19,11 @@ impl Workers {
         Self {
             workers,
             pass: Pass::default(),
-            oldest: HashMap::new(),
-            passes: 0,
         }
     }
 
     fn take_one(&mut self, worker: &Bound<'_, PyAny>, now: f64) -> PyResult<()> {
         let py = worker.py();
-        let address = worker.getattr(intern!(py, "address"))?;
-        let address = address.cast::<PyString>()?.to_str()?;
         let name = worker.getattr(intern!(py, "name"))?.str()?;
         let mut reading = WorkerReading::default();
         let attribute = |name: &Bound<'_, PyString>| -> f64 {
@@ -48,7 +33,10 @@ impl Workers {
         reading.memory_limit = attribute(intern!(py, "memory_limit"));
         reading.threads = attribute(intern!(py, "nthreads"));
         reading.heartbeat_age = (now - attribute(intern!(py, "last_seen"))).max(0.0);
-        reading.oldest_processing = self.oldest_processing(worker, address, now);
+        let oldest = oldest_executing(worker);
+        if oldest > 0.0 {
+            reading.oldest_processing = oldest + reading.heartbeat_age;
+        }
         let metrics = worker.getattr(intern!(py, "metrics"))?;
         if let Ok(metrics) = metrics.cast::<PyDict>() {
             let nbytes = attribute(intern!(py, "nbytes"));
@@ -57,40 +45,19 @@ impl Workers {
         self.workers.add(&mut self.pass, name.to_str()?, &reading);
         Ok(())
     }
+}
 
-    /// Returns for how long the worker's oldest task has been seen to be that one;
-    /// 0 if it has none. Tasks stand in the order in which they were assigned.
-    fn oldest_processing(&mut self, worker: &Bound<'_, PyAny>, address: &str, now: f64) -> f64 {
-        let py = worker.py();
-        let Ok(processing) = worker.getattr(intern!(py, "processing")) else {
-            return 0.0;
-        };
-        let first = match processing.cast::<PyDict>() {
-            Ok(tasks) => tasks.iter().next().map(|(task, _)| task),
-            Err(_) => processing
-                .try_iter()
-                .ok()
-                .and_then(|mut tasks| tasks.next()?.ok()),
-        };
-        let Some(task) = first else {
-            return 0.0;
-        };
-        match self.oldest.get_mut(address) {
-            Some(oldest) if oldest.task.is(&task) => {
-                oldest.pass = self.passes;
-                (now - oldest.since).max(0.0)
-            }
-            _ => {
-                let oldest = Oldest {
-                    task: task.unbind(),
-                    since: now,
-                    pass: self.passes,
-                };
-                self.oldest.insert(address.to_owned(), oldest);
-                0.0
-            }
-        }
-    }
+/// Returns for how long the worker's oldest task has been executing, as of its
+/// last heartbeat; 0 if none is.
+fn oldest_executing(worker: &Bound<'_, PyAny>) -> f64 {
+    let executing = worker.getattr(intern!(worker.py(), "executing"));
+    let Ok(executing) = executing.and_then(|tasks| Ok(tasks.cast_into::<PyDict>()?)) else {
+        return 0.0;
+    };
+    let durations = executing
+        .iter()
+        .filter_map(|(_, seconds)| number(&seconds).ok());
+    durations.fold(0.0, f64::max)
 }
 
 /// Reads the metrics of a heartbeat. Those that are missing stay NaN.
@@ -127,7 +94,6 @@ type Failure = (Py<PyAny>, PyErr);
 impl Workers {
     /// Begins a pass over all workers.
     fn begin(&mut self) {
-        self.passes += 1;
         self.pass = self.workers.begin();
     }
 
@@ -146,7 +112,5 @@ impl Workers {
     /// Ends the pass. Workers that were not in it leave the page.
     fn finish(&mut self) {
         self.workers.finish(&self.pass);
-        let passes = self.passes;
-        self.oldest.retain(|_, oldest| oldest.pass == passes);
     }
 }

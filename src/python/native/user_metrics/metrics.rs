@@ -24,7 +24,7 @@ pub(super) struct MetricHandle<C: FromSpec> {
     target: OnceLock<Target<C>>,
 }
 
-/// The family that updates go to.
+/// Where updates go.
 struct Target<C: Metric> {
     family: Family<C>,
     series: Series<C>,

@@ -3,9 +3,11 @@
 import builtins
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, final
+from typing import Any, Literal, TypeVar, final
 
 from stethoscope._parsed import Family
+
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 __version__: str
 
@@ -46,8 +48,8 @@ class Page:
         buckets: Sequence[float] | None = None,
         max_task_prefixes: int | None = None,
         max_workers: int | None = None,
-        left_out: Sequence[str] = (),
-        labels: Sequence[tuple[str, str]] = (),
+        left_out: Sequence[str] = ...,
+        labels: Sequence[tuple[str, str]] = ...,
         namespace: str | None = None,
     ) -> Page:
         """Medians and maxima are taken over the last `window` seconds; `buckets`
@@ -447,13 +449,15 @@ class Summary:
 
 @final
 class Timer:
-    """Observes how long a `with` block takes, however it is left."""
+    """Observes how long a `with` block, or each call of a decorated function, takes."""
 
-    def __enter__(self) -> None: ...
+    def __call__(self, function: _F) -> _F:
+        """Return the function, timed at each call."""
+
+    def __enter__(self) -> Timer: ...
     def __exit__(
         self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-        /,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
     ) -> None: ...

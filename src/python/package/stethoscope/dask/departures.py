@@ -29,7 +29,9 @@ class Departures:
         self._known: dict[str, Any] | None = None
         #: Addresses of workers that left, with the time when that was noticed.
         self._unjudged: list[tuple[float, str]] = []
-        self._changes: Any = None
+        #: The scheduler's counts of workers that came and left, and when it was asked.
+        self._changes: tuple[int | None, int | None] = (None, None)
+        self._sampled_at = time.time()
 
     def __call__(self, scheduler: Any) -> dict[str, int]:
         now = time.time()
@@ -38,16 +40,31 @@ class Departures:
             getattr(scheduler, "_workers_removed_total", None),
         )
         if None in changes or changes != self._changes:
+            gone = self._gone(scheduler, changes[1])
+            self._unjudged += [(now, address) for address in gone]
             self._changes = changes
-            known, self._known = self._known, dict(scheduler.workers)
-            for address, worker in (known or {}).items():
-                # A restarted worker may have the address that it had.
-                if self._known.get(address) is not worker:
-                    self._unjudged.append((now, address))
+        self._sampled_at = now
         while self._unjudged and now - self._unjudged[0][0] >= SETTLING:
             noticed, address = self._unjudged.pop(0)
             self._counts[reason(scheduler, address, noticed - LOOK_BACK)] += 1
         return self._counts
+
+    def _gone(self, scheduler: Any, removed: int | None) -> list[str]:
+        """Return the addresses of the workers that left since the sample before."""
+        known, self._known = self._known, dict(scheduler.workers)
+        if known is None:
+            return []
+        # A restarted worker may have the address that it had.
+        gone = [
+            address for address, worker in known.items() if self._known.get(address) is not worker
+        ]
+        before = self._changes[1]
+        if removed is not None and before is not None and removed - before > len(gone):
+            # Some came and left between two samples: only the events know them.
+            for event in _events(scheduler, "all", self._sampled_at):
+                if event.get("action") == "remove-worker" and event.get("worker") not in gone:
+                    gone.append(str(event.get("worker")))
+        return gone
 
 
 def reason(scheduler: Any, address: str, since: float) -> str:

@@ -28,7 +28,7 @@ class _Member:
 _lock = threading.Lock()
 #: In the order in which they came.
 _members: list[_Member] = []
-#: The registries that are shown, each with its page.
+#: What is shown, and on which page.
 _shown: dict[Registry | Mirrored, Page] = {}
 
 

@@ -1,31 +1,34 @@
-//! Choices for a registry, made from a fuzzer's or proptest's bytes. When the bytes are
-//! used up, every choice is the first one.
+//! Choices out of bytes: so that a fuzzer's bytes, and proptest's, can stand for
+//! a registry. When the bytes are used up, every choice is the first.
 
-use arbitrary::Unstructured;
+pub struct Dice<'a>(&'a [u8]);
 
-pub struct Choices<'a>(Unstructured<'a>);
-
-impl<'a> Choices<'a> {
+impl<'a> Dice<'a> {
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self(Unstructured::new(bytes))
+        Self(bytes)
     }
 
-    /// Returns a number below `end`.
+    pub fn byte(&mut self) -> u8 {
+        let Some((&byte, rest)) = self.0.split_first() else {
+            return 0;
+        };
+        self.0 = rest;
+        byte
+    }
+
     pub fn below(&mut self, end: usize) -> usize {
-        self.0.int_in_range(0..=end - 1).unwrap_or(0)
+        usize::from(self.byte()) % end
     }
 
-    /// Returns one of the choices.
     pub fn of<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len())]
     }
 
-    /// Returns any number.
     pub fn bits(&mut self) -> u64 {
-        self.0.arbitrary().unwrap_or(0)
+        u64::from_le_bytes(std::array::from_fn(|_| self.byte()))
     }
 
-    /// Returns a float: a special one, any one, or a small one.
+    /// A float: one that goes wrong easily, or any.
     pub fn float(&mut self) -> f64 {
         const ODD: [f64; 14] = [
             0.0,
@@ -46,11 +49,11 @@ impl<'a> Choices<'a> {
         match self.below(3) {
             0 => self.of(&ODD),
             1 => f64::from_bits(self.bits()),
-            _ => self.below(256) as f64 / 8.0,
+            _ => f64::from(self.byte()) / 8.0,
         }
     }
 
-    /// Returns a text of a few characters, many of which need escapes.
+    /// A text of a few characters, most of them such as need an escape.
     pub fn text(&mut self) -> String {
         const CHARACTERS: [char; 20] = [
             'a',
