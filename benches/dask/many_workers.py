@@ -15,6 +15,8 @@ from sides import OURS, Figure, Side
 
 WORKERS = 1_000
 ROUNDS = 10
+#: Prefixes that tasks are run of between two samples.
+BUSY = 50
 #: Activities for each prefix.
 ACTIVITIES = ("thread-cpu", "thread-noncpu", "executor", "other")
 
@@ -61,7 +63,7 @@ async def _measure(prefixes: int, max_workers: int) -> tuple[list[float], list[f
             before = _resident()
             _populate(scheduler, prefixes)
             for number in range(ROUNDS + 1):
-                _heartbeats(scheduler)
+                _heartbeats(scheduler, number)
                 taken = asyncio.get_running_loop().create_future()
                 sampler.sample(lambda taken=taken: taken.set_result(None))
                 await taken
@@ -93,13 +95,14 @@ def _populate(scheduler: Any, prefixes: int) -> None:
             local_directory="/tmp",
             nanny=None,
             server_id=address,
+            scheduler=scheduler,
         )
     for number in range(prefixes):
         name = f"prefix-{number}"
         scheduler.task_prefixes[name] = TaskPrefix(name)
 
 
-def _heartbeats(scheduler: Any) -> None:
+def _heartbeats(scheduler: Any, number: int) -> None:
     for worker in scheduler.workers.values():
         worker.last_seen = time.time()
         worker.nbytes = random.randrange(10**9)
@@ -109,7 +112,11 @@ def _heartbeats(scheduler: Any) -> None:
             "spilled_bytes": {"memory": 0, "disk": 0},
             "task_counts": {"executing": 4},
         }
-    for name, prefix in scheduler.task_prefixes.items():
+    names = list(scheduler.task_prefixes)
+    # All in the first round, then some.
+    busy = names if number == 0 else random.sample(names, min(BUSY, len(names)))
+    for name in busy:
+        prefix = scheduler.task_prefixes[name]
         for activity in ACTIVITIES:
             scheduler.cumulative_worker_metrics["execute", name, activity, "seconds"] += 0.1
         prefix.state_counts["memory"] += 1

@@ -25,8 +25,16 @@ Value = float | Mapping[str, float] | None
 Probe = Callable[[Any], Value]
 
 
+#: The share of the event loop's time that an expensive probe may take.
+EXPENSIVE_SHARE = 0.001
+
+
 class Throttled:
-    """A probe that is too expensive for each sample: it keeps its value for some seconds."""
+    """A probe that is too expensive for each sample.
+
+    It keeps its value for some seconds, and for longer if reading it took long:
+    with 1,000 workers, Dask takes 10 ms to work out how many it needs.
+    """
 
     def __init__(self, seconds: float, probe: Probe) -> None:
         self._seconds = seconds
@@ -35,10 +43,11 @@ class Throttled:
         self._until = float("-inf")
 
     def __call__(self, server: Any) -> Value:
-        now = time.monotonic()
-        if now >= self._until:
+        start = time.monotonic()
+        if start >= self._until:
             self._value = self._probe(server)
-            self._until = now + self._seconds
+            end = time.monotonic()
+            self._until = end + max(self._seconds, (end - start) / EXPENSIVE_SHARE)
         return self._value
 
 
@@ -176,7 +185,6 @@ def probes(role: str) -> Mapping[str, Probe]:
             "dask_scheduler_client_connections_removed_total": attrgetter(
                 "_client_connections_removed_total"
             ),
-            # Up to a millisecond where many tasks wait.
             "dask_scheduler_desired_workers": Throttled(1.0, lambda s: s.adaptive_target()),
             "dask_scheduler_workers": _scheduler_workers,
             "dask_scheduler_workers_added_total": attrgetter("_workers_added_total"),
