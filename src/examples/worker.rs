@@ -1,7 +1,7 @@
 //! A multi-threaded worker that is monitored without being disturbed.
 //!
 //! ```sh
-//! cargo run --example worker --features gzip
+//! cargo run --example worker --features http
 //! curl http://127.0.0.1:9000/metrics
 //! ```
 //!
