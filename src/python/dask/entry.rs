@@ -36,7 +36,7 @@ pub enum Source {
     Endpoint,
 }
 
-/// What a sampled value is, beside a number.
+/// The meaning of a sampled value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Sampling {
@@ -66,9 +66,9 @@ pub struct Entry {
     pub states: &'static [&'static str],
     /// How the value comes to the page.
     pub source: Source,
-    /// Where the value is, in words for the documentation.
+    /// The source of the value, in words for the documentation.
     pub origin: &'static str,
-    /// What a sampled value is.
+    /// The meaning of a sampled value.
     pub sampling: Sampling,
 }
 

@@ -28,13 +28,13 @@ pub(super) const TASK_STATES: &[&str] = &[
 pub struct PrefixNumber {
     /// The family that shows it.
     pub entry: Entry,
-    /// What it counts or measures.
+    /// The kind of number.
     pub kind: NumberKind,
-    /// Where versions of Dask keep it, the newest first.
+    /// Its places in the versions of Dask, the newest first.
     pub places: &'static [Place],
 }
 
-/// What the number of a task prefix counts or measures.
+/// The kinds of numbers of a task prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NumberKind {
     /// How often something has happened: whole, and only going up.
@@ -45,7 +45,7 @@ pub enum NumberKind {
     Current,
 }
 
-/// Where a version of Dask keeps a number.
+/// The place of a number in a version of Dask.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
     /// The attribute of a task prefix.

@@ -101,7 +101,7 @@ pub struct Prefixes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowId(usize);
 
-/// What is added up over the prefixes without series of their own.
+/// The sums over the prefixes without series of their own.
 #[derive(Debug, Default)]
 struct Sums {
     /// For each of `NUMBERS` that goes up and down. In whole numbers, so that what
@@ -155,7 +155,7 @@ enum NumberCell {
     Current(Handle<FloatGauge>),
 }
 
-/// What was last known of a prefix.
+/// The last known numbers of a prefix.
 #[derive(Debug, Default)]
 struct Row {
     name: Box<str>,

@@ -87,7 +87,7 @@ struct Series<C: Metric> {
     family: Family<C>,
     /// The label's values that are always shown.
     states: &'static [&'static str],
-    /// What is shown now.
+    /// The series that are shown now.
     shown: Vec<Shown<C>>,
     /// Counts the updates.
     round: u64,

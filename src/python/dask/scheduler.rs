@@ -6,7 +6,7 @@ use super::entry::{
 };
 use super::events::{EventFamilies, TickGauges};
 
-/// Why workers left: they closed themselves, were retired, lost their connection,
+/// The reasons for which workers left: they closed themselves, were retired, lost their connection,
 /// exceeded their memory, or were restarted.
 const DEPARTURE_REASONS: &[&str] = &["closed", "retired", "lost", "memory", "restarted"];
 

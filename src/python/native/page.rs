@@ -213,7 +213,7 @@ impl Page {
     }
 }
 
-/// What a page can include.
+/// A registry or a mirror, which a page can include.
 #[derive(FromPyObject)]
 enum Includable<'py> {
     Registry(Bound<'py, Registry>),

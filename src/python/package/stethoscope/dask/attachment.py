@@ -47,7 +47,7 @@ LONGEST_PAUSE = 30.0
 SCRAPE_SHARE = 0.05
 LEAST_REST = 0.01
 
-#: Where a server keeps its attachment.
+#: The attribute in which a server keeps its attachment.
 _ATTRIBUTE = "_stethoscope"
 
 

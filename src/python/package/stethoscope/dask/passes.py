@@ -33,7 +33,7 @@ Warn = Callable[..., None]
 class Pass(Protocol):
     """Brings the families of many objects up to date."""
 
-    #: What is not up to date if the pass fails.
+    #: The values that are not up to date if the pass fails.
     what: str
 
     def is_due(self, server: Any, warn: Warn) -> bool:
