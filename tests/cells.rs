@@ -850,8 +850,8 @@ fn invalid_states_are_refused() {
             .unwrap_err()
             .to_string()
     };
-    assert!(refused(&[]).contains("1 to 64 states, not 0"));
-    assert!(refused(&["x"; 65]).contains("not 65"));
+    assert!(refused(&[]).contains("expected 1 to 64 states, found 0"));
+    assert!(refused(&["x"; 65]).contains("found 65"));
     assert!(refused(&["a", "b", "a"]).contains("\"a\" is given twice"));
 }
 
