@@ -102,7 +102,7 @@ lint: lint-docs lint-package $(VENV)/ready # Formatting, clippy, rustdoc, ruff, 
 	$(VENV)/bin/ruff check
 
 lint-docs:
-	$(PYTHON) .ci/first_sentences.py --report-only src benches tests fuzz/targets
+	$(PYTHON) .ci/first_sentences.py src benches tests fuzz/targets
 
 lint-package:
 	CARGO="$(CARGO)" .ci/dependencies
