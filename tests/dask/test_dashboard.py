@@ -128,10 +128,10 @@ def disturb(cluster: Cluster) -> None:
             time.sleep(1)
         client.gather(stolen)
         held = client.map(use, [limit] * 400, range(400), pure=False)
-        # It is tried on one worker after another, and given up.
-        dies = client.submit(die, pure=False)
         for url in (cluster.scheduler_url, *cluster.workers().values()):
             fetch(url, "/health")
+        # It is tried on one worker after another, and given up.
+        dies = client.submit(die, pure=False)
         client.gather(held, errors="skip")
         with contextlib.suppress(Exception):
             dies.result(timeout=60)
