@@ -1,5 +1,5 @@
-//! The latency of single updates of one thread, while a second thread scrapes
-//! without pause and a third adds and removes series.
+//! The time of each single update of one thread, while a second thread scrapes at
+//! one rate for every crate and a third adds and removes series.
 //!
 //! Prints percentiles and draws `target/latency.svg`.
 
@@ -7,36 +7,43 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use stethoscope_rivals::figures::record;
+use stethoscope_rivals::figures::{record, rounds};
 use stethoscope_rivals::latency::{Latencies, plot};
 use stethoscope_rivals::updates::{self, NAMES, Subject, Update, Worker};
 
 const UNFAIR: &str = "\
 What is unfair, and to whom:
 - Each update is timed by one reading of the clock, whose own time is in every figure:
-  `no update` shows it. Differences of a nanosecond are the business of bench `update`.
-- The worker has a core of its own where there are two, the scraper and the third thread
-  have the rest. Whatever else runs on the machine shows in the worst times of everyone.
+  `no update` shows it. The benchmark `update` measures differences of a nanosecond.
+- The worker has a core of its own where there are two; the scraper and the third thread
+  share the rest. Anything else that runs on the machine shows in the worst times of all.
 - The page has 1,000 series, one of which is replaced every 100 us. fastmetrics, metrics
   and OpenTelemetry cannot remove series: theirs come to 2,000 and stay.
-- Without pause, a crate whose scrape is slow disturbs its worker less often: `pages` says
-  how many were written meanwhile. So there is a second table, in which nobody scrapes
-  more than 500 times a second; those who cannot keep that up do what they can.
+- A crate that cannot write 500 pages a second writes as many as it can: `pages` has the
+  number. It disturbs its worker less often.
+- Pages are compressed by libdeflate at level 1 for every crate, in the scraping thread.
 - metrics and OpenTelemetry have more to do at a scrape the more was observed.
 ";
 
-/// How long each is watched in a round.
+/// The time of a round.
 const FOR: Duration = Duration::from_millis(300);
 const ROUNDS: usize = 8;
-/// Series on the page, and how often one is replaced.
+/// Series on the page, and the time between two replacements of one.
 const SERIES: usize = 1_000;
 const PAUSE: Duration = Duration::from_micros(100);
-/// Between the pages of those who take their time.
-const PACE: Duration = Duration::from_millis(2);
+/// Scrapes a second.
+const RATES: [u32; 2] = [10, 500];
 
-/// Measurements of one subject.
+/// The work of the scraper.
+#[derive(Clone, Copy)]
+struct Scrapes {
+    a_second: u32,
+    gzip: bool,
+}
+
+/// The figures of one subject.
 #[derive(Default)]
-struct Seen {
+struct Figures {
     latencies: Latencies,
     pages: u64,
 }
@@ -46,74 +53,76 @@ fn main() {
     let subjects = updates::all();
     for (_, subject) in &subjects {
         for number in 0..SERIES {
-            // Nothing to remove yet: it removes what it will add last.
+            // Nothing to remove yet: it removes the series that it will add last.
             subject.replace(number, NAMES - 1);
         }
     }
     let mut drawn = Vec::new();
-    for (pace, update, title) in [
-        (None, Update::Count, "count, scraped without pause"),
-        (None, Update::Observe, "observe, scraped without pause"),
-        (
-            None,
-            Update::LookUp,
-            "look up and count, scraped without pause",
-        ),
-        (Some(PACE), Update::Count, "count, 500 scrapes a second"),
-        (Some(PACE), Update::Observe, "observe, 500 scrapes a second"),
-        (
-            Some(PACE),
-            Update::LookUp,
-            "look up and count, 500 scrapes a second",
-        ),
-    ] {
-        let mut seen: Vec<Seen> = subjects.iter().map(|_| Seen::default()).collect();
-        let mut nothing = Seen::default();
-        for round in 0..ROUNDS {
-            watch(subjects[0].1.as_ref(), None, pace, &mut nothing);
-            for place in 0..subjects.len() {
-                let index = (round + place) % subjects.len();
-                watch(
-                    subjects[index].1.as_ref(),
-                    Some(update),
-                    pace,
-                    &mut seen[index],
-                );
+    for a_second in RATES {
+        for gzip in [false, true] {
+            for (update, name) in [
+                (Update::Count, "count"),
+                (Update::Observe, "observe"),
+                (Update::LookUp, "look up and count"),
+            ] {
+                let pages = if gzip { "compressed pages" } else { "pages" };
+                let title: &str = format!("{name}, {a_second} {pages} a second").leak();
+                let scrapes = Scrapes { a_second, gzip };
+                drawn.push((title, compare(&subjects, update, scrapes, title)));
             }
         }
-        println!(
-            "{title}\n{:<26}{:>9}{:>9}{:>9}{:>10}{:>12}{:>12}{:>9}",
-            "ns", "p50", "p99", "p99.9", "p99.99", "worst", "updates", "pages"
-        );
-        let names = subjects.iter().map(|(name, _)| *name);
-        let rows = names.zip(seen).chain([("no update", nothing)]);
-        let mut curves = Vec::new();
-        for (name, seen) in rows.filter(|(_, seen)| seen.latencies.count() > 0) {
-            let at = |share| seen.latencies.at(share);
-            record(title, name, "p99", at(0.99) as f64, "ns");
-            record(title, name, "p99.9", at(0.999) as f64, "ns");
-            println!(
-                "{name:<26}{:>9}{:>9}{:>9}{:>10}{:>12}{:>12}{:>9}",
-                at(0.5),
-                at(0.99),
-                at(0.999),
-                at(0.9999),
-                at(1.0),
-                seen.latencies.count(),
-                seen.pages
-            );
-            curves.push((name, seen.latencies));
-        }
-        println!();
-        drawn.push((title, curves));
     }
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/target/latency.svg");
-    std::fs::write(path, plot(&drawn)).expect("the target directory is there");
+    std::fs::write(path, plot(&drawn)).expect("the target directory exists");
     println!("drawn in {path}");
 }
 
-/// One round of one subject; of nothing but the clock where there is no update.
-fn watch(subject: &dyn Subject, update: Option<Update>, pace: Option<Duration>, seen: &mut Seen) {
+/// Watches each subject in turn, and prints a table.
+fn compare(
+    subjects: &[(&'static str, Box<dyn Subject>)],
+    update: Update,
+    scrapes: Scrapes,
+    title: &str,
+) -> Vec<(&'static str, Latencies)> {
+    let mut seen: Vec<Figures> = subjects.iter().map(|_| Figures::default()).collect();
+    let mut nothing = Figures::default();
+    for round in 0..rounds(ROUNDS) {
+        watch(subjects[0].1.as_ref(), None, scrapes, &mut nothing);
+        for place in 0..subjects.len() {
+            let index = (round + place) % subjects.len();
+            let subject = subjects[index].1.as_ref();
+            watch(subject, Some(update), scrapes, &mut seen[index]);
+        }
+    }
+    println!(
+        "{title}\n{:<26}{:>9}{:>9}{:>9}{:>10}{:>12}{:>12}{:>9}",
+        "ns", "p50", "p99", "p99.9", "p99.99", "worst", "updates", "pages"
+    );
+    let names = subjects.iter().map(|(name, _)| *name);
+    let rows = names.zip(seen).chain([("no update", nothing)]);
+    let mut curves = Vec::new();
+    for (name, seen) in rows.filter(|(_, seen)| seen.latencies.count() > 0) {
+        let at = |share| seen.latencies.at(share);
+        record(title, name, "p99", at(0.99) as f64, "ns");
+        record(title, name, "p99.9", at(0.999) as f64, "ns");
+        println!(
+            "{name:<26}{:>9}{:>9}{:>9}{:>10}{:>12}{:>12}{:>9}",
+            at(0.5),
+            at(0.99),
+            at(0.999),
+            at(0.9999),
+            at(1.0),
+            seen.latencies.count(),
+            seen.pages
+        );
+        curves.push((name, seen.latencies));
+    }
+    println!();
+    curves
+}
+
+/// Runs one round of one subject, or of the clock alone if there is no update.
+fn watch(subject: &dyn Subject, update: Option<Update>, scrapes: Scrapes, seen: &mut Figures) {
     if update.is_some_and(|update| subject.worker(update, 1).is_none()) {
         return;
     }
@@ -124,12 +133,22 @@ fn watch(subject: &dyn Subject, update: Option<Update>, pace: Option<Duration>, 
             pin(false);
             let mut scrape = subject.scraper();
             let mut page = Vec::new();
+            let mut compressed = Vec::new();
+            let level = libdeflater::CompressionLvl::new(1).expect("there is a level 1");
+            let mut compressor = libdeflater::Compressor::new(level);
+            let pace = Duration::from_secs(1) / scrapes.a_second;
+            let mut next = Instant::now();
             while !stop.load(Ordering::Relaxed) {
                 scrape(&mut page);
-                pages.fetch_add(1, Ordering::Relaxed);
-                if let Some(pace) = pace {
-                    thread::sleep(pace);
+                if scrapes.gzip {
+                    compressed.resize(compressor.gzip_compress_bound(page.len()), 0);
+                    let len = compressor.gzip_compress(&page, &mut compressed);
+                    std::hint::black_box(len.expect("there is room for the worst page"));
                 }
+                pages.fetch_add(1, Ordering::Relaxed);
+                // One that is late starts at once, and does not catch up.
+                next = (next + pace).max(Instant::now());
+                thread::sleep(next.saturating_duration_since(Instant::now()));
             }
         });
         scope.spawn(|| {
@@ -154,10 +173,10 @@ fn watch(subject: &dyn Subject, update: Option<Update>, pace: Option<Duration>, 
     seen.pages += pages.into_inner();
 }
 
-/// Updates for as long as a round goes, each between two readings of the clock.
+/// Updates until the round is over, each between two readings of the clock.
 fn time_each(mut worker: Option<&mut (dyn Worker + '_)>) -> Latencies {
     let mut latencies = Latencies::default();
-    // The other two are at work by then.
+    // Time for the other two threads to start.
     thread::sleep(Duration::from_millis(10));
     let begin = Instant::now();
     let mut last = begin;
@@ -175,7 +194,7 @@ fn time_each(mut worker: Option<&mut (dyn Worker + '_)>) -> Latencies {
     latencies
 }
 
-/// Keeps this thread on the first core, or off it, where there are two.
+/// Keeps this thread on the first core or off it, if there are two.
 fn pin(first: bool) {
     let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
     if cores > 1 {
@@ -185,7 +204,7 @@ fn pin(first: bool) {
                 set.set(core);
             }
         }
-        // Where that is not allowed, the machine decides.
+        // It may not be allowed: the system decides then.
         let _ = rustix::thread::sched_setaffinity(None, &set);
     }
 }
