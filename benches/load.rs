@@ -343,12 +343,18 @@ impl Selections {
             let mut streams: Vec<(TcpStream, bool)> = requests.iter().map(connect).collect();
             let mut buffer = vec![0; 1 << 20];
             while !over.load(Ordering::Relaxed) {
+                let mut has_answers = false;
                 for ((stream, may_ask), request) in streams.iter_mut().zip(&requests) {
                     while let Ok(1..) = stream.read(&mut buffer) {
                         *may_ask = true;
+                        has_answers = true;
                     }
                     // It fails when the endpoint has closed the connection.
                     *may_ask = *may_ask && stream.write_all(request.as_bytes()).is_err();
+                }
+                if !has_answers {
+                    // The processor is the server's and the scraper's meanwhile.
+                    std::thread::sleep(Duration::from_micros(100));
                 }
             }
         });

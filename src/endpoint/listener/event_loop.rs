@@ -40,7 +40,7 @@ const FIRST_LISTENER: usize = 1;
 const EVENTS: usize = 256;
 /// Connections that are resumed in one turn. Small requests of many clients would
 /// otherwise delay the large responses of others.
-const RESUMED_IN_A_TURN: usize = 32;
+const RESUMED_IN_A_TURN: usize = 16;
 /// Writes to one connection before others have their turn.
 const WRITES_IN_A_TURN: usize = 16;
 /// The time for which a client may go on sending after its last response.
