@@ -117,18 +117,11 @@ impl Buckets {
         self.0.bounds()
     }
 
-    /// Returns the index of the bucket that `value` falls into: the number of
-    /// bounds below it. `value` must not be NaN.
+    /// Returns the index of the bucket that `value` falls into, which is the number of
+    /// bounds below it, and the number to add to the sum. `None` for NaN.
     #[inline]
-    pub(super) fn index(&self, value: f64) -> usize {
-        self.0.index(value)
-    }
-
-    /// Returns the least value that may be added to the sum; see
-    /// [`least_summand`].
-    #[inline]
-    pub(super) fn least_summand(&self) -> f64 {
-        self.0.least_summand
+    pub(super) fn locate(&self, value: f64) -> Option<(usize, f64)> {
+        self.0.locate(value)
     }
 }
 
@@ -151,13 +144,25 @@ fn round_to_digits(value: f64, digits: usize) -> f64 {
 /// Returns the least value that an observation adds to the sum of a histogram
 /// with these bounds.
 ///
-/// Without a bound below 0, negative observations are not expected, and they add
-/// 0: the sum is then a counter, as Prometheus' `rate` and OpenMetrics take it to
-/// be. With one, the sum may fall, and OpenMetrics pages leave it out.
+/// Without a bound below 0, negative observations are not expected, and they add 0:
+/// the sum is then a counter, as Prometheus' `rate` and OpenMetrics take it to be,
+/// and never NaN, since -Inf is not added. With one, the sum may fall, and
+/// OpenMetrics pages leave it out.
 pub(super) const fn least_summand(bounds: &[f64]) -> f64 {
     match bounds {
         [first, ..] if *first < 0.0 => f64::NEG_INFINITY,
         _ => 0.0,
+    }
+}
+
+/// Returns the greater of a value, which must not be NaN, and the least summand. In
+/// one instruction, unlike `f64::max`.
+#[inline]
+pub(super) fn at_least(least_summand: f64, value: f64) -> f64 {
+    if value < least_summand {
+        least_summand
+    } else {
+        value
     }
 }
 
@@ -201,18 +206,24 @@ impl Search {
     }
 
     #[inline]
-    fn index(&self, value: f64) -> usize {
+    fn locate(&self, value: f64) -> Option<(usize, f64)> {
         match self.table.len().checked_sub(1) {
+            // Neither NaN nor less than any least summand.
             Some(last) if value > 0.0 => {
                 let interval = (value.to_bits() >> self.shift).saturating_sub(self.first);
                 let below = usize::from(self.table[(interval as usize).min(last)]);
-                below + usize::from(self.bounds[below] < value)
+                Some((below + usize::from(self.bounds[below] < value), value))
             }
-            _ => self.binary_search(value),
+            _ if value.is_nan() => None,
+            _ => {
+                let summand = at_least(self.least_summand, value);
+                Some((self.binary_search(value), summand))
+            }
         }
     }
 
-    /// The search without a table. Out of line, so that the rest is inlined.
+    /// The search without a table. Out of line, so that the rest is inlined; it returns
+    /// in a register, since a result in memory made observations take 2.5 times as long.
     #[inline(never)]
     fn binary_search(&self, value: f64) -> usize {
         self.bounds().partition_point(|&bound| bound < value)

@@ -18,11 +18,10 @@ use crate::sync::{AtomicU64, Ordering, thread_slot};
 /// Counts observations by bucket, shared by any number of writers.
 ///
 /// - NaN is not a measurement and is ignored.
-/// - The infinities are counted. The sum becomes infinite and stays so: the
-///   opposite infinity does not turn it into NaN.
-/// - Negative values are counted. They are added to the sum only if there is a
-///   bound below 0: without one the sum is a counter, which may not fall. (With
-///   one, OpenMetrics pages show neither sum nor count.)
+/// - Negative values are counted, and add 0 to the sum unless there is a bound below
+///   0: without one the sum is a counter, which may not fall. (With one, OpenMetrics
+///   pages show neither sum nor count.)
+/// - The infinities are counted. They are added to the sum as IEEE 754 has it.
 ///
 /// A reading is one cumulative count for each finite bound, one for `+Inf`
 /// (all `u64`), and the sum (`f64`). The sum never lags behind the counts beside
@@ -43,7 +42,7 @@ use crate::sync::{AtomicU64, Ordering, thread_slot};
 #[derive(Debug)]
 pub struct Histogram {
     buckets: Buckets,
-    lines: Box<[Line]>,
+    words: Words,
 }
 
 impl Histogram {
@@ -52,16 +51,15 @@ impl Histogram {
     pub fn new(buckets: &Buckets) -> Self {
         Self {
             buckets: buckets.clone(),
-            lines: lines(lines_per_shard(buckets)),
+            words: Words::new(1, buckets),
         }
     }
 
     /// Counts `value` in its bucket and adds it to the sum. NaN is ignored.
     #[inline]
     pub fn observe(&self, value: f64) {
-        if !value.is_nan() {
-            let summand = value.max(self.buckets.least_summand());
-            self.shard().add(self.buckets.index(value), summand);
+        if let Some((bucket, summand)) = self.buckets.locate(value) {
+            self.shard().add(bucket, summand);
         }
     }
 
@@ -86,7 +84,7 @@ impl Histogram {
 
     #[inline]
     fn shard(&self) -> Shard<'_> {
-        Shard(&self.lines)
+        self.words.single()
     }
 }
 
@@ -132,9 +130,7 @@ impl<H: Deref<Target = SingleWriter<Histogram>>> Writer<Histogram, H> {
     #[inline]
     pub fn observe(&self, value: f64) {
         let histogram = self.cell();
-        if !value.is_nan() {
-            let summand = value.max(histogram.buckets.least_summand());
-            let bucket = histogram.buckets.index(value);
+        if let Some((bucket, summand)) = histogram.buckets.locate(value) {
             histogram.shard().add_exclusive(bucket, summand);
         }
     }
@@ -165,11 +161,9 @@ impl<H: Deref<Target = SingleWriter<Histogram>>> Writer<Histogram, H> {
 #[derive(Debug)]
 pub struct ShardedHistogram {
     buckets: Buckets,
-    /// The shards, one after the other: first `exclusive` ones, each written by
-    /// the one thread whose slot is its index, then half as many that the other
-    /// threads share.
-    lines: Box<[Line]>,
-    lines_per_shard: usize,
+    /// First `exclusive` shards, each written by the one thread whose slot is its
+    /// index, then half as many that the other threads share.
+    words: Words,
     /// A power of two.
     exclusive: usize,
 }
@@ -184,11 +178,9 @@ impl ShardedHistogram {
     /// Creates a histogram with so many exclusive shards, which must be a power
     /// of two from 2 on.
     pub(super) fn with_shards(shards: usize, buckets: &Buckets) -> Self {
-        let lines_per_shard = lines_per_shard(buckets);
         Self {
             buckets: buckets.clone(),
-            lines: lines(lines_per_shard * (shards + shards / 2)),
-            lines_per_shard,
+            words: Words::new(shards + shards / 2, buckets),
             exclusive: shards,
         }
     }
@@ -202,45 +194,36 @@ impl ShardedHistogram {
     /// Observes `value` as the thread with this slot.
     #[inline]
     pub(super) fn add(&self, slot: usize, value: f64) {
-        if value.is_nan() {
+        let Some((bucket, summand)) = self.buckets.locate(value) else {
             return;
-        }
-        let bucket = self.buckets.index(value);
-        let summand = value.max(self.buckets.least_summand());
+        };
         if slot < self.exclusive {
-            self.shard(slot).add_exclusive(bucket, summand);
+            self.words.shard(slot).add_exclusive(bucket, summand);
         } else {
             let shared = slot & (self.exclusive / 2 - 1);
-            self.shard(self.exclusive + shared).add(bucket, summand);
+            self.words
+                .shard(self.exclusive + shared)
+                .add(bucket, summand);
         }
     }
 
     /// Returns the number of observations.
     #[must_use]
     pub fn count(&self) -> u64 {
-        count(self.shards(), &self.buckets)
+        count(self.words.shards(), &self.buckets)
     }
 
     /// Returns the sum of the observations. It includes at least those in a
     /// [`count`](Self::count) that was taken before.
     #[must_use]
     pub fn sum(&self) -> f64 {
-        sum(self.shards())
+        sum(self.words.shards())
     }
 
     /// Returns the bounds that this histogram was created with.
     #[must_use]
     pub fn buckets(&self) -> &Buckets {
         &self.buckets
-    }
-
-    #[inline]
-    fn shard(&self, index: usize) -> Shard<'_> {
-        Shard(&self.lines[index * self.lines_per_shard..][..self.lines_per_shard])
-    }
-
-    fn shards(&self) -> impl Iterator<Item = Shard<'_>> + Clone {
-        self.lines.chunks_exact(self.lines_per_shard).map(Shard)
     }
 }
 
@@ -263,7 +246,7 @@ impl Cell for ShardedHistogram {
     }
 
     fn read(&self, into: &mut [u64]) {
-        read(self.shards(), into);
+        read(self.words.shards(), into);
     }
 }
 
@@ -271,9 +254,9 @@ impl WithExemplars<Histogram> {
     /// Observes `value` and records it as the exemplar of its bucket. NaN is
     /// ignored.
     pub fn observe_with_exemplar(&self, value: f64, labels: &ExemplarLabels) {
-        if !value.is_nan() {
+        if let Some((bucket, _)) = self.buckets.locate(value) {
             self.observe(value);
-            self.record_exemplar(self.buckets.index(value), value, labels);
+            self.record_exemplar(bucket, value, labels);
         }
     }
 }
@@ -282,9 +265,9 @@ impl WithExemplars<ShardedHistogram> {
     /// Observes `value` and records it as the exemplar of its bucket. NaN is
     /// ignored.
     pub fn observe_with_exemplar(&self, value: f64, labels: &ExemplarLabels) {
-        if !value.is_nan() {
+        if let Some((bucket, _)) = self.buckets.locate(value) {
             self.observe(value);
-            self.record_exemplar(self.buckets.index(value), value, labels);
+            self.record_exemplar(bucket, value, labels);
         }
     }
 }
@@ -319,59 +302,87 @@ fn count<'a>(shards: impl IntoIterator<Item = Shard<'a>>, buckets: &Buckets) -> 
 
 /// Returns the sum of the observations in all `shards`.
 fn sum<'a>(shards: impl IntoIterator<Item = Shard<'a>>) -> f64 {
-    let sums = shards
+    shards
         .into_iter()
         // Relaxed: ordered after the loads of the counts, which are Acquire.
-        .map(|shard| shard.sum().load(Ordering::Relaxed));
-    sums.fold(0.0, add_without_nan)
+        .map(|shard| shard.sum().load(Ordering::Relaxed))
+        .fold(0.0, |sum, of_shard| sum + of_shard)
 }
 
-/// Adds two numbers, of which the second has no effect if it is infinite and the
-/// first is the opposite infinity.
-#[inline]
-pub(super) fn add_without_nan(sum: f64, value: f64) -> f64 {
-    let next = sum + value;
-    if next.is_nan() { sum } else { next }
+/// The number of words in a cache line.
+const LINE: usize = 8;
+
+/// The sums and counts of one or more shards, each from the beginning of a cache
+/// line on, so that histograms and shards side by side do not slow each other down.
+#[derive(Debug)]
+struct Words {
+    words: Box<[AtomicU64]>,
+    /// The first word that begins a cache line.
+    start: usize,
+    /// The number of words of a shard: whole cache lines.
+    per_shard: usize,
 }
 
-/// The words of a cache line.
-const WORDS: usize = 8;
+impl Words {
+    fn new(shards: usize, buckets: &Buckets) -> Self {
+        let counts = buckets.bounds().len() + 1;
+        let per_shard = (1 + counts).next_multiple_of(LINE);
+        let words: Box<[AtomicU64]> = (0..shards * per_shard + LINE - 1)
+            .map(|_| AtomicU64::new(0))
+            .collect();
+        // In bytes, of which a multiple of eight is missing to a whole line.
+        let offset = words.as_ptr().cast::<u8>().align_offset(64);
+        Self {
+            // In bounds even if the offset cannot be determined.
+            start: (offset / size_of::<u64>()).min(LINE - 1),
+            words,
+            per_shard,
+        }
+    }
 
-/// A cache line of counts. Aligned, so that histograms that were allocated side
-/// by side do not slow each other down.
-#[derive(Debug, Default)]
-#[repr(align(64))]
-struct Line([AtomicU64; WORDS]);
+    /// The only shard.
+    #[inline]
+    fn single(&self) -> Shard<'_> {
+        Shard {
+            words: &self.words,
+            first: self.start,
+        }
+    }
 
-/// The lines that hold a sum and a count for each bucket.
-fn lines_per_shard(buckets: &Buckets) -> usize {
-    let counts = buckets.bounds().len() + 1;
-    (1 + counts).div_ceil(WORDS)
+    #[inline]
+    fn shard(&self, index: usize) -> Shard<'_> {
+        Shard {
+            words: &self.words,
+            first: self.start + index * self.per_shard,
+        }
+    }
+
+    fn shards(&self) -> impl Iterator<Item = Shard<'_>> + Clone {
+        (0..self.words.len() / self.per_shard).map(|index| self.shard(index))
+    }
 }
 
-fn lines(count: usize) -> Box<[Line]> {
-    (0..count).map(|_| Line::default()).collect()
-}
-
-/// A sum, and a count for each bucket: in the first word, and the words after it.
+/// A sum, in the first word, and a count for each bucket in the words after it.
 #[derive(Clone, Copy)]
-struct Shard<'a>(&'a [Line]);
+struct Shard<'a> {
+    words: &'a [AtomicU64],
+    first: usize,
+}
 
 impl<'a> Shard<'a> {
     #[inline]
     fn sum(self) -> AtomicF64<&'a AtomicU64> {
-        AtomicF64::of(&self.0[0].0[0])
+        AtomicF64::of(&self.words[self.first])
     }
 
     #[inline]
     fn count(self, bucket: usize) -> &'a AtomicU64 {
-        let word = 1 + bucket;
-        &self.0[word / WORDS].0[word % WORDS]
+        &self.words[self.first + 1 + bucket]
     }
 
     #[inline]
     fn add(self, bucket: usize, summand: f64) {
-        self.sum().update(|sum| Some(add_without_nan(sum, summand)));
+        self.sum().add(summand);
         // Release: pairs with the Acquire in `read`; see the top of the file.
         self.count(bucket).fetch_add(1, Ordering::Release);
     }
@@ -380,8 +391,7 @@ impl<'a> Shard<'a> {
     /// time writes.
     #[inline]
     fn add_exclusive(self, bucket: usize, summand: f64) {
-        self.sum()
-            .update_exclusive(|sum| add_without_nan(sum, summand));
+        self.sum().update_exclusive(|sum| sum + summand);
         let count = self.count(bucket);
         // Relaxed: the owner reads its own writes. Release: as in `add`.
         let current = count.load(Ordering::Relaxed);

@@ -15,7 +15,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::histogram::add_without_nan;
+use super::buckets::at_least;
 use super::ring::{Ring, Slice, View};
 use super::{AtomicF64, Cell, OptionsError, Window};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, Padded, zeroed};
@@ -376,8 +376,8 @@ impl Slice for BinCounts {
 ///   [`keep_last`](QuantileOptionsBuilder::keep_last), they are then those of the
 ///   last slice that had any.
 /// - NaN is not a measurement and is ignored.
-/// - The infinities count as the ends of the range. The sum becomes infinite and
-///   stays so.
+/// - The infinities count as the ends of the range. They are added to the sum as IEEE
+///   754 has it.
 /// - Negative values count as 0, in the quantiles and in the sum, unless the
 ///   options [say otherwise](QuantileOptionsBuilder::negative_values).
 /// - At most 2^31 values of one size are counted in a slice.
@@ -449,10 +449,8 @@ impl Quantile {
             return;
         }
         self.ring.newest(at).count(self.options.bins.index(value));
-        let summand = value.max(self.options.least_summand());
-        self.totals
-            .sum
-            .update(|sum| Some(add_without_nan(sum, summand)));
+        let summand = at_least(self.options.least_summand(), value);
+        self.totals.sum.add(summand);
         // Release: pairs with the Acquire in `count`. A reader that sees the count
         // sees the sum and the bin.
         self.totals.count.fetch_add(1, Ordering::Release);

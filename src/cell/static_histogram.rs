@@ -1,7 +1,6 @@
 //! Histograms whose bounds are constants, for statics.
 
-use super::buckets::least_summand;
-use super::histogram::add_without_nan;
+use super::buckets::{at_least, least_summand};
 use super::{AtomicF64, Cell};
 use crate::sync::{AtomicU64, Ordering, const_fn};
 
@@ -88,8 +87,7 @@ impl<const N: usize> StaticHistogram<N> {
         if value.is_nan() {
             return;
         }
-        let summand = value.max(self.least_summand);
-        self.sum.update(|sum| Some(add_without_nan(sum, summand)));
+        self.sum.add(at_least(self.least_summand, value));
         // Without a branch, so that it is vectorised.
         let below = |sum, &bound: &f64| sum + usize::from(bound < value);
         let bucket = self.buckets.0.iter().fold(0, below);
