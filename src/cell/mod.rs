@@ -43,6 +43,7 @@ use float::AtomicF64;
 
 /// The meaning of the 64 bits of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Number {
     /// An unsigned integer.
     U64,
