@@ -292,13 +292,35 @@ fn measure_beside_selections() {
         "ratio"
     );
     let mut alone = None;
-    for (title, method, family) in [
-        ("alone", None, ""),
-        ("beside 400 HEAD, unknown families", Some("HEAD"), "unknown"),
-        ("beside 400 GET, unknown families", Some("GET"), "unknown"),
-        ("beside 400 GET, families that exist", Some("GET"), "family"),
-    ] {
-        let crowd = method.map(|method| Selections::gather(address, method, family));
+    let few = |family: &str, n: usize| {
+        // More pairs than clients.
+        let other = (n * 7 + n / CROWD_FAMILIES + 1) % CROWD_FAMILIES;
+        format!(
+            "name[]={family}{}&name[]={family}{other}",
+            n % CROWD_FAMILIES
+        )
+    };
+    let nearly_all = |n: usize| {
+        let families = (0..CROWD_FAMILIES).filter(|family| *family != n % CROWD_FAMILIES);
+        let names: Vec<String> = families.map(|n| format!("name[]=family{n}")).collect();
+        names.join("&")
+    };
+    type Query<'a> = &'a dyn Fn(usize) -> String;
+    let crowds: [(&str, &str, Query<'_>); 5] = [
+        ("alone", "", &|_| String::new()),
+        ("beside 400 HEAD, unknown families", "HEAD", &|n| {
+            few("unknown", n)
+        }),
+        ("beside 400 GET, unknown families", "GET", &|n| {
+            few("unknown", n)
+        }),
+        ("beside 400 GET, two families each", "GET", &|n| {
+            few("family", n)
+        }),
+        ("beside 400 GET, all families but one", "GET", &nearly_all),
+    ];
+    for (title, method, query) in crowds {
+        let crowd = (!method.is_empty()).then(|| Selections::gather(address, method, query));
         let times = scrape_each();
         drop(crowd);
         let median = times[times.len() / 2];
@@ -320,18 +342,14 @@ struct Selections {
 }
 
 impl Selections {
-    fn gather(address: SocketAddr, method: &str, family: &str) -> Self {
-        let requests: Vec<String> = (0..CROWD)
-            .map(|n| {
-                // Two families each: more pairs than clients.
-                let names = format!(
-                    "name[]={family}{}&name[]={family}{}",
-                    n % CROWD_FAMILIES,
-                    (n * 7 + n / CROWD_FAMILIES + 1) % CROWD_FAMILIES
-                );
-                format!("{method} /metrics?{names} HTTP/1.1\r\nHost: bench\r\n\r\n")
-            })
-            .collect();
+    fn gather(address: SocketAddr, method: &str, query: impl Fn(usize) -> String) -> Self {
+        let request = |n| {
+            format!(
+                "{method} /metrics?{} HTTP/1.1\r\nHost: bench\r\n\r\n",
+                query(n)
+            )
+        };
+        let requests: Vec<String> = (0..CROWD).map(request).collect();
         let is_over = std::sync::Arc::new(AtomicBool::new(false));
         let over = std::sync::Arc::clone(&is_over);
         let client = std::thread::spawn(move || {

@@ -426,7 +426,8 @@ impl EventLoop {
     /// Makes pages and sends them.
     fn serve_scrapes(&mut self, now: Instant) {
         self.pages_retry = None;
-        if !self.scrapes.begin_turn(now) {
+        let requests_wait = self.connections.to_resume() > 0;
+        if !self.scrapes.begin_turn(now, requests_wait) {
             return;
         }
         self.date.refresh();

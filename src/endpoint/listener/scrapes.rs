@@ -32,6 +32,10 @@ const MAX_REFRESH_TIME: Duration = Duration::from_secs(5);
 const WHOLE_PAGES_IN_A_TURN: usize = 3;
 /// Pages of chosen families that one turn makes.
 const SELECTED_PAGES_IN_A_TURN: usize = 1;
+/// Turns for which pages wait while requests wait to be read. A page may take as
+/// long as a thousand small requests: without this, a request that waits after
+/// many others would wait for a page with each few of them.
+const MAX_DEFERRED_TURNS: u32 = 32;
 
 /// A request for a page.
 struct Scrape {
@@ -62,6 +66,8 @@ pub(super) struct ScrapeQueue {
     spare: Vec<ConnectionId>,
     whole_pages_left: usize,
     selected_pages_left: usize,
+    /// Turns since the last one that made pages.
+    deferred_turns: u32,
 }
 
 impl ScrapeQueue {
@@ -80,6 +86,7 @@ impl ScrapeQueue {
             spare: Vec::new(),
             whole_pages_left: 0,
             selected_pages_left: 0,
+            deferred_turns: 0,
         }
     }
 
@@ -129,8 +136,9 @@ impl ScrapeQueue {
         self.refresher.wait = None;
     }
 
-    /// Begins a turn of the event loop. Returns whether there are pages to make.
-    pub(super) fn begin_turn(&mut self, now: Instant) -> bool {
+    /// Begins a turn of the event loop. Returns whether there are pages to make
+    /// now: if other requests wait to be read, pages are left for a later turn.
+    pub(super) fn begin_turn(&mut self, now: Instant, requests_wait: bool) -> bool {
         self.whole_pages_left = WHOLE_PAGES_IN_A_TURN;
         self.selected_pages_left = SELECTED_PAGES_IN_A_TURN;
         if self.queue.iter().any(|scrape| !scrape.is_ready) && !self.refresher.is_waiting(now) {
@@ -138,7 +146,15 @@ impl ScrapeQueue {
                 .iter_mut()
                 .for_each(|scrape| scrape.is_ready = true);
         }
-        self.has_ready()
+        if !self.has_ready() {
+            return false;
+        }
+        if requests_wait && self.deferred_turns < MAX_DEFERRED_TURNS {
+            self.deferred_turns += 1;
+            return false;
+        }
+        self.deferred_turns = 0;
+        true
     }
 
     /// Makes the next page of this turn, if one is left to make.
@@ -477,7 +493,7 @@ mod tests {
         /// The numbers of the scrapes that a turn serves, page by page.
         fn turn(&mut self) -> Vec<Vec<usize>> {
             let mut pages = Vec::new();
-            if self.queue.begin_turn(Instant::now()) {
+            if self.queue.begin_turn(Instant::now(), false) {
                 while let Some(batch) = self.queue.next_batch() {
                     let (page, _) = batch.page.unwrap();
                     self.queue.pool_mut().release(page);
@@ -589,6 +605,20 @@ mod tests {
         assert!(fixture.queue.renderer.scratch.capacity() < 100_000);
         let page = fixture.queue.pool_mut().take();
         assert!(fixture.queue.pool_mut().bytes_mut(page).capacity() < 100_000);
+    }
+
+    #[test]
+    fn pages_wait_for_requests_to_be_read_but_not_for_ever() {
+        let mut fixture = fixture(None);
+        fixture.push("");
+        let now = Instant::now();
+        for _ in 0..2 {
+            for _ in 0..MAX_DEFERRED_TURNS {
+                assert!(!fixture.queue.begin_turn(now, true));
+            }
+            assert!(fixture.queue.begin_turn(now, true));
+        }
+        assert!(fixture.queue.begin_turn(now, false));
     }
 
     #[test]
