@@ -1,9 +1,9 @@
-//! For the tests of those who embed the crate: what does my page say?
+//! Assertions about pages, for the tests of programs that embed the crate.
 //!
-//! [`Snapshot::of`] scrapes a registry, reads the page back as strictly as the
-//! standard is, and answers by name and labels. Asking for what is not there is a
-//! panic that says what is: a test that misspells a name fails, it does not
-//! pass on a zero.
+//! [`Snapshot::of`] scrapes a registry, reads the page with a strict reader, and
+//! returns values by name and labels. A sample that does not exist is a panic that
+//! lists those that do: a test that misspells a name fails, instead of passing on a
+//! zero.
 //!
 //! ```
 //! use stethoscope::{Registry, testing::Snapshot};
@@ -44,8 +44,7 @@ impl Snapshot {
     /// Scrapes `registry`.
     ///
     /// # Panics
-    /// If the page does not keep to the standard, which would be a fault of this
-    /// crate's.
+    /// If the page is not valid, which would be a fault of this crate.
     pub fn of(registry: &Registry) -> Self {
         let content_type = ContentType::new(Format::Text1, Escaping::AllowUtf8);
         let mut scraper = registry.scraper();
@@ -53,17 +52,17 @@ impl Snapshot {
         Self::read(page, content_type).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Reads a page, strictly by the standard.
+    /// Reads a page strictly.
     ///
     /// # Errors
-    /// The page does not keep to it; the message shows the place.
-    pub fn read(page: &[u8], content_type: impl Into<ContentType>) -> Result<Self, Malformed> {
+    /// If the page is not valid; the message shows the place.
+    pub fn read(page: &[u8], content_type: impl Into<ContentType>) -> Result<Self, InvalidPage> {
         let content_type = content_type.into();
-        let malformed = |error: Error| Malformed(error.display_in(page).to_string());
-        validate(page, content_type).map_err(malformed)?;
+        let invalid = |error: Error| InvalidPage(error.display_in(page).to_string());
+        validate(page, content_type).map_err(invalid)?;
         let mut samples = Vec::new();
         for event in parse(page, content_type) {
-            if let Event::Sample(sample) = event.map_err(malformed)? {
+            if let Event::Sample(sample) = event.map_err(invalid)? {
                 let label = |label: crate::exposition::parser::Label<'_>| {
                     (label.name.into_owned(), label.value.into_owned())
                 };
@@ -80,12 +79,12 @@ impl Snapshot {
         Ok(Self { samples })
     }
 
-    /// The value of the sample with this name and exactly these labels, in any
-    /// order. The name is as it stands on the page: with `_total`, `_bucket`,
-    /// `_sum` or `_count`.
+    /// Returns the value of the sample with this name and exactly these labels, in
+    /// any order. The name is that on the page: with `_total`, `_bucket`, `_sum` or
+    /// `_count`.
     ///
     /// # Panics
-    /// If there is no such sample; the message tells what there is.
+    /// If there is no such sample; the message lists those of the same name.
     #[track_caller]
     pub fn value<'l>(&self, name: &str, labels: impl AsRef<[(&'l str, &'l str)]>) -> f64 {
         let labels = labels.as_ref();
@@ -95,11 +94,11 @@ impl Snapshot {
         }
     }
 
-    /// Whether there is a sample with this name and exactly these labels.
+    /// Returns true if there is a sample with this name and exactly these labels.
     ///
     /// # Panics
-    /// If samples have this name, but none has these labels' names: then the
-    /// question is a mistake.
+    /// If there are samples of this name, but none whose labels have these names:
+    /// the test then asks for a label that does not exist.
     #[track_caller]
     pub fn has<'l>(&self, name: &str, labels: impl AsRef<[(&'l str, &'l str)]>) -> bool {
         let labels = labels.as_ref();
@@ -114,7 +113,7 @@ impl Snapshot {
         self.find(name, labels).is_some()
     }
 
-    /// The names on the page, each once, in the order of the page.
+    /// Returns the names on the page, each once, in the order of the page.
     pub fn names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
         for sample in &self.samples {
@@ -126,7 +125,7 @@ impl Snapshot {
         names
     }
 
-    /// How many samples have this name.
+    /// Returns the number of samples with this name.
     pub fn count(&self, name: &str) -> usize {
         self.samples
             .iter()
@@ -149,7 +148,7 @@ impl Snapshot {
         self.samples.iter().find(is_it).map(|sample| sample.value)
     }
 
-    /// The message for a sample that does not exist.
+    /// Describes a missing sample, and lists those of the same name.
     fn missing(&self, name: &str, labels: &[(&str, &str)]) -> String {
         let asked = Sample {
             name: name.to_owned(),
@@ -167,7 +166,7 @@ impl Snapshot {
             .collect();
         match of_that_name.is_empty() {
             false => format!(
-                "no sample {asked}; of that name there are\n{}",
+                "no sample {asked}; samples of that name are\n{}",
                 of_that_name.join("\n")
             ),
             true => format!(
@@ -186,7 +185,7 @@ fn same_names(labels: &[(String, String)], asked: &[(&str, &str)]) -> bool {
 }
 
 impl fmt::Display for Sample {
-    /// The series, in the notation of a query.
+    /// Writes the series as in a query.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)?;
         for (index, (name, value)) in self.labels.iter().enumerate() {
@@ -199,17 +198,17 @@ impl fmt::Display for Sample {
     }
 }
 
-/// A page that does not keep to its format; says where and why.
+/// The error of a page that is not valid: where, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Malformed(String);
+pub struct InvalidPage(String);
 
-impl fmt::Display for Malformed {
+impl fmt::Display for InvalidPage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Malformed {}
+impl std::error::Error for InvalidPage {}
 
 #[cfg(test)]
 mod tests {
@@ -232,7 +231,7 @@ mod tests {
     }
 
     fn panic_of(asking: impl FnOnce() + std::panic::UnwindSafe) -> String {
-        let panic = std::panic::catch_unwind(asking).expect_err("it should have panicked");
+        let panic = std::panic::catch_unwind(asking).expect_err("no panic");
         *panic.downcast::<String>().expect("a panic with a message")
     }
 
@@ -251,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_no_zero() {
+    fn missing_sample_panics() {
         let said = panic_of(|| _ = snapshot().value("task", []));
         assert!(
             said.starts_with("no sample task; the names on the page are\n  tasks\n"),
@@ -259,20 +258,20 @@ mod tests {
         );
         let said = panic_of(|| _ = snapshot().value("tasks", [("state", "idle")]));
         assert!(
-            said.contains("of that name there are\n  tasks{state=\"idle\",worker="),
+            said.contains("samples of that name are\n  tasks{state=\"idle\",worker="),
             "{said}"
         );
         panic_of(|| _ = snapshot().has("tasks", [("stat", "idle"), ("worker", "a")]));
     }
 
     #[test]
-    fn a_malformed_page_is_refused_with_its_place() {
+    fn malformed_page_is_refused_with_the_position() {
         let error = Snapshot::read(b"a 1\nb oops\n", Format::Text).unwrap_err();
         assert!(error.to_string().contains("b oops"), "{error}");
     }
 
     #[test]
-    fn a_page_whose_lines_make_no_sense_together_is_refused_with_the_place() {
+    fn page_with_inconsistent_lines_is_refused_with_the_position() {
         for (page, place) in [
             ("a 1\na 2\n", "a 2"),
             (

@@ -482,6 +482,36 @@ fn series_refused_by_the_limit_are_counted() -> Result {
 }
 
 #[test]
+fn refused_series_is_usable_through_its_lazy_handle_when_there_is_room() -> Result {
+    let registry = Registry::new();
+    let family = registry
+        .family::<stethoscope::cell::Counter>("c", "")
+        .labels(["x"])
+        .max_series(1)
+        .register()?;
+    family.with(["1"])?;
+    let lazy = family.lazy(["2"]);
+    for _ in 0..3 {
+        assert_eq!(lazy.get().unwrap_err(), SeriesError::Full { max_series: 1 });
+    }
+    family.remove(["1"]);
+    lazy.get()?.inc();
+    lazy.get()?.inc();
+    assert_eq!(
+        sample_lines(&registry),
+        [
+            "stethoscope_series_refused_total{family=\"c_total\"} 1",
+            "c_total{x=\"2\"} 2"
+        ]
+    );
+    assert!(matches!(
+        family.lazy(["1", "2"]).get(),
+        Err(SeriesError::LabelCount { .. })
+    ));
+    Ok(())
+}
+
+#[test]
 fn a_thousand_series_are_found_after_removals() -> Result {
     let registry = Registry::new();
     let family = registry.counter_family("c", "", ["n"])?;

@@ -17,6 +17,7 @@ mod descriptor;
 mod error;
 mod existing;
 mod label_set;
+mod lazy;
 mod metric;
 #[cfg(all(loom, test))]
 mod models;
@@ -30,6 +31,7 @@ pub use descriptor::{Descriptor, Shape};
 pub use error::SeriesError;
 pub use existing::ExistingCell;
 pub use label_set::LabelSet;
+pub use lazy::LazyHandle;
 pub use metric::Metric;
 pub use series::{Handle, Labels};
 pub(crate) use table::Readers;
@@ -259,6 +261,29 @@ impl<C: Metric> Family<C> {
         values.read(|values| self.0.insert(&Key::new(self.0.seed, values), cell))
     }
 
+    /// Returns a handle that finds or makes the series with these label values
+    /// when it is first used, and tries again if the family was full.
+    ///
+    /// For handles that outlive a full family: an update through a handle that was
+    /// refused works as soon as other series were removed.
+    ///
+    /// ```
+    /// # use stethoscope::{Registry, cell::Counter};
+    /// # let registry = Registry::new();
+    /// let family = registry.family::<Counter>("jobs_total", "Jobs, by user.");
+    /// let jobs = family.labels(["user"]).max_series(1).register()?;
+    /// let (ada, alan) = (jobs.lazy(["ada"]), jobs.lazy(["alan"]));
+    /// ada.get()?.inc();
+    /// assert!(alan.get().is_err());
+    /// jobs.remove(["ada"]);
+    /// alan.get()?.inc();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn lazy(&self, values: impl LabelSet) -> LazyHandle<C> {
+        LazyHandle::new(self.clone(), values)
+    }
+
     /// Returns the series with these label values, if it exists.
     #[inline]
     #[must_use]
@@ -339,6 +364,12 @@ impl<C: Metric> Family<C> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Returns true if the limit has refused a series since the last removal.
+    fn is_full(&self) -> bool {
+        // Relaxed: a hint.
+        self.0.is_full.load(Ordering::Relaxed)
     }
 
     /// Returns the family's name, help, type, unit and labels.

@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_classic_name_needs_no_escaping_but_for_the_underscores_of_dots() {
+    fn classic_name_is_escaped_only_by_dots() {
         for name in ["a", "_a9", "node:cpu:rate5m", "http_requests_total"] {
             assert_eq!(escape_name(name, Escaping::Underscores), name);
             assert_eq!(escape_name(name, Escaping::Values), name);
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn each_scheme_writes_what_the_classic_alphabet_lacks_in_its_own_way() {
+    fn other_characters_are_escaped_by_each_scheme() {
         let cases = [
             (
                 "queue.depth_max",
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_colon_is_classic_in_a_metric_name_only() {
+    fn colon_is_escaped_in_label_names_only() {
         assert_eq!(escape_name("a:b", Escaping::Values), "a:b");
         assert_eq!(escape_label_name("a:b", Escaping::Values), "U__a_3a_b");
         assert_eq!(escape_label_name("a:b", Escaping::Dots), "a__b");
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_breaks_the_rules_of_values_stays_as_it_is() {
+    fn name_that_violates_the_rules_of_values_is_not_unescaped() {
         for name in [
             "plain_name",
             "U_a_2e_b",
@@ -277,7 +277,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_escaped_name_is_classic_and_values_come_back(name in "\\PC{1,12}") {
+        fn escaped_name_is_classic_and_values_can_be_unescaped(name in "\\PC{1,12}") {
             for escaping in CLASSIC_SCHEMES {
                 prop_assert!(is_classic(&escape_name(&name, escaping)));
             }
@@ -289,7 +289,7 @@ mod tests {
         }
 
         #[test]
-        fn dots_come_back_where_there_are_but_dots_and_classic_characters(name in "[a-zA-Z]{1,4}([._]{1,3}(dot|[a-z0-9:]{0,3})){0,4}") {
+        fn dots_can_be_unescaped_if_all_other_characters_are_classic(name in "[a-zA-Z]{1,4}([._]{1,3}(dot|[a-z0-9:]{0,3})){0,4}") {
             let escaped = escape_name(&name, Escaping::Dots);
             let back = unescape_name(&escaped, Escaping::Dots);
             prop_assert_eq!(back.as_ref(), name.as_str());
