@@ -421,6 +421,18 @@ def test_full_family_drops_updates_and_counts_them(registry: Registry) -> None:
     assert sum(name.startswith("rows_read_total") for name in page) == 2
 
 
+def test_refused_series_counts_once_there_is_room(registry: Registry) -> None:
+    rows = registry.counter("rows_read", "Rows.", ["table"], max_series=1)
+    rows.labels("a").inc()
+    refused = rows.labels("b")
+    refused.inc()
+    assert refused.value == 0
+    assert rows.remove("a")
+    refused.inc(2)
+    assert refused.value == 2
+    assert samples(registry)['rows_read_total{table="b"}'] == 2
+
+
 def test_threads_lose_no_increment(registry: Registry) -> None:
     rows = registry.counter("rows_read", "Rows.", ["table"])
 

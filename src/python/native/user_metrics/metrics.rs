@@ -9,7 +9,7 @@ use pyo3::types::{PyDict, PyString, PyTuple};
 use smallvec::SmallVec;
 use std::sync::{Arc, OnceLock};
 use stethoscope::cell::{FloatCounter, FloatGauge, Quantile};
-use stethoscope::family::Metric;
+use stethoscope::family::{LazyHandle, Metric};
 use stethoscope::{Family, Handle, SeriesError, cell};
 
 /// A family, and the series of it that updates go to.
@@ -30,13 +30,12 @@ struct Target<C: Metric> {
     series: Series<C>,
 }
 
-enum Series<C> {
+enum Series<C: Metric> {
     /// The family has labels, and their values are not chosen yet.
     Unchosen,
-    Chosen(Handle<C>),
-    /// The family is full and counts what it refuses. That must not fail a task,
-    /// so updates are dropped.
-    Refused,
+    /// While the family is full, updates are dropped: that must not fail a task.
+    /// Once there is room, the series is made.
+    Chosen(LazyHandle<C>),
 }
 
 impl<C: FromSpec> MetricHandle<C> {
@@ -93,11 +92,13 @@ impl<C: FromSpec> MetricHandle<C> {
         };
         let series = match chosen {
             None => Series::Unchosen,
-            Some(values) => match family.with(&texts(&values)?[..]) {
-                Ok(cell) => Series::Chosen(cell),
-                Err(SeriesError::Full { .. }) => Series::Refused,
-                Err(error) => return Err(PyValueError::new_err(error.to_string())),
-            },
+            Some(values) => {
+                let handle = family.lazy(&texts(&values)?[..]);
+                match handle.get() {
+                    Ok(_) | Err(SeriesError::Full { .. }) => Series::Chosen(handle),
+                    Err(error) => return Err(PyValueError::new_err(error.to_string())),
+                }
+            }
         };
         Ok(self.target.get_or_init(|| Target { family, series }))
     }
@@ -105,19 +106,19 @@ impl<C: FromSpec> MetricHandle<C> {
     #[inline]
     fn update(&self, update: impl FnOnce(&C)) -> PyResult<()> {
         match &self.target()?.series {
-            Series::Chosen(cell) => {
-                update(cell);
+            Series::Chosen(handle) => {
+                if let Ok(cell) = handle.get() {
+                    update(cell);
+                }
                 Ok(())
             }
-            Series::Refused => Ok(()),
             Series::Unchosen => Err(self.unchosen()),
         }
     }
 
     fn cell(&self) -> PyResult<Option<&Handle<C>>> {
         match &self.target()?.series {
-            Series::Chosen(cell) => Ok(Some(cell)),
-            Series::Refused => Ok(None),
+            Series::Chosen(handle) => Ok(handle.get().ok()),
             Series::Unchosen => Err(self.unchosen()),
         }
     }
