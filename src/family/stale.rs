@@ -1,6 +1,7 @@
 //! Removing series that have not changed for some time.
 
 use super::{Inner, Metric};
+use crate::hash::{PI, fold_multiply};
 use crate::sync::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -92,10 +93,8 @@ impl Expiry {
 /// series expires at most a quarter of the age late.
 const LOOKS_PER_AGE: u32 = 4;
 
+/// Digests a reading, to recognise it at the next look.
 fn digest(row: &[u64]) -> u64 {
-    row.iter().fold(0, |digest: u64, &bits| {
-        (digest ^ bits)
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            .rotate_left(29)
-    })
+    row.iter()
+        .fold(PI[1], |digest, &bits| fold_multiply(digest ^ bits, PI[0]))
 }
