@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help run test test-all test-rest test-rust test-python test-package test-versions loom soak test-soak watch \
-	lint lint-docs lint-package fuzz address-sanitizer thread-sanitizer memcheck miri bench bench-dask bench-python
+	lint lint-docs lint-package fuzz address-sanitizer thread-sanitizer memcheck miri bench bench-hello bench-dask bench-python
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -164,6 +164,9 @@ endif
 ifdef COMPARE
 	$(PYTHON) benches/figures.py compare $(COMPARE) $(BENCH_NAME).json
 endif
+
+bench-hello: # Compile time of a small program, beside prometheus'.
+	benches/hello/run
 
 bench-dask: $(VENV)/ready # A cluster with this page, with Dask's own, and without.
 	$(call install,$(VENV))

@@ -113,6 +113,13 @@ fn custom_collector_shows_values_from_elsewhere() {
     );
 }
 
+#[test]
+fn statics_count_before_and_after_they_are_registered() {
+    let page = output("statics");
+    assert!(page.contains("pool_jobs_total 5\n"), "{page}");
+    assert!(page.contains("pool_busy_threads 0\n"), "{page}");
+}
+
 #[cfg(feature = "http")]
 #[test]
 fn worker_counts_the_jobs_of_its_threads() {

@@ -43,6 +43,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! [`StaticHistogram`](crate::cell::StaticHistogram) is a histogram whose bounds are constants, for statics.
+//!
 //! # Histogram or quantile
 //!
 //! Prefer a histogram: its buckets can be summed over processes, and Prometheus computes quantiles over any period from

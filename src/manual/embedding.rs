@@ -38,11 +38,17 @@
 //! # Ok::<(), RegisterError>(())
 //! ```
 //!
+//! Code that may run more than once registers with
+//! [`get_or_register`](crate::registry::FamilyBuilder::get_or_register), which returns the existing family. Cells that
+//! exist already, in a static or an `Arc`, join with [`Registry::register`](crate::Registry::register): see the example
+//! `statics`.
+//!
 //! # Labels
 //!
 //! Every distinct set of label values is a series, and costs memory for as long as it exists. Keep their number bounded:
-//! label by route, not by URL. `max_series` caps a family (a look-up beyond the cap returns an error instead of growing),
-//! [`Family::remove`](crate::Family::remove) and its relatives remove series whose subject is gone.
+//! label by route, not by URL. `max_series` caps a family: a look-up beyond the cap returns an error, or with `overflow` a
+//! shared series. [`Family::remove`](crate::Family::remove) and its relatives remove series whose subject is gone, and
+//! `expire_after` removes those that have not changed for a while.
 //!
 //! ```
 //! # use stethoscope::Registry;

@@ -10,19 +10,22 @@
 //! | `IntGauge`, `Gauge` | [`Gauge`](crate::cell::Gauge), [`FloatGauge`](crate::cell::FloatGauge) |
 //! | `CounterVec`, `with_label_values(&[..])` | [`Family`](crate::Family), [`with([..])`](crate::Family::with) |
 //! | `remove_label_values` | [`Family::remove`](crate::Family::remove) |
-//! | `Registry::register(Box::new(..))` | created by the registry: `registry.counter(name, help)` |
+//! | `Registry::register(Box::new(..))` | [`registry.register(name, help, cell)`](crate::Registry::register), or created by the registry: `registry.counter(name, help)` |
 //! | `TextEncoder`, `gather()` | [`Registry::scraper`](crate::Registry::scraper), kept between scrapes |
 //! | `Histogram::start_timer` | [`Timer::start`](crate::cell::Timer::start) |
 //! | `Collector` | [`Registry::on_scrape`](crate::Registry::on_scrape), or a cell of your own |
 //!
-//! A module with `lazy_static!` and `register_*!` becomes a struct in a `LazyLock`, or better one that you pass around:
+//! A module with `lazy_static!` and `register_*!` keeps its statics. Cells without labels need no initialisation at all:
 //!
 //! ```text
 //! lazy_static! {
 //!     static ref REQUESTS: IntCounterVec =
 //!         register_int_counter_vec!("requests_total", "Requests.", &["code"]).unwrap();
+//!     static ref RESTARTS: IntCounter =
+//!         register_int_counter!("restarts_total", "Restarts.").unwrap();
 //! }
 //! REQUESTS.with_label_values(&["200"]).inc();
+//! RESTARTS.inc();
 //! ```
 //!
 //! ```
@@ -34,8 +37,12 @@
 //! static REQUESTS: LazyLock<Family<Counter>> =
 //!     LazyLock::new(|| REGISTRY.counter_family("requests_total", "Requests.", ["code"]).unwrap());
 //!
+//! static RESTARTS: Counter = Counter::new();
+//!
+//! REGISTRY.register("restarts_total", "Restarts.", &RESTARTS)?; // once, where the program starts
 //! REQUESTS.with(["200"])?.inc();
-//! # Ok::<(), stethoscope::SeriesError>(())
+//! RESTARTS.inc();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! A series beyond `max_series`, or a wrong number of label values, is an error rather than a panic.
@@ -44,7 +51,7 @@
 //!
 //! | there | here |
 //! |---|---|
-//! | `Counter::default()`, then `registry.register(..)` | `registry.counter(name, help)` returns the handle |
+//! | `Counter::default()`, then `registry.register(..)` | the same, with an `Arc` or a static; or `registry.counter(name, help)`, which returns a handle |
 //! | `Family<Labels, Counter>`, `get_or_create(&labels)` | `registry.counter_family(name, help, [..])`, `with([..])` |
 //! | the guard that `get_or_create` returns | a [`Handle`](crate::Handle): no lock, `Clone`, kept as long as you like |
 //! | `Registry::sub_registry_with_prefix` | [`Registry::with_namespace`](crate::Registry::with_namespace) |
@@ -80,7 +87,7 @@
 //! | `histogram!` with configured buckets | `registry.histogram(name, help, buckets)` |
 //! | `PrometheusBuilder::new().install()` | `endpoint::serve(&registry, address)` (feature `http`) |
 //! | `PrometheusHandle::render()` | `scraper.scrape(Format::Text)` |
-//! | `idle_timeout` | [`Family::remove_unchanged`](crate::Family::remove_unchanged) |
+//! | `idle_timeout` | `.expire_after(age)` on the family's builder, or [`Family::remove_stale`](crate::Family::remove_stale) |
 //!
 //! ```
 //! use stethoscope::Registry;

@@ -2,8 +2,7 @@
 //!
 //! Names are validated once, when a family is registered, by the rules of the
 //! Prometheus data model. A scraper that only knows the *classic* alphabet
-//! `[a-zA-Z_:][a-zA-Z0-9_:]*` gets other names in an escaping, see [`Escaping`](
-//! crate::exposition::Escaping).
+//! `[a-zA-Z_:][a-zA-Z0-9_:]*` gets other names in an escaping, see [`Escaping`].
 
 mod characters;
 pub(crate) mod escaping;

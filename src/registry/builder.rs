@@ -202,6 +202,7 @@ impl<'r, C: Metric> FamilyBuilder<'r, C> {
     ///
     /// # Errors
     /// As for [`register`](Self::register), or if labels were given.
+    #[allow(clippy::missing_panics_doc, reason = "the family is new")]
     pub fn register_cell(mut self, cell: C) -> Result<Handle<C>, RegisterError>
     where
         C: ExistingCell,

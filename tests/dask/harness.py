@@ -162,7 +162,7 @@ class Cluster:
         self._exit.close()
 
     def logs(self) -> str:
-        """What its processes have said."""
+        """The logs of the cluster's processes."""
         logs = sorted(self._directory.glob("*.log"))
         return "\n".join(f"{log.name}:\n{log.read_text(errors='replace')}" for log in logs)
 
@@ -221,12 +221,12 @@ class Cluster:
         return {address: f"http://{HOST}:{port}" for address, port in ports.items()}
 
     def of_worker(self, address: str, function: Callable, *arguments: Any) -> Any:
-        """What `function` returns in that worker's event loop."""
+        """Run `function` in that worker's event loop and return its result."""
         return self.client.run(function, *arguments, workers=[address])[address]
 
 
 def dashboards(cluster: LocalCluster) -> tuple[str, dict[str, str]]:
-    """Where a LocalCluster's scheduler is, and its workers by address."""
+    """The URLs of a LocalCluster's scheduler, and of its workers by address."""
     workers = {
         address: f"http://{HOST}:{worker.services['dashboard']}"
         for address, worker in cluster.scheduler.workers.items()

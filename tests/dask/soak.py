@@ -52,7 +52,7 @@ KEPT_OF_A_TASK = 2_500
 
 @dataclass
 class Process:
-    """What is seen of a process, once a second."""
+    """Observations of a process, once a second."""
 
     memory: list[int] = field(default_factory=list)
     descriptors: list[int] = field(default_factory=list)
@@ -66,7 +66,7 @@ class Process:
 
 @dataclass
 class Report:
-    """What came of it. `complaints` is empty if all is well."""
+    """The result of a soak. `complaints` is empty if all is well."""
 
     complaints: list[str]
     scrapes: dict[str, float]

@@ -1,4 +1,4 @@
-"""What the tests' clusters are given to do. Importable on the workers."""
+"""Tasks for the tests' clusters. Importable on the workers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def block(size: int, _: Any = None) -> bytes:
 
 
 class Measured:
-    """What measures in the eyes of Dask whatever it is told to."""
+    """An object that has, to Dask, any size it is given."""
 
     def __init__(self, size: Any) -> None:
         self.size = size

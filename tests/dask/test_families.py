@@ -59,7 +59,7 @@ MOVING = {
 
 
 def absent() -> set[str]:
-    """What this version of Dask does not know, or only with what is not installed."""
+    """Families that this version of Dask lacks, or has only with packages not installed."""
     version = tuple(map(int, distributed.__version__.split(".")[:2]))
     lacking = set()
     for since, lacked in rows("| before Dask | missing families |"):

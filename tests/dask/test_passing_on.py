@@ -1,4 +1,4 @@
-"""What is not asked of /metrics is Dask's own, as if nothing stood before it."""
+"""Requests for other paths than /metrics reach Dask unchanged."""
 
 from __future__ import annotations
 

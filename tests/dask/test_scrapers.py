@@ -1,4 +1,4 @@
-"""Who scrapes, when and how often changes nothing but what it reads."""
+"""Scrapes do not disturb each other, and change nothing in the cluster."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tasks import fail, nap
 
 
 def steady(page: Page) -> dict:
-    """What does not move by itself while a cluster rests."""
+    """The series that do not change while a cluster rests."""
     return {
         series: value
         for series, value in page.samples.items()

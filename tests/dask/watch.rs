@@ -211,7 +211,7 @@ impl Client {
         status.ok_or_else(unlike_http)
     }
 
-    /// What is wrong with the page, by itself and beside the one before.
+    /// The faults of a page, by itself and compared with the previous one.
     fn faults(&mut self, target: &str, format: Format) -> Vec<String> {
         let mut faults = Vec::new();
         if let Err(error) = validate(&self.page, format) {

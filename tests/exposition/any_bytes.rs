@@ -1,4 +1,4 @@
-//! Whatever bytes arrive, the parser reads them as its options say.
+//! Generated pages and bytes for the properties of parsing, escaping and negotiation.
 
 use crate::properties::{escaping, negotiation, parsing};
 use proptest::prelude::*;
@@ -26,27 +26,27 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn read_alike_in_every_way(cut: u8, page in scraps()) {
+    fn generated_page_reads_the_same_in_pieces(cut: u8, page in scraps()) {
         parsing::hold(&[&[cut], &page[..]].concat());
     }
 
     #[test]
-    fn read_alike_if_they_are_no_page_at_all(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn any_bytes_read_the_same_in_pieces(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         parsing::hold(&bytes);
     }
 
     #[test]
-    fn come_back_when_they_are_escaped(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+    fn escaped_bytes_round_trip(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
         escaping::hold(&bytes);
     }
 
     #[test]
-    fn come_back_when_they_need_escapes(text in "[ab\\\\\"\n{},=é\u{1f980}_:.0]{0,40}") {
+    fn special_characters_round_trip(text in "[ab\\\\\"\n{},=é\u{1f980}_:.0]{0,40}") {
         escaping::hold(text.as_bytes());
     }
 
     #[test]
-    fn get_an_answer_as_a_header(
+    fn any_accept_header_gets_a_format(
         ranges in prop::collection::vec(
             prop::sample::select(vec![
                 "text/plain", "application/openmetrics-text", "*/*", "text/*", ";version=0.0.4",

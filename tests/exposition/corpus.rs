@@ -1,4 +1,4 @@
-//! What fuzzers were given or came up with still holds.
+//! The properties hold for the kept corpus: seeds, and inputs that fuzzers found.
 
 use crate::properties::{escaping, negotiation, numbers, parsing, round_trip};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What may stand on a line, point by point, in each format and mode.
+//! The grammar of a line, point by point, in each format and mode.
 
 use stethoscope::MetricType;
 use stethoscope::exposition::Format::{self, OpenMetrics, Text, Text1};

@@ -1,4 +1,4 @@
-//! What is accepted and yet worth a word, and where.
+//! Lints and their positions, on pages that strict readers accept.
 
 use stethoscope::exposition::Format::{self, OpenMetrics, Text};
 use stethoscope::exposition::parser::Options;
@@ -145,4 +145,119 @@ fn the_buckets_of_a_metric_should_not_count_less_and_less() {
     assert_eq!(lints(&format!("{head}{two}"), Text), []);
     let nan = "a_bucket{le=\"1.0\"} NaN\na_bucket{le=\"+Inf\"} 3\n";
     assert_eq!(lints(&format!("{head}{nan}"), Text), []);
+}
+
+/// Returns the lints of a lenient reading, each with its subject.
+fn subjects(page: &str) -> Vec<(Lint, String)> {
+    let (warnings, error) = lint(page, Options::lenient(Text));
+    assert_eq!(error, None);
+    let subject = |warning: &stethoscope::exposition::validate::Warning| {
+        (warning.lint(), warning.subject().to_owned())
+    };
+    warnings.iter().map(subject).collect()
+}
+
+#[test]
+fn lint_names_the_word_that_it_is_about() {
+    for (kind, sample, lint, subject) in [
+        ("gauge", "a_ms 1", Lint::AbbreviatedUnit, "\"ms\" in a_ms"),
+        (
+            "gauge",
+            "a_minutes 1",
+            Lint::ForeignUnit,
+            "\"minutes\" in a_minutes",
+        ),
+        (
+            "gauge",
+            "a_gauge 1",
+            Lint::TypeInName,
+            "\"gauge\" in a_gauge",
+        ),
+        ("gauge", "a{bC=\"d\"} 1", Lint::CamelCase, "bC of a"),
+    ] {
+        assert_eq!(
+            subjects(&family(kind, sample)),
+            [(lint, subject.to_owned())]
+        );
+    }
+    // A minimum, and another metric's type.
+    for sample in ["a_min 1", "a_counter 1", "a_summary 1"] {
+        assert_eq!(subjects(&family("gauge", sample)), []);
+    }
+}
+
+#[test]
+fn metadata_without_samples_is_reported() {
+    let page = "# HELP jobs_totl x\n# TYPE jobs_totl counter\njobs_total 1\n# TYPE b gauge\n";
+    let found = subjects(page);
+    assert!(
+        found.contains(&(Lint::NoSamples, "jobs_totl".to_owned())),
+        "{found:?}"
+    );
+    assert!(
+        found.contains(&(Lint::NoSamples, "b".to_owned())),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn names_that_differ_in_case_or_separators_are_reported() {
+    let page = family("gauge", "a_b 1") + &family("gauge", "aB 1") + &family("gauge", "a_c 1");
+    let found = subjects(&page);
+    assert!(
+        found.contains(&(Lint::SimilarName, "aB".to_owned())),
+        "{found:?}"
+    );
+    assert_eq!(
+        found
+            .iter()
+            .filter(|(lint, _)| *lint == Lint::SimilarName)
+            .count(),
+        1
+    );
+    // The same family again is not another one.
+    let page = family("gauge", "a 1") + &family("gauge", "b 1") + "a{c=\"d\"} 1\n";
+    assert!(
+        subjects(&page)
+            .iter()
+            .all(|(lint, _)| *lint != Lint::SimilarName)
+    );
+}
+
+#[test]
+fn label_values_like_ids_are_reported_once() {
+    let page = |value: &dyn Fn(u64) -> String| {
+        let lines = (0..20).map(|n| format!("a{{b=\"{}\"}} 1\n", value(n)));
+        "# HELP a x\n# TYPE a gauge\n".to_owned() + &lines.collect::<String>()
+    };
+    let ids: [&dyn Fn(u64) -> String; 4] = [
+        &|n| format!("{:08x}-1b2c-4d5e-8f90-123456789abc", n * 7919),
+        &|n| {
+            format!(
+                "/docker/{:064x}",
+                u128::from(n + 1) * 0x1234_5678_9abc_def0_1234_5678
+            )
+        },
+        &|n| (1_700_000_000 + n).to_string(),
+        &|n| format!("2026-01-{:02}T10:00:00Z", n + 1),
+    ];
+    for id in ids {
+        let found = subjects(&page(id));
+        assert_eq!(
+            found,
+            [(Lint::UnboundedLabel, "b of a".to_owned())],
+            "{}",
+            id(3)
+        );
+    }
+    let others: [&dyn Fn(u64) -> String; 4] = [
+        &|n| format!("worker-{n}"),
+        &|n| format!("10.0.0.{n}:8080"),
+        &|n| format!("6.39999999999999{n}e-08"),
+        // The same id throughout.
+        &|_| "0123456789abcdef0123".to_owned(),
+    ];
+    for other in others {
+        assert_eq!(subjects(&page(other)), [], "{}", other(3));
+    }
 }

@@ -1,4 +1,4 @@
-//! What is written is read back as it was, and what is read can be written.
+//! Round trips: a registry's pages are read back, and any page can be rewritten.
 
 use crate::any_bytes::scraps;
 use crate::properties::round_trip;
@@ -8,12 +8,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn any_registry_comes_back_from_its_pages(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn any_registry_round_trips(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         round_trip::a_registry_comes_back(&bytes);
     }
 
     #[test]
-    fn any_page_says_the_same_when_it_is_rewritten(page in scraps()) {
+    fn any_rewritten_page_has_the_same_content(page in scraps()) {
         round_trip::a_page_is_rewritten(&page);
     }
 }

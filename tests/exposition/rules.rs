@@ -1,4 +1,4 @@
-//! What the lines of a page must be together: strict readers ask for it,
+//! Rules for the lines of a page together: strict readers check them,
 //! lenient ones take every page here.
 
 use stethoscope::exposition::Format::{self, OpenMetrics, Text, Text1};
@@ -40,7 +40,7 @@ fn openmetrics(page: &str, expected: Option<ErrorKind>) {
     assert_eq!(found, YES, "{page}");
 }
 
-/// What is wrong, and the text at that place.
+/// Returns the error's kind and the text at its offset.
 fn refused(page: &str, format: Format) -> (ErrorKind, &str) {
     let error = validate(page, format).expect_err("a page to refuse");
     (error.kind(), &page[error.offset()..])

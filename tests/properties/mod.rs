@@ -1,10 +1,11 @@
-//! What must hold for any bytes at all, each told as a function that panics
-//! where it does not. The tests run them over generated cases and over the kept
-//! corpus; the fuzz targets, over whatever a fuzzer comes up with.
+//! Properties that hold for any bytes: functions that panic if they do not.
+//!
+//! The tests run them over generated cases and over the kept corpus, the fuzz targets
+//! over a fuzzer's bytes.
 
-#![allow(dead_code, unreachable_pub)] // each includer calls those it is about
+#![allow(dead_code, unreachable_pub)] // each includer calls some of them
 
-pub mod dice;
+pub mod choices;
 pub mod escaping;
 pub mod negotiation;
 pub mod numbers;

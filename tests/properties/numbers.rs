@@ -67,7 +67,7 @@ pub fn integers_read_back(bits: u64) {
     );
 }
 
-/// What is read is of the grammar, and is what std makes of it.
+/// Asserts that the parser accepts exactly the grammar, with std's value.
 pub fn reads_the_grammar_only(text: &[u8]) {
     let expected = is_of_the_grammar(text)
         .then(|| std::str::from_utf8(text).unwrap().parse::<f64>().unwrap())

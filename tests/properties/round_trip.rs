@@ -1,7 +1,7 @@
 //! Whatever a registry holds comes back from its page, in every format; and a
 //! page that is read and written again says the same.
 
-use super::dice::Dice;
+use super::choices::Choices;
 use std::time::Duration;
 use stethoscope::MetricType;
 use stethoscope::Registry;
@@ -17,15 +17,15 @@ use stethoscope::family::{Family, Metric};
 
 /// The page of a registry that the bytes stand for.
 pub fn a_registry_comes_back(bytes: &[u8]) {
-    let mut dice = Dice::new(bytes);
-    let utf8 = dice.below(2) == 1;
+    let mut choices = Choices::new(bytes);
+    let utf8 = choices.below(2) == 1;
     let registry = match utf8 {
         true => Registry::new().with_utf8_names(),
         false => Registry::new(),
     };
     let mut expected = Vec::new();
-    for _ in 0..1 + dice.below(4) {
-        expected.extend(register(&registry, utf8, &mut dice));
+    for _ in 0..1 + choices.below(4) {
+        expected.extend(register(&registry, utf8, &mut choices));
     }
     let mut scraper = registry.scraper();
     for format in [Format::Text, Format::Text1, Format::OpenMetrics] {
@@ -100,7 +100,7 @@ struct Expected {
 /// The name of a sample, its labels, the bits of its value and what they mean.
 type Wanted = (String, Vec<(String, String)>, Number, u64);
 
-fn register(registry: &Registry, utf8: bool, dice: &mut Dice<'_>) -> Option<Expected> {
+fn register(registry: &Registry, utf8: bool, choices: &mut Choices<'_>) -> Option<Expected> {
     // Many of these are in each other's way, at least in some escaping.
     const NAMES: [&str; 9] = [
         "a",
@@ -126,10 +126,10 @@ fn register(registry: &Registry, utf8: bool, dice: &mut Dice<'_>) -> Option<Expe
         "a_b_created",
     ];
     let name = match utf8 {
-        true => dice.of(&UTF8_NAMES),
-        false => dice.of(&NAMES),
+        true => choices.of(&UTF8_NAMES),
+        false => choices.of(&NAMES),
     };
-    let help = dice.text();
+    let help = choices.text();
     let stem = name.strip_suffix("_total").unwrap_or(name).to_owned();
     let expected = |kind, samples| Expected {
         name: match kind {
@@ -140,10 +140,10 @@ fn register(registry: &Registry, utf8: bool, dice: &mut Dice<'_>) -> Option<Expe
         kind,
         samples,
     };
-    Some(match dice.below(10) {
+    Some(match choices.below(10) {
         0 => {
-            let rows = fill::<Counter>(registry, name, &help, (), dice, |cell, dice| {
-                cell.inc_by(dice.bits());
+            let rows = fill::<Counter>(registry, name, &help, (), choices, |cell, choices| {
+                cell.inc_by(choices.bits());
             })?;
             expected(
                 MetricType::Counter,
@@ -151,51 +151,55 @@ fn register(registry: &Registry, utf8: bool, dice: &mut Dice<'_>) -> Option<Expe
             )
         }
         1 => {
-            let rows = fill::<StripedCounter>(registry, name, &help, (), dice, |cell, dice| {
-                cell.inc_by(dice.bits() >> 8);
-            })?;
+            let rows =
+                fill::<StripedCounter>(registry, name, &help, (), choices, |cell, choices| {
+                    cell.inc_by(choices.bits() >> 8);
+                })?;
             expected(
                 MetricType::Counter,
                 single(&format!("{stem}_total"), rows, Number::U64),
             )
         }
         2 => {
-            let rows = fill::<FloatCounter>(registry, name, &help, (), dice, |cell, dice| {
-                cell.inc_by(dice.float().abs());
-            })?;
+            let rows =
+                fill::<FloatCounter>(registry, name, &help, (), choices, |cell, choices| {
+                    cell.inc_by(choices.float().abs());
+                })?;
             expected(
                 MetricType::Counter,
                 single(&format!("{stem}_total"), rows, Number::F64),
             )
         }
         3 => {
-            let rows = fill::<Gauge>(registry, name, &help, (), dice, |cell, dice| {
-                cell.set(dice.bits() as i64);
+            let rows = fill::<Gauge>(registry, name, &help, (), choices, |cell, choices| {
+                cell.set(choices.bits() as i64);
             })?;
             expected(MetricType::Gauge, single(name, rows, Number::I64))
         }
         4 | 5 => {
-            let rows = fill::<FloatGauge>(registry, name, &help, (), dice, |cell, dice| {
-                cell.set(dice.float());
+            let rows = fill::<FloatGauge>(registry, name, &help, (), choices, |cell, choices| {
+                cell.set(choices.float());
             })?;
             expected(MetricType::Gauge, single(name, rows, Number::F64))
         }
         6 => {
             let window = Window::new(Duration::from_secs(3600), 6).expect("a good window");
-            let rows = fill::<WindowMax>(registry, name, &help, window, dice, |cell, dice| {
-                cell.observe(dice.float());
-            })?;
+            let rows =
+                fill::<WindowMax>(registry, name, &help, window, choices, |cell, choices| {
+                    cell.observe(choices.float());
+                })?;
             expected(MetricType::Gauge, single(name, rows, Number::F64))
         }
         7 => {
-            let bounds = dice.of(&[&[1.0][..], &[0.1, 0.5, 1e6], &[], &[1e-7, 3.0]]);
+            let bounds = choices.of(&[&[1.0][..], &[0.1, 0.5, 1e6], &[], &[1e-7, 3.0]]);
             let buckets = Buckets::new(bounds.iter().copied()).expect("good bounds");
-            let rows = fill::<Histogram>(registry, name, &help, buckets, dice, |cell, dice| {
-                for _ in 0..dice.below(4) {
-                    // The sum of OpenMetrics can't go down.
-                    cell.observe(dice.float().abs());
-                }
-            })?;
+            let rows =
+                fill::<Histogram>(registry, name, &help, buckets, choices, |cell, choices| {
+                    for _ in 0..choices.below(4) {
+                        // The sum of OpenMetrics can't go down.
+                        cell.observe(choices.float().abs());
+                    }
+                })?;
             let mut samples = Vec::new();
             for (labels, row) in rows {
                 let all = bounds.iter().copied().chain([f64::INFINITY]);
@@ -226,11 +230,12 @@ fn register(registry: &Registry, utf8: bool, dice: &mut Dice<'_>) -> Option<Expe
                 .window(window)
                 .build()
                 .expect("good quantiles");
-            let rows = fill::<Quantile>(registry, name, &help, options, dice, |cell, dice| {
-                for _ in 0..dice.below(4) {
-                    cell.observe(dice.float().abs());
-                }
-            })?;
+            let rows =
+                fill::<Quantile>(registry, name, &help, options, choices, |cell, choices| {
+                    for _ in 0..choices.below(4) {
+                        cell.observe(choices.float().abs());
+                    }
+                })?;
             let mut samples = Vec::new();
             for (labels, row) in rows {
                 for (at, quantile) in ["0.5", "0.99"].into_iter().enumerate() {
@@ -245,13 +250,13 @@ fn register(registry: &Registry, utf8: bool, dice: &mut Dice<'_>) -> Option<Expe
         }
         _ => {
             let states = ["on", "half \"on\"\n", "off"];
-            let label = dice.of(&[&[][..], &["a_b"], &["x.y"]]);
+            let label = choices.of(&[&[][..], &["a_b"], &["x.y"]]);
             let family = registry.family::<StateSet>(name, &help).states(states);
             let family = family.labels(label.iter().copied()).register().ok()?;
-            let value = dice.text();
+            let value = choices.text();
             let values: Vec<&str> = label.iter().map(|_| &*value).collect();
             let set = family.with(&values[..]).expect("as many values as labels");
-            let on = dice.below(3);
+            let on = choices.below(3);
             set.select(on);
             let mut samples = Vec::new();
             for (at, state) in states.into_iter().enumerate() {
@@ -276,8 +281,8 @@ fn fill<C: Metric>(
     name: &str,
     help: &str,
     options: C::Options,
-    dice: &mut Dice<'_>,
-    mut update: impl FnMut(&C, &mut Dice<'_>),
+    choices: &mut Choices<'_>,
+    mut update: impl FnMut(&C, &mut Choices<'_>),
 ) -> Option<Vec<Row>>
 where
     C::Options: Default,
@@ -291,7 +296,7 @@ where
         &["U__x_2e_y", "x.y"],
         &["a", "b", "c", "d", "e", "f", "g", "h", "i"],
     ];
-    let labels = dice.of(&LABELS);
+    let labels = choices.of(&LABELS);
     let width = C::width(&options);
     let family: Family<C> = registry
         .family::<C>(name, help)
@@ -300,11 +305,11 @@ where
         .register()
         .ok()?;
     let mut rows: Vec<Row> = Vec::new();
-    for _ in 0..dice.below(4) {
-        let values: Vec<String> = labels.iter().map(|_| dice.text()).collect();
+    for _ in 0..choices.below(4) {
+        let values: Vec<String> = labels.iter().map(|_| choices.text()).collect();
         let values: Vec<&str> = values.iter().map(String::as_str).collect();
         let cell = family.with(&values[..]).expect("as many values as labels");
-        update(&cell, dice);
+        update(&cell, choices);
         let owned = |(name, value): (&&str, &&str)| ((*name).to_owned(), (*value).to_owned());
         let series: Vec<_> = labels.iter().zip(&values).map(owned).collect();
         let mut row = vec![0; width];

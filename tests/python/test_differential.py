@@ -1,4 +1,4 @@
-"""What other readers make of pages that `stethoscope check` accepts, and of those it refuses.
+"""Other readers on pages that `stethoscope check` accepts, and on those that it refuses.
 
 Pages are drawn at random, most of them good, many spoilt in one place. Whatever strict reading
 accepts, the readers of client_python and promtool must accept too, and find the same samples;

@@ -31,7 +31,7 @@ def registry() -> Registry:
 
 
 def samples(registry: Registry) -> dict[str, float]:
-    """What the page shows: `name{label="value"}` to value."""
+    """The samples of the page: `name{label="value"}` to value."""
     page, _ = registry.page()
     lines = [line for line in page.decode().splitlines() if not line.startswith("#")]
     return {series: float(value) for series, value in (line.rsplit(" ", 1) for line in lines)}

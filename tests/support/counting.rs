@@ -18,7 +18,7 @@ pub(crate) struct Counted {
     pub(crate) live_bytes: i64,
 }
 
-/// What was counted up to now.
+/// The counts up to now.
 pub(crate) fn counted() -> Counted {
     // Relaxed: who compares two counts has made the threads meet in between.
     Counted {

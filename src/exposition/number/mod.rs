@@ -67,6 +67,7 @@ impl FormattedNumber {
     }
 
     /// The text.
+    #[allow(clippy::missing_panics_doc, reason = "numbers are ASCII")]
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(self.as_bytes()).expect("numbers are ASCII")
     }

@@ -186,6 +186,7 @@ impl<'a> Sample<'a> {
     }
 
     /// Returns the exemplar, if there is one.
+    #[allow(clippy::missing_panics_doc, reason = "the lexer found a number")]
     pub fn exemplar(&self) -> Option<Exemplar<'a>> {
         if self.exemplar == 0 {
             return None;

@@ -429,7 +429,9 @@ impl Family {
 
     /// Checks for label values that look like ids.
     fn id_values(&mut self, sample: &Sample<'_>, warn: &mut impl FnMut(usize, Lint, &str)) {
-        for label in sample.labels().filter(|label| looks_like_id(&label.value)) {
+        let is_bound = |label: &Label<'_>| matches!(&*label.name, "le" | "quantile");
+        let labels = sample.labels().filter(|label| !is_bound(label));
+        for label in labels.filter(|label| looks_like_id(&label.value)) {
             let mut hash = DefaultHasher::new();
             label.value.hash(&mut hash);
             let hash = hash.finish();
@@ -562,6 +564,10 @@ fn is_camel_case(name: &str) -> bool {
 /// (UUIDs, hashes, container ids), long decimal numbers (ids, epoch times), and
 /// dates with a time.
 fn looks_like_id(value: &str) -> bool {
+    // A float may have many digits.
+    if value.contains(['.', 'e']) && parse_f64(value.as_bytes()).is_some() {
+        return false;
+    }
     let is_hex = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
     let digits = |text: &[u8]| text.iter().filter(|byte| byte.is_ascii_digit()).count();
     let hex_runs = value.as_bytes().split(|&byte| !is_hex(byte));

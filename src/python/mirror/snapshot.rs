@@ -77,7 +77,7 @@ kinds! {
     OfStateSet: StateSet, |layout| Shape::StateSet { states: layout.states.clone() }, |_| 0;
 }
 
-/// What the rows of a table have in common.
+/// The parts that the rows of a table have in common.
 #[derive(Debug, Default)]
 struct Layout {
     bounds: Vec<f64>,

@@ -80,7 +80,7 @@ impl Page {
         }
     }
 
-    /// Where Python finds what is at this byte.
+    /// Python's index of the character at this byte.
     fn index(&self, offset: usize) -> usize {
         let is_first = |byte: &&u8| (**byte & 0xc0) != 0x80;
         match self {
@@ -90,7 +90,7 @@ impl Page {
     }
 }
 
-/// What a page is read as, by the name of a format or by its `Content-Type`.
+/// The parser options for the name of a format or a `Content-Type`.
 fn options(format: &str, page: &[u8]) -> PyResult<Options> {
     Ok(Options::strict(match format {
         "auto" => Format::guess(page),
@@ -204,8 +204,8 @@ impl<'py> Families<'py> {
         self.found.len() - 1
     }
 
-    /// Whose samples have this name: the family's of that name, else that one's
-    /// whose type has such a suffix, else those of a family without metadata.
+    /// Returns the family of a sample's name: the one with that name, or else one
+    /// whose type has such a suffix, or else a new one without metadata.
     fn of_sample(&mut self, name: &str) -> usize {
         if let Some(&at) = self.by_name.get(name) {
             return at;

@@ -24,7 +24,7 @@ pub(super) struct MetricHandle<C: FromSpec> {
     target: OnceLock<Target<C>>,
 }
 
-/// Where updates go.
+/// The family that updates go to.
 struct Target<C: Metric> {
     family: Family<C>,
     series: Series<C>,

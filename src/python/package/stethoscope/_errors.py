@@ -12,7 +12,7 @@ from __future__ import annotations
 class ParseError(ValueError):
     """A page breaks its format. As text, it shows the line and the position."""
 
-    #: What is wrong, in words.
+    #: The reason, in words.
     reason: str
     #: The position, from 0: a character of a `str`, a byte of `bytes`.
     offset: int

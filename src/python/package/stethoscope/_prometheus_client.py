@@ -32,7 +32,7 @@ CPU_SHARE = 0.01
 #: Collectors of prometheus_client whose families our pages have already.
 _REPLACED = ("PROCESS_COLLECTOR", "PLATFORM_COLLECTOR", "GC_COLLECTOR")
 
-#: What was collected last.
+#: The values of the last collection.
 mirrored = Mirrored(process_registry())
 _lock = threading.Lock()
 _thread: threading.Thread | None = None

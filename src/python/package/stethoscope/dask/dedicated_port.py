@@ -67,5 +67,5 @@ class OwnAddress:
 
 
 def _host(server: Any) -> str:
-    """Where the dashboard listens."""
+    """The address at which the dashboard listens."""
     return server.http_server.address

@@ -28,7 +28,7 @@ class _Member:
 _lock = threading.Lock()
 #: In the order in which they came.
 _members: list[_Member] = []
-#: What is shown, and on which page.
+#: The registries that are shown, each with its page.
 _shown: dict[Registry | Mirrored, Page] = {}
 
 

@@ -1,34 +1,31 @@
-//! Choices out of bytes: so that a fuzzer's bytes, and proptest's, can stand for
-//! a registry. When the bytes are used up, every choice is the first.
+//! Choices for a registry, made from a fuzzer's or proptest's bytes. When the bytes are
+//! used up, every choice is the first one.
 
-pub struct Dice<'a>(&'a [u8]);
+use arbitrary::Unstructured;
 
-impl<'a> Dice<'a> {
+pub struct Choices<'a>(Unstructured<'a>);
+
+impl<'a> Choices<'a> {
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self(bytes)
+        Self(Unstructured::new(bytes))
     }
 
-    pub fn byte(&mut self) -> u8 {
-        let Some((&byte, rest)) = self.0.split_first() else {
-            return 0;
-        };
-        self.0 = rest;
-        byte
-    }
-
+    /// Returns a number below `end`.
     pub fn below(&mut self, end: usize) -> usize {
-        usize::from(self.byte()) % end
+        self.0.int_in_range(0..=end - 1).unwrap_or(0)
     }
 
+    /// Returns one of the choices.
     pub fn of<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len())]
     }
 
+    /// Returns any number.
     pub fn bits(&mut self) -> u64 {
-        u64::from_le_bytes(std::array::from_fn(|_| self.byte()))
+        self.0.arbitrary().unwrap_or(0)
     }
 
-    /// A float: one that goes wrong easily, or any.
+    /// Returns a float: a special one, any one, or a small one.
     pub fn float(&mut self) -> f64 {
         const ODD: [f64; 14] = [
             0.0,
@@ -49,11 +46,11 @@ impl<'a> Dice<'a> {
         match self.below(3) {
             0 => self.of(&ODD),
             1 => f64::from_bits(self.bits()),
-            _ => f64::from(self.byte()) / 8.0,
+            _ => self.below(256) as f64 / 8.0,
         }
     }
 
-    /// A text of a few characters, most of them such as need an escape.
+    /// Returns a text of a few characters, many of which need escapes.
     pub fn text(&mut self) -> String {
         const CHARACTERS: [char; 20] = [
             'a',
