@@ -297,9 +297,8 @@ impl Registry {
     ///
     /// If observations may be negative, give a bound below 0: OpenMetrics then
     /// shows neither sum nor count, because there a sum must not decrease. Without
-    /// such a bound, a sum that became negative (or NaN, of infinities) is shown as
-    /// it is. Strict readers of OpenMetrics refuse that page; readers of the text
-    /// format accept it.
+    /// such a bound, a negative observation is counted and adds 0 to the sum, so that
+    /// the sum stays a counter.
     ///
     /// ```
     /// # use stethoscope::{Registry, cell::Buckets};

@@ -19,8 +19,8 @@ What is unfair, and to whom:
   and has a cell for every combination, wanted or not. Here all are wanted.
 - The page that each keeps from one scrape to the next is counted in `scrape adds`; its
   length is in the heading. stethoscope keeps the lines once more, with room for values.
-- A cell of stethoscope has cache lines of its own; prometheus' and prometheus-client's
-  share theirs with their neighbours.
+- The counts of a stethoscope histogram begin a cache line; those of the other crates
+  share lines with their neighbours.
 ";
 
 fn main() {
