@@ -192,6 +192,25 @@ impl Connection {
         if let Some(end) = self.find_head(documents)? {
             return Ok(Read::Head(end));
         }
+        if let Some(outcome) = self.fill(scratch, documents, has_handler)? {
+            return Ok(outcome);
+        }
+        match self.find_head(documents)? {
+            Some(end) => Ok(Read::Head(end)),
+            None if self.input.len() == scratch.len() => Err(self.too_long()),
+            None if self.peer_finished && !self.input_pending => Err(ErrorResponse::Truncated),
+            None => Ok(Read::Incomplete { begun: true }),
+        }
+    }
+
+    /// Receives bytes into the input. Returns an outcome if there are none to look
+    /// for a head in.
+    fn fill(
+        &mut self,
+        scratch: &mut [u8],
+        documents: &[Document],
+        has_handler: bool,
+    ) -> Result<Option<Read>, ErrorResponse> {
         let limit = scratch.len();
         let room = &mut scratch[..limit - self.input.len()];
         let received = if has_handler {
@@ -201,40 +220,42 @@ impl Connection {
         };
         let (received, taken) = match received {
             Ok(received) => received,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                return Ok(Read::Interrupted);
+            Err(error) => return Ok(Some(self.outcome_of(&error))),
+        };
+        self.input_pending = taken < received || received == room.len();
+        if received == 0 && !self.input.is_empty() {
+            return Err(ErrorResponse::Truncated);
+        }
+        if received == 0 {
+            return Ok(Some(Read::Closed));
+        }
+        if taken > 0 {
+            self.input.push(&room[..taken]);
+            return Ok(None);
+        }
+        match owner(&room[..received], documents) {
+            Owner::Theirs => Ok(Some(Read::Theirs)),
+            Owner::NotHttp => Err(ErrorResponse::NotHttp),
+            _ if received == limit => Err(ErrorResponse::TargetTooLong),
+            _ if self.peer_finished => Err(ErrorResponse::Truncated),
+            _ => {
+                // An event tells when the rest has come.
+                self.input_pending = false;
+                Ok(Some(Read::Incomplete { begun: true }))
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+        }
+    }
+
+    /// The outcome of receiving that failed.
+    fn outcome_of(&mut self, error: &io::Error) -> Read {
+        match error.kind() {
+            io::ErrorKind::Interrupted => Read::Interrupted,
+            io::ErrorKind::WouldBlock => {
                 self.input_pending = false;
                 let begun = !self.input.is_empty();
-                return Ok(Read::Incomplete { begun });
+                Read::Incomplete { begun }
             }
-            Err(_) => return Ok(Read::Closed),
-        };
-        if received == 0 {
-            return match self.input.is_empty() {
-                true => Ok(Read::Closed),
-                false => Err(ErrorResponse::Truncated),
-            };
-        }
-        self.input_pending = taken < received || received == room.len();
-        if self.input.is_empty() && taken == 0 {
-            match owner(&room[..received], documents) {
-                Owner::Theirs => return Ok(Read::Theirs),
-                Owner::NotHttp => return Err(ErrorResponse::NotHttp),
-                _ if received == limit => return Err(ErrorResponse::TargetTooLong),
-                _ if self.peer_finished => return Err(ErrorResponse::Truncated),
-                // An event tells when the rest has come.
-                _ => self.input_pending = false,
-            }
-            return Ok(Read::Incomplete { begun: true });
-        }
-        self.input.push(&room[..taken]);
-        match self.find_head(documents)? {
-            Some(end) => Ok(Read::Head(end)),
-            None if self.input.len() == limit => Err(self.too_long()),
-            None if self.peer_finished && !self.input_pending => Err(ErrorResponse::Truncated),
-            None => Ok(Read::Incomplete { begun: true }),
+            _ => Read::Closed,
         }
     }
 
