@@ -6,6 +6,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -97,8 +98,6 @@ fn signal_that_the_program_waits_for_reaches_it() {
             let mut set = std::mem::zeroed();
             libc::sigemptyset(&mut set);
             libc::sigaddset(&mut set, libc::SIGTERM);
-            // The other threads of the test harness have to block it too: they
-            // inherit it from the main thread of a usual program.
             libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
             println!("ready {}", libc::gettid());
             let mut signal = 0;
@@ -111,14 +110,16 @@ fn signal_that_the_program_waits_for_reaches_it() {
     }
     let mut program = Program::start(role);
     program.line("ready ");
-    // The endpoint's thread is the one that a signal to the process could reach:
-    // send it to that thread, as the kernel might choose.
-    let tasks = format!("/proc/{}/task", program.child.id());
-    let endpoint_thread = std::fs::read_dir(tasks)
-        .unwrap()
-        .map(|task| task.unwrap().path())
-        .find(|task| std::fs::read_to_string(task.join("comm")).unwrap() == "stethoscope\n");
-    let status = std::fs::read_to_string(endpoint_thread.unwrap().join("status")).unwrap();
+    // The kernel may give a signal to any thread that does not block it, and the
+    // default action ends the process.
+    let begun = std::time::Instant::now();
+    let status = loop {
+        // The thread gives itself its name, soon after it has started.
+        match endpoint_thread(program.child.id()) {
+            Some(task) => break std::fs::read_to_string(task.join("status")).unwrap(),
+            None => assert!(begun.elapsed() < PATIENCE, "there is no such thread"),
+        }
+    };
     let blocked = status
         .lines()
         .find_map(|line| line.strip_prefix("SigBlk:"))
@@ -129,6 +130,15 @@ fn signal_that_the_program_waits_for_reaches_it() {
         assert!(is_blocked(signal), "signal {signal} is not blocked");
     }
     assert!(!is_blocked(libc::SIGSEGV), "faults have to be reported");
+}
+
+/// The directory of the endpoint's thread in a process.
+fn endpoint_thread(process: u32) -> Option<PathBuf> {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    tasks.map(|task| task.unwrap().path()).find(|task| {
+        let name = std::fs::read_to_string(task.join("comm"));
+        name.is_ok_and(|name| name == "stethoscope\n")
+    })
 }
 
 #[test]
