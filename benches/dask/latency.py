@@ -65,7 +65,7 @@ def with_the_default_cap(prefixes: int) -> list[Figure]:
 
 
 def after_a_leap(sides: list[Side], prefixes: int) -> list[Figure]:
-    """Of the scrape that comes when as many prefixes again are suddenly known."""
+    """Time the scrape that comes when many more prefixes are suddenly known."""
     figure = Figure(f"the first scrape after {CAP - prefixes:,} more prefixes at once", "ms")
     for side in sides:
         scrape = Scraper(side.scheduler)

@@ -123,7 +123,7 @@ class Scraper:
             urllib.parse.urlsplit(url).netloc, timeout=120
         )
         self._buffer = bytearray(16 << 20)
-        #: Of the last page.
+        #: The size of the last page.
         self.bytes = 0
 
     def __call__(self) -> tuple[float, float]:

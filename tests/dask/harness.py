@@ -145,7 +145,7 @@ class Cluster:
 
     def __init__(self, directory: Path, environment: dict[str, str]) -> None:
         self._directory = directory
-        #: Of what is started from now on.
+        #: The environment of processes that are started from now on.
         self.environment = environment
         #: The interpreter of what is started from now on.
         self.python = sys.executable

@@ -1,4 +1,4 @@
-"""What the scheduler's page tells of a cluster: its workers, and where the time goes."""
+"""The scheduler's view of a cluster: its workers, and where the time goes."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def test_missing_attribute_costs_its_family(
         dask_worker._taken_away = (holder, kept)
         return kept is not None
 
-    def give_back(dask_worker) -> None:
+    def restore_port(dask_worker) -> None:
         holder, kept = dask_worker._taken_away
         for name, value in kept.items():
             setattr(holder, name, value)
@@ -79,7 +79,7 @@ def test_missing_attribute_costs_its_family(
         pages = [scrape(url) for _ in range(3)]
         told = cluster.of_worker(address, warnings)
     finally:
-        cluster.of_worker(address, give_back)
+        cluster.of_worker(address, restore_port)
     lost = {series for series in whole.samples if series[0] in families}
     assert lost
     for page in pages:

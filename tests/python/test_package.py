@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 import stethoscope.dask
 from stethoscope._native import Page
 from stethoscope.dask import settings
-from stethoscope.dask.digests import BareDigests, TappedDigests
+from stethoscope.dask.digests import ForwardingDigests, NoCrickDigests
 
 HERE = Path(__file__).parent
 
@@ -836,7 +836,7 @@ def test_dasks_own_digests_receive_everything_too() -> None:
     inner = defaultdict(Recorder)
     inner["latency"].add(1.0)
     page = Page("worker")
-    digests = TappedDigests(page, {"task-duration": "task"}, inner)
+    digests = ForwardingDigests(page, {"task-duration": "task"}, inner)
     digests["task-duration"].add(2.0)
     digests["task-duration"].update([2.0, 2])
     digests["latency"].add(3.0)
@@ -856,7 +856,7 @@ def test_dasks_own_digests_receive_everything_too() -> None:
 
 def test_digests_without_crick_look_empty() -> None:
     page = Page("worker")
-    digests = BareDigests(page, {"task-duration": "task"})
+    digests = NoCrickDigests(page, {"task-duration": "task"})
     assert math.isnan(values(page)[MEDIAN,])
     digests["task-duration"].add(0.5)
     digests["latency"].add(1.0)

@@ -97,7 +97,7 @@ def test_the_format_is_guessed_or_said_or_that_of_the_content_type() -> None:
     assert stethoscope.parse(quoted + "# EOF\n", header)[0].name == "a.b"
     with pytest.raises(ParseError, match="quoted name"):
         stethoscope.parse(quoted + "# EOF\n", "openmetrics")
-    with pytest.raises(ValueError, match='there is no format "html"') as raised:
+    with pytest.raises(ValueError, match='unknown format "html"') as raised:
         stethoscope.parse("a 1\n", "html")
     assert not isinstance(raised.value, ParseError)
 
@@ -155,7 +155,7 @@ def test_all_of_it_can_be_sent_to_another_process() -> None:
 
 
 def samples(families) -> list[tuple]:
-    """Of ours or of client_python's: all that both know of a sample."""
+    """Return the parts of a sample that this package and client_python both have."""
     return [
         (
             family.type,
@@ -197,3 +197,22 @@ def test_client_python_finds_the_same_on_a_page_of_ours() -> None:
     assert described == [(family.name, family.documentation, family.unit) for family in theirs]
     page, header = registry.page()
     assert samples(stethoscope.parse(page, header)) == samples(text_families(page.decode()))
+
+
+def test_line_limit_can_be_set() -> None:
+    page = "# HELP a " + "x" * 2_000_000 + "\n# TYPE a gauge\na 1\n"
+    with pytest.raises(stethoscope.ParseError, match="line"):
+        stethoscope.parse(page)
+    (family,) = stethoscope.parse(page, max_line=3_000_000)
+    assert len(family.help) == 2_000_000
+    (family,) = stethoscope.parse(page, lenient=True)
+    assert family.name == "a"
+    with pytest.raises(stethoscope.ParseError):
+        stethoscope.parse("a 1\n", max_line=2)
+
+
+def test_memory_limit_can_be_set() -> None:
+    page = "".join(f"family_{number} 1\n" for number in range(10_000))
+    assert len(stethoscope.parse(page)) == 10_000
+    with pytest.raises(stethoscope.ParseError, match="memory"):
+        stethoscope.parse(page, max_memory=10_000)

@@ -237,7 +237,7 @@ def test_a_connection_that_cannot_be_passed_on_is_closed_and_the_others_come_thr
     ours, theirs = zip(*(socket.socketpair() for _ in range(3)), strict=True)
 
     class Woken:
-        """What the native thread says to the loop, once."""
+        """A listener that wakes the loop once."""
 
         def __init__(self) -> None:
             self.wake_fd = os.eventfd(1, os.EFD_NONBLOCK)

@@ -125,7 +125,7 @@ const NUMBERS: &[WorkerNumber] = &[
     },
 ];
 
-/// What the scheduler knows of one worker. NaN stands for a number that this
+/// The scheduler's knowledge of one worker. NaN stands for a number that this
 /// version of Dask does not have, or that no heartbeat has brought yet.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -167,7 +167,7 @@ impl Default for WorkerReading {
 }
 
 impl WorkerReading {
-    /// What is managed of the process's memory: Dask may count more.
+    /// The managed part of the process's memory. Dask may count more.
     fn managed(&self) -> f64 {
         if self.memory.is_nan() {
             return f64::NAN;
@@ -339,7 +339,7 @@ impl Workers {
     }
 }
 
-/// What a pass over the workers has found so far.
+/// The maxima that a pass over the workers has found so far.
 #[derive(Debug, Default)]
 pub struct Pass {
     heartbeat_age: f64,

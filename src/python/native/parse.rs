@@ -22,24 +22,45 @@ use stethoscope::exposition::parser::{
 use stethoscope::exposition::validate::Validator;
 use stethoscope::exposition::{ContentType, Format};
 
-/// Read a page: its families, in their order, each with its samples.
+/// Read a page. Return its families, in their order, each with its samples.
 ///
-/// `format` is "prometheus" (text 0.0.4), "prometheus1" (text 1.0.0),
-/// "openmetrics", the page's Content-Type, or "auto", which goes by whether the
-/// page ends in `# EOF`. `lenient` takes what the Prometheus server takes.
-/// Raises `ParseError`, a `ValueError` that shows the place.
+/// `format` is "prometheus" (text 0.0.4), "prometheus1" (text 1.0.0), "openmetrics"
+/// (1.0), or the `Content-Type` that the page came with. By default it is OpenMetrics
+/// if the page ends in `# EOF`, and otherwise text 1.0.0, which includes 0.0.4.
+///
+/// A strict reading follows the standard to the letter, down to the buckets of
+/// histograms; `lenient` accepts what the Prometheus server accepts, even a family
+/// whose samples are in several places. Lines may have `max_line` bytes, by default
+/// 1 MiB, or 2 GiB if `lenient`. A page whose check takes more than `max_memory`
+/// bytes is refused.
+///
+/// Names stay as they are on the page. A sample belongs to the family of its name;
+/// else to the one above it whose type has samples of its suffix, as histograms have
+/// `_bucket`; else to one of its own, of type "unknown".
+///
+/// Raises `ParseError`, a `ValueError`, for a page that is refused, and `ValueError`
+/// for an unknown format. The GIL is held, since making Python objects needs it: for
+/// about two milliseconds per 3,500 samples.
 #[pyfunction]
-#[pyo3(signature = (page, format = "auto", *, lenient = false))]
+#[pyo3(signature = (page, format = "auto", *, lenient = false, max_line = None, max_memory = None))]
 pub(super) fn parse<'py>(
     py: Python<'py>,
     page: &Bound<'py, PyAny>,
     format: &str,
     lenient: bool,
+    max_line: Option<usize>,
+    max_memory: Option<usize>,
 ) -> PyResult<Bound<'py, PyList>> {
     let page = Page::given(page)?;
     let mut options = options(format, page.bytes())?;
     if lenient {
         options = options.with_mode(Mode::Lenient);
+    }
+    if let Some(max_line) = max_line {
+        options = options.with_max_line(max_line);
+    }
+    if let Some(max_memory) = max_memory {
+        options = options.with_max_memory(max_memory);
     }
     let mut families = Families::new(py, options.format)?;
     let mut validator = Validator::new(options);
@@ -56,7 +77,7 @@ pub(super) fn parse<'py>(
     families.finish()
 }
 
-/// A page as it was given.
+/// The page that the caller gave.
 enum Page {
     Text(PyBackedStr),
     Bytes(PyBackedBytes),
@@ -69,7 +90,7 @@ impl Page {
         }
         page.extract().map(Self::Bytes).map_err(|_| {
             let kind = page.get_type();
-            PyTypeError::new_err(format!("a page is str or bytes, and this is {kind}"))
+            PyTypeError::new_err(format!("a page must be str or bytes, not {kind}"))
         })
     }
 
@@ -100,7 +121,7 @@ fn options(format: &str, page: &[u8]) -> PyResult<Options> {
         header if header.contains('/') => return Ok(ContentType::from_header(header).into()),
         _ => {
             let error = format!(
-                "there is no format {format:?}: it is \"auto\", \"prometheus\", \"prometheus1\", \
+                "unknown format {format:?}: expected \"auto\", \"prometheus\", \"prometheus1\", \
                  \"openmetrics\" or a Content-Type"
             );
             return Err(PyValueError::new_err(error));

@@ -12,7 +12,12 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 __version__: str
 
 def parse(
-    page: str | bytes | bytearray, format: str = "auto", *, lenient: bool = False
+    page: str | bytes | bytearray,
+    format: str = "auto",
+    *,
+    lenient: bool = False,
+    max_line: int | None = None,
+    max_memory: int | None = None,
 ) -> list[Family]:
     """Read a page: its families, in their order, each with its samples.
 
@@ -52,13 +57,13 @@ class Page:
         labels: Sequence[tuple[str, str]] = ...,
         namespace: str | None = None,
     ) -> Page:
-        """Medians and maxima are taken over the last `window` seconds; `buckets`
-        are the upper bounds of the histograms of durations, in seconds; so many
-        task prefixes have series of their own; the families in `left_out` are
-        not shown; each series has `labels`; the names of Dask's own families begin
-        with `namespace`, by default "dask".
+        """Medians and maxima are over the last `window` seconds; `buckets` are the
+        upper bounds of the histograms of durations, in seconds. At most
+        `max_task_prefixes` task prefixes and `max_workers` workers have series of
+        their own. The families in `left_out` are not shown, each series has `labels`,
+        and the names of families about Dask begin with `namespace`, by default "dask".
 
-        Raises `ValueError` for what makes no sense.
+        Raises `ValueError` if an argument is invalid.
         """
 
     def samples(self, families: Sequence[str]) -> Samples:
@@ -88,7 +93,7 @@ class Page:
         """Say that the values are those of now, and how much of the loop's time they took."""
 
     def gc_watcher(self) -> GcWatcher:
-        """What counts garbage collections for this page."""
+        """Return the callback that counts garbage collections for this page."""
 
     def listen(
         self, sockets: Sequence[int], refresh_timeout: float, documents: Sequence[Document]
@@ -141,7 +146,7 @@ class Document:
 
     path: str
     bytes: builtins.bytes
-    """What is served."""
+    """The contents."""
 
     def __new__(cls, path: str) -> Document: ...
     def replace(self, bytes: builtins.bytes) -> None:
@@ -209,7 +214,7 @@ class TaskFinished:
 
 @final
 class Digest:
-    """What Dask's servers pass single values to; as `distributed.counter.Digest`."""
+    """Receives single values of one of Dask's servers, as `distributed.counter.Digest` does."""
 
     components: list[Any]
     intervals: Sequence[float]
@@ -317,14 +322,14 @@ class Registry:
         """
 
     def unregister(self, name: str) -> bool:
-        """Take a metric off the page; whether it was there.
+        """Take a metric off the page. Return True if it was there.
 
-        Asked for by that name again, it is a new one, which may have other labels
-        or be of another kind. What is left of the old one counts unseen.
+        Asking for the name again makes a new metric, which may have other labels or
+        be of another kind. Objects of the old one stay usable, but are not shown.
         """
 
     def page(self, accept: str = "") -> tuple[bytes, str]:
-        """The page for a client with this Accept header, and its content type."""
+        """Return the page for a client with this Accept header, and its content type."""
 
     def serve(
         self,
@@ -334,10 +339,12 @@ class Registry:
         prometheus_client: bool | None = None,
     ) -> Server:
         """Serve the page at `/metrics`, with `process_*` on it, on a thread that
-        needs no GIL; at all addresses of the machine where host is `0.0.0.0` or
-        `::`. Port 0 finds a free one. Raises `OSError` where it can't listen.
+        needs no GIL.
 
-        Nobody has to keep the server: it stops when it is told to.
+        `host` may be `0.0.0.0` or `::` for all addresses of the machine; port 0 finds
+        a free one. With `prometheus_client` the metrics of that library's global
+        registry are on the page too; by default they are if this is the registry of
+        the process. Raises `OSError` if it cannot listen there.
         """
 
 def process_registry() -> Registry:
@@ -355,7 +362,7 @@ def restore(
 
 @final
 class Server:
-    """A page served without Dask. As a context manager it stops at the end."""
+    """A page that is served without Dask. As a context manager it stops at the end."""
 
     @property
     def port(self) -> int: ...
@@ -379,21 +386,22 @@ class Counter:
 
     @property
     def value(self) -> float:
-        """What it shows."""
+        """The current value."""
 
     def labels(self, *values: object, **named: object) -> Counter:
-        """The series with these label values, made if it is not there: one
-        value for each label, in order or by name, as `str` has it.
+        """Return the series with these label values; make it if it is not there.
 
-        Worth keeping: finding it costs more than updating it. Before, a metric
-        with labels raises `ValueError` for anything that is of a series.
+        Give one value for each label, in order or by name. Values are converted by
+        `str`. Keep the returned object: looking it up costs more than updating it.
+        A metric with labels must be resolved like this before use; every method but
+        `remove` raises `ValueError` until then.
         """
 
     def remove(self, *values: object, **named: object) -> bool:
-        """Take a series off the page; whether it was there."""
+        """Take a series off the page. Return True if it was there."""
 
     def inc(self, amount: float = 1.0) -> None:
-        """Add to it. Raises `ValueError` for less than 0, and for what is no number."""
+        """Add to the counter. Raises `ValueError` for a negative or infinite amount and NaN."""
 
 @final
 class Gauge:
@@ -401,13 +409,13 @@ class Gauge:
 
     @property
     def value(self) -> float:
-        """What it shows."""
+        """The current value."""
 
     def labels(self, *values: object, **named: object) -> Gauge:
         """As of `Counter`."""
 
     def remove(self, *values: object, **named: object) -> bool:
-        """Take a series off the page; whether it was there."""
+        """Take a series off the page. Return True if it was there."""
 
     def set(self, value: float) -> None: ...
     def inc(self, amount: float = 1.0) -> None: ...
@@ -423,7 +431,7 @@ class Histogram:
         """As of `Counter`."""
 
     def remove(self, *values: object, **named: object) -> bool:
-        """Take a series off the page; whether it was there."""
+        """Take a series off the page. Return True if it was there."""
 
     def observe(self, value: float) -> None:
         """Count a value; NaN is ignored."""
@@ -439,7 +447,7 @@ class Summary:
         """As of `Counter`."""
 
     def remove(self, *values: object, **named: object) -> bool:
-        """Take a series off the page; whether it was there."""
+        """Take a series off the page. Return True if it was there."""
 
     def observe(self, value: float) -> None:
         """Count a value; NaN is ignored."""

@@ -14,7 +14,7 @@ from typing import Any
 from stethoscope._errors import Unavailable
 from stethoscope._native import Document
 from stethoscope.dask import digests, process_metrics, settings, targets
-from stethoscope.dask.dedicated_port import OwnAddress
+from stethoscope.dask.dedicated_port import DedicatedPort
 from stethoscope.dask.passes import passes
 from stethoscope.dask.probes import probes
 from stethoscope.dask.route import add_route
@@ -237,10 +237,10 @@ class Attachment:
                 take_over = TakeOver(
                     server, self._page, self.sample, wanted.refresh_timeout, self._documents()
                 )
-                undo.callback(take_over.give_back)
+                undo.callback(take_over.restore_port)
                 self.mode = wanted.serve
             elif wanted.serve == settings.DEDICATED_PORT:
-                own = OwnAddress(
+                own = DedicatedPort(
                     server,
                     self._page,
                     wanted.address,

@@ -1,9 +1,8 @@
-"""The page at an address of its own, beside the dashboard's.
+"""Serves the page at a port of its own, beside the dashboard's.
 
-For those whose dashboard speaks TLS, sits behind a proxy that wants a login, or
-is not to be touched. Nothing of Dask's is private here: the port is one more of
-the server's services, as the dashboard is, so that the scheduler knows where the
-page of each worker is.
+For a dashboard that speaks TLS, is behind a proxy that asks for a login, or must
+be left alone. No private attributes of Dask are used: the port is one more of the
+server's services, as the dashboard is, so that the scheduler knows it.
 """
 
 from __future__ import annotations
@@ -12,8 +11,9 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+from stethoscope._errors import Unavailable
 from stethoscope._native import Document, Page
-from stethoscope.dask.link import Link, Sample, Unavailable
+from stethoscope.dask.link import Link, Sample
 
 logger = logging.getLogger("distributed.stethoscope")
 
@@ -21,10 +21,10 @@ logger = logging.getLogger("distributed.stethoscope")
 SERVICE = "stethoscope"
 
 
-class OwnAddress:
-    """A page that is served at an address of its own, on a native thread.
+class DedicatedPort:
+    """A page that a native thread serves at a port of its own.
 
-    Made and stopped on the server's event loop, which fresh values come from.
+    Create and stop it on the server's event loop, which refreshes the values.
     """
 
     def __init__(
@@ -33,19 +33,19 @@ class OwnAddress:
         page: Page,
         address: tuple[str, int],
         sample: Sample,
-        freshness: float,
+        refresh_timeout: float,
         documents: Sequence[Document] = (),
     ) -> None:
-        """Listen at a host and a port; where that is taken, at a free one of the host."""
+        """Listen at a host and a port, or at a free port if that one is taken."""
         host, port = address[0] or _host(server), address[1]
         try:
             try:
-                listener = page.listen_at(host, port, freshness, documents)
+                listener = page.listen_at(host, port, refresh_timeout, documents)
             except OSError as error:
                 if not port:
                     raise
                 logger.warning("%s: /metrics is served at a free port instead", error)
-                listener = page.listen_at(host, 0, freshness, documents)
+                listener = page.listen_at(host, 0, refresh_timeout, documents)
         except OSError as error:
             raise Unavailable(f"{error} ({host!r}, in distributed.stethoscope.address)") from error
         self.port = listener.port
@@ -55,13 +55,13 @@ class OwnAddress:
         logger.info("/metrics is served at http://%s:%s/metrics", host, self.port)
 
     def stop(self) -> None:
-        """Free the port. May be called twice; by Dask, as of each of its services."""
+        """Free the port. May be called twice; Dask calls it too, as for each service."""
         self._link.stop()
 
     def withdraw(self) -> None:
-        """Stop, and be no service any more."""
+        """Stop, and leave the server's services."""
         self.stop()
-        # Another dict: Dask may be going through that one, stopping each of them.
+        # A new dict: Dask may be iterating over this one to stop each service.
         services = self._server.services.items()
         self._server.services = {name: s for name, s in services if s is not self}
 

@@ -1,9 +1,8 @@
-"""Every tick, task duration and bandwidth to the page, as it happens.
+"""Brings every tick, task duration and bandwidth to the page, as it happens.
 
 Dask's servers pass each such value to `server.digests[key].add(value)`, where
-`digests` is a mapping of crick's digests, or None where crick is not
-installed. A mapping of ours takes its place, in which the keys that matter
-here lead to a native digest.
+`digests` is a mapping of crick's digests, or None if crick is not installed. A
+mapping of ours takes its place, which has native digests for the keys of interest.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ from typing import Any
 from stethoscope._native import Page
 
 
-class _Dropped:
-    """Stands for the digests that nobody reads."""
+class _NullDigest:
+    """A digest that drops its values."""
 
     __slots__ = ()
 
@@ -29,13 +28,13 @@ class _Dropped:
         pass
 
 
-_DROPPED = _Dropped()
+_NULL_DIGEST = _NullDigest()
 
 
-class TappedDigests(dict):
-    """Takes the place of crick's digests, which go on receiving everything.
+class ForwardingDigests(dict):
+    """Replaces crick's digests, and forwards every value to them.
 
-    The dashboard's pages draw from them, through the native digests.
+    The dashboard's pages read them through the native digests.
     """
 
     def __init__(self, page: Page, keys: Mapping[str, str], inner: Mapping[Any, Any]) -> None:
@@ -54,17 +53,17 @@ class TappedDigests(dict):
         return digest
 
 
-class BareDigests(dict):
-    """Takes the place of None, where crick is not installed.
+class NoCrickDigests(dict):
+    """Replaces None if crick is not installed.
 
-    To those who would draw digests it looks as empty as before.
+    It looks empty to code that would draw digests.
     """
 
     def __init__(self, page: Page, keys: Mapping[str, str]) -> None:
         super().__init__({key: page.digest(event, None) for key, event in keys.items()})
 
-    def __missing__(self, key: Any) -> _Dropped:
-        return _DROPPED
+    def __missing__(self, key: Any) -> _NullDigest:
+        return _NULL_DIGEST
 
     def __len__(self) -> int:
         return 0
@@ -89,22 +88,22 @@ def tap(server: Any, page: Page, keys: Mapping[str, str]) -> None:
     """
     inner = server.digests
     if inner is None:
-        server.digests = BareDigests(page, keys)
+        server.digests = NoCrickDigests(page, keys)
     else:
-        server.digests = TappedDigests(page, keys, inner)
+        server.digests = ForwardingDigests(page, keys, inner)
 
 
 def untap(server: Any) -> None:
     """Give the server its own digests back."""
     digests = server.digests
-    if isinstance(digests, TappedDigests):
+    if isinstance(digests, ForwardingDigests):
         server.digests = digests._inner
-    elif isinstance(digests, BareDigests):
+    elif isinstance(digests, NoCrickDigests):
         server.digests = None
 
 
 def tap_finished_tasks(scheduler: Any, page: Page) -> Callable[[], None]:
-    """Let the page hear of each task that a worker has finished; returns the way back."""
+    """Tell the page of each task that a worker has finished. Return the reversal."""
     handlers = scheduler.stream_handlers
     own = page.task_finished(handlers["task-finished"])
     handlers["task-finished"] = own

@@ -1,10 +1,10 @@
-"""The event loop's end of a thread that serves a page.
+"""The event loop's end of the link to a thread that serves a page.
 
-The thread needs neither the loop nor the GIL to answer. Over one descriptor that
-the loop watches, two things come back to it:
+The thread needs neither the loop nor the GIL to answer. It wakes the loop, over
+one descriptor, for two reasons:
 
-- a scrape that wishes for fresh values (the thread waits a bounded moment);
-- connections that ask for what the thread does not have, where it hands such on.
+- a scrape wants fresh values (the thread waits a bounded moment);
+- a connection is handed over, because its request is not for the metrics.
 """
 
 from __future__ import annotations
@@ -17,17 +17,16 @@ import socket
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from stethoscope._errors import Unavailable as Unavailable
 from stethoscope._native import Listener
 
 logger = logging.getLogger("distributed.stethoscope")
 
-#: Brings fresh values to page and documents, and calls what it is given then.
+#: Brings fresh values to page and documents, then calls its argument.
 Sample = Callable[[Callable[[], None]], None]
 
 
 class Link:
-    """Answers what a listener asks of the loop. Made and stopped on that loop."""
+    """Answers the requests of a listener. Create and stop it on the event loop."""
 
     def __init__(
         self,
@@ -62,7 +61,7 @@ class Link:
             self._sample(self._listener.sampled)
 
     def _pass_on(self, fd: int) -> None:
-        # Whatever becomes of it: those behind it and the scrape have their turn.
+        # A failure must not keep the other connections, and the scrape, waiting.
         close = functools.partial(os.close, fd)
         try:
             connection = socket.socket(fileno=fd)

@@ -1,11 +1,11 @@
-"""The dashboard's port, given to a native thread and back.
+"""Gives the dashboard's port to a native thread, and back.
 
-The thread accepts on the sockets that Dask's HTTP server listens on, and
-answers what is asked of `/metrics` itself; every connection that asks for
-anything else comes to the loop, unread, as if just accepted (`link.py`).
+The thread accepts on the sockets that Dask's HTTP server listens on and answers
+requests for `/metrics` itself. It hands every other connection to the event loop,
+unread, as if it had just been accepted (`link.py`).
 
-All of this leans on private attributes of tornado's server. Where one of them
-is missing, `TakeOver` raises `Unavailable` and has changed nothing.
+This uses private attributes of tornado's server. If one of them is missing,
+`TakeOver` raises `Unavailable` and has changed nothing.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
+from stethoscope._errors import Unavailable
 from stethoscope._native import Document, Page
-from stethoscope.dask.link import Link, Sample, Unavailable
+from stethoscope.dask.link import Link, Sample
 
 
 class TakeOver:
-    """A server's port in the hands of a native thread.
+    """A server's port that a native thread has taken over.
 
-    Made, used and stopped on the server's event loop.
+    Create, use and stop it on the server's event loop.
     """
 
     def __init__(
@@ -29,14 +30,13 @@ class TakeOver:
         server: Any,
         page: Page,
         sample: Sample,
-        freshness: float,
+        refresh_timeout: float,
         documents: Sequence[Document] = (),
     ) -> None:
-        """Take the port of `server.http_server` over.
+        """Take over the port of `server.http_server`.
 
         `sample` brings fresh values to the page and to the documents that are
-        served beside it; `freshness` is how many seconds a scrape waits for that
-        at most.
+        served beside it. A scrape waits at most `refresh_timeout` seconds for it.
         """
         try:
             http = server.http_server
@@ -49,22 +49,22 @@ class TakeOver:
         if speaks_tls:
             raise Unavailable("the dashboard speaks TLS")
         if not sockets or acceptors.keys() != sockets.keys():
-            raise Unavailable("the dashboard listens nowhere that is known")
+            raise Unavailable("the sockets of the dashboard are unknown")
 
         self._acceptors = acceptors
         self._sockets = sockets
         try:
-            listener = page.listen(list(sockets), freshness, documents)
+            listener = page.listen(list(sockets), refresh_timeout, documents)
         except OSError as error:
             raise Unavailable(str(error)) from error
         self._link = Link(listener, sample, self._adopt)
         for fd in sockets:
             acceptors[fd]()
-            # What tornado calls when the server stops, before it closes the
-            # socket: the thread must have let go of the port by then.
+            # Tornado calls this when the server stops, before it closes the socket:
+            # the thread must have released the port by then.
             acceptors[fd] = self._link.stop
 
-    def give_back(self) -> None:
+    def restore_port(self) -> None:
         """Stop, and let Dask's server accept again if it still listens."""
         from tornado.netutil import add_accept_handler
 
@@ -78,7 +78,7 @@ class TakeOver:
         try:
             connection.setblocking(False)
             address = connection.getpeername()
-        except OSError:  # Gone already.
+        except OSError:  # The client has closed it.
             connection.close()
             return
         self._handle_connection(connection, address)
