@@ -46,6 +46,10 @@
 //! | [`testing`] | assertions for the tests of programs that embed the crate |
 //! | [`manual`] | longer explanations |
 #![cfg_attr(
+    feature = "process",
+    doc = "| [`process`] | metrics of the process, read from `/proc` |"
+)]
+#![cfg_attr(
     feature = "responder",
     doc = "| [`endpoint`] | answers to scrapes, and a listener with a thread of its own |"
 )]
@@ -59,6 +63,7 @@
 //! | `responder` | `endpoint::Responder`, for an HTTP server of your own, on every platform |
 //! | `http` | the listener (Linux); implies `responder` |
 //! | `gzip` | compressed pages, from both; implies `responder` |
+//! | `process` | the metrics of the process (`process_*`), and `build_info` |
 //! | `cli` | the command line tool `stethoscope` |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -76,6 +81,8 @@ mod label;
 pub mod manual;
 mod metric_type;
 pub mod name;
+#[cfg(feature = "process")]
+pub mod process;
 pub mod registry;
 pub mod testing;
 

@@ -55,7 +55,7 @@ def test_a_page_is_its_families_with_their_samples() -> None:
 def test_bytes_and_text_are_the_same_page() -> None:
     assert stethoscope.parse(b'a{b="\xc3\xa9"} 1\n') == stethoscope.parse('a{b="é"} 1\n')
     assert stethoscope.parse(bytearray(b"a 1\n")) == stethoscope.parse("a 1\n")
-    with pytest.raises(TypeError, match=r"str or bytes, and this is <class 'int'>"):
+    with pytest.raises(TypeError, match=r"must be str or bytes, not <class 'int'>"):
         stethoscope.parse(1)  # type: ignore[arg-type]
     with pytest.raises(UnicodeEncodeError):
         stethoscope.parse('a{b="\ud800"} 1\n')

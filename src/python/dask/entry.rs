@@ -5,6 +5,9 @@ use stethoscope::Registry;
 use stethoscope::family::Metric;
 use stethoscope::registry::FamilyBuilder;
 
+/// The beginning of the names of families about Dask.
+pub(super) const DASK: &str = "dask_";
+
 /// The kind of Dask's servers that a page belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
@@ -122,7 +125,7 @@ impl Entry {
 
     /// The name without Dask's namespace, if it begins with it.
     pub(super) fn name_in_dask(&self) -> Option<&'static str> {
-        self.name.strip_prefix("dask_")
+        self.name.strip_prefix(DASK)
     }
 
     /// Describes the family for its registration, but for the options of its

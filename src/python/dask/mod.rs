@@ -54,7 +54,6 @@ pub use events::{Event, EventMetrics};
 pub use page::{Options, Page, PageError};
 pub use prefix_numbers::{NUMBERS, NumberKind, Place, PrefixNumber, STATE_COUNTS, STATES};
 pub use prefixes::{ActivityUnit, PrefixColumns, PrefixUpdate, Prefixes, RowId};
-pub use process::register_process;
 pub use python_runtime::{GcTotals, Generation, PythonVersion};
 pub use sampled::SampledFamily;
 pub use workers::{Pass, WorkerReading, Workers};

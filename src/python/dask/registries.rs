@@ -1,6 +1,6 @@
 //! The registry that each family of the catalogue joins.
 
-use super::entry::Entry;
+use super::entry::{DASK, Entry};
 use std::collections::HashSet;
 use stethoscope::Registry;
 
@@ -30,9 +30,14 @@ impl Registries {
     }
 
     pub(super) fn of(&self, entry: &Entry) -> &Registry {
-        if self.left_out.contains(entry.name) {
+        self.of_name(entry.name)
+    }
+
+    /// [`of`](Self::of), by the family's name in the catalogue.
+    pub(super) fn of_name(&self, name: &str) -> &Registry {
+        if self.left_out.contains(name) {
             &self.hidden
-        } else if entry.name_in_dask().is_some() {
+        } else if name.starts_with(DASK) {
             &self.shown_of_dask
         } else {
             &self.shown

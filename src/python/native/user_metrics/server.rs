@@ -1,12 +1,11 @@
 //! Serving a page without Dask.
 
-use crate::dask;
 use crate::native::convert::value_error;
 use pyo3::prelude::*;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
-use stethoscope::Registry;
 use stethoscope::endpoint::{self, Endpoint};
+use stethoscope::{Registry, process};
 
 /// A page that is served without Dask.
 ///
@@ -24,7 +23,7 @@ impl Server {
         // The process metrics are the page's, not the registry's: the registry
         // may be on other pages, which have them already.
         let page = Registry::new();
-        dask::register_process(&page).map_err(value_error)?;
+        process::register(&page).map_err(value_error)?;
         for registry in registries {
             page.include(registry);
         }
