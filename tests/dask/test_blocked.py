@@ -107,4 +107,6 @@ def test_values_are_those_of_now_while_the_loop_turns(cluster: Cluster) -> None:
 
     for number in [*range(20), 0]:
         cluster.client.run_on_scheduler(name_a_client(number))
+        # A sample counts as fresh for 10 ms, and for 20 times as long as it took.
+        time.sleep(0.1)
         assert scrape(cluster.scheduler_url).value("dask_scheduler_clients") == 1 + number

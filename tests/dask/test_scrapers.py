@@ -8,12 +8,16 @@ from harness import HOST, Cluster, Page, eventually, fetch, scrape
 from tasks import fail, nap
 
 
+#: Parts of the names of families that change while a cluster rests.
+MOVING = ("tick", "latency", "_age_", "idle_seconds", "cpu_percent", "workers_memory")
+
+
 def steady(page: Page) -> dict:
     """The series that do not change while a cluster rests."""
     return {
         series: value
         for series, value in page.samples.items()
-        if series[0].startswith("dask_") and "tick" not in series[0] and "latency" not in series[0]
+        if series[0].startswith("dask_") and not any(word in series[0] for word in MOVING)
     }
 
 
