@@ -7,7 +7,6 @@ import threading
 from harness import HOST, Cluster, Page, eventually, fetch, scrape
 from tasks import fail, nap
 
-
 #: Parts of the names of families that change while a cluster rests.
 MOVING = ("tick", "latency", "_age_", "idle_seconds", "cpu_percent", "workers_memory")
 
