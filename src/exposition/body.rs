@@ -48,6 +48,10 @@ struct Block {
     max_len: usize,
     /// Bytes after the last value.
     tail: usize,
+    /// The text has changed since [`Body::settle`].
+    changed: bool,
+    /// The length of some value has changed since [`Body::settle`].
+    resized: bool,
 }
 
 /// The lines of a family.
@@ -65,14 +69,27 @@ pub(super) struct Body {
     /// The lines of some block are longer than its capacity: the text is not
     /// what the page shows until it is laid out again.
     outgrown: bool,
+    /// Counts how often all series were removed.
+    version: u64,
 }
 
-/// The lines of a block as last written, for those who write values themselves.
+/// The lines of a block as last written.
+#[cfg_attr(
+    not(feature = "gzip"),
+    allow(dead_code, reason = "only the compressor reads all")
+)]
+#[derive(Clone, Copy)]
 pub(super) struct BlockView<'a> {
     pub(super) first_series: usize,
     pub(super) series: usize,
     pub(super) text: &'a [u8],
     pub(super) lines: &'a [Line],
+    /// Bytes after the last value.
+    pub(super) tail: usize,
+    /// The text has changed since [`Body::settle`].
+    pub(super) changed: bool,
+    /// The length of some value has changed since [`Body::settle`].
+    pub(super) resized: bool,
 }
 
 impl Body {
@@ -87,6 +104,7 @@ impl Body {
             lines: Vec::new(),
             last_values: Vec::new(),
             outgrown: false,
+            version: 0,
         }
     }
 
@@ -118,6 +136,7 @@ impl Body {
         self.lines.clear();
         self.last_values.clear();
         self.outgrown = false;
+        self.version += 1;
     }
 
     /// Opens the last block for [`push_series`](Self::push_series), to be closed
@@ -139,10 +158,13 @@ impl Body {
                 capacity: 0,
                 max_len: 0,
                 tail: 0,
+                changed: true,
+                resized: true,
             });
         }
         let before = self.text.len();
         let block = self.blocks.last_mut().expect("a block is open");
+        (block.changed, block.resized) = (true, true);
         for template in templates {
             let value_before = self.text.len() - block.tail;
             template.render(labels, &mut self.text);
@@ -235,7 +257,8 @@ impl Body {
                 last,
             };
             page.reserve(block.max_len + BUF_LEN);
-            patch_block(old, block_lines, templates, values, page);
+            block.changed = true;
+            block.resized |= patch_block(old, block_lines, templates, values, page);
             last.copy_from_slice(current);
             let new = &page[start..];
             block.len = new.len();
@@ -279,6 +302,35 @@ impl Body {
             series: lines.len() / self.lines_per_series,
             text: &self.text[block.start..][..block.len],
             lines,
+            tail: block.tail,
+            changed: block.changed,
+            resized: block.resized,
         })
+    }
+}
+
+/// For the compression of the lines.
+#[cfg(feature = "gzip")]
+impl Body {
+    /// A number that changes whenever series were removed.
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Number of lines.
+    pub(super) fn lines(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Lines in a block; the last block may have fewer.
+    pub(super) fn lines_per_block(&self) -> usize {
+        self.series_per_block * self.lines_per_series
+    }
+
+    /// Considers the blocks, as they are now, as unchanged.
+    pub(super) fn settle(&mut self) {
+        for block in &mut self.blocks {
+            (block.changed, block.resized) = (false, false);
+        }
     }
 }

@@ -12,14 +12,17 @@ use super::writer::format_value;
 use crate::cell::{Exemplar, Number};
 use crate::family::SeriesView;
 
-/// Appends the lines of a family. `rows` is scratch space.
+/// Appends the lines of a family, and replaces `extents` by the lengths of their
+/// values with exemplars. `rows` is scratch space.
 pub(super) fn write(
     body: &Body,
     series: &dyn SeriesView,
     templates: &[Template],
     rows: &mut Vec<u64>,
+    extents: &mut Vec<u32>,
     page: &mut Vec<u8>,
 ) {
+    extents.clear();
     let mut exemplar = Exemplar::default();
     let width = body.width();
     for block in body.blocks() {
@@ -36,11 +39,14 @@ pub(super) fn write(
                 page.extend_from_slice(&text[..prefix]);
                 text = &text[prefix + value..];
                 let index = template.index();
+                let start = page.len();
                 push_number(template.number(), row[index], page);
                 if template.has_exemplar() && series.exemplar(first + offset, index, &mut exemplar)
                 {
                     push_exemplar(&exemplar, page);
                 }
+                // Exemplars are limited to some hundred bytes.
+                extents.push((page.len() - start) as u32);
             }
         }
         page.extend_from_slice(text);

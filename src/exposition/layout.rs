@@ -5,6 +5,8 @@
 use super::body::Body;
 use super::exemplars;
 use super::format::Escaping;
+#[cfg(feature = "gzip")]
+use super::gzip::{Family, FamilyCode, FamilyView, PageCompressor};
 use super::number::BUF_LEN;
 use super::template::{self, Dialect, Template};
 use super::writer::push;
@@ -21,8 +23,13 @@ pub(super) struct Layout {
     /// The scraper's generation when the layout was brought up to date.
     generation: Option<u64>,
     families: Vec<FamilyText>,
+    /// Number of families laid out so far.
+    #[cfg(feature = "gzip")]
+    families_made: u64,
     /// Bytes that a page takes at most, exemplars aside.
     max_len: usize,
+    #[cfg(feature = "gzip")]
+    compressor: Option<Box<PageCompressor>>,
 }
 
 impl Layout {
@@ -32,7 +39,11 @@ impl Layout {
             dialect,
             generation: None,
             families: Vec::new(),
+            #[cfg(feature = "gzip")]
+            families_made: 0,
             max_len: 0,
+            #[cfg(feature = "gzip")]
+            compressor: None,
         }
     }
 
@@ -70,6 +81,11 @@ impl Layout {
                 .remove(&address(source))
                 .unwrap_or_else(|| FamilyText::new(Arc::clone(source), self.dialect, base_name));
             family.set_head(base_name);
+            #[cfg(feature = "gzip")]
+            if family.id == 0 {
+                self.families_made += 1;
+                family.id = self.families_made;
+            }
             self.families.push(family);
         }
     }
@@ -88,9 +104,23 @@ impl Layout {
                 family.write(rows, page);
             }
         }
-        if self.dialect.openmetrics {
-            page.extend_from_slice(END);
-        }
+        page.extend_from_slice(self.end());
+    }
+
+    /// The end of a page.
+    fn end(&self) -> &'static [u8] {
+        if self.dialect.openmetrics { END } else { b"" }
+    }
+
+    /// Appends a page compressed, which must be the one written last, of all
+    /// families. Returns false, and appends nothing, if it is not.
+    #[cfg(feature = "gzip")]
+    pub(super) fn compress(&mut self, page: &[u8], into: &mut Vec<u8>) -> bool {
+        let end = self.end();
+        let compressor = self
+            .compressor
+            .get_or_insert_with(|| Box::new(PageCompressor::new()));
+        compressor.compress(&mut self.families, end, page, into)
     }
 }
 
@@ -133,6 +163,17 @@ struct FamilyText {
     created: bool,
     /// Lines may have exemplars.
     exemplars: bool,
+    /// The lengths of the values written last, with exemplars, if there may be
+    /// some.
+    extents: Vec<u32>,
+    /// Distinguishes the family from others of the layout.
+    #[cfg(feature = "gzip")]
+    id: u64,
+    /// Counts the changes of the metadata.
+    #[cfg(feature = "gzip")]
+    head_version: u64,
+    #[cfg(feature = "gzip")]
+    code: FamilyCode,
 }
 
 impl FamilyText {
@@ -151,6 +192,13 @@ impl FamilyText {
             templates,
             created: false,
             exemplars: false,
+            extents: Vec::new(),
+            #[cfg(feature = "gzip")]
+            id: 0,
+            #[cfg(feature = "gzip")]
+            head_version: 0,
+            #[cfg(feature = "gzip")]
+            code: FamilyCode::default(),
             source,
         };
         family.set_head(base_name);
@@ -164,7 +212,12 @@ impl FamilyText {
 
     /// Renders the metadata.
     fn set_head(&mut self, base_name: bool) {
-        self.head = template::head(self.source.as_ref(), self.dialect, base_name);
+        let head = template::head(self.source.as_ref(), self.dialect, base_name);
+        #[cfg(feature = "gzip")]
+        if self.head != head {
+            self.head_version += 1;
+        }
+        self.head = head;
         // A counter that must be of unknown type may have neither exemplars nor
         // the time of its creation.
         let typed = self.dialect.openmetrics && base_name;
@@ -233,7 +286,23 @@ impl FamilyText {
         let series = self.series.as_ref();
         match self.exemplars {
             false => self.body.write(series, &self.templates, rows, page),
-            true => exemplars::write(&self.body, series, &self.templates, rows, page),
+            true => {
+                let extents = &mut self.extents;
+                exemplars::write(&self.body, series, &self.templates, rows, extents, page);
+            }
         }
+    }
+}
+
+#[cfg(feature = "gzip")]
+impl Family for FamilyText {
+    fn view(&mut self) -> Option<FamilyView<'_>> {
+        (self.series.len() > 0).then_some(FamilyView {
+            head: (self.id, self.head_version),
+            head_len: self.head.len(),
+            body: &mut self.body,
+            extents: self.exemplars.then_some(&*self.extents),
+            code: &mut self.code,
+        })
     }
 }

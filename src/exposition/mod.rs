@@ -5,6 +5,8 @@ mod body;
 pub mod escape;
 mod exemplars;
 mod format;
+#[cfg(feature = "gzip")]
+mod gzip;
 mod layout;
 pub(crate) mod negotiation;
 pub mod number;

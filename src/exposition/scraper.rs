@@ -37,6 +37,10 @@ pub struct Scraper {
     /// that one server scrapes needs only one.
     layouts: [[Option<Layout>; 2]; 4],
     utf8_names: bool,
+    /// The layout and the length of the page written last, if it was of all
+    /// families.
+    #[cfg(feature = "gzip")]
+    last_page: Option<(Dialect, usize)>,
     rows: Vec<u64>,
     page: Vec<u8>,
 }
@@ -51,6 +55,8 @@ impl Registry {
             generation: 0,
             layouts: [const { [const { None }; 2] }; 4],
             utf8_names: false,
+            #[cfg(feature = "gzip")]
+            last_page: None,
             rows: Vec::new(),
             page: Vec::new(),
         }
@@ -83,6 +89,10 @@ impl Scraper {
         page: &mut Vec<u8>,
     ) {
         let ContentType { format, escaping } = content_type.into();
+        #[cfg(feature = "gzip")]
+        {
+            self.last_page = None;
+        }
         self.refresh();
         hooks::run(&self.contents.hooks);
         // A hook may have registered something.
@@ -100,7 +110,64 @@ impl Scraper {
         let slot = &mut self.layouts[escaping as usize][usize::from(dialect.openmetrics)];
         let layout = slot.get_or_insert_with(|| Layout::new(dialect));
         layout.refresh(self.generation, &self.contents.families);
+        let start = page.len();
+        let mut whole = true;
+        let mut wanted = |name: &str| {
+            let wanted = wanted(name);
+            whole &= wanted;
+            wanted
+        };
         layout.write(&mut wanted, &mut self.rows, page);
+        #[cfg(feature = "gzip")]
+        {
+            self.last_page = whole.then_some((dialect, page.len() - start));
+        }
+        let _ = (whole, start);
+    }
+
+    /// Like [`scrape_into`](Self::scrape_into), but appends the page compressed: a
+    /// complete gzip file of the size that zlib's level 6 makes.
+    ///
+    /// Compressing takes about as long as writing the page. What depends on names
+    /// and labels is compressed once, when a series joins; the first compressed
+    /// scrape of 100,000 lines takes some hundred milliseconds.
+    ///
+    /// ```
+    /// # use stethoscope::{Registry, exposition::Format};
+    /// let registry = Registry::new();
+    /// registry.counter("requests_total", "Requests answered.")?.inc();
+    ///
+    /// let mut response = Vec::new();
+    /// registry.scraper().scrape_gzip_into(Format::OpenMetrics, &mut response);
+    /// assert!(response.starts_with(b"\x1f\x8b"));
+    /// # Ok::<(), stethoscope::RegisterError>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the page is larger than 4 GiB.
+    #[cfg(feature = "gzip")]
+    pub fn scrape_gzip_into(&mut self, content_type: impl Into<ContentType>, into: &mut Vec<u8>) {
+        let mut page = std::mem::take(&mut self.page);
+        page.clear();
+        self.scrape_into(content_type, &mut page);
+        let compressed = self.compress_last_page(&page, into);
+        self.page = page;
+        assert!(compressed, "a page must be smaller than 4 GiB");
+    }
+
+    /// Appends the page written last, compressed. Returns false, and appends
+    /// nothing, if `page` is not that page or not of all families.
+    #[cfg(feature = "gzip")]
+    pub(crate) fn compress_last_page(&mut self, page: &[u8], into: &mut Vec<u8>) -> bool {
+        let Some((dialect, len)) = self.last_page else {
+            return false;
+        };
+        let slot = &mut self.layouts[dialect.escaping as usize][usize::from(dialect.openmetrics)];
+        match slot {
+            Some(layout) if len == page.len() => layout.compress(page, into),
+            _ => false,
+        }
     }
 
     /// The full names of the families in the text format, and a number that

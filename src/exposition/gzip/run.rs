@@ -1,0 +1,531 @@
+//! The compressed families of a run, and what of them can be used again.
+//!
+//! A run is a large family, or several small ones in a row. Matches do not cross
+//! runs, so a run whose families change is parsed alone. Its segments, numbered
+//! from 0, are the texts before each value and the one after the last: the
+//! metadata of a family is part of the segment before its first value.
+
+use super::Family;
+use super::bits::BitBuffer;
+use super::code::{
+    LineVisitor, LineWriter, MAX_OP_LEN, MAX_VALUE_LEN, Op, Segment, Starts, Symbol, code_segment,
+    max_ops, put_segment, put_symbol, take_segment, visit_segment,
+};
+use super::huffman::Codes;
+use super::matcher::{Matcher, Step};
+use crate::exposition::body::{BlockView, Body};
+use crate::exposition::writer::Line;
+
+/// A family with more lines is a run of its own.
+const SMALL_FAMILY: usize = 256;
+/// A run of small families ends when it has as many lines.
+const RUN_LINES: usize = 512;
+
+/// A family as it stands on a page.
+pub(in crate::exposition) struct FamilyView<'a> {
+    /// Distinguishes the metadata from that of other families, and from what it
+    /// was before.
+    pub(in crate::exposition) head: (u64, u64),
+    pub(in crate::exposition) head_len: usize,
+    pub(in crate::exposition) body: &'a mut Body,
+    /// The lengths of values with their exemplars, where there may be some.
+    pub(in crate::exposition) extents: Option<&'a [u32]>,
+    pub(in crate::exposition) code: &'a mut FamilyCode,
+}
+
+impl FamilyView<'_> {
+    /// Bytes of the family on the page.
+    pub(super) fn len(&self) -> usize {
+        let len: usize = match self.extents {
+            None => self.body.blocks().map(|block| block.text.len()).sum(),
+            Some(extents) => {
+                let lines = self.body.blocks().flat_map(|block| block.lines);
+                let prefixes: usize = lines.map(|line| line.prefix_len as usize).sum();
+                let values: usize = extents.iter().map(|&len| len as usize).sum();
+                let tails: usize = self.body.blocks().map(|block| block.tail).sum();
+                prefixes + values + tails
+            }
+        };
+        self.head_len + len
+    }
+}
+
+/// The compression of a family.
+#[derive(Default)]
+pub(in crate::exposition) struct FamilyCode {
+    parsed: Parsed,
+    steps: Vec<Step>,
+    /// Steps of the segment after the last value, in the last family of a run.
+    tail_steps: Vec<Step>,
+    /// The generation of the codes that the ops are made of; 0 for none.
+    generation: u64,
+    ops: Vec<Op>,
+    tail_ops: Vec<Op>,
+    blocks: Vec<BlockCode>,
+}
+
+/// Identifies what was parsed, and in which run.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Parsed {
+    head: (u64, u64),
+    version: u64,
+    lines: usize,
+    /// Number of the run; 0 if nothing was parsed.
+    run: u64,
+    /// Position of the family in the run, and number of its families.
+    index: usize,
+    families: usize,
+}
+
+/// A block of lines.
+#[derive(Clone, Copy, Default)]
+struct BlockCode {
+    first_op: usize,
+    /// Bits of the previous page that are the block, none if `len` is 0.
+    start: usize,
+    len: usize,
+}
+
+/// A position in the lines of a run: at the end of a value.
+#[derive(Clone, Copy)]
+struct Cursor {
+    /// The number of the segment here.
+    number: usize,
+    /// Its start.
+    start: usize,
+    /// Bytes of it before the prefix of the next line.
+    before: usize,
+}
+
+impl Cursor {
+    fn new(position: usize) -> Self {
+        Self {
+            number: 0,
+            start: position,
+            before: 0,
+        }
+    }
+
+    /// Advances past a value of `len` bytes; returns its start.
+    #[inline(always)]
+    fn next(&mut self, prefix_len: u32, len: u32) -> usize {
+        let value = self.start + self.before + prefix_len as usize;
+        *self = Self {
+            number: self.number + 1,
+            start: value + len as usize,
+            before: 0,
+        };
+        value
+    }
+
+    /// The position after a block.
+    fn after(self, block: &BlockView<'_>) -> Self {
+        Self {
+            number: self.number + block.lines.len(),
+            start: self.start + self.before + block.text.len() - block.tail,
+            before: block.tail,
+        }
+    }
+}
+
+/// Splits a page into runs; calls `visit` with each and its position.
+pub(super) fn for_each_run<F: Family>(families: &mut [F], mut visit: impl FnMut(&mut [F], usize)) {
+    let mut rest = families;
+    let mut position = 0;
+    while !rest.is_empty() {
+        let (mut count, mut lines, mut len) = (0, 0, 0);
+        for family in rest.iter_mut() {
+            if let Some(view) = family.view() {
+                let small = view.body.lines() <= SMALL_FAMILY;
+                if lines > 0 && (!small || lines >= RUN_LINES) {
+                    break;
+                }
+                // A large family that comes first ends the run after it.
+                lines += if small { view.body.lines() } else { RUN_LINES };
+                len += view.len();
+            }
+            count += 1;
+        }
+        let run;
+        (run, rest) = rest.split_at_mut(count);
+        if lines > 0 {
+            visit(run, position);
+        }
+        position += len;
+    }
+}
+
+/// The families of a run, at a position.
+pub(super) struct Run<'a, F> {
+    pub(super) families: &'a mut [F],
+    pub(super) position: usize,
+}
+
+/// A segment and the value after it: positions on the page.
+struct Piece {
+    family: usize,
+    block: usize,
+    number: usize,
+    start: usize,
+    value: usize,
+    end: usize,
+    /// It is the first of its block.
+    first: bool,
+    /// It is the last of its block.
+    last: bool,
+}
+
+impl<F: Family> Run<'_, F> {
+    /// Calls `visit` with each family, and its position among those of the run.
+    fn for_each_family(&mut self, mut visit: impl FnMut(usize, &mut FamilyView<'_>)) {
+        let mut index = 0;
+        for family in &mut *self.families {
+            if let Some(mut view) = family.view() {
+                visit(index, &mut view);
+                index += 1;
+            }
+        }
+    }
+
+    /// Calls `visit` with each segment that ends at a value, and the code of its
+    /// family; returns the segment after the last value.
+    fn for_each_piece(&mut self, mut visit: impl FnMut(&mut FamilyCode, Piece)) -> Cursor {
+        let mut cursor = Cursor::new(self.position);
+        self.for_each_family(|family, view| {
+            cursor.before += view.head_len;
+            let mut extents = view.extents.map(|extents| extents.iter());
+            for (block, block_view) in view.body.blocks().enumerate() {
+                for (index, line) in block_view.lines.iter().enumerate() {
+                    let extent = extents.as_mut().and_then(|extents| extents.next());
+                    let Cursor { number, start, .. } = cursor;
+                    let value = cursor.next(line.prefix_len, *extent.unwrap_or(&line.value_len));
+                    let piece = Piece {
+                        family,
+                        block,
+                        number,
+                        start,
+                        value,
+                        end: cursor.start,
+                        first: index == 0,
+                        last: index + 1 == block_view.lines.len(),
+                    };
+                    visit(view.code, piece);
+                }
+                cursor.before = block_view.tail;
+            }
+        });
+        cursor
+    }
+
+    /// Calls `visit` with the code of the last family.
+    fn with_last<R>(&mut self, visit: impl FnOnce(&mut FamilyCode) -> R) -> R {
+        let mut views = self.families.iter_mut().rev();
+        let last = views.find_map(|family| family.view());
+        visit(last.expect("a run has a family").code)
+    }
+
+    /// Parses the families, if they are not parsed as this run.
+    pub(super) fn parse(&mut self, page: &[u8], runs: &mut u64, matcher: &mut Option<Matcher>) {
+        let mut families = 0;
+        self.for_each_family(|_, _| families += 1);
+        let (mut run, mut same, mut lines_known) = (None, true, 0);
+        self.for_each_family(|index, view| {
+            let parsed = view.code.parsed;
+            let run = *run.get_or_insert(parsed.run);
+            let now = Parsed {
+                head: view.head,
+                version: view.body.version(),
+                lines: parsed.lines,
+                run,
+                index,
+                families,
+            };
+            // More lines of the same family can be parsed in addition.
+            let can_add = parsed.lines == view.body.lines() || families == 1;
+            same &= run > 0 && parsed == now && can_add;
+            lines_known = parsed.lines;
+            if !same {
+                lines_known = 0;
+            }
+        });
+        let mut lines = 0;
+        self.for_each_family(|_, view| lines += view.body.lines());
+        if same && (families > 1 || lines_known == lines) {
+            return;
+        }
+        let lines_known = if same { lines_known } else { 0 };
+        *runs += 1;
+        let number = *runs;
+        self.for_each_family(|index, view| {
+            view.code.parsed = Parsed {
+                head: view.head,
+                version: view.body.version(),
+                lines: view.body.lines(),
+                run: number,
+                index,
+                families,
+            };
+            view.code.generation = 0;
+            view.code.tail_steps.clear();
+            if lines_known == 0 {
+                view.code.blocks.clear();
+                view.code.steps.clear();
+            }
+        });
+        let matcher = matcher.get_or_insert_with(Matcher::new);
+        self.parse_lines(page, families, lines_known, matcher);
+    }
+
+    /// Parses the lines from number `known` on.
+    fn parse_lines(&mut self, page: &[u8], families: usize, known: usize, matcher: &mut Matcher) {
+        matcher.clear();
+        // In a large family, sources lie in the block of a line or the one before,
+        // so that the others need not be seen again.
+        let mut per_block = 1;
+        self.for_each_family(|_, view| per_block = view.body.lines_per_block());
+        let first_seen = (known / per_block).saturating_sub(1) * per_block;
+        let oldest = |block: usize| match families {
+            1 => (block.saturating_sub(1) * per_block).saturating_sub(first_seen),
+            _ => 0,
+        };
+        let mut last_block = 0;
+        let tail = self.for_each_piece(|code, piece| {
+            last_block = piece.block;
+            if piece.number < first_seen {
+                return;
+            }
+            if piece.number < known {
+                matcher.skip(page, piece.start, piece.value);
+                return;
+            }
+            if piece.first {
+                code.blocks.push(BlockCode::default());
+            }
+            let oldest = oldest(piece.block);
+            matcher.parse(page, piece.start, piece.value, oldest, &mut code.steps);
+        });
+        let oldest = oldest(last_block);
+        let end = tail.start + tail.before;
+        self.with_last(|code| {
+            matcher.parse(page, tail.start, end, oldest, &mut code.tail_steps);
+        });
+    }
+
+    /// Makes ops of the steps, if there are none of this generation of codes.
+    /// Returns false if some literal has no code.
+    pub(super) fn code(&mut self, page: &[u8], codes: &Codes, generation: u64) -> bool {
+        let mut same = true;
+        self.for_each_family(|_, view| same &= view.code.generation == generation);
+        if same {
+            return true;
+        }
+        self.for_each_family(|_, view| {
+            let code = &mut *view.code;
+            code.ops.clear();
+            code.ops.reserve(max_ops(&code.steps));
+            code.tail_ops.clear();
+            code.tail_ops.reserve(max_ops(&code.tail_steps));
+        });
+        let mut complete = true;
+        // The next step of the present family.
+        let (mut family, mut step) = (0, 0);
+        let mut before = None;
+        let tail = self.for_each_piece(|code, piece| {
+            if piece.family != family {
+                (family, step) = (piece.family, 0);
+            }
+            if piece.first {
+                before = None;
+                code.blocks[piece.block] = BlockCode {
+                    first_op: code.ops.len(),
+                    ..BlockCode::default()
+                };
+            }
+            let mut rest = &code.steps[step..];
+            let steps = take_segment(&mut rest);
+            step += steps.len();
+            let text = &page[piece.start..piece.value];
+            complete &= code_segment(steps, text, before, codes, &mut code.ops);
+            before = Some(text);
+        });
+        let text = &page[tail.start..tail.start + tail.before];
+        self.with_last(|code| {
+            complete &= code_segment(&code.tail_steps, text, None, codes, &mut code.tail_ops);
+        });
+        let generation = if complete { generation } else { 0 };
+        self.for_each_family(|_, view| view.code.generation = generation);
+        complete
+    }
+
+    /// Calls `visit` with each symbol.
+    pub(super) fn visit(
+        &mut self,
+        page: &[u8],
+        starts: &mut Starts,
+        mut visit: impl FnMut(Symbol),
+    ) {
+        let (mut family, mut step) = (0, 0);
+        let mut lines = LineVisitor::default();
+        let mut before = None;
+        let tail = self.for_each_piece(|code, piece| {
+            if piece.family != family {
+                (family, step) = (piece.family, 0);
+            }
+            if piece.first {
+                (lines, before) = (LineVisitor::default(), None);
+            }
+            starts.set(piece.number, piece.start);
+            let mut rest = &code.steps[step..];
+            let segment = Segment {
+                steps: take_segment(&mut rest),
+                text: &page[piece.start..piece.value],
+                number: piece.number,
+                before,
+                after: if piece.last { &[] } else { rest },
+            };
+            step += segment.steps.len();
+            let value = (piece.value, piece.end);
+            lines.visit(page, segment, value, starts, &mut visit);
+            before = Some(&page[piece.start..piece.value]);
+        });
+        starts.set(tail.number, tail.start);
+        self.with_last(|code| {
+            let segment = Segment {
+                steps: &code.tail_steps,
+                text: &page[tail.start..tail.start + tail.before],
+                number: tail.number,
+                before: None,
+                after: &[],
+            };
+            visit_segment(segment, 0, 0, starts, &mut visit);
+        });
+    }
+
+    /// Writes the run. `previous` is the output for the page before, if it is of
+    /// the same codes.
+    pub(super) fn write(
+        &mut self,
+        page: &[u8],
+        codes: &Codes,
+        starts: &mut Starts,
+        previous: Option<&BitBuffer>,
+        output: &mut BitBuffer,
+    ) {
+        let before = output.state();
+        if !self.write_blocks(page, codes, starts, previous, output) {
+            // Exemplars, or a source that is too far away, which only extreme
+            // label values bring about.
+            output.rewind(before);
+            self.for_each_family(|_, view| {
+                view.code.blocks.iter_mut().for_each(|block| block.len = 0);
+            });
+            self.visit(page, starts, |symbol| put_symbol(symbol, codes, output));
+        }
+        self.for_each_family(|_, view| view.body.settle());
+    }
+
+    /// Writes the run block by block. Returns false if that cannot be done.
+    fn write_blocks(
+        &mut self,
+        page: &[u8],
+        codes: &Codes,
+        starts: &mut Starts,
+        previous: Option<&BitBuffer>,
+        output: &mut BitBuffer,
+    ) -> bool {
+        let mut families = 0;
+        self.for_each_family(|_, _| families += 1);
+        let mut cursor = Cursor::new(self.position);
+        // A value has another length, so that distances across it have changed.
+        let mut resized = false;
+        for family in &mut *self.families {
+            let Some(view) = family.view() else {
+                continue;
+            };
+            if view.extents.is_some() {
+                return false;
+            }
+            cursor.before += view.head_len;
+            let code = &mut *view.code;
+            // The block before, if it was copied: its starts are not known.
+            let mut copied: Option<(Cursor, BlockView<'_>)> = None;
+            for (index, block) in view.body.blocks().enumerate() {
+                let after = cursor.after(&block);
+                let last_op = code.blocks.get(index + 1).map(|next| next.first_op);
+                let block_code = &mut code.blocks[index];
+                let same = !block.changed && !resized && block_code.len > 0;
+                let start = output.len();
+                if let Some(previous) = previous.filter(|_| same) {
+                    output.copy(previous, block_code.start, block_code.len);
+                    copied = Some((cursor, block));
+                } else {
+                    if let Some((cursor, block)) = copied.take() {
+                        set_starts(cursor, block.lines, starts);
+                    }
+                    let ops = &code.ops[block_code.first_op..last_op.unwrap_or(code.ops.len())];
+                    if !write_block(page, cursor, block.lines, ops, codes, starts, output) {
+                        return false;
+                    }
+                }
+                block_code.start = start;
+                block_code.len = output.len() - start;
+                cursor = after;
+                match families {
+                    // Sources lie in the block before at most.
+                    1 => resized = block.resized,
+                    _ => resized |= block.resized,
+                }
+                if families > 1
+                    && let Some((cursor, block)) = copied.take()
+                {
+                    set_starts(cursor, block.lines, starts);
+                }
+            }
+            if let Some((cursor, block)) = copied {
+                set_starts(cursor, block.lines, starts);
+            }
+        }
+        starts.set(cursor.number, cursor.start);
+        self.with_last(|code| {
+            output.write(code.tail_ops.len() * MAX_OP_LEN, |writer| {
+                put_segment(&code.tail_ops, cursor.number, starts, codes, writer)
+            })
+        })
+    }
+}
+
+/// Notes the starts of the segments of a block.
+fn set_starts(mut cursor: Cursor, lines: &[Line], starts: &mut Starts) {
+    for line in lines {
+        starts.set(cursor.number, cursor.start);
+        cursor.next(line.prefix_len, line.value_len);
+    }
+}
+
+/// Writes a block. Returns false if some source is too far away.
+///
+/// Not inlined: the loop needs every register.
+#[inline(never)]
+fn write_block(
+    page: &[u8],
+    mut cursor: Cursor,
+    lines: &[Line],
+    ops: &[Op],
+    codes: &Codes,
+    starts: &mut Starts,
+    output: &mut BitBuffer,
+) -> bool {
+    let room = ops.len() * MAX_OP_LEN + lines.len() * MAX_VALUE_LEN;
+    output.write(room, |writer| {
+        let mut line_writer = LineWriter::new(page, codes, ops);
+        for line in lines {
+            let number = cursor.number;
+            starts.set(number, cursor.start);
+            let value = cursor.next(line.prefix_len, line.value_len);
+            if !line_writer.put(number, value, cursor.start, starts, writer) {
+                return false;
+            }
+        }
+        true
+    })
+}
