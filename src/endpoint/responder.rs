@@ -67,8 +67,6 @@ pub struct Responder {
     compressor: Option<Compressor>,
     plain: Vec<u8>,
     gzip: Vec<u8>,
-    /// The page that `gzip` was compressed from.
-    compressed: Vec<u8>,
     scratch: Vec<u8>,
     /// The latest lengths of pages.
     lengths: HighWater,
@@ -185,7 +183,6 @@ impl Responder {
             compressor: Compressor::new(),
             plain: Vec::new(),
             gzip: Vec::new(),
-            compressed: Vec::new(),
             scratch: Vec::new(),
             lengths: HighWater::default(),
         }
@@ -223,7 +220,7 @@ impl Responder {
             return ScrapeResponse::error(ErrorResponse::Panicked);
         }
         self.lengths.record(self.plain.len());
-        let gzipped = page.gzip && self.compress();
+        let gzipped = page.gzip && self.compress(&page);
         let body = if gzipped { &self.gzip } else { &self.plain };
         let headers = page.headers(gzipped, self.compressor.is_some());
         ScrapeResponse::new(Status::OK, headers, body)
@@ -231,34 +228,21 @@ impl Responder {
 
     /// Gives back buffers that are much larger than the latest pages.
     fn trim_buffers(&mut self) {
-        for buffer in [
-            &mut self.plain,
-            &mut self.gzip,
-            &mut self.compressed,
-            &mut self.scratch,
-        ] {
+        for buffer in [&mut self.plain, &mut self.gzip, &mut self.scratch] {
             self.lengths.trim(buffer);
-        }
-        if self.compressed.is_empty() || self.gzip.is_empty() {
-            // The one is the other's page: neither is of use alone.
-            self.compressed.clear();
-            self.gzip.clear();
         }
     }
 
     /// Makes `gzip` the compressed form of `plain`. Returns false if the page is
     /// not worth it.
-    fn compress(&mut self) -> bool {
+    fn compress(&mut self, requested: &RequestedPage) -> bool {
         let Some(compressor) = &mut self.compressor else {
             return false;
         };
         if !Compressor::is_worth_it(&self.plain) {
             return false;
         }
-        if self.compressed != self.plain {
-            compressor.compress(&self.plain, &mut self.gzip);
-            std::mem::swap(&mut self.compressed, &mut self.plain);
-        }
+        compressor.compress(requested, &mut self.scraper, &self.plain, &mut self.gzip);
         true
     }
 }
@@ -352,7 +336,7 @@ mod tests {
         for _ in 0..100 {
             responder.respond(&request);
         }
-        let held: usize = [&responder.plain, &responder.gzip, &responder.compressed]
+        let held: usize = [&responder.plain, &responder.gzip]
             .map(Vec::capacity)
             .iter()
             .sum();

@@ -134,6 +134,12 @@ impl RequestedPage {
         is_plain.then_some(bytes.len())
     }
 
+    /// Returns true for a metrics page of all families.
+    #[cfg(feature = "gzip")]
+    pub(super) fn is_whole_page(&self) -> bool {
+        matches!(self.resource, Resource::Metrics(_)) && self.selection.is_all()
+    }
+
     /// The headers that describe the page, without `Content-Length`. `gzipped`
     /// says whether this page is compressed, `may_gzip` whether other requests
     /// could get a compressed one.

@@ -26,7 +26,11 @@ pub(crate) fn by_libdeflate(compressed: &[u8], len: usize) -> Vec<u8> {
 }
 
 /// Scrapes a compressed page and compares it with a plain one of another scraper.
-pub(crate) fn assert_same_page(registry: &Registry, scraper: &mut Scraper, content_type: ContentType) {
+pub(crate) fn assert_same_page(
+    registry: &Registry,
+    scraper: &mut Scraper,
+    content_type: ContentType,
+) {
     let plain = registry.scraper().scrape(content_type).to_vec();
     let mut compressed = b"before".to_vec();
     scraper.scrape_gzip_into(content_type, &mut compressed);

@@ -27,7 +27,6 @@ mod connections;
 mod document;
 mod error;
 mod event_loop;
-mod gzip_cache;
 mod hand_over;
 mod handle;
 mod handlers;

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::connections::ConnectionId;
-use super::gzip_cache::GzipCache;
 use super::handle::Shared;
 use super::handlers::{Refresh, RefreshDone};
 use super::page_pool::{PageId, PagePool};
@@ -20,7 +19,7 @@ use crate::cell::Histogram;
 use crate::endpoint::error_response::ErrorResponse;
 use crate::endpoint::gzip::Compressor;
 use crate::endpoint::high_water::HighWater;
-use crate::endpoint::route::{RequestedPage, Resource};
+use crate::endpoint::route::RequestedPage;
 use crate::endpoint::selection::Selection;
 use crate::sync::Ordering;
 use crate::{Handle, Registry};
@@ -327,7 +326,6 @@ struct Renderer {
     scraper: Scraper,
     pool: PagePool,
     compressor: Option<Compressor>,
-    cache: GzipCache,
     /// The page to be compressed.
     plain: Vec<u8>,
     /// The text that HTML is made from.
@@ -347,7 +345,6 @@ impl Renderer {
             scraper,
             pool: PagePool::default(),
             compressor,
-            cache: GzipCache::default(),
             plain: Vec::new(),
             scratch: Vec::new(),
             lengths: HighWater::default(),
@@ -386,7 +383,10 @@ impl Renderer {
     /// Compresses `plain` if it is worth it.
     fn compress(&mut self, requested: &RequestedPage) -> (PageId, bool) {
         let Self {
-            pool, plain, cache, ..
+            scraper,
+            pool,
+            plain,
+            ..
         } = self;
         let compressor = self.compressor.as_mut();
         let Some(compressor) = compressor.filter(|_| Compressor::is_worth_it(plain)) else {
@@ -394,21 +394,8 @@ impl Renderer {
             pool.bytes_mut(page).extend_from_slice(plain);
             return (page, false);
         };
-        let to_cache = match requested.resource {
-            Resource::Metrics(content_type) if requested.selection.is_all() => Some(content_type),
-            _ => None,
-        };
-        let unchanged = to_cache.and_then(|content_type| cache.find(content_type, plain, pool));
-        if let Some(page) = unchanged {
-            pool.hold(page);
-            return (page, true);
-        }
         let page = pool.take();
-        compressor.compress(plain, pool.bytes_mut(page));
-        if let Some(content_type) = to_cache {
-            self.lengths.record(plain.len());
-            cache.keep(content_type, plain, page, pool);
-        }
+        compressor.compress(requested, scraper, plain, pool.bytes_mut(page));
         (page, true)
     }
 
@@ -438,6 +425,7 @@ mod tests {
     use super::*;
     use crate::cell::Buckets;
     use crate::endpoint::paths::{METRICS_PATH, Method};
+    use crate::endpoint::route::Resource;
     use crate::exposition::Format;
     use crate::sync::{AtomicBool, AtomicU64};
 
