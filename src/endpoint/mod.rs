@@ -17,7 +17,6 @@ mod error_response;
     allow(dead_code, reason = "there is no compressor to ask")
 )]
 mod gzip;
-mod high_water;
 #[cfg_attr(
     not(feature = "http"),
     allow(dead_code, reason = "the index page is the listener's")

@@ -4,9 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::error_response::{ErrorResponse, Status};
 use super::gzip::Compressor;
-use super::high_water::HighWater;
 use super::paths::{METRICS_PATH, Method};
 use super::route::RequestedPage;
+use crate::exposition::HighWater;
 use crate::{Registry, Scraper};
 
 /// Computes the response to a scrape, and leaves HTTP to your server: hyper,

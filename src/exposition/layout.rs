@@ -28,9 +28,18 @@ pub(super) struct Layout {
     families_made: u64,
     /// Bytes that a page takes at most, exemplars aside.
     max_len: usize,
+    /// Scrapes of other layouts since the last one of this.
+    pub(super) idle: u32,
     #[cfg(feature = "gzip")]
     compressor: Option<Box<PageCompressor>>,
+    /// Pages since the last one that was compressed.
+    #[cfg(feature = "gzip")]
+    uncompressed: u32,
 }
+
+/// The compression of a layout is dropped after as many pages without.
+#[cfg(feature = "gzip")]
+const MAX_UNCOMPRESSED: u32 = 16;
 
 impl Layout {
     /// An empty layout.
@@ -42,8 +51,11 @@ impl Layout {
             #[cfg(feature = "gzip")]
             families_made: 0,
             max_len: 0,
+            idle: 0,
             #[cfg(feature = "gzip")]
             compressor: None,
+            #[cfg(feature = "gzip")]
+            uncompressed: 0,
         }
     }
 
@@ -98,6 +110,8 @@ impl Layout {
         rows: &mut Vec<u64>,
         page: &mut Vec<u8>,
     ) {
+        #[cfg(feature = "gzip")]
+        self.drop_idle_compressor();
         page.reserve(self.max_len + BUF_LEN);
         for family in &mut self.families {
             if wanted(&family.full_name) {
@@ -105,6 +119,18 @@ impl Layout {
             }
         }
         page.extend_from_slice(self.end());
+    }
+
+    /// Gives the memory of the compression back if no page has been compressed
+    /// lately.
+    #[cfg(feature = "gzip")]
+    fn drop_idle_compressor(&mut self) {
+        self.uncompressed += 1;
+        if self.uncompressed > MAX_UNCOMPRESSED && self.compressor.take().is_some() {
+            for family in &mut self.families {
+                family.code = FamilyCode::default();
+            }
+        }
     }
 
     /// The end of a page.
@@ -116,6 +142,7 @@ impl Layout {
     /// families. Returns false, and appends nothing, if it is not.
     #[cfg(feature = "gzip")]
     pub(super) fn compress(&mut self, page: &[u8], into: &mut Vec<u8>) -> bool {
+        self.uncompressed = 0;
         let end = self.end();
         let compressor = self
             .compressor
@@ -241,6 +268,10 @@ impl FamilyText {
     /// Lays out all series.
     #[cold]
     fn rebuild(&mut self) {
+        #[cfg(feature = "gzip")]
+        {
+            self.code = FamilyCode::default();
+        }
         self.body.clear();
         self.append_series();
         self.body.shrink();

@@ -7,6 +7,7 @@ mod exemplars;
 mod format;
 #[cfg(feature = "gzip")]
 mod gzip;
+mod high_water;
 mod layout;
 pub(crate) mod negotiation;
 pub mod number;
@@ -20,4 +21,5 @@ mod writer;
 
 pub use crate::name::escaping::Escaping;
 pub use format::{ContentType, Format};
+pub(crate) use high_water::HighWater;
 pub use scraper::Scraper;

@@ -1,6 +1,7 @@
 //! The scraper: owns the layouts, with the values last shown, and the page.
 
 use super::format::{ContentType, Escaping, Format};
+use super::high_water::HighWater;
 use super::layout::Layout;
 use super::template::Dialect;
 use crate::family::Source;
@@ -43,7 +44,12 @@ pub struct Scraper {
     last_page: Option<(Dialect, usize)>,
     rows: Vec<u64>,
     page: Vec<u8>,
+    /// The latest lengths of `page`.
+    page_lens: HighWater,
 }
+
+/// A layout is dropped after as many scrapes of others.
+const MAX_IDLE: u32 = 16;
 
 impl Registry {
     /// Makes a scraper of this registry.
@@ -59,6 +65,7 @@ impl Registry {
             last_page: None,
             rows: Vec::new(),
             page: Vec::new(),
+            page_lens: HighWater::default(),
         }
     }
 }
@@ -67,9 +74,9 @@ impl Scraper {
     /// Runs the hooks and writes a page of all families. The page is valid until
     /// the next scrape.
     pub fn scrape(&mut self, content_type: impl Into<ContentType>) -> &[u8] {
-        let mut page = std::mem::take(&mut self.page);
-        page.clear();
+        let mut page = self.take_page();
         self.scrape_into(content_type, &mut page);
+        self.page_lens.record(page.len());
         self.page = page;
         &self.page
     }
@@ -110,6 +117,18 @@ impl Scraper {
         let slot = &mut self.layouts[escaping as usize][usize::from(dialect.openmetrics)];
         let layout = slot.get_or_insert_with(|| Layout::new(dialect));
         layout.refresh(self.generation, &self.contents.families);
+        // A layout keeps series alive that the registry has removed since.
+        layout.idle = 0;
+        for slot in self.layouts.as_flattened_mut() {
+            if let Some(layout) = slot {
+                layout.idle += 1;
+                if layout.idle > MAX_IDLE {
+                    *slot = None;
+                }
+            }
+        }
+        let slot = &mut self.layouts[escaping as usize][usize::from(dialect.openmetrics)];
+        let layout = slot.as_mut().expect("it is not idle");
         let start = page.len();
         let mut whole = true;
         let mut wanted = |name: &str| {
@@ -148,9 +167,9 @@ impl Scraper {
     /// If the page is larger than 4 GiB.
     #[cfg(feature = "gzip")]
     pub fn scrape_gzip_into(&mut self, content_type: impl Into<ContentType>, into: &mut Vec<u8>) {
-        let mut page = std::mem::take(&mut self.page);
-        page.clear();
+        let mut page = self.take_page();
         self.scrape_into(content_type, &mut page);
+        self.page_lens.record(page.len());
         let compressed = self.compress_last_page(&page, into);
         self.page = page;
         assert!(compressed, "a page must be smaller than 4 GiB");
@@ -178,6 +197,14 @@ impl Scraper {
         let sources = self.contents.families.iter();
         let names = sources.map(|source| source.descriptor().full_name());
         (self.generation, names)
+    }
+
+    /// Takes the page buffer, empty, unless it is much larger than the latest pages.
+    fn take_page(&mut self) -> Vec<u8> {
+        self.page_lens.trim(&mut self.page);
+        let mut page = std::mem::take(&mut self.page);
+        page.clear();
+        page
     }
 
     /// Collects the families and hooks, if anything has changed.

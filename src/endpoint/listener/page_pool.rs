@@ -6,7 +6,7 @@
 //! pages with readers, see [`PagePool::pages_with_readers`]. Buffers that have
 //! not been needed for some pages are given back to the allocator.
 
-use crate::endpoint::high_water::HighWater;
+use crate::exposition::HighWater;
 
 /// A page in the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

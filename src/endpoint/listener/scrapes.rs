@@ -18,9 +18,9 @@ use crate::Scraper;
 use crate::cell::Histogram;
 use crate::endpoint::error_response::ErrorResponse;
 use crate::endpoint::gzip::Compressor;
-use crate::endpoint::high_water::HighWater;
 use crate::endpoint::route::RequestedPage;
 use crate::endpoint::selection::Selection;
+use crate::exposition::HighWater;
 use crate::sync::Ordering;
 use crate::{Handle, Registry};
 

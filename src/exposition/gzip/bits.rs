@@ -1,6 +1,8 @@
 //! A buffer that bits are appended to, least significant bit first, as deflate
 //! wants them.
 
+use crate::exposition::HighWater;
+
 /// The most bits of one [`BitWriter::put`] between two flushes.
 pub(super) const MAX_PUT: u32 = 56;
 
@@ -43,16 +45,11 @@ impl BitBuffer {
         self.state.bits_written()
     }
 
-    /// Bytes of memory held.
-    #[allow(dead_code)]
-    pub(super) fn capacity(&self) -> usize {
-        self.bytes.capacity()
-    }
-
-    /// Releases the memory.
-    #[allow(dead_code)]
-    pub(super) fn release(&mut self) {
-        *self = Self::default();
+    /// Forgets the output, and frees the memory if it is much more than the latest
+    /// outputs took.
+    pub(super) fn trim(&mut self, lengths: &HighWater) {
+        self.clear();
+        lengths.trim(&mut self.bytes);
     }
 
     /// Writes with room for `bytes` more bytes.

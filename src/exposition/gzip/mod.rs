@@ -31,6 +31,7 @@ mod run;
 
 pub(super) use run::{FamilyCode, FamilyView};
 
+use super::high_water::HighWater;
 use bits::BitBuffer;
 use code::{Starts, Symbol, count, put_symbol};
 use huffman::{Codes, Counts, VALUE_BYTES};
@@ -66,6 +67,8 @@ pub(super) struct PageCompressor {
     previous: BitBuffer,
     /// The generation of the codes of `previous`; 0 if it is not complete.
     previous_generation: u64,
+    /// The latest lengths of the output.
+    output_lens: HighWater,
     #[cfg(debug_assertions)]
     verifier: Verifier,
 }
@@ -84,6 +87,7 @@ impl PageCompressor {
             output: BitBuffer::default(),
             previous: BitBuffer::default(),
             previous_generation: 0,
+            output_lens: HighWater::default(),
             #[cfg(debug_assertions)]
             verifier: Verifier::new(),
         }
@@ -107,6 +111,7 @@ impl PageCompressor {
         self.prepare(families, end, page);
         self.write(families, end, page);
         self.schedule.written(self.output.len(), len);
+        self.output_lens.record(self.output.len() / 8);
         let start = into.len();
         into.extend_from_slice(self.output.finish());
         into.extend_from_slice(&libdeflater::crc32(page).to_le_bytes());
@@ -199,6 +204,7 @@ impl PageCompressor {
         // Until this page is complete.
         self.previous_generation = 0;
         std::mem::swap(&mut self.output, &mut self.previous);
+        self.output.trim(&self.output_lens);
         let previous = same_codes.then_some(&self.previous);
         let (codes, output) = (&*self.codes, &mut self.output);
         output.clear();
@@ -271,6 +277,7 @@ impl Schedule {
 struct Verifier {
     decompressor: libdeflater::Decompressor,
     page: Vec<u8>,
+    page_lens: HighWater,
 }
 
 #[cfg(debug_assertions)]
@@ -279,10 +286,13 @@ impl Verifier {
         Self {
             decompressor: libdeflater::Decompressor::new(),
             page: Vec::new(),
+            page_lens: HighWater::default(),
         }
     }
 
     fn verify(&mut self, compressed: &[u8], page: &[u8]) {
+        self.page_lens.record(page.len());
+        self.page_lens.trim(&mut self.page);
         if self.page.len() < page.len() {
             self.page.resize(page.len(), 0);
         }

@@ -268,8 +268,8 @@ impl<F: Family> Run<'_, F> {
             view.code.generation = 0;
             view.code.tail_steps.clear();
             if lines_known == 0 {
-                view.code.blocks.clear();
-                view.code.steps.clear();
+                view.code.blocks = Vec::new();
+                view.code.steps = Vec::new();
             }
         });
         let matcher = matcher.get_or_insert_with(Matcher::new);
@@ -321,10 +321,8 @@ impl<F: Family> Run<'_, F> {
         }
         self.for_each_family(|_, view| {
             let code = &mut *view.code;
-            code.ops.clear();
-            code.ops.reserve(max_ops(&code.steps));
-            code.tail_ops.clear();
-            code.tail_ops.reserve(max_ops(&code.tail_steps));
+            prepare(&mut code.ops, max_ops(&code.steps));
+            prepare(&mut code.tail_ops, max_ops(&code.tail_steps));
         });
         let mut complete = true;
         // The next step of the present family.
@@ -492,6 +490,13 @@ impl<F: Family> Run<'_, F> {
             })
         })
     }
+}
+
+/// Empties ops, and makes room for so many of them, not much more.
+fn prepare(ops: &mut Vec<Op>, most: usize) {
+    ops.clear();
+    ops.shrink_to(2 * most);
+    ops.reserve(most);
 }
 
 /// Notes the starts of the segments of a block.

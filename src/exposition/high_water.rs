@@ -11,14 +11,14 @@ const SLACK: usize = 4;
 
 /// The greatest of the latest 16 to 32 values.
 #[derive(Debug, Default)]
-pub(super) struct HighWater {
+pub(crate) struct HighWater {
     this_window: usize,
     last_window: usize,
     uses: u32,
 }
 
 impl HighWater {
-    pub(super) fn record(&mut self, value: usize) {
+    pub(crate) fn record(&mut self, value: usize) {
         self.this_window = self.this_window.max(value);
         self.uses += 1;
         if self.uses == WINDOW {
@@ -27,12 +27,12 @@ impl HighWater {
         }
     }
 
-    pub(super) fn get(&self) -> usize {
+    pub(crate) fn get(&self) -> usize {
         self.this_window.max(self.last_window)
     }
 
     /// Frees the buffer if it is much larger than its latest contents were.
-    pub(super) fn trim(&self, buffer: &mut Vec<u8>) {
+    pub(crate) fn trim(&self, buffer: &mut Vec<u8>) {
         if buffer.capacity() > SMALL.max(SLACK * self.get()) {
             *buffer = Vec::new();
         }
