@@ -44,7 +44,7 @@ impl Selection {
         Ok(Self { names })
     }
 
-    #[cfg(all(feature = "http", target_os = "linux"))]
+    #[cfg(any(feature = "gzip", all(feature = "http", target_os = "linux")))]
     pub(super) fn is_all(&self) -> bool {
         self.names.is_none()
     }
