@@ -21,5 +21,6 @@ mod writer;
 
 pub use crate::name::escaping::Escaping;
 pub use format::{ContentType, Format};
+#[cfg(any(feature = "gzip", feature = "responder"))]
 pub(crate) use high_water::HighWater;
 pub use scraper::Scraper;
