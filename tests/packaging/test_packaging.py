@@ -58,7 +58,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_unpacked_package_passes_its_tests(workspace: Path) -> None:
-    features = os.environ.get("FEATURES", "http,gzip,cli")
+    features = os.environ.get("FEATURES", "http,gzip,process,cli")
     result = cargo(workspace / "engine", "test", "--features", features)
     assert "test result: ok" in result
 
