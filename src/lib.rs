@@ -42,8 +42,11 @@
 //! | [`name`] | rules for the names of metrics and labels, and their escaping |
 //! | [`family`] | label values to cells: handles, look-up, removal, caps |
 //! | [`registry`] | families in order, without duplicates or clashes |
-//! | [`exposition`] | pages: scraper, formats, parser, validation |
-//! | [`testing`] | assertions for the tests of programs that embed the crate |
+//! | [`exposition`] | pages: scraper, formats; with the feature `parse` parser and validation |
+#![cfg_attr(
+    feature = "parse",
+    doc = "| [`testing`] | assertions for the tests of programs that embed the crate |"
+)]
 //! | [`manual`] | longer explanations |
 #![cfg_attr(
     feature = "process",
@@ -64,6 +67,7 @@
 //! | `http` | the listener (Linux); implies `responder` |
 //! | `gzip` | compressed pages, from both; implies `responder` |
 //! | `process` | the metrics of the process (`process_*`), and `build_info` |
+//! | `parse` | parser, validator and linter of pages, and assertions for tests |
 //! | `cli` | the command line tool `stethoscope` |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -84,6 +88,7 @@ pub mod name;
 #[cfg(feature = "process")]
 pub mod process;
 pub mod registry;
+#[cfg(feature = "parse")]
 pub mod testing;
 
 pub use exposition::Scraper;

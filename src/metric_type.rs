@@ -49,6 +49,7 @@ pub(crate) enum SampleRole {
 
 impl SampleRole {
     /// Returns the role's bit in a set of roles.
+    #[cfg(feature = "parse")]
     pub(crate) fn bit(self) -> u8 {
         1 << self as u8
     }
@@ -71,6 +72,7 @@ impl MetricType {
     }
 
     /// Parses the word of a TYPE line.
+    #[cfg(feature = "parse")]
     #[inline]
     pub(crate) fn from_type_word(word: &[u8], openmetrics: bool) -> Option<Self> {
         Some(match (word, openmetrics) {

@@ -11,11 +11,14 @@ mod high_water;
 mod layout;
 pub(crate) mod negotiation;
 pub mod number;
+#[cfg(feature = "parse")]
 pub mod parser;
+#[cfg(feature = "parse")]
 pub mod rewrite;
 mod scan;
 mod scraper;
 mod template;
+#[cfg(feature = "parse")]
 pub mod validate;
 mod writer;
 

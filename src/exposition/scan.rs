@@ -7,6 +7,8 @@
 //! The last bytes of a text are read in a block that overlaps the one before, and a
 //! text shorter than a block byte by byte.
 
+#![cfg_attr(not(feature = "parse"), allow(dead_code))] // the lexer's scans
+
 use crate::name::{is_in_label_name, is_in_metric_name};
 
 const WIDTH: usize = 16;

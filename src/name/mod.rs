@@ -7,7 +7,9 @@
 mod characters;
 pub(crate) mod escaping;
 
-pub(crate) use characters::{begins_metric_name, is_in_label_name, is_in_metric_name, is_unit};
+#[cfg(feature = "parse")]
+pub(crate) use characters::begins_metric_name;
+pub(crate) use characters::{is_in_label_name, is_in_metric_name, is_unit};
 pub(crate) use escaping::{Escaping, written_label_name, written_metric_name};
 pub use escaping::{escape_label_name, escape_name, unescape_name};
 

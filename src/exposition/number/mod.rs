@@ -21,6 +21,7 @@ mod parse;
 
 pub use format::{format_bound, format_f64, format_go, format_i64, format_u64};
 pub(super) use format::{format_f64_into, format_i64_into, format_u64_into};
+#[cfg(feature = "parse")]
 pub(crate) use parse::parse_prefix;
 pub use parse::{parse_f64, parse_millis, parse_seconds};
 
