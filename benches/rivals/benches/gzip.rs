@@ -171,15 +171,7 @@ fn micros(seconds: f64) -> f64 {
 }
 
 fn with(family: &Family<FloatGauge>, values: &[&str]) -> Handle<FloatGauge> {
-    match *values {
-        [] => family.with([]),
-        [one] => family.with([one]),
-        [one, two] => family.with([one, two]),
-        [one, two, three] => family.with([one, two, three]),
-        [one, two, three, four, five] => family.with([one, two, three, four, five]),
-        _ => unreachable!("no family of that page has as many labels"),
-    }
-    .expect("as many values as labels")
+    family.with(values).expect("as many values as labels")
 }
 
 /// A name as the collections of Dask make them.
@@ -268,12 +260,11 @@ fn compare(what: &str, effort: Effort, subject: impl Fn() -> Subject) {
     let mut room = vec![0; libdeflate.gzip_compress_bound(page.len() * 2)];
     let mut zlib_room = Vec::with_capacity(page.len() * 2);
     let size_by_zlib = zlib_size(&mut zlib, &page, &mut zlib_room);
-    let turn = |subject: &'static str| subject;
     let names = [
-        turn("plain page"),
-        turn("ours, compressed"),
-        turn("plain page + libdeflate 1"),
-        turn("plain page + zlib-rs 6"),
+        "plain page",
+        "ours, compressed",
+        "plain page + libdeflate 1",
+        "plain page + zlib-rs 6",
     ];
     let mut turns = vec![
         Turn {
