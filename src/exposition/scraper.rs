@@ -114,11 +114,7 @@ impl Scraper {
             openmetrics: format == Format::OpenMetrics,
             escaping,
         };
-        let slot = &mut self.layouts[escaping as usize][usize::from(dialect.openmetrics)];
-        let layout = slot.get_or_insert_with(|| Layout::new(dialect));
-        layout.refresh(self.generation, &self.contents.families);
         // A layout keeps series alive that the registry has removed since.
-        layout.idle = 0;
         for slot in self.layouts.as_flattened_mut() {
             if let Some(layout) = slot {
                 layout.idle += 1;
@@ -128,7 +124,9 @@ impl Scraper {
             }
         }
         let slot = &mut self.layouts[escaping as usize][usize::from(dialect.openmetrics)];
-        let layout = slot.as_mut().expect("it is not idle");
+        let layout = slot.get_or_insert_with(|| Layout::new(dialect));
+        layout.idle = 0;
+        layout.refresh(self.generation, &self.contents.families);
         let start = page.len();
         let mut whole = true;
         let mut wanted = |name: &str| {
