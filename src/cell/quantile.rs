@@ -586,7 +586,10 @@ impl<'a> MergedWindow<'a> {
             upto += values;
             upto >= rank
         });
-        // No bin reaches the rank only if a slice was cleared since it was counted.
-        Some(chunk * CHUNK + bin.unwrap_or(CHUNK - 1))
+        // No bin reaches the rank only if a slice was cleared since it was counted,
+        // in the last attempt of `Ring::read`. The highest bin that still holds a
+        // value is then the closest.
+        let bin = bin.or_else(|| bins.iter().rposition(|values| *values > 0));
+        Some(chunk * CHUNK + bin.unwrap_or(0))
     }
 }
