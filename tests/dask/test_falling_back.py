@@ -119,7 +119,7 @@ def test_missing_digests_cost_only_the_medians(new_cluster, tmp_path) -> None:
     page = scrape(url)
     assert page.has("dask_worker_threads")
     assert "median" not in page.text
-    assert log.count("this server has no digests") == 1
+    assert log.count("the server has no digests") == 1
 
 
 def test_tls_dashboard_serves_the_page_by_the_route(new_cluster, certificate) -> None:

@@ -280,23 +280,36 @@ def test_what_tasks_do_shows_at_once_where_prefixes_are_many(new_cluster) -> Non
         scrape(cluster.scheduler_url)
         kept.append(client.submit(nap, 0, key=f"nap-{number}"))
         kept[-1].result()
-        page = scrape(cluster.scheduler_url)
-        assert page.value(count, task_prefix_name="nap", state="memory") == number
+
+        # A scrape right after another is answered with its sample.
+        def counted_nap(number: int = number) -> None:
+            page = scrape(cluster.scheduler_url)
+            assert page.value(count, task_prefix_name="nap", state="memory") == number
+
+        eventually(counted_nap, timeout=5)
     for number in range(1, 6):
         scrape(cluster.scheduler_url)
         kept.append(client.scatter({f"data-{number}": b"x" * 1000}))
-        page = scrape(cluster.scheduler_url)
-        assert page.value(count, task_prefix_name="data", state="memory") == number
-        output = page.value("dask_scheduler_tasks_output_bytes", task_prefix_name="data")
-        assert output == sum(
-            client.run_on_scheduler(_nbytes, f"data-{n}") for n in range(1, number + 1)
-        )
+        expected = sum(client.run_on_scheduler(_nbytes, f"data-{n}") for n in range(1, number + 1))
+
+        def counted_data(number: int = number, expected: float = expected) -> None:
+            page = scrape(cluster.scheduler_url)
+            assert page.value(count, task_prefix_name="data", state="memory") == number
+            output = page.value("dask_scheduler_tasks_output_bytes", task_prefix_name="data")
+            assert output == expected
+
+        eventually(counted_data, timeout=5)
     # The same key again, with more in it, and once more with as much.
     kept.append(client.scatter({"data-1": b"x" * 5000}))
-    output = scrape(cluster.scheduler_url).value(
-        "dask_scheduler_tasks_output_bytes", task_prefix_name="data"
-    )
-    assert output == sum(client.run_on_scheduler(_nbytes, f"data-{n}") for n in range(1, 6))
+    expected = sum(client.run_on_scheduler(_nbytes, f"data-{n}") for n in range(1, 6))
+
+    def grown() -> None:
+        output = scrape(cluster.scheduler_url).value(
+            "dask_scheduler_tasks_output_bytes", task_prefix_name="data"
+        )
+        assert output == expected
+
+    eventually(grown, timeout=5)
     kept.append(client.scatter({"data-1": b"y" * 5000}))
 
     def counted() -> None:
