@@ -58,7 +58,7 @@ def test_each_reason_of_a_worker_that_is_not_attached_is_told(new_cluster, new_e
     assert code == 1
     assert "problem" not in servers["scheduler"]
     expected = {
-        "worker disabled": ("distributed.stethoscope.enabled is False", "set it to true"),
+        "worker disabled": ("distributed.stethoscope.enabled is false", "set it to true"),
         "worker own-preload": ("its list of preloads does not name the package", "add stethoscope"),
         "worker absent": ("No module named 'stethoscope'", "-m pip install stethoscope"),
     }
@@ -79,7 +79,7 @@ def test_cluster_without_the_package_is_examined_too(new_cluster) -> None:
     assert servers.keys() == {"scheduler", "worker w"}, report
     for text in servers.values():
         assert "handler  Dask's own" in text
-        assert "distributed.stethoscope.enabled is False" in text
+        assert "distributed.stethoscope.enabled is false" in text
 
 
 def test_fallback_to_the_route_is_told_with_its_reason(new_cluster, certificate) -> None:

@@ -150,8 +150,10 @@ def test_wrong_values_are_logged_and_the_metrics_are_served(new_cluster) -> None
         DASK_DISTRIBUTED__STETHOSCOPE__LEAVE_OUT="['python_info']",
     )
     process = cluster.start_scheduler()
-    page = scrape(cluster.scheduler_url)
-    assert page.value("dask_scheduler_clients", cluster="blue") == 1
+    url = cluster.scheduler_url
+    # A scrape right after another sample is answered with it.
+    eventually(lambda: scrape(url).value("dask_scheduler_clients", cluster="blue") == 1)
+    page = scrape(url)
     assert page.has("stethoscope_http_responses_total")
     assert "python_info" not in page.types
     log = process.log.read_text()

@@ -197,6 +197,14 @@ def test_new_key_that_was_set_wins_over_its_deprecated_spelling(
     assert loaded.refresh_timeout == 0.07
 
 
+def test_booleans_are_read_from_the_words_of_the_environment(
+    logged: list[logging.LogRecord],
+) -> None:
+    loaded = load({"enabled": "False", "worker-name-label": "true"})
+    assert (loaded.enabled, loaded.worker_name_label) == (False, True)
+    assert not logged
+
+
 def test_section_that_is_not_a_mapping_leaves_the_defaults(
     logged: list[logging.LogRecord],
 ) -> None:

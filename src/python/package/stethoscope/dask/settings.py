@@ -45,6 +45,9 @@ RENAMED_MODES = {"own-address": DEDICATED_PORT}
 
 
 def _boolean(value: Any) -> bool:
+    # Older versions of Dask leave the words of environment variables as they are.
+    if isinstance(value, str):
+        value = {"true": True, "false": False}.get(value.lower(), value)
     if not isinstance(value, bool):
         raise ConfigError(f"expected true or false, found {value!r}")
     return value

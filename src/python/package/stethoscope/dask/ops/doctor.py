@@ -197,7 +197,9 @@ def _reasons(address: str | None, timeout: float) -> dict[str, Any]:
             found["missing"] = f"{type(error).__name__}: {error}"
             return found
         found["version"] = getattr(stethoscope, "__version__", "unknown")
-        found["enabled"] = dask.config.get("distributed.stethoscope.enabled", True)
+        enabled = dask.config.get("distributed.stethoscope.enabled", True)
+        # Older versions of Dask leave the words of environment variables as they are.
+        found["enabled"] = str(enabled).lower()
         server = dask_scheduler if dask_scheduler is not None else dask_worker
         found["preloads"] = [preload.name for preload in server.preloads]
         return found
@@ -218,8 +220,8 @@ def _explain(server: Server, found: Any) -> None:
             f"{found['executable']} -m pip install stethoscope, and restart the server or call "
             "stethoscope.dask.attach(client)"
         )
-    elif found["enabled"] is not True:
-        server.problems = [f"distributed.stethoscope.enabled is {found['enabled']!r}"]
+    elif found["enabled"] != "true":
+        server.problems = [f"distributed.stethoscope.enabled is {found['enabled']}"]
         server.advice.append("set it to true, or call stethoscope.dask.attach(client)")
     elif not any("stethoscope" in preload for preload in found["preloads"]):
         server.problems = ["its list of preloads does not name the package"]
