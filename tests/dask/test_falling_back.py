@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 import urllib.request
 from pathlib import Path
 
@@ -75,6 +76,8 @@ def test_missing_attribute_costs_its_family(
     whole = scrape(url)
     cluster.of_worker(address, listen_to_the_log)
     cluster.of_worker(address, take_away)
+    # A scrape right after a sample is answered with it.
+    time.sleep(0.2)
     try:
         pages = [scrape(url) for _ in range(3)]
         told = cluster.of_worker(address, warnings)
