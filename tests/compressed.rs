@@ -164,7 +164,7 @@ fn warm_compressed_scrape_allocates_nothing() {
             scraper.scrape_gzip_into(content_type, &mut compressed);
         }
     }
-    // The codes are made anew among these.
+    // The codes are made again among these.
     for turn in 0..150 {
         gauges.set(|index| [index as f64, 0.0, index as f64 / 7.0][turn / 40 % 3] + turn as f64);
         histogram.observe(turn as f64);
