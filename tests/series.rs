@@ -245,13 +245,15 @@ fn existing_cells_become_series() -> Result {
     use std::sync::Arc;
     use stethoscope::cell::{Buckets, Counter, Histogram};
     static HITS: Counter = Counter::new();
+    static MISSES: Counter = Counter::new();
 
     let registry = Registry::new();
     let family = registry.family::<&'static Counter>("lookups_total", "");
     let family = family.labels(["result"]).register()?;
     family.insert(["hit"], &HITS)?;
-    family.with(["miss"])?.inc_by(7);
+    family.insert(["miss"], &MISSES)?;
     HITS.inc_by(2);
+    MISSES.inc_by(7);
     assert_eq!(
         family.insert(["hit"], &HITS).unwrap_err(),
         SeriesError::AlreadyExists
