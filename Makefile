@@ -18,7 +18,7 @@ OLDER_IN_TEST := 2023.9.3 2024.8.0
 .PHONY: $(OLDER:%=test-with-%)
 
 # The features under test: all that need no nightly compiler.
-FEATURES := http,gzip,process,cli
+FEATURES := http,gzip,process,cli,metrics
 
 # $(call environment,DIRECTORY,GROUP,PACKAGES): a virtual environment with GROUP of pyproject.toml and PACKAGES.
 define environment

@@ -49,6 +49,10 @@
 )]
 //! | [`manual`] | longer explanations |
 #![cfg_attr(
+    feature = "metrics",
+    doc = "| [`bridge`] | instruments of other crates: a recorder for the facade `metrics` |"
+)]
+#![cfg_attr(
     feature = "process",
     doc = "| [`process`] | metrics of the process, read from `/proc` |"
 )]
@@ -67,6 +71,7 @@
 //! | `http` | the listener (Linux); implies `responder` |
 //! | `gzip` | compressed pages, from both; implies `responder` |
 //! | `process` | the metrics of the process (`process_*`), and `build_info` |
+//! | `metrics` | `bridge::Recorder`, for the macros of the facade `metrics` |
 //! | `parse` | parser, validator and linter of pages, and assertions for tests |
 //! | `cli` | the command line tool `stethoscope` |
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -74,6 +79,8 @@
 #[allow(unused_imports, reason = "one list for std and for loom")]
 mod sync;
 
+#[cfg(feature = "metrics")]
+pub mod bridge;
 pub mod cell;
 #[cfg(feature = "responder")]
 pub mod endpoint;

@@ -120,6 +120,23 @@ fn statics_count_before_and_after_they_are_registered() {
     assert!(page.contains("pool_busy_threads 0\n"), "{page}");
 }
 
+#[cfg(feature = "metrics")]
+#[test]
+fn metrics_facade_shows_what_dependencies_count() {
+    let page = output("metrics_facade");
+    for line in [
+        "# HELP rpc_calls_total Calls, by method.",
+        "rpc_calls_total{method=\"read\"} 2",
+        "rpc_calls_total{disk=\"sda\",failed=\"disk\"} 1",
+        "rpc_request_bytes_bucket{le=\"1024.0\"} 1",
+        "rpc_seconds_count 2",
+        "# TYPE process_cpu_seconds_total counter",
+        "tokio_workers_count 1",
+    ] {
+        assert!(page.lines().any(|found| found == line), "{line} in\n{page}");
+    }
+}
+
 #[cfg(feature = "http")]
 #[test]
 fn worker_counts_the_jobs_of_its_threads() {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{OnceLock, mpsc};
 use std::time::{Duration, Instant};
 use stethoscope::MetricType;
-use stethoscope::cell::{Cell, Number};
+use stethoscope::cell::{Cell, Counter, Number};
 use stethoscope::exposition::Format;
 use stethoscope::family::{Metric, Shape};
 use stethoscope::registry::RegisterErrorKind;
@@ -593,4 +593,60 @@ fn concurrent_changes_and_scrapes_lose_nothing() -> Result {
         .sum();
     assert_eq!(total, 4 * ROUNDS);
     Ok(())
+}
+
+#[test]
+fn mixed_family_refuses_invalid_labels() {
+    let registry = Registry::new();
+    let mixed = registry
+        .family::<Counter>("events_total", "Events.")
+        .register_mixed()
+        .unwrap();
+    for (labels, error) in [
+        (
+            &[("a", "1"), ("9", "2")][..],
+            SeriesError::LabelName { index: 1 },
+        ),
+        (&[("__a", "1")], SeriesError::LabelName { index: 0 }),
+        (
+            &[("a", "1"), ("a", "2")],
+            SeriesError::DuplicateLabel { index: 1 },
+        ),
+    ] {
+        assert_eq!(mixed.with(labels).unwrap_err(), error);
+    }
+    assert!(mixed.is_empty());
+    // It cannot be had as a family whose labels have fixed names, or be shared as one.
+    assert!(registry.get::<Counter>("events_total").is_none());
+    let shared = registry
+        .family::<Counter>("events_total", "Events.")
+        .get_or_register();
+    assert!(shared.is_err());
+    let labelled = registry
+        .family::<Counter>("x_total", "X.")
+        .labels(["a"])
+        .register_mixed();
+    assert_eq!(labelled.unwrap_err().kind(), &RegisterErrorKind::HasLabels);
+}
+
+#[test]
+fn mixed_family_removes_series_by_their_labels() {
+    let registry = Registry::new();
+    let mixed = registry
+        .family::<Counter>("events_total", "Events.")
+        .register_mixed()
+        .unwrap();
+    mixed.with([("kind", "a"), ("disk", "b")]).unwrap().inc();
+    mixed.with([("kind", "a")]).unwrap().inc();
+    mixed.with([]).unwrap().inc();
+    assert_eq!(mixed.len(), 3);
+    assert_eq!(mixed.retain(|labels| labels.get("disk") != Some("b")), 1);
+    assert!(!mixed.remove([("kind", "a"), ("disk", "b")]));
+    assert!(mixed.remove([("kind", "a"), ("disk", "")]));
+    let mut scraper = registry.scraper();
+    assert!(
+        scraper
+            .scrape(Format::Text)
+            .ends_with(b"\nevents_total 1\n")
+    );
 }

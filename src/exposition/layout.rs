@@ -291,12 +291,13 @@ impl FamilyText {
         for series in self.body.len()..self.series.len() {
             labels.clear();
             labels.extend_from_slice(&self.const_labels);
-            template::push_labels(&self.label_names, self.series.labels(series), &mut labels);
+            let source = self.source.as_ref();
+            let values = self.series.labels(series);
+            template::push_labels(source, &self.label_names, values, &mut labels);
             if self.created {
                 created.clear();
                 let time = self.series.created(series);
                 let escaping = self.dialect.escaping;
-                let source = self.source.as_ref();
                 template::push_created(source, escaping, &labels, time, &mut created);
             }
             self.body.push_series(&self.templates, &labels, &created);

@@ -122,8 +122,19 @@ pub(super) fn label_names(source: &dyn Source, escaping: Escaping) -> Vec<String
         .collect()
 }
 
-/// Appends the labels of a series to those that are there.
-pub(super) fn push_labels(names: &[String], values: &LabelValues, into: &mut Vec<u8>) {
+/// Appends the labels of a series to those that are there. `names` are rendered.
+pub(super) fn push_labels(
+    source: &dyn Source,
+    names: &[String],
+    values: &LabelValues,
+    into: &mut Vec<u8>,
+) {
+    if source.descriptor().mixed {
+        let mut rest = values.iter();
+        while let (Some(name), Some(value)) = (rest.next(), rest.next()) {
+            push_label(&source.descriptor().mixed_label_name(name), value, into);
+        }
+    }
     for (name, value) in names.iter().zip(values.iter()) {
         push_label(name, value, into);
     }

@@ -1,10 +1,22 @@
 //! The description of a family: name, help, unit, labels, and the shape of its
 //! series.
 
+use super::series::label_pairs;
 use crate::MetricType;
 use crate::cell::Number;
+use crate::label::LabelValues;
 use crate::name::is_classic_metric_name;
-use crate::name::{Escaping, written_metric_name};
+use crate::name::{Escaping, written_label_name, written_metric_name};
+use std::borrow::Cow;
+
+/// Precedes the name of a label that would otherwise stand twice in a line.
+const EXPORTED: &str = "exported_";
+
+/// Returns how often `exported_` precedes a name, and the rest of the name.
+fn exported_prefixes(name: &str) -> (usize, &str) {
+    let root = name.trim_start_matches(EXPORTED);
+    ((name.len() - root.len()) / EXPORTED.len(), root)
+}
 
 /// The meaning of the row of numbers that a cell reads.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,6 +90,9 @@ pub struct Descriptor {
     pub(crate) const_labels: Vec<(String, String)>,
     /// True if `_created` is shown.
     pub(crate) created: bool,
+    /// True for a mixed family. It has no label names: the values of a series
+    /// alternate with the names of their labels, which are classic.
+    pub(crate) mixed: bool,
 }
 
 /// Returns true if the name ends in the unit as OpenMetrics requires.
@@ -115,6 +130,60 @@ impl Descriptor {
     #[must_use]
     pub fn label_names(&self) -> &[String] {
         &self.label_names
+    }
+
+    /// Returns the label that the lines have in addition to those of the series.
+    pub(crate) fn added_label(&self) -> Option<&str> {
+        match self.shape {
+            Shape::Histogram { .. } => Some("le"),
+            Shape::Summary { .. } => Some("quantile"),
+            Shape::StateSet { .. } => Some(&self.name),
+            Shape::Single(_) => None,
+        }
+    }
+
+    /// Returns the name under which a page shows the label `name` of a mixed
+    /// family.
+    ///
+    /// A name that the family's constant labels or its lines need gets the prefix
+    /// `exported_`, as in Prometheus, and so do names that differ from it in such
+    /// prefixes only. No two names are shown alike.
+    pub(crate) fn mixed_label_name<'n>(&self, name: &'n str) -> Cow<'n, str> {
+        let const_labels = self.const_labels.iter().map(|(label, _)| label.as_str());
+        let taken = const_labels.chain(self.added_label()).flat_map(|label| {
+            let written = |escaping| written_label_name(label, escaping);
+            Escaping::ALL.into_iter().map(written)
+        });
+        let (prefixes, root) = exported_prefixes(name);
+        let same_root = taken.filter_map(|label| {
+            let (prefixes, other) = exported_prefixes(&label);
+            (other == root).then_some(prefixes)
+        });
+        let range = same_root.fold(None, |range: Option<(usize, usize)>, taken| {
+            let (least, most) = range.unwrap_or((taken, taken));
+            Some((least.min(taken), most.max(taken)))
+        });
+        match range {
+            Some((least, most)) if prefixes >= least => {
+                Cow::Owned(EXPORTED.repeat(most + 1 - least) + name)
+            }
+            _ => Cow::Borrowed(name),
+        }
+    }
+
+    /// Returns the labels of a series as a page shows them, constant labels first.
+    pub(crate) fn shown_labels<'a>(
+        &'a self,
+        values: &'a LabelValues,
+    ) -> impl Iterator<Item = (Cow<'a, str>, &'a str)> {
+        let shown_name = |name: &'a str| match self.mixed {
+            true => self.mixed_label_name(name),
+            false => Cow::Borrowed(name),
+        };
+        let own = label_pairs(&self.label_names, values);
+        self.const_labels()
+            .map(|(name, value)| (Cow::Borrowed(name), value))
+            .chain(own.map(move |(name, value)| (shown_name(name), value)))
     }
 
     /// Returns the labels that all series share.
@@ -178,5 +247,6 @@ impl Descriptor {
             && self.label_names == other.label_names
             && self.const_labels == other.const_labels
             && self.created == other.created
+            && self.mixed == other.mixed
     }
 }

@@ -21,6 +21,17 @@ pub enum SeriesError {
     },
     /// The label values are longer than 4 GiB together.
     TooLong,
+    /// The name of a label of a mixed family is not a classic label name, or it is
+    /// reserved.
+    LabelName {
+        /// The index of the label, counted from 0.
+        index: usize,
+    },
+    /// A label of a mixed family is given twice.
+    DuplicateLabel {
+        /// The index of the second one, counted from 0.
+        index: usize,
+    },
     /// A series with these label values exists already.
     AlreadyExists,
     /// The cell to insert has other options than the family.
@@ -39,6 +50,15 @@ impl fmt::Display for SeriesError {
                  the limit with max_series"
             ),
             Self::TooLong => f.write_str("the label values are longer than 4 GiB together"),
+            Self::LabelName { index } => write!(
+                f,
+                "invalid name of label {index}: expected letters, digits and underscores, \
+                 beginning with a letter or one underscore"
+            ),
+            Self::DuplicateLabel { index } => write!(
+                f,
+                "label {index} has the name of an earlier one: give each name once"
+            ),
             Self::AlreadyExists => f.write_str(
                 "a series with these label values exists already: remove it first, or use `with`",
             ),

@@ -19,6 +19,7 @@ mod existing;
 mod label_set;
 mod lazy;
 mod metric;
+mod mixed;
 #[cfg(all(loom, test))]
 mod models;
 mod series;
@@ -33,8 +34,11 @@ pub use existing::ExistingCell;
 pub use label_set::LabelSet;
 pub use lazy::LazyHandle;
 pub use metric::Metric;
+pub use mixed::MixedFamily;
 pub use series::{Handle, Labels};
-pub(crate) use table::Readers;
+#[cfg(feature = "metrics")]
+pub(crate) use table::{Entry, Hashed};
+pub(crate) use table::{Readers, Table};
 pub(crate) use view::{Change, Renamed, SeriesView, Source};
 
 use crate::cell::Counter;
@@ -45,7 +49,7 @@ use stale::{Expiry, Reading};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use table::{Found, Table, TableWriter};
+use table::{Found, TableWriter};
 
 /// The state that the families of a registry share.
 pub(crate) struct Shared {
@@ -460,7 +464,7 @@ impl<C: Metric> Inner<C> {
     fn add(&self, key: &Key<'_>, cell: C, limit: usize) -> Result<Handle<C>, SeriesError> {
         let expected = self.descriptor.label_names.len();
         let found = key.values().len();
-        if found != expected {
+        if found != expected && !self.descriptor.mixed {
             return Err(SeriesError::LabelCount { expected, found });
         }
         let labels = LabelValues::new(key).ok_or(SeriesError::TooLong)?;

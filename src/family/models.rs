@@ -22,6 +22,8 @@ struct Watched {
 unsafe impl Sync for Watched {}
 
 impl Entry for Watched {
+    type Key<'k> = Key<'k>;
+
     fn hash(&self) -> u64 {
         self.memory.with(|_| HASH)
     }

@@ -19,6 +19,8 @@ pub(super) struct Series<C> {
 }
 
 impl<C: Cell> Entry for Series<C> {
+    type Key<'k> = Key<'k>;
+
     #[inline]
     fn hash(&self) -> u64 {
         self.hash
@@ -71,6 +73,25 @@ impl<C: fmt::Debug> fmt::Debug for Handle<C> {
     }
 }
 
+/// Returns the labels of a series. The values of a mixed family, which has no names,
+/// alternate with the names of the labels.
+pub(super) fn label_pairs<'a>(
+    names: &'a [String],
+    values: &'a LabelValues,
+) -> impl ExactSizeIterator<Item = (&'a str, &'a str)> + use<'a> {
+    let values = values.iter();
+    let labels = match names.len() {
+        0 => values.len() / 2,
+        labels => labels,
+    };
+    let (mut names, mut values) = (names.iter(), values);
+    let mut next = move || values.next().unwrap_or_default();
+    (0..labels).map(move |_| match names.next() {
+        Some(name) => (name.as_str(), next()),
+        None => (next(), next()),
+    })
+}
+
 /// The label values of one series, with their names.
 #[derive(Clone, Copy)]
 pub struct Labels<'a> {
@@ -81,10 +102,7 @@ pub struct Labels<'a> {
 impl<'a> Labels<'a> {
     /// Returns names and values, in the order of the family's labels.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&'a str, &'a str)> + use<'a> {
-        self.names
-            .iter()
-            .map(String::as_str)
-            .zip(self.values.iter())
+        label_pairs(self.names, self.values)
     }
 
     /// Returns the value of the label `name`.

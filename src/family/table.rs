@@ -34,8 +34,22 @@ use std::ptr::{self, NonNull};
 ///
 /// Entries are shared with, and may be dropped by, any thread.
 pub(crate) trait Entry: Send + Sync {
+    /// The key as a look-up borrows it.
+    type Key<'k>: Hashed;
     fn hash(&self) -> u64;
-    fn matches(&self, key: &Key<'_>) -> bool;
+    fn matches(&self, key: &Self::Key<'_>) -> bool;
+}
+
+/// The key of a look-up, which knows its hash.
+pub(crate) trait Hashed {
+    fn hash(&self) -> u64;
+}
+
+impl Hashed for Key<'_> {
+    #[inline]
+    fn hash(&self) -> u64 {
+        self.hash
+    }
 }
 
 /// The counters of readers that are present, striped so that threads do not
@@ -275,7 +289,7 @@ impl<T: Entry, S> Table<T, S> {
     /// Finds the entry of `key`. Takes no lock and allocates nothing.
     #[inline(always)]
     #[allow(unsafe_code)]
-    pub(crate) fn find(&self, key: &Key<'_>) -> Option<Found<'_, T>> {
+    pub(crate) fn find(&self, key: &T::Key<'_>) -> Option<Found<'_, T>> {
         // SAFETY: a thread's number below `MAX_EXCLUSIVE_SLOTS` is its own.
         unsafe { self.find_as(thread_slot(), key) }
     }
@@ -287,7 +301,7 @@ impl<T: Entry, S> Table<T, S> {
     /// found entry lives.
     #[inline(always)]
     #[allow(unsafe_code)]
-    pub(super) unsafe fn find_as(&self, thread: usize, key: &Key<'_>) -> Option<Found<'_, T>> {
+    pub(super) unsafe fn find_as(&self, thread: usize, key: &T::Key<'_>) -> Option<Found<'_, T>> {
         // SAFETY: the caller's duty.
         let reader = unsafe { self.readers.enter(thread) };
         // SAFETY: the reader is present until it is dropped with what is found.
@@ -304,7 +318,7 @@ impl<T: Entry, S> Table<T, S> {
     // `Found`, which is returned in memory, a look-up took a fifth longer.
     #[inline]
     #[allow(unsafe_code)]
-    unsafe fn probe(&self, key: &Key<'_>) -> Option<NonNull<T>> {
+    unsafe fn probe(&self, key: &T::Key<'_>) -> Option<NonNull<T>> {
         // SeqCst: see `Readers::enter`. It also acquires the filled slots that
         // the store in `TableWriter::resize` releases.
         let slots = self.slots.load(Ordering::SeqCst);
@@ -312,7 +326,7 @@ impl<T: Entry, S> Table<T, S> {
         // is freed only after a grace period, which lasts while the reader is
         // present, or by `drop`, which has `&mut self`.
         let slots = unsafe { &*slots };
-        for slot in slots.probe(key.hash) {
+        for slot in slots.probe(key.hash()) {
             // SeqCst: see `Readers::enter`. It also acquires the entry that the
             // store in `TableWriter::insert` releases.
             let pointer = slot.load(Ordering::SeqCst);
@@ -407,7 +421,7 @@ impl<T: Entry, S> TableWriter<'_, T, S> {
     }
 
     /// Finds the entry of `key`.
-    pub(crate) fn find(&self, key: &Key<'_>) -> Option<Arc<T>> {
+    pub(crate) fn find(&self, key: &T::Key<'_>) -> Option<Arc<T>> {
         self.table.find(key).map(Found::keep)
     }
 
@@ -545,6 +559,8 @@ mod tests {
     struct Named(String);
 
     impl Entry for Named {
+        type Key<'k> = Key<'k>;
+
         fn hash(&self) -> u64 {
             0
         }

@@ -77,7 +77,20 @@
 //!
 //! # From `metrics` with `metrics-exporter-prometheus`
 //!
-//! The macros look metrics up by name at each call; here a handle is kept.
+//! Dependencies, and your own code for as long as you like, keep the macros: with the feature `metrics`,
+//! `bridge::Recorder` takes the exporter's place, and puts what they count beside what you register.
+//!
+//! ```text
+//! PrometheusBuilder::new().install()?;          // there: a recorder and a server
+//!
+//! Recorder::new(&registry).install()?;          // here: the recorder,
+//! let _endpoint = endpoint::serve(&registry, address)?;   // and the server
+//! ```
+//!
+//! Two names change on such a page: counters end in `_total`, and histograms have buckets, not quantiles, unless
+//! `Recorder::builder` says otherwise.
+//!
+//! The macros look metrics up by name at each call. Where that costs too much, keep a handle:
 //!
 //! | there | here |
 //! |---|---|
@@ -85,6 +98,7 @@
 //! | `counter!(name).increment(1)` | `counter.inc()` on a kept handle |
 //! | `counter!(name, "code" => code)` | `family.update([code], Counter::inc)` |
 //! | `histogram!` with configured buckets | `registry.histogram(name, help, buckets)` |
+//! | `set_buckets_for_metric(Matcher::Suffix(..), ..)` | `Recorder::builder(..).histograms(Matcher::Suffix(..), buckets)` |
 //! | `PrometheusBuilder::new().install()` | `endpoint::serve(&registry, address)` (feature `http`) |
 //! | `PrometheusHandle::render()` | `scraper.scrape(Format::Text)` |
 //! | `idle_timeout` | `.expire_after(age)` on the family's builder, or [`Family::remove_stale`](crate::Family::remove_stale) |

@@ -4,7 +4,7 @@ use super::check::{check_descriptor, check_shape};
 use super::{RegisterError, RegisterErrorKind, Registry};
 use crate::MetricType;
 use crate::cell::{Number, Quantile, StateSet, States};
-use crate::family::{Descriptor, ExistingCell, Family, Handle, Metric, Policy, Shape};
+use crate::family::{Descriptor, ExistingCell, Family, Handle, Metric, MixedFamily, Policy, Shape};
 use crate::sync::Arc as SyncArc;
 use std::time::Duration;
 
@@ -36,6 +36,7 @@ pub struct FamilyBuilder<'r, C: Metric> {
     shape: Option<Shape>,
     metric_type: MetricType,
     created: bool,
+    mixed: bool,
     policy: Policy,
 }
 
@@ -50,7 +51,7 @@ impl<C: Metric> std::fmt::Debug for FamilyBuilder<'_, C> {
 }
 
 impl<'r, C: Metric> FamilyBuilder<'r, C> {
-    pub(super) fn new(registry: &'r Registry, name: &str, help: &str, options: C::Options) -> Self {
+    pub(crate) fn new(registry: &'r Registry, name: &str, help: &str, options: C::Options) -> Self {
         Self {
             registry,
             name: name.to_owned(),
@@ -62,6 +63,7 @@ impl<'r, C: Metric> FamilyBuilder<'r, C> {
             shape: None,
             metric_type: C::TYPE,
             created: false,
+            mixed: false,
             policy: Policy::default(),
         }
     }
@@ -197,6 +199,22 @@ impl<'r, C: Metric> FamilyBuilder<'r, C> {
             .map(|family| the_series(&family))
     }
 
+    /// Registers a family whose series may have different labels.
+    ///
+    /// For bridges and collectors, which are given labels by others. An
+    /// [`overflow`](Self::overflow) value is not used.
+    ///
+    /// # Errors
+    /// As for [`register`](Self::register), or if labels were given.
+    pub fn register_mixed(mut self) -> Result<MixedFamily<C>, RegisterError> {
+        if !self.labels.is_empty() {
+            return Err(RegisterError::new(self.name, RegisterErrorKind::HasLabels));
+        }
+        self.mixed = true;
+        self.policy.overflow = None;
+        self.register().map(MixedFamily::new)
+    }
+
     /// Registers a family without labels, of a cell that exists. See
     /// [`Registry::register`]. The options are those of the cell.
     ///
@@ -280,6 +298,7 @@ impl<'r, C: Metric> FamilyBuilder<'r, C> {
             label_names: self.labels,
             const_labels,
             created: self.created && metric_type.may_have_created(),
+            mixed: self.mixed,
         };
         (descriptor, self.options, self.policy)
     }

@@ -77,13 +77,7 @@ fn check_states(states: &[String], name: &str) -> Result<(), RegisterErrorKind> 
 
 /// Checks the names of all labels, constant ones included.
 fn check_labels(descriptor: &Descriptor, rules: NameRules) -> Result<(), RegisterErrorKind> {
-    // The label that the lines carry in addition to the user's.
-    let added = match descriptor.shape {
-        Shape::Histogram { .. } => Some("le"),
-        Shape::Summary { .. } => Some("quantile"),
-        Shape::StateSet { .. } => Some(descriptor.name.as_str()),
-        Shape::Single(_) => None,
-    };
+    let added = descriptor.added_label();
     let labels: Vec<&String> = descriptor
         .const_labels
         .iter()

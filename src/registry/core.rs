@@ -4,6 +4,8 @@ use super::RegisterErrorKind;
 use super::contents::Included;
 use super::hooks::{Hook, HookId};
 use crate::cell::{Counter, Gauge};
+#[cfg(feature = "metrics")]
+use crate::family::Renamed;
 use crate::family::{Descriptor, Family, Metric, Policy, Readers, Shared, Source};
 use crate::fork::{ForkSafeGuard, ForkSafeMutex};
 use crate::sync::{Arc as SyncArc, AtomicU64, Ordering};
@@ -86,6 +88,24 @@ impl Core {
         // Without the lock: dropping the cells may run code of the user's.
         drop(family);
         true
+    }
+
+    /// Shows a family with another help or unit, if it is still registered.
+    #[cfg(feature = "metrics")]
+    pub(super) fn describe_again(&self, family: &Arc<dyn Source>, descriptor: Descriptor) {
+        // By the cells: the family may have been described again before.
+        let cells =
+            |family: &Arc<dyn Source>| Arc::as_ptr(&Arc::clone(family).as_any()).cast::<()>();
+        let mut state = self.lock();
+        let shown = { state.families.iter_mut() }.find(|shown| cells(shown) == cells(family));
+        let Some(shown) = shown else {
+            return;
+        };
+        let renamed = Arc::new(Renamed::new(Arc::clone(family), descriptor));
+        let replaced = std::mem::replace(shown, renamed);
+        self.changed();
+        drop(state);
+        drop(replaced);
     }
 
     pub(super) fn add_hook(&self, hook: Hook) -> HookId {
@@ -242,6 +262,7 @@ impl State {
             label_names: vec!["family".to_owned()],
             const_labels: Vec::new(),
             created: false,
+            mixed: false,
         };
         self.check_names(&descriptor).ok()?;
         let shared = SyncArc::clone(&core.shared);

@@ -101,7 +101,7 @@ pub enum RegisterErrorKind {
         /// The state.
         state: String,
     },
-    /// A single series was requested of a family with labels.
+    /// A single series, or a mixed family, was requested of a family with labels.
     HasLabels,
 }
 
@@ -150,8 +150,8 @@ impl fmt::Display for RegisterErrorKind {
             Self::States { count } => write!(f, "expected 1 to 64 states, found {count}"),
             Self::DuplicateState { state } => write!(f, "state {state:?} is given twice"),
             Self::HasLabels => f.write_str(
-                "a family with labels has no single series: call register, then with(…) on the \
-                 family",
+                "labels were given, which a single series does not have, and a mixed family \
+                 names with each series: call register, then with(…) on the family",
             ),
         }
     }

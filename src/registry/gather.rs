@@ -133,11 +133,10 @@ fn gather_labels(
     view: &dyn SeriesView,
     series: usize,
 ) -> Vec<(String, String)> {
-    let descriptor = source.descriptor();
-    let names = descriptor.label_names.iter().cloned();
-    let values = view.labels(series).iter().map(str::to_owned);
-    let const_labels = descriptor.const_labels.iter().cloned();
-    const_labels.chain(names.zip(values)).collect()
+    let labels = source.descriptor().shown_labels(view.labels(series));
+    labels
+        .map(|(name, value)| (name.into_owned(), value.to_owned()))
+        .collect()
 }
 
 /// Reads a row as a value of this shape.

@@ -451,7 +451,7 @@ impl Registry {
     }
 
     /// Returns the registered family of this full name, if its cells are of type
-    /// `C`.
+    /// `C` and it is not a mixed family.
     ///
     /// ```
     /// # use stethoscope::{Registry, cell::{Counter, Gauge}};
@@ -464,7 +464,11 @@ impl Registry {
     /// ```
     #[must_use]
     pub fn get<C: Metric>(&self, name: &str) -> Option<Family<C>> {
-        Family::from_source(&self.core.find(name)?)
+        let found = self.core.find(name)?;
+        match found.descriptor().mixed {
+            true => None,
+            false => Family::from_source(&found),
+        }
     }
 }
 
@@ -542,6 +546,16 @@ impl Registry {
         let mut contents = Contents::default();
         contents.collect(&self.core);
         contents.left_out().to_vec()
+    }
+
+    /// Shows a registered family with another help or unit.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn describe_again(
+        &self,
+        family: &Arc<dyn crate::family::Source>,
+        descriptor: crate::family::Descriptor,
+    ) {
+        self.core.describe_again(family, descriptor);
     }
 
     pub(crate) fn core(&self) -> &Arc<Core> {
