@@ -830,7 +830,7 @@ fn all_forms_of_a_cell_have_the_same_lines() -> Result<(), Box<dyn std::error::E
     let counter = |name| format!("# TYPE {name}_total counter\n{name}_total 1\n");
     let histogram = |name| {
         format!(
-            "# TYPE {name} histogram\n{name}_bucket{{le=\"1.0\"}} 1\n\
+            "# TYPE {name} histogram\n{name}_bucket{{le=\"1\"}} 1\n\
              {name}_bucket{{le=\"+Inf\"}} 1\n{name}_sum 0.5\n{name}_count 1\n"
         )
     };

@@ -388,9 +388,10 @@ fn a_histogram_shows_canonical_bounds_its_sum_and_its_count() -> Result {
                    h_seconds_bucket{x=\"a\",le=\"1.0\"} 2\nh_seconds_bucket{x=\"a\",le=\"1e+06\"} 3\n\
                    h_seconds_bucket{x=\"a\",le=\"+Inf\"} 4\nh_seconds_sum{x=\"a\"} 1000000002.75\n\
                    h_seconds_count{x=\"a\"} 4\n";
+    // The Prometheus text format spells bounds as Go does.
     assert_eq!(
         page(&registry, Format::Text),
-        format!("# TYPE h_seconds histogram\n{samples}")
+        format!("# TYPE h_seconds histogram\n{samples}").replace("le=\"1.0\"", "le=\"1\"")
     );
     assert_eq!(
         page(&registry, Format::OpenMetrics),
@@ -420,7 +421,7 @@ fn quantiles_are_a_summary_or_a_gauge() -> Result {
         .options(options)
         .register_single()?;
     let empty =
-        "# TYPE s summary\ns{quantile=\"0.5\"} NaN\ns{quantile=\"1.0\"} NaN\ns_sum 0\ns_count 0\n";
+        "# TYPE s summary\ns{quantile=\"0.5\"} NaN\ns{quantile=\"1\"} NaN\ns_sum 0\ns_count 0\n";
     assert_eq!(page(&registry, Format::Text), empty);
     summary.observe(2.0);
     let page_now = page(&registry, Format::Text);

@@ -18,6 +18,18 @@ pub(super) struct Dialect {
     pub(super) escaping: Escaping,
 }
 
+impl Dialect {
+    /// Formats the value of an `le` or `quantile` label as other exporters of this
+    /// format do: `1.0` in OpenMetrics, `1` in the Prometheus text format.
+    /// Prometheus 2.x takes another spelling for another series.
+    fn format_bound(self, bound: f64) -> number::FormattedNumber {
+        match self.openmetrics {
+            true => number::format_bound(bound),
+            false => number::format_go(bound),
+        }
+    }
+}
+
 /// One line of each series of a family, and the number of its row that the line
 /// shows.
 pub(super) struct Template {
@@ -223,7 +235,7 @@ fn histogram_templates(source: &dyn Source, dialect: Dialect, bounds: &[f64]) ->
     let inf = bounds.len();
     let all = bounds.iter().copied().chain([f64::INFINITY]);
     let bucket = |(index, bound): (usize, f64)| {
-        let le = number::format_bound(bound);
+        let le = dialect.format_bound(bound);
         let label = Some(("le", le.as_str()));
         template(source, dialect, index, Number::U64, "_bucket", label)
     };
@@ -249,7 +261,7 @@ fn histogram_templates(source: &dyn Source, dialect: Dialect, bounds: &[f64]) ->
 fn summary_templates(source: &dyn Source, dialect: Dialect, quantiles: &[f64]) -> Vec<Template> {
     let sum = quantiles.len();
     let quantile = |(index, quantile): (usize, &f64)| {
-        let text = number::format_bound(*quantile);
+        let text = dialect.format_bound(*quantile);
         let label = Some(("quantile", text.as_str()));
         template(source, dialect, index, Number::F64, "", label)
     };

@@ -58,16 +58,24 @@ fn a_bound_should_have_its_one_spelling() {
              a_bucket{{b=\"c\",le=\"+Inf\"}} 1\n"
         )
     };
-    for bound in ["1", "1.", "0.10", "1e6", "1000000.0", "+1.0", "01.0"] {
+    for bound in ["1.", "0.10", "1e6", "1000000.0", "+1.0", "01.0"] {
         assert_eq!(
             lints(&histogram(bound), Text),
             [(Lint::NonCanonicalBound, "le")],
             "{bound}"
         );
     }
-    let summary = "# HELP a x\n# TYPE a summary\na{quantile=\"1\"} 1\n";
+    for bound in ["1", "1.0"] {
+        assert_eq!(lints(&histogram(bound), Text), [], "{bound}");
+    }
+    let summary = "# HELP a x\n# TYPE a summary\na{quantile=\"1.00\"} 1\n";
     assert_eq!(
         lints(summary, Text),
+        [(Lint::NonCanonicalBound, "quantile")]
+    );
+    let summary = "# TYPE a summary\n# HELP a x\na{quantile=\"1\"} 1\n# EOF\n";
+    assert_eq!(
+        lints(summary, OpenMetrics),
         [(Lint::NonCanonicalBound, "quantile")]
     );
 }

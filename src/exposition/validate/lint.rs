@@ -6,7 +6,7 @@
 
 use crate::MetricType;
 use crate::exposition::Format;
-use crate::exposition::number::{format_bound, parse_f64};
+use crate::exposition::number::{format_bound, format_go, parse_f64};
 use crate::exposition::parser::{
     self, Error, Event, Excerpt, Label, Line, Options, Position, Sample, messages,
 };
@@ -31,7 +31,7 @@ messages! {
     NulInComment = "the Prometheus server silently drops everything after a NUL in a comment",
     /// An `le` or a `quantile` that is not the canonical spelling of its number.
     /// Reported once for each family.
-    NonCanonicalBound = "Prometheus 2 stores this bound as it is written, so that 1 and 1.0 are two series; write 1.0, 0.5, 1e+06 or +Inf if the page is also served as OpenMetrics",
+    NonCanonicalBound = "Prometheus 2 stores this bound as it is written, so that 1 and 1.0 are two series; write 1 (in OpenMetrics 1.0), 0.5, 1e+06 or +Inf",
 
     // The page by itself.
     /// A bucket that counts less than the one before it, in text.
@@ -368,7 +368,7 @@ impl Linter {
         if !openmetrics {
             text_sample(sample, &mut warn);
         }
-        family.bounds(sample, role, &mut warn);
+        family.bounds(sample, role, openmetrics, &mut warn);
         family.id_values(sample, &mut warn);
         if !std::mem::replace(&mut family.has_samples, true) {
             family.first_sample(sample, openmetrics, &mut warn);
@@ -397,6 +397,7 @@ impl Family {
         &mut self,
         sample: &Sample<'_>,
         role: SampleRole,
+        openmetrics: bool,
         warn: &mut impl FnMut(usize, Lint, &str),
     ) {
         let label = match (role, self.metric_type) {
@@ -404,8 +405,12 @@ impl Family {
             (SampleRole::Value, MetricType::Summary) => "quantile",
             _ => return,
         };
+        // In text, client libraries write 1 (Go, Rust) or 1.0 (Python).
         let is_canonical = |text: &str| {
-            parse_f64(text.as_bytes()).is_none_or(|bound| format_bound(bound).as_str() == text)
+            parse_f64(text.as_bytes()).is_none_or(|bound| {
+                format_bound(bound).as_str() == text
+                    || !openmetrics && format_go(bound).as_str() == text
+            })
         };
         if let (false, Some(bound)) = (self.has_odd_bound, sample.label(label))
             && !is_canonical(&bound)
