@@ -400,6 +400,7 @@ fn custom_cell_must_read_as_many_numbers_as_its_lines_show() -> Result {
             3,
             Shape::Summary {
                 quantiles: vec![0.5],
+                signed: false,
             },
         ),
     ];
@@ -409,6 +410,35 @@ fn custom_cell_must_read_as_many_numbers_as_its_lines_show() -> Result {
     }
     register(4, histogram(&[1.0, 2.0]))?;
     valid(&registry);
+    Ok(())
+}
+
+#[test]
+fn summary_of_negative_values_is_a_gauge_in_openmetrics() -> Result {
+    let registry = Registry::new();
+    let options = QuantileOptions::builder([0.0, 1.0])
+        .negative_values()
+        .build()?;
+    let change = registry
+        .family::<Quantile>("change", "")
+        .options(options)
+        .created_timestamps()
+        .register_single()?;
+    change.observe(-4.0);
+    let shown = valid(&registry);
+    let lines: Vec<_> = shown.lines().collect();
+    let [head, least, greatest, "# EOF"] = lines[..] else {
+        panic!("{shown}");
+    };
+    assert_eq!(head, "# TYPE change gauge");
+    assert!(least.starts_with("change{quantile=\"0.0\"} -"), "{shown}");
+    assert!(
+        greatest.starts_with("change{quantile=\"1.0\"} -"),
+        "{shown}"
+    );
+    let text = page(&registry, Format::Text);
+    assert!(text.starts_with("# TYPE change summary\n"), "{text}");
+    assert!(text.ends_with("change_sum -4\nchange_count 1\n"), "{text}");
     Ok(())
 }
 

@@ -141,9 +141,8 @@ impl QuantileOptionsBuilder {
 
     /// Counts negative values by their size, and not as 0. Takes twice the memory.
     ///
-    /// Strict readers of OpenMetrics refuse a summary with a negative quantile or
-    /// sum. A [gauge](crate::registry::FamilyBuilder::as_gauge) may be negative
-    /// everywhere.
+    /// OpenMetrics has no summary with negative values: there the family is a gauge
+    /// of the quantiles, without sum and count.
     pub fn negative_values(mut self) -> Self {
         self.negative_values = true;
         self

@@ -249,7 +249,8 @@ impl FamilyText {
         // the time of its creation.
         let typed = self.dialect.openmetrics && base_name;
         self.exemplars = typed && self.source.exemplars() > 0;
-        let created = typed && self.source.descriptor().created;
+        let descriptor = self.source.descriptor();
+        let created = typed && descriptor.created && !self.dialect.shows_as_gauge(descriptor);
         if created != self.created {
             self.created = created;
             self.rebuild();

@@ -6,7 +6,7 @@ use super::format::Escaping;
 use super::number;
 use crate::MetricType;
 use crate::cell::Number;
-use crate::family::{Shape, Source, ends_in_unit};
+use crate::family::{Descriptor, Shape, Source, ends_in_unit};
 use crate::label::LabelValues;
 use crate::name;
 use crate::name::{written_label_name, written_metric_name};
@@ -19,6 +19,13 @@ pub(super) struct Dialect {
 }
 
 impl Dialect {
+    /// Returns true for summaries whose values may be negative, which OpenMetrics
+    /// does not have. They are shown as a gauge of the quantiles, without sum and
+    /// count.
+    pub(super) fn shows_as_gauge(self, descriptor: &Descriptor) -> bool {
+        self.openmetrics && matches!(descriptor.shape, Shape::Summary { signed: true, .. })
+    }
+
     /// Formats the value of an `le` or `quantile` label as other exporters of this
     /// format do: `1.0` in OpenMetrics, `1` in the Prometheus text format.
     /// Prometheus 2.x takes another spelling for another series.
@@ -199,7 +206,7 @@ pub(super) fn templates(source: &dyn Source, dialect: Dialect) -> Vec<Template> 
             vec![template(source, dialect, 0, *number, suffix, None)]
         }
         Shape::Histogram { bounds } => histogram_templates(source, dialect, bounds),
-        Shape::Summary { quantiles } => summary_templates(source, dialect, quantiles),
+        Shape::Summary { quantiles, .. } => summary_templates(source, dialect, quantiles),
         Shape::StateSet { states } => {
             let state = |(index, state): (usize, &String)| {
                 let label = Some((&*descriptor.name, &**state));
@@ -266,6 +273,9 @@ fn summary_templates(source: &dyn Source, dialect: Dialect, quantiles: &[f64]) -
         template(source, dialect, index, Number::F64, "", label)
     };
     let mut lines: Vec<Template> = quantiles.iter().enumerate().map(quantile).collect();
+    if dialect.shows_as_gauge(source.descriptor()) {
+        return lines;
+    }
     lines.push(template(source, dialect, sum, Number::F64, "_sum", None));
     lines.push(template(
         source,
@@ -295,6 +305,7 @@ pub(super) fn head(source: &dyn Source, dialect: Dialect, base_name: bool) -> Ve
     let shown_type = match descriptor.metric_type {
         MetricType::Counter if openmetrics && !base => MetricType::Unknown,
         MetricType::Info if !base => MetricType::Gauge,
+        MetricType::Summary if dialect.shows_as_gauge(descriptor) => MetricType::Gauge,
         MetricType::StateSet if !openmetrics => MetricType::Gauge,
         metric_type => metric_type,
     };

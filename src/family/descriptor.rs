@@ -33,6 +33,9 @@ pub enum Shape {
     Summary {
         /// The quantiles, from 0 to 1.
         quantiles: Vec<f64>,
+        /// True if values and sum may be negative. OpenMetrics has no such summary:
+        /// there the family is a gauge of the quantiles alone.
+        signed: bool,
     },
     /// A 0 or 1 for each state.
     StateSet {
@@ -47,7 +50,7 @@ impl Shape {
         match self {
             Self::Single(_) => 1,
             Self::Histogram { bounds } => bounds.len() + 2,
-            Self::Summary { quantiles } => quantiles.len() + 2,
+            Self::Summary { quantiles, .. } => quantiles.len() + 2,
             Self::StateSet { states } => states.len(),
         }
     }
@@ -65,7 +68,7 @@ impl Shape {
                     && is_ascending(bounds)
                     && bounds.iter().all(|bound| bound.is_finite())
             }
-            Self::Summary { quantiles } => {
+            Self::Summary { quantiles, .. } => {
                 metric_type == MetricType::Summary
                     && is_ascending(quantiles)
                     && quantiles

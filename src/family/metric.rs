@@ -106,6 +106,7 @@ impl Metric for Quantile {
     fn shape(options: &Self::Options) -> Shape {
         Shape::Summary {
             quantiles: options.quantiles().to_vec(),
+            signed: options.has_negative_values(),
         }
     }
 }

@@ -155,7 +155,7 @@ fn value(shape: &Shape, row: &[u64]) -> Value {
                 .collect(),
             sum: float(bounds.len() + 1),
         },
-        Shape::Summary { quantiles } => Value::Summary {
+        Shape::Summary { quantiles, .. } => Value::Summary {
             quantiles: quantiles
                 .iter()
                 .enumerate()

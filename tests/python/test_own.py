@@ -12,6 +12,8 @@ import pickle
 import resource
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -521,6 +523,40 @@ def test_unregistered_name_can_be_defined_differently(registry: Registry) -> Non
     assert samples(registry) == {'rows_total{table="a"}': 1}
     assert registry.unregister("rows")
     assert not registry.page()[0]
+
+
+def test_summary_keeps_the_last_quantiles_on_request(registry: Registry) -> None:
+    window = 0.06
+    kept = registry.summary("kept", quantiles=[0.5], window=window, keep_last=True)
+    dropped = registry.summary("dropped", quantiles=[0.5], window=window)
+    for summary in (kept, dropped):
+        summary.observe(3)
+    time.sleep(3 * window)
+    shown = samples(registry)
+    assert math.isnan(shown['dropped{quantile="0.5"}'])
+    assert shown['kept{quantile="0.5"}'] == pytest.approx(3, rel=0.01)
+    assert registry.summary("kept", keep_last=True) is not None
+    with pytest.raises(ValueError, match="already with keep_last true, not false"):
+        registry.summary("kept", keep_last=False)
+
+
+def test_signal_that_the_program_waits_for_reaches_it() -> None:
+    program = """
+import signal, stethoscope
+server = stethoscope.serve()
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+print("ready", flush=True)
+print(signal.sigwait([signal.SIGTERM]).name, flush=True)
+"""
+    for _ in range(5):
+        with subprocess.Popen(
+            [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
+        ) as child:
+            assert child.stdout.readline() == "ready\n"
+            # The kernel may give it to any thread that does not block it.
+            child.terminate()
+            assert child.communicate(timeout=30)[0] == "SIGTERM\n"
+            assert child.returncode == 0
 
 
 def test_summary_range_covers_large_values(registry: Registry) -> None:

@@ -73,7 +73,9 @@ kinds! {
     OfHistogram: Histogram,
         |layout| Shape::Histogram { bounds: layout.bounds.clone() },
         |layout| layout.bounds.len() + 1;
-    OfSummary: Summary, |layout| Shape::Summary { quantiles: layout.bounds.clone() }, |_| 0;
+    OfSummary: Summary,
+        |layout| Shape::Summary { quantiles: layout.bounds.clone(), signed: false },
+        |_| 0;
     OfStateSet: StateSet, |layout| Shape::StateSet { states: layout.states.clone() }, |_| 0;
 }
 

@@ -93,7 +93,7 @@ fn created_timestamps_and_exemplars_are_those_of_the_other_library() {
     assert_eq!(
         lines(&mirror, Format::OpenMetrics),
         [
-            r#"size_bucket{le="1"} 1"#,
+            r#"size_bucket{le="1.0"} 1"#,
             r#"size_bucket{le="+Inf"} 3 # {trace="x"} 7 1700000000.5"#,
             "size_sum 9.5",
             "size_count 3",
@@ -115,7 +115,7 @@ fn a_family_with_samples_of_another_type_is_shown_as_unknown() {
         .unwrap();
     assert_eq!(
         lines(&mirror, Format::Text),
-        [r#"odd_bucket{le="1"} 1"#, "odd_gcount 1", "odd_gsum 0.5"]
+        [r#"odd_bucket{le="1.0"} 1"#, "odd_gcount 1", "odd_gsum 0.5"]
     );
 }
 

@@ -30,6 +30,7 @@ pub(super) enum Kind {
         window: Option<f64>,
         /// The least and the greatest value.
         range: Option<[f64; 2]>,
+        keep_last: Option<bool>,
     },
 }
 
@@ -81,6 +82,7 @@ impl FromSpec for Quantile {
             quantiles,
             window,
             range,
+            keep_last,
         } = kind
         {
             options = match quantiles {
@@ -93,6 +95,9 @@ impl FromSpec for Quantile {
             }
             if let Some([low, high]) = *range {
                 options = options.range(low, high);
+            }
+            if *keep_last == Some(true) {
+                options = options.keep_last();
             }
         }
         options.build().map_err(value_error)
@@ -137,12 +142,20 @@ impl Kind {
                 quantiles: take(given, "quantiles")?,
                 window: take(given, "window")?,
                 range: take::<(f64, f64)>(given, "range")?.map(<[f64; 2]>::from),
+                keep_last: take(given, "keep_last")?,
             },
             other => {
                 let error = format!("this version of stethoscope has no {other}");
                 return Err(PyValueError::new_err(error));
             }
         })
+    }
+
+    fn keep_last(&self) -> Option<bool> {
+        match self {
+            Kind::Summary { keep_last, .. } => *keep_last,
+            _ => None,
+        }
     }
 
     /// The options by name, each as a list of numbers.
@@ -154,6 +167,7 @@ impl Kind {
                 quantiles,
                 window,
                 range,
+                ..
             } => vec![
                 ("quantiles", quantiles.as_deref()),
                 ("window", window.as_ref().map(std::slice::from_ref)),
@@ -238,7 +252,9 @@ impl Spec {
                 quantiles,
                 window,
                 range,
+                keep_last,
             } => {
+                options.set_item("keep_last", keep_last)?;
                 options.set_item("quantiles", quantiles)?;
                 options.set_item("window", window)?;
                 options.set_item("range", range.map(<(f64, f64)>::from))?;
@@ -263,8 +279,12 @@ impl Spec {
                 buckets.get_or_insert_with(|| Buckets::default().bounds().to_vec());
             }
             Kind::Summary {
-                quantiles, window, ..
+                quantiles,
+                window,
+                keep_last,
+                ..
             } => {
+                keep_last.get_or_insert(false);
                 quantiles.get_or_insert_with(|| QuantileOptions::default().quantiles().to_vec());
                 window.get_or_insert(DEFAULT_WINDOW);
             }
@@ -293,6 +313,11 @@ impl Spec {
         {
             let is = earlier.max_series.unwrap_or(usize::MAX);
             return differs("max_series", &is, &asked);
+        }
+        if let Some(asked) = self.kind.keep_last()
+            && earlier.kind.keep_last() != Some(asked)
+        {
+            return differs("keep_last", &!asked, &asked);
         }
         for ((what, is), (_, asked)) in earlier.kind.options().into_iter().zip(self.kind.options())
         {

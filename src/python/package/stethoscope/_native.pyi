@@ -310,6 +310,7 @@ class Registry:
         quantiles: Sequence[float] | None = None,
         window: float | None = None,
         range: tuple[float, float] | None = None,
+        keep_last: bool | None = None,
         max_series: int | None = None,
     ) -> Summary:
         """Quantiles (by default 0.5, 0.9, 0.99) of the observations of the last
@@ -317,8 +318,9 @@ class Registry:
         over all time.
 
         Values below 1e-9 count as 0 there and those above 1.7e13 as that, or below
-        and above what `range` says. Each series takes about 150 KB, more for a
-        wider range.
+        and above what `range` says. Without observations in the window the quantiles
+        are NaN, or with `keep_last` those of the last that there were. Each series
+        takes about 150 KB, more for a wider range.
         """
 
     def unregister(self, name: str) -> bool:
