@@ -66,7 +66,7 @@ fn full(role: Role) -> Page {
 }
 
 #[test]
-fn every_family_of_the_catalogue_can_be_on_the_page_as_it_says() {
+fn every_catalogue_family_is_shown_as_described() {
     for role in [Role::Scheduler, Role::Worker] {
         let page = full(role);
         let endpoint = page.endpoint().listen("127.0.0.1:0").spawn();
@@ -104,7 +104,7 @@ fn every_family_of_the_catalogue_can_be_on_the_page_as_it_says() {
 }
 
 #[test]
-fn what_its_endpoint_counts_is_left_out_and_labelled_like_the_rest() {
+fn endpoint_metrics_are_excluded_and_labelled_like_the_rest() {
     let options = Options {
         left_out: vec!["stethoscope_http_page_seconds".to_owned()],
         labels: vec![("cluster".to_owned(), "blue".to_owned())],
@@ -121,7 +121,7 @@ fn what_its_endpoint_counts_is_left_out_and_labelled_like_the_rest() {
 }
 
 #[test]
-fn a_label_of_a_familys_own_is_not_one_of_each_series() {
+fn family_label_cannot_be_a_label_of_each_series() {
     let python = PythonVersion::new("CPython", "3.12.1");
     for label in ["le", "generation", "state", "task_prefix_name", "reason"] {
         let options = Options {
@@ -134,7 +134,7 @@ fn a_label_of_a_familys_own_is_not_one_of_each_series() {
 }
 
 #[test]
-fn what_is_dasks_is_in_its_namespace() {
+fn dask_families_are_in_its_namespace() {
     for (namespace, prefix) in [("team", "team_"), ("", "")] {
         let options = Options {
             namespace: namespace.to_owned(),
@@ -161,7 +161,7 @@ fn what_is_dasks_is_in_its_namespace() {
 }
 
 #[test]
-fn a_family_that_cannot_be_sampled_leaves_until_it_can() {
+fn unsampled_family_is_withdrawn_until_it_is_sampled() {
     let page = page(Role::Worker);
     let mut scraper = page.registry().scraper();
     let mut threads = page.sampled("dask_worker_threads").unwrap();
@@ -175,7 +175,7 @@ fn a_family_that_cannot_be_sampled_leaves_until_it_can() {
 }
 
 #[test]
-fn a_family_is_asked_for_by_role_and_source_and_only_once() {
+fn family_is_registered_once_by_role_and_source() {
     let page = page(Role::Scheduler);
     for other in ["dask_worker_threads", "python_info", "nonsense"] {
         let error = page.sampled(other).unwrap_err();
@@ -187,7 +187,7 @@ fn a_family_is_asked_for_by_role_and_source_and_only_once() {
 }
 
 #[test]
-fn the_age_of_the_sample_grows_until_the_next() {
+fn sample_age_grows_until_the_next_sample() {
     let page = page(Role::Worker);
     let mut scraper = page.registry().scraper();
     let mut age = || -> f64 {
@@ -207,7 +207,7 @@ fn the_age_of_the_sample_grows_until_the_next() {
 }
 
 #[test]
-fn the_process_is_that_of_now() {
+fn process_metrics_are_current() {
     let page = page(Role::Worker);
     let mut scraper = page.registry().scraper();
     let mut value = |name: &str| -> f64 {
@@ -239,7 +239,7 @@ fn the_process_is_that_of_now() {
 }
 
 #[test]
-fn a_worker_has_no_more_memory_than_its_process() {
+fn worker_memory_is_at_most_that_of_its_process() {
     let page = page(Role::Worker);
     let mut memory = page.sampled("dask_worker_memory_bytes").unwrap();
     let mut scraper = page.registry().scraper();

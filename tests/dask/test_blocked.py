@@ -76,7 +76,7 @@ def block_loop(seconds: float) -> Callable:
     return block
 
 
-def test_while_a_task_holds_the_gil(cluster: Cluster) -> None:
+def test_scrape_is_answered_while_a_task_holds_the_gil(cluster: Cluster) -> None:
     address, url = next(iter(cluster.workers().items()))
 
     def block() -> tuple[float, float]:
@@ -85,18 +85,18 @@ def test_while_a_task_holds_the_gil(cluster: Cluster) -> None:
     check_listened_to_while(url, block)
 
 
-def test_while_the_event_loop_of_a_worker_is_blocked(cluster: Cluster) -> None:
+def test_scrape_is_answered_while_a_workers_loop_is_blocked(cluster: Cluster) -> None:
     address, url = next(iter(cluster.workers().items()))
     check_listened_to_while(url, lambda: cluster.of_worker(address, block_loop(4)))
 
 
-def test_while_the_event_loop_of_the_scheduler_is_blocked(cluster: Cluster) -> None:
+def test_scrape_is_answered_while_the_schedulers_loop_is_blocked(cluster: Cluster) -> None:
     check_listened_to_while(
         cluster.scheduler_url, lambda: cluster.client.run_on_scheduler(block_loop(4))
     )
 
 
-def test_values_are_those_of_now_while_the_loop_turns(cluster: Cluster) -> None:
+def test_values_are_current_while_the_loop_runs(cluster: Cluster) -> None:
     def name_a_client(number: int) -> Callable:
         def change(dask_scheduler) -> None:
             for client in [name for name in dask_scheduler.clients if name.startswith("test-")]:

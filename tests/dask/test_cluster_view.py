@@ -23,7 +23,7 @@ def truth(dask_scheduler: Any) -> dict[str, float]:
     }
 
 
-def test_workers_are_added_up_from_their_heartbeats(cluster: Cluster) -> None:
+def test_workers_are_summed_from_their_heartbeats(cluster: Cluster) -> None:
     blocks = cluster.client.map(tasks.block, [1_000_000] * 4, range(4), pure=False)
     napping = cluster.client.submit(tasks.nap, 4, pure=False)
     cluster.client.gather(blocks)
@@ -47,7 +47,7 @@ def test_workers_are_added_up_from_their_heartbeats(cluster: Cluster) -> None:
     eventually(lambda: scrape(cluster.scheduler_url).value("dask_scheduler_workers_executing") == 0)
 
 
-def test_what_is_stuck_shows_as_ages(cluster: Cluster) -> None:
+def test_stuck_tasks_show_as_ages(cluster: Cluster) -> None:
     def ages() -> tuple[float, float, float]:
         page = scrape(cluster.scheduler_url)
         names = ["last_transition_age", "oldest_processing_age", "idle"]
@@ -154,7 +154,7 @@ def test_departures_have_their_reasons(new_cluster: Callable[..., Cluster]) -> N
     eventually(lambda: departures().get("memory", 0) >= 1, 60)
 
 
-def test_prefix_that_is_gone_gives_its_series_back(new_cluster: Callable[..., Cluster]) -> None:
+def test_forgotten_prefix_frees_its_series(new_cluster: Callable[..., Cluster]) -> None:
     cluster = new_cluster(DASK_DISTRIBUTED__STETHOSCOPE__MAX_TASK_PREFIXES="1")
     cluster.start_scheduler()
     cluster.start_workers(1)

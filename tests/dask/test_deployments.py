@@ -57,7 +57,7 @@ def test_workers_of_one_command_have_separate_pages(
 
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
-def test_nannies_start_workers_by(method: str, tmp_path: Path) -> None:
+def test_workers_of_a_nanny_are_attached(method: str, tmp_path: Path) -> None:
     # In a process of its own: forking from pytest's would copy its threads' locks.
     script = tmp_path / "cluster.py"
     script.write_text(

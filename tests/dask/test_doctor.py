@@ -44,7 +44,7 @@ def test_healthy_cluster_gets_a_clean_report(new_cluster) -> None:
         assert f"{url}/metrics\n" in report
 
 
-def test_each_reason_of_a_worker_that_is_not_attached_is_told(new_cluster, new_environment) -> None:
+def test_reason_of_each_unattached_worker_is_reported(new_cluster, new_environment) -> None:
     cluster = new_cluster()
     cluster.start_scheduler()
     cluster.environment[ENABLED] = "false"
@@ -82,7 +82,7 @@ def test_cluster_without_the_package_is_examined_too(new_cluster) -> None:
         assert "distributed.stethoscope.enabled is false" in text
 
 
-def test_fallback_to_the_route_is_told_with_its_reason(new_cluster, certificate) -> None:
+def test_fallback_to_the_route_is_reported_with_its_reason(new_cluster, certificate) -> None:
     cluster = new_cluster(**tls(certificate))
     cluster.start_scheduler()
     url = cluster.scheduler_url.replace("http:", "https:")
@@ -97,7 +97,7 @@ def test_fallback_to_the_route_is_told_with_its_reason(new_cluster, certificate)
     assert "certificate" in report.lower()
 
 
-def test_blocked_loop_is_told_by_the_age_of_the_sample(cluster: Cluster) -> None:
+def test_blocked_loop_shows_as_the_age_of_the_sample(cluster: Cluster) -> None:
     blocked = threading.Thread(
         target=cluster.client.run_on_scheduler, args=(lambda: time.sleep(14),), daemon=True
     )
@@ -116,7 +116,7 @@ def test_dashboard_that_does_not_answer_ends_with_code_2() -> None:
 
 
 @pytest.mark.parametrize("arguments", [[], ["ftp://host"], ["http://host:99999"]])
-def test_url_that_cannot_be_one_is_refused(arguments: list[str]) -> None:
+def test_invalid_url_is_refused(arguments: list[str]) -> None:
     code, report, _ = doctor(*arguments)
     assert code == 2
     assert "doctor: error: " in report

@@ -168,14 +168,14 @@ def check(page, truth) -> None:
     eventually(agree)
 
 
-def test_a_scheduler_says_what_dasks_handler_would(lively: Cluster) -> None:
+def test_scheduler_page_has_the_families_of_dasks_handler(lively: Cluster) -> None:
     check(
         lambda: scrape(lively.scheduler_url),
         lambda: lively.client.run_on_scheduler(by_the_schedulers_handler),
     )
 
 
-def test_a_worker_says_what_dasks_handler_would(lively: Cluster) -> None:
+def test_worker_page_has_the_families_of_dasks_handler(lively: Cluster) -> None:
     for address, url in lively.workers().items():
         check(
             lambda url=url: scrape(url),
@@ -184,22 +184,20 @@ def test_a_worker_says_what_dasks_handler_would(lively: Cluster) -> None:
 
 
 @pytest.mark.parametrize("role", ["scheduler", "worker"])
-def test_a_version_of_dask_lacks_what_the_readme_says_and_no_more(
-    lively: Cluster, role: str
-) -> None:
+def test_families_missing_from_older_dask_are_documented(lively: Cluster, role: str) -> None:
     urls = {"scheduler": lively.scheduler_url, "worker": next(iter(lively.workers().values()))}
     known = catalogue(role)
     assert len(known) > 40
     assert known - scrape(urls[role]).types.keys() == known & absent()
 
 
-def test_the_readme_tells_differences_of_families_that_there_are() -> None:
+def test_documented_differences_name_existing_families() -> None:
     known = catalogue("scheduler") | catalogue("worker")
     assert len(DIFFERENT) >= 6
     assert not DIFFERENT - known
 
 
-def test_what_happened_shows(lively: Cluster) -> None:
+def test_events_of_the_cluster_are_counted(lively: Cluster) -> None:
     """Each of these was moved by the work, so that the comparison compares something."""
     scheduler = scrape(lively.scheduler_url)
     first, second = (scrape(url) for url in lively.workers().values())
@@ -238,7 +236,7 @@ def test_what_happened_shows(lively: Cluster) -> None:
         assert page.value("stethoscope_sampling_seconds_total") > 0
 
 
-def test_the_restart_of_a_cluster_lowers_no_total(new_cluster) -> None:
+def test_totals_survive_a_cluster_restart(new_cluster) -> None:
     cluster = new_cluster()
     cluster.start_scheduler()
     cluster.start_workers(1)
@@ -267,7 +265,7 @@ def test_the_restart_of_a_cluster_lowers_no_total(new_cluster) -> None:
     assert final.value(count, **naps) == 55
 
 
-def test_what_tasks_do_shows_at_once_where_prefixes_are_many(new_cluster) -> None:
+def test_activity_shows_at_once_with_many_prefixes(new_cluster) -> None:
     """Prefixes are looked at only when something has moved: nothing is missed for it."""
     cluster = new_cluster()
     cluster.start_scheduler()
@@ -327,7 +325,7 @@ def _nbytes(key: str, dask_scheduler=None) -> int:
     return dask_scheduler.tasks[key].nbytes
 
 
-def test_a_result_may_measure_what_is_no_whole_number(new_cluster) -> None:
+def test_result_size_may_be_fractional(new_cluster) -> None:
     cluster = new_cluster()
     process = cluster.start_scheduler()
     cluster.start_workers(1)
@@ -354,7 +352,7 @@ def test_a_result_may_measure_what_is_no_whole_number(new_cluster) -> None:
     assert "of task prefixes" not in process.log.read_text()
 
 
-def test_prefixes_beyond_the_cap_cost_no_series(new_cluster) -> None:
+def test_prefixes_beyond_the_cap_have_no_series(new_cluster) -> None:
     cluster = new_cluster(DASK_DISTRIBUTED__STETHOSCOPE__MAX_TASK_PREFIXES="5")
     cluster.start_scheduler()
     cluster.start_workers(1)
@@ -369,7 +367,7 @@ def test_prefixes_beyond_the_cap_cost_no_series(new_cluster) -> None:
 
 
 @pytest.mark.newest
-def test_thousands_of_prefixes_are_all_there(new_cluster) -> None:
+def test_thousands_of_prefixes_are_shown(new_cluster) -> None:
     number = 3000
     cluster = new_cluster(DASK_DISTRIBUTED__STETHOSCOPE__MAX_TASK_PREFIXES=str(number))
     cluster.start_scheduler()

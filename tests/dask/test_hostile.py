@@ -54,7 +54,7 @@ def answer_to(url: str, request: bytes) -> bytes:
         ),
     ],
 )
-def test_what_is_no_request_is_refused_or_cut_off(url: str, request_bytes: bytes) -> None:
+def test_malformed_request_is_refused_or_cut_off(url: str, request_bytes: bytes) -> None:
     answer = answer_to(url, request_bytes)
     # A close without a word, or one clear status.
     assert answer == b"" or answer.split(b" ")[1][:1] in (b"4", b"5")
@@ -118,7 +118,7 @@ def half_open(url: str, number: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("nuisance", [drip, never_read, half_open])
-def test_others_are_served_meanwhile(url: str, nuisance) -> None:
+def test_hostile_connections_do_not_delay_scrapes(url: str, nuisance) -> None:
     # Not by the clock: each scrape has an end though the nuisance has none, and
     # the loop's fresh values still reach it.
     with nuisance(url, 50):
@@ -130,7 +130,7 @@ def test_others_are_served_meanwhile(url: str, nuisance) -> None:
         assert fetch(url, "/health", timeout=10).body == b"ok"
 
 
-def test_a_client_with_no_end_to_its_request_is_let_go(url: str) -> None:
+def test_endless_request_is_disconnected(url: str) -> None:
     with connect(url) as client:
         client.sendall(b"GET /metrics HTTP/1.1\r\n")
         answer = client.recv(65536)

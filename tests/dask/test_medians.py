@@ -34,7 +34,7 @@ def worker(new_cluster) -> tuple[Cluster, str, str]:
     return cluster, address, url
 
 
-def test_what_was_never_seen_is_not_a_number_until_it_is(worker) -> None:
+def test_median_is_nan_until_the_first_task(worker) -> None:
     cluster, address, url = worker
     page = scrape(url)
     assert math.isnan(page.value("dask_worker_task_duration_median_seconds"))
@@ -48,7 +48,7 @@ def test_what_was_never_seen_is_not_a_number_until_it_is(worker) -> None:
     )
 
 
-def test_one_long_task_among_many_short_ones_is_not_the_median(worker) -> None:
+def test_median_ignores_one_long_task_among_many_short_ones(worker) -> None:
     cluster, _, url = worker
     client = cluster.client
     client.gather([client.submit(nap, 3, pure=False), *client.map(nap, [0.02] * 100, range(100))])
@@ -61,7 +61,7 @@ def test_one_long_task_among_many_short_ones_is_not_the_median(worker) -> None:
 @pytest.mark.parametrize(
     ("key", "family"), [("task-duration", MEDIANS[1]), ("transfer-bandwidth", MEDIANS[2])]
 )
-def test_a_median_is_within_one_percent(worker, key: str, family: str) -> None:
+def test_median_is_within_one_percent(worker, key: str, family: str) -> None:
     cluster, address, url = worker
     values = [1.0003**i * 1e-3 for i in range(30_001)]
     cluster.of_worker(address, feed(key, values))
@@ -69,7 +69,7 @@ def test_a_median_is_within_one_percent(worker, key: str, family: str) -> None:
 
 
 @pytest.mark.newest
-def test_the_window_slides(new_cluster) -> None:
+def test_median_follows_the_sliding_window(new_cluster) -> None:
     cluster = new_cluster(DASK_DISTRIBUTED__STETHOSCOPE__WINDOW="1s")
     cluster.start_scheduler()
     cluster.start_workers(1)

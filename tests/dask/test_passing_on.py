@@ -27,7 +27,7 @@ def get(connection: http.client.HTTPConnection, path: str) -> tuple[int, bytes]:
     return response.status, response.read()
 
 
-def test_dask_answers_what_is_its_own(cluster: Cluster) -> None:
+def test_dask_answers_its_own_paths(cluster: Cluster) -> None:
     url = cluster.scheduler_url
     assert fetch(url, "/health").body == b"ok"
     assert "workers" in json.loads(fetch(url, "/json/identity.json").body)
@@ -38,7 +38,7 @@ def test_dask_answers_what_is_its_own(cluster: Cluster) -> None:
         assert fetch(worker, "/health").body == b"ok"
 
 
-def test_one_connection_asks_for_both_in_turn(cluster: Cluster, connection) -> None:
+def test_one_connection_alternates_between_dask_and_metrics(cluster: Cluster, connection) -> None:
     for _ in range(3):
         status, body = get(connection, "/metrics")
         assert (status, Page(body.decode()).has("dask_scheduler_clients")) == (200, True)
@@ -50,9 +50,7 @@ def test_one_connection_asks_for_both_in_turn(cluster: Cluster, connection) -> N
         assert Page(body.decode()).samples.keys() == scrape(cluster.scheduler_url).samples.keys()
 
 
-def test_a_connection_that_dask_has_gets_the_answer_that_any_other_gets(
-    cluster: Cluster, connection
-) -> None:
+def test_connection_handed_to_dask_gets_the_same_answers(cluster: Cluster, connection) -> None:
     chosen = "/metrics?name[]=dask_scheduler_clients&name[]=dask_scheduler_workers"
     for path, accept, encoding in [
         (chosen, "text/plain", "identity"),
@@ -105,7 +103,7 @@ def test_requests_sent_in_one_piece_are_answered_in_order(cluster: Cluster) -> N
         assert b"dask_scheduler_clients" in page
 
 
-def test_a_request_that_comes_in_pieces_is_passed_on_whole(cluster: Cluster) -> None:
+def test_request_in_pieces_is_passed_on_whole(cluster: Cluster) -> None:
     host, port = urllib.parse.urlsplit(cluster.scheduler_url).netloc.split(":")
     with socket.create_connection((host, int(port)), timeout=30) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

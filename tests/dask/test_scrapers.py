@@ -31,7 +31,7 @@ def test_two_scrapers_see_the_same(cluster: Cluster) -> None:
         eventually(both_agree)
 
 
-def test_a_scrape_in_the_first_millisecond_costs_nothing(tmp_path) -> None:
+def test_scrape_in_the_first_millisecond_takes_no_sample(tmp_path) -> None:
     # The handler of Dask loses a worker's metrics for good if it is asked
     # before the first tick. Here the scrape comes before the server is started.
     import asyncio
@@ -96,7 +96,7 @@ class Watcher:
         self._thread.join(60)
 
 
-def test_counters_never_fall_over_the_life_of_a_task_group(cluster: Cluster) -> None:
+def test_counters_never_fall_during_the_life_of_a_task_group(cluster: Cluster) -> None:
     client = cluster.client
     watchers = [Watcher(url) for url in [cluster.scheduler_url, *cluster.workers().values()]]
     try:
@@ -119,7 +119,7 @@ def tasks_known(dask_scheduler) -> int:
     return len(dask_scheduler.tasks)
 
 
-def test_a_page_tells_what_serving_it_costs(cluster: Cluster) -> None:
+def test_page_shows_the_cost_of_serving_it(cluster: Cluster) -> None:
     for url in [cluster.scheduler_url, *cluster.workers().values()]:
         before = scrape(url)
         assert fetch(url, "/health").status == 200
@@ -140,7 +140,7 @@ def test_a_page_tells_what_serving_it_costs(cluster: Cluster) -> None:
         assert after.by("reason", "stethoscope_http_connections_dropped_total")["hand_off"] == 0
 
 
-def test_both_paths_and_both_methods(cluster: Cluster) -> None:
+def test_both_paths_answer_get_and_head(cluster: Cluster) -> None:
     for path in ("/metrics", "/metrics/"):
         got = fetch(cluster.scheduler_url, path)
         assert got.status == 200
@@ -151,7 +151,7 @@ def test_both_paths_and_both_methods(cluster: Cluster) -> None:
         assert head.getheader("Content-Type") == got.getheader("Content-Type")
 
 
-def test_openmetrics_is_there_for_those_who_ask(cluster: Cluster) -> None:
+def test_openmetrics_is_served_on_request(cluster: Cluster) -> None:
     from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
     response = fetch(

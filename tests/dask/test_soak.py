@@ -69,27 +69,27 @@ def fault(watched: tuple[Server, list[dict]]) -> str:
     return said[0]["fault"]
 
 
-def test_a_page_that_is_malformed_is_seen(watched) -> None:
+def test_malformed_page_is_detected(watched) -> None:
     watched[0].page = GOOD.replace(b"depth 3", b"depth three")
     assert "malformed" in fault(watched)
 
 
-def test_a_page_whose_lines_make_no_sense_together_is_seen(watched) -> None:
+def test_inconsistent_page_is_detected(watched) -> None:
     watched[0].page = GOOD + b"depth 4\n"
     assert "malformed" in fault(watched)
 
 
-def test_a_counter_that_falls_is_seen(watched) -> None:
+def test_falling_counter_is_detected(watched) -> None:
     watched[0].page = GOOD.replace(b"rows_total 7", b"rows_total 6")
     assert fault(watched) == "rows_total fell from 7 to 6"
 
 
-def test_a_counter_that_goes_is_seen(watched) -> None:
+def test_vanished_counter_is_detected(watched) -> None:
     watched[0].page = b"# TYPE depth gauge\ndepth 3\n"
     assert fault(watched) == "rows_total is gone"
 
 
-def test_a_gauge_may_fall_and_go(watched) -> None:
+def test_gauge_may_fall_and_vanish(watched) -> None:
     server, said = watched
     server.page = GOOD.replace(b"depth 3", b"depth 2")
     served = server.served
@@ -99,12 +99,12 @@ def test_a_gauge_may_fall_and_go(watched) -> None:
     assert said == []
 
 
-def test_an_error_is_seen(watched) -> None:
+def test_error_response_is_detected(watched) -> None:
     watched[0].status = 500
     assert fault(watched) == "status 500"
 
 
-def test_growth_is_told_from_noise() -> None:
+def test_growth_is_distinguished_from_noise() -> None:
     assert plateau([100] * 60 + [5] * 20) == (100, 5)
     rising = list(range(90))
     begin, end = plateau(rising)
@@ -114,7 +114,7 @@ def test_growth_is_told_from_noise() -> None:
 
 @pytest.mark.soak
 @pytest.mark.timeout(300)
-def test_a_cluster_under_churn_is_listened_to_without_a_fault(tmp_path: Path) -> None:
+def test_cluster_under_churn_is_scraped_without_a_fault(tmp_path: Path) -> None:
     report = soak(tmp_path, 60)
     print(report)
     assert report.complaints == []

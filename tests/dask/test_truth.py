@@ -97,7 +97,7 @@ def test_transfers_under_way_count_as_connections(cluster: Cluster) -> None:
     assert bandwidth > 0
 
 
-def test_a_scheduler_that_gains_and_loses_clients_says_so(cluster: Cluster) -> None:
+def test_scheduler_counts_its_clients(cluster: Cluster) -> None:
     with Client(cluster.address):
         eventually(lambda: scrape(cluster.scheduler_url).value("dask_scheduler_clients") == 2)
     eventually(lambda: scrape(cluster.scheduler_url).value("dask_scheduler_clients") == 1)
@@ -125,7 +125,7 @@ def busy(cluster: Cluster) -> Iterator[Cluster]:
     client.gather(waiting)
 
 
-def test_the_scheduler_tells_what_it_knows(busy: Cluster) -> None:
+def test_scheduler_page_matches_the_schedulers_state(busy: Cluster) -> None:
     page, truth = same_moment(
         lambda: scrape(busy.scheduler_url), lambda: busy.client.run_on_scheduler(scheduler_truth)
     )
@@ -139,7 +139,7 @@ def test_the_scheduler_tells_what_it_knows(busy: Cluster) -> None:
     assert truth["tasks"]["waiting"] > 0
 
 
-def test_each_worker_tells_what_it_does(busy: Cluster) -> None:
+def test_worker_page_matches_the_workers_state(busy: Cluster) -> None:
     seen: set[str] = set()
     for address, url in busy.workers().items():
         page, truth = same_moment(
@@ -180,12 +180,12 @@ def test_garbage_collection_is_counted_exactly(cluster: Cluster) -> None:
         assert page.value("python_info", **before["info"]) == 1
 
 
-def test_every_page_is_one_that_prometheus_takes(busy: Cluster, accepts) -> None:
+def test_prometheus_accepts_every_page(busy: Cluster, accepts) -> None:
     for url in [busy.scheduler_url, *busy.workers().values()]:
         accepts(scrape(url).text)
 
 
-def test_a_prometheus_server_stores_every_metric(busy: Cluster, prometheus, tmp_path) -> None:
+def test_prometheus_server_stores_every_metric(busy: Cluster, prometheus, tmp_path) -> None:
     urls = [busy.scheduler_url, *busy.workers().values()]
     pages = [scrape(url) for url in urls]
     instances = [url.removeprefix("http://") for url in urls]

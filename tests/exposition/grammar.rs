@@ -163,7 +163,7 @@ fn a_label_beyond_the_first_64_kilobytes_is_read() {
 }
 
 #[test]
-fn values_are_what_the_number_parser_takes() {
+fn values_follow_the_number_grammar() {
     for value in [
         "NaN", "nan", "+Inf", "-inf", "INFINITY", "+1", "01", "1.", ".5", "1E3", "-0",
     ] {
@@ -363,7 +363,7 @@ fn metadata_names_a_family() {
 }
 
 #[test]
-fn help_is_what_follows_one_blank() {
+fn help_begins_after_one_blank() {
     let help = |page: &str, options| match events(page, options) {
         Ok(events) => match events.into_iter().next() {
             Some(Event::Help { text, .. }) => Ok(text.into_owned()),
@@ -627,7 +627,7 @@ fn an_exemplar_has_a_hash_labels_and_a_value() {
 }
 
 #[test]
-fn a_parser_that_has_refused_a_line_can_be_looked_at() {
+fn parser_after_an_error_can_be_inspected() {
     let page = "a 1\nlonger{than=\"the line before\"} 1 refused\n# and not the last\n";
     let mut parser = parse(page, Text);
     assert!(parser.next().expect("a line").is_ok());
@@ -637,7 +637,7 @@ fn a_parser_that_has_refused_a_line_can_be_looked_at() {
 }
 
 #[test]
-fn what_is_wrong_with_a_line_does_not_depend_on_what_follows_it() {
+fn error_of_a_line_does_not_depend_on_later_lines() {
     let line = b"a{b=\"c\"} 1 \xdf\n".as_slice();
     let page = [line, b"# a line that is long enough to be read by blocks\n"].concat();
     let errors = [line, &page].map(|page| parse(page, Text).find_map(Result::err).unwrap());

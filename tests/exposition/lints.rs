@@ -38,7 +38,7 @@ fn a_good_page_gets_no_word() {
 }
 
 #[test]
-fn what_the_server_refuses_or_drops_is_said() {
+fn lines_that_the_server_refuses_or_drops_are_warned_of() {
     let signed = lints("# HELP a x\na 1 -5\n", Text);
     assert_eq!(signed, [(Lint::SignedTimestamp, "-5")]);
     for line in ["# TYPE a  gauge", "# TYPE a gauge ", "# TYPE a \tgauge"] {

@@ -115,7 +115,7 @@ fn families_whose_names_differ_little_are_not_one() {
 }
 
 #[test]
-fn a_sample_ends_as_its_type_does() {
+fn sample_suffix_follows_its_type() {
     page("# TYPE a counter\na 1\n", YES, Some(UnexpectedSample));
     openmetrics("# TYPE a counter\na_total 1\na_created 2\n", YES);
     both("# TYPE a histogram\na 1\n", Some(UnexpectedSample));
@@ -210,7 +210,7 @@ fn timestamps_of_a_metric_go_forward_or_are_not_there() {
 }
 
 #[test]
-fn what_counts_is_neither_negative_nor_nan_in_openmetrics() {
+fn openmetrics_counters_are_neither_negative_nor_nan() {
     for value in ["-1", "NaN"] {
         openmetrics(
             &format!("# TYPE a counter\na_total {value}\n"),
@@ -314,7 +314,7 @@ fn buckets_have_bounds_that_ascend_to_infinity() {
 }
 
 #[test]
-fn a_histograms_count_is_that_of_its_last_bucket() {
+fn histogram_count_equals_its_last_bucket() {
     let histogram = |lines: &str| format!("# TYPE a histogram\na_bucket{{le=\"+Inf\"}} 2\n{lines}");
     both(&histogram("a_count 2\na_sum 1\n"), YES);
     both(&histogram("a_sum 1\na_count 2.0\n"), YES);
@@ -330,7 +330,7 @@ fn a_histograms_count_is_that_of_its_last_bucket() {
 }
 
 #[test]
-fn a_sum_goes_with_the_signs_of_its_bounds_in_openmetrics() {
+fn openmetrics_sum_needs_bounds_without_negatives() {
     let below = "a_bucket{le=\"-1\"} 1\na_bucket{le=\"+Inf\"} 1\n";
     let above = "a_bucket{le=\"1\"} 1\na_bucket{le=\"+Inf\"} 1\n";
     let page_of = |kind: &str, rest: &str| format!("# TYPE a {kind}\n{rest}");
@@ -423,7 +423,7 @@ fn an_exemplars_labels_have_128_characters_at_most() {
 }
 
 #[test]
-fn a_page_in_pieces_is_validated_as_the_whole() {
+fn page_in_pieces_is_validated_like_the_whole() {
     use stethoscope::exposition::parser::{Chunks, EventRef, Line};
     use stethoscope::exposition::validate::Validator;
 

@@ -194,7 +194,7 @@ def test_slow_collector_delays_no_scrape() -> None:
     """)
 
 
-def test_they_are_left_out_where_asked() -> None:
+def test_prometheus_client_is_left_out_on_request() -> None:
     run("""
         import threading
         import prometheus_client as client
@@ -210,7 +210,7 @@ def test_they_are_left_out_where_asked() -> None:
     """)
 
 
-def test_forked_child_can_serve_them_again() -> None:
+def test_forked_child_can_serve_prometheus_client_again() -> None:
     run("""
         import os
         import prometheus_client as client

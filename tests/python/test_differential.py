@@ -245,7 +245,7 @@ def is_expected(reason: str, stricter: set[str]) -> bool:
     return any(reason.startswith(known) for known in stricter)
 
 
-def test_client_python_reads_what_strict_openmetrics_accepts(check) -> None:
+def test_client_python_reads_accepted_openmetrics(check) -> None:
     seen = Counter()
     for seed in range(PAGES):
         page = Pages(seed, openmetrics=True).draw()
@@ -262,7 +262,7 @@ def test_client_python_reads_what_strict_openmetrics_accepts(check) -> None:
     assert seen[False, False] > PAGES / 5
 
 
-def test_client_python_reads_what_strict_text_accepts(check) -> None:
+def test_client_python_reads_accepted_text(check) -> None:
     seen = Counter()
     for seed in range(PAGES):
         page = Pages(seed, openmetrics=False).draw()
@@ -283,7 +283,7 @@ def test_client_python_reads_what_strict_text_accepts(check) -> None:
     assert min(seen[True], seen[False]) > PAGES / 5
 
 
-def test_promtool_reads_what_strict_text_accepts(check) -> None:
+def test_promtool_reads_accepted_text(check) -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed: what it reads was NOT compared")
@@ -305,7 +305,7 @@ def test_promtool_reads_what_strict_text_accepts(check) -> None:
     assert accepted > PAGES / 10
 
 
-def test_lenient_reading_takes_all_that_strict_reading_takes(check) -> None:
+def test_lenient_accepts_all_that_strict_accepts(check) -> None:
     for seed in range(PAGES // 4):
         for kind, name in ((True, "openmetrics"), (False, "prometheus")):
             page = Pages(seed, openmetrics=kind).draw()

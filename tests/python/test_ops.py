@@ -209,7 +209,7 @@ def test_each_alert_fires_when_it_should_and_only_then(
     promtool("test", "rules", "alerts_test.yml", cwd=tmp_path)
 
 
-def test_no_alert_is_untested() -> None:
+def test_every_alert_is_tested() -> None:
     fires, is_quiet = set(), set()
     for test in yaml.safe_load((HERE / "alerts_test.yml").read_text())["tests"]:
         for case in test["alert_rule_test"]:
@@ -224,7 +224,7 @@ def test_each_alert_and_kind_of_scrape_job_is_in_the_operating_guide() -> None:
     assert re.findall(r"^\| `(\w+)` \|", guide, flags=re.MULTILINE)[: len(KINDS)] == KINDS
 
 
-def test_each_alert_says_how_bad_it_is_and_what_it_means() -> None:
+def test_each_alert_has_a_severity_and_a_description() -> None:
     for rule in alert_rules():
         assert rule["labels"]["severity"] in {"critical", "warning", "info"}
         assert rule["annotations"].keys() == {"summary", "description"}

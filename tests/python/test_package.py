@@ -372,7 +372,7 @@ def test_totals_never_fall_when_the_scheduler_forgets_a_prefix() -> None:
     assert by_prefix(page, "dask_scheduler_tasks_suspicious_total") == {("inc",): 6, ("add",): 3}
 
 
-def test_prefixes_beyond_the_cap_are_added_up() -> None:
+def test_prefixes_beyond_the_cap_are_summed() -> None:
     page = Page("scheduler", max_task_prefixes=2)
     prefixes = page.prefixes(EXAMPLE)
     take(prefixes, *(prefix(name) for name in "abcd"), prefix("other"))
@@ -652,7 +652,7 @@ def take_workers(workers: Any, now: float, *all_: SimpleNamespace) -> None:
     workers.finish()
 
 
-def test_workers_are_added_up_on_the_schedulers_page() -> None:
+def test_workers_are_summed_on_the_schedulers_page() -> None:
     page = Page("scheduler")
     workers = page.workers()
     take_workers(workers, 103.0, worker("a"), worker("b", last_seen=101.0, nbytes=5000))

@@ -32,7 +32,7 @@ latency_seconds_sum 0.5
 """
 
 
-def test_a_page_is_its_families_with_their_samples() -> None:
+def test_page_is_a_list_of_families_with_samples() -> None:
     requests, latency = stethoscope.parse(PAGE)
     labels = {"method": "GET", "path": '/a "b"'}
     exemplar = Exemplar({"trace": "x"}, 0.25, 1.25)
@@ -61,7 +61,7 @@ def test_bytes_and_text_are_the_same_page() -> None:
         stethoscope.parse('a{b="\ud800"} 1\n')
 
 
-def test_what_nothing_is_said_about_is_a_family_of_its_own() -> None:
+def test_sample_without_metadata_is_a_family_of_its_own() -> None:
     page = "# TYPE h histogram\nother_bucket 1\nup 2\nup_total 3\n"
     found = [(family.name, family.type, len(family.samples)) for family in stethoscope.parse(page)]
     assert found == [
@@ -83,7 +83,7 @@ def test_timestamps_are_seconds_in_every_format() -> None:
         assert stethoscope.parse(page)[0].samples[0].timestamp == 1.5
 
 
-def test_the_format_is_guessed_or_said_or_that_of_the_content_type() -> None:
+def test_format_is_detected_given_or_of_the_content_type() -> None:
     quoted = '{"a.b"} 1\n'
     assert stethoscope.parse(quoted)[0].name == "a.b"
     assert stethoscope.parse(quoted, "prometheus1")[0].name == "a.b"
@@ -102,7 +102,7 @@ def test_the_format_is_guessed_or_said_or_that_of_the_content_type() -> None:
     assert not isinstance(raised.value, ParseError)
 
 
-def test_a_page_of_ones_own_metrics_is_read_with_its_content_type() -> None:
+def test_own_page_is_read_with_its_content_type() -> None:
     registry = Registry()
     registry.counter("rows_read", "Rows read.", ["table"]).labels("a\nb").inc(2)
     registry.histogram("wait_seconds", "Wait.", buckets=[0.5]).observe(0.1)
@@ -112,7 +112,7 @@ def test_a_page_of_ones_own_metrics_is_read_with_its_content_type() -> None:
         assert wait.samples[0] == ("wait_seconds_bucket", {"le": "0.5"}, 1.0, None, None)
 
 
-def test_strict_reading_asks_what_the_lines_are_together_and_lenient_does_not() -> None:
+def test_only_strict_reading_checks_lines_against_each_other() -> None:
     page = "# TYPE a gauge\na 1\nb 1\na 2\n# TYPE b counter\n"
     with pytest.raises(ParseError, match="stand together"):
         stethoscope.parse(page)
@@ -121,7 +121,7 @@ def test_strict_reading_asks_what_the_lines_are_together_and_lenient_does_not() 
     assert (b.type, len(b.samples)) == ("counter", 1)
 
 
-def test_an_error_says_and_shows_the_place() -> None:
+def test_error_has_line_column_and_excerpt() -> None:
     page = 'a{b="é"} 1\na{b=c} 1\n'
     with pytest.raises(ParseError) as raised:
         stethoscope.parse(page)
@@ -135,7 +135,7 @@ def test_an_error_says_and_shows_the_place() -> None:
     assert str(in_bytes.value) == str(error)
 
 
-def test_an_error_found_at_the_pages_end_has_a_place_too() -> None:
+def test_error_at_the_end_of_the_page_has_a_place() -> None:
     with pytest.raises(ParseError, match="newline") as raised:
         stethoscope.parse("a 1")
     assert (raised.value.offset, raised.value.line, raised.value.column) == (3, 1, 4)
@@ -144,7 +144,7 @@ def test_an_error_found_at_the_pages_end_has_a_place_too() -> None:
     assert raised.value.line == 2
 
 
-def test_all_of_it_can_be_sent_to_another_process() -> None:
+def test_parsed_page_can_be_pickled() -> None:
     families = stethoscope.parse(PAGE)
     copies = pickle.loads(pickle.dumps(families))
     assert repr(copies) == repr(families)
@@ -171,7 +171,7 @@ def samples(families) -> list[tuple]:
 
 
 @pytest.mark.parametrize("name", ["scheduler", "worker"])
-def test_client_python_finds_the_same_on_a_page_of_dasks(name: str) -> None:
+def test_client_python_agrees_on_a_page_of_dask(name: str) -> None:
     page = (PAGES / f"{name}.txt").read_text()
     ours, theirs = stethoscope.parse(page), list(text_families(page))
     assert samples(ours) == samples(theirs)
@@ -183,7 +183,7 @@ def test_client_python_finds_the_same_on_a_page_of_dasks(name: str) -> None:
     assert [family.help for family in ours] == [family.documentation for family in theirs]
 
 
-def test_client_python_finds_the_same_on_a_page_of_ours() -> None:
+def test_client_python_agrees_on_a_page_of_ours() -> None:
     registry = Registry()
     for kind in ("gauge", "histogram", "summary", "counter"):
         metric = getattr(registry, kind)(f"a_{kind}", f'A\\ {kind}:\n"é"', ["x", "y"])

@@ -52,7 +52,7 @@ def run(test: Callable[[], Any]) -> None:
     asyncio.run(test())
 
 
-def test_a_pass_that_breaks_off_takes_nothing_twice() -> None:
+def test_interrupted_pass_counts_nothing_twice() -> None:
     class BreaksOff:
         """The native prefixes, of which one take fails."""
 
@@ -92,7 +92,7 @@ def test_a_pass_that_breaks_off_takes_nothing_twice() -> None:
         ({}, None),
     ],
 )
-def test_prefixes_are_looked_at_where_it_is_not_known_whether_they_moved(
+def test_prefixes_without_change_marks_are_read_each_time(
     caplog: pytest.LogCaptureFixture, broken: dict[str, Any], told: str | None
 ) -> None:
     async def test() -> None:
@@ -112,7 +112,7 @@ def test_prefixes_are_looked_at_where_it_is_not_known_whether_they_moved(
     assert [record.getMessage().split(":")[0] for record in caplog.records] == [told] * bool(told)
 
 
-def test_a_server_without_prefixes_shows_the_rest(caplog: pytest.LogCaptureFixture) -> None:
+def test_server_without_prefixes_shows_the_rest(caplog: pytest.LogCaptureFixture) -> None:
     async def test() -> None:
         page = Page("scheduler")
         server = scheduler()
@@ -133,7 +133,7 @@ def test_a_server_without_prefixes_shows_the_rest(caplog: pytest.LogCaptureFixtu
     assert "task_prefixes" in message
 
 
-def test_a_field_that_is_no_number_is_told_once_with_its_prefix(
+def test_non_numeric_field_is_logged_once_with_its_prefix(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def test() -> None:
@@ -153,7 +153,7 @@ def test_a_field_that_is_no_number_is_told_once_with_its_prefix(
     assert message.endswith(": TypeError: must be real number, not str")
 
 
-def test_a_probe_that_fails_costs_its_family_and_nothing_else() -> None:
+def test_failing_probe_costs_only_its_family() -> None:
     asked = []
 
     def fails(server: Any) -> None:
@@ -191,7 +191,7 @@ def test_a_probe_that_fails_costs_its_family_and_nothing_else() -> None:
     assert asked == ["fails", "works", "none", "works"] * 2
 
 
-def test_whoever_waits_is_told_whatever_becomes_of_the_others(
+def test_each_waiting_scrape_is_woken_whatever_the_others_do(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def gone() -> None:
@@ -214,7 +214,7 @@ def test_whoever_waits_is_told_whatever_becomes_of_the_others(
     assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
 
 
-def test_who_waits_when_sampling_stops_does_not_wait_for_ever() -> None:
+def test_waiting_scrape_is_woken_when_sampling_stops() -> None:
     async def test() -> None:
         server = scheduler(*(prefix(f"p{i}", 1) for i in range(1000)))
         page = Page("scheduler")
@@ -233,7 +233,7 @@ def test_who_waits_when_sampling_stops_does_not_wait_for_ever() -> None:
     run(test)
 
 
-def test_a_connection_that_cannot_be_passed_on_is_closed_and_the_others_come_through() -> None:
+def test_connection_that_cannot_be_passed_on_is_closed_alone() -> None:
     ours, theirs = zip(*(socket.socketpair() for _ in range(3)), strict=True)
 
     class Woken:
