@@ -127,7 +127,7 @@ def test_families_labels_buckets_and_namespace_follow_the_configuration(new_clus
         assert names == ({"alice"} if role == "worker" else {None})
         duration = f"team_{role}_task_duration_seconds_bucket"
         bounds = {dict(labels)["le"] for name, labels in page.samples if name == duration}
-        assert bounds == {"0.5", "5.0", "+Inf"}
+        assert bounds == {"0.5", "5", "+Inf"}
 
     def median() -> float:
         page = scrape(worker)
