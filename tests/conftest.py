@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -10,16 +11,11 @@ from typing import Any
 
 import pytest
 
-#: The missing tools, with the packages that have them.
-_MISSING: dict[str, str] = {}
-
-
 def _debian(tool: str, package: str) -> str:
     found = shutil.which(tool)
     if found is None:
         if os.environ.get("CI"):
             pytest.fail(f"{tool} is missing, and must not be where CI is set")
-        _MISSING[tool] = package
         pytest.skip(f"{tool} is missing: apt-get install {package}")
     return found
 
@@ -59,10 +55,13 @@ def victoria_metrics() -> str:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if _MISSING:
+    # From the reports, since tests may run in several processes.
+    skipped = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])]
+    found = re.findall(r"(\S+) is missing: apt-get install ([\w-]+)", "\n".join(skipped))
+    if found:
+        tools, packages = (sorted(set(names)) for names in zip(*found, strict=True))
         terminalreporter.write_line(
-            f"NOT RUN: tests that need {', '.join(sorted(_MISSING))} "
-            f"(apt-get install {' '.join(sorted(set(_MISSING.values())))})",
+            f"NOT RUN: tests that need {', '.join(tools)} (apt-get install {' '.join(packages)})",
             red=True,
             bold=True,
         )
