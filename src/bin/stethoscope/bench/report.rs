@@ -86,93 +86,94 @@ fn one(
     gzip: bool,
     rate: Option<f64>,
 ) -> std::fmt::Result {
-    let page = &target.page;
     writeln!(text, "{}", target.url.text)?;
-    writeln!(
-        text,
-        "  page         {} samples of {} families, {}",
-        grouped(page.samples as f64),
-        grouped(page.families as f64),
-        target
-            .first
-            .content_type
-            .as_deref()
-            .unwrap_or("no Content-Type"),
-    )?;
-    if target.samples_at_end != page.samples {
-        writeln!(
-            text,
-            "               {} samples at the end",
-            grouped(target.samples_at_end as f64)
-        )?;
-    }
-    match target.compressed {
-        Some(compressed) => writeln!(
-            text,
-            "  bytes        {} plain, {} compressed ({:.1} %)",
-            grouped(page.bytes as f64),
-            grouped(compressed as f64),
-            compressed as f64 / page.bytes as f64 * 100.0,
-        )?,
-        None => writeln!(
-            text,
-            "  bytes        {} plain; the server does not compress",
-            grouped(page.bytes as f64)
-        )?,
-    }
+    page_lines(text, target)?;
     if !summary.times.is_empty() {
-        writeln!(
-            text,
-            "  scrapes      {}{} answered; {} a second back to back, {} samples a second",
-            grouped(summary.times.len() as f64),
-            if gzip && target.first.is_gzip() {
-                " compressed"
-            } else {
-                ""
-            },
-            grouped(summary.a_second),
-            grouped(summary.a_second * page.samples as f64),
-        )?;
-        text.push_str("  latency     ");
-        for (_, name, share) in QUANTILES {
-            write!(text, " {name} {}  ", readable(summary.quantile(share)))?;
-        }
-        text.truncate(text.trim_end().len());
-        writeln!(
-            text,
-            "\n  first byte   after {:.0} % of it",
-            summary.first_byte_share * 100.0
-        )?;
+        scrape_lines(text, target, summary, gzip)?;
     }
-    writeln!(
-        text,
-        "  parsing      {} in this tool",
-        readable(page.parse.as_secs_f64())
-    )?;
-    match summary.cpu_a_scrape {
-        Some(cpu) => writeln!(
-            text,
-            "  server's cpu {} a scrape, including everything else it did",
-            readable(cpu)
-        )?,
-        None => writeln!(
-            text,
-            "  server's cpu unknown: the page has no process_cpu_seconds_total"
-        )?,
-    }
+    cost_lines(text, target, summary)?;
     for (why, times) in &target.failures {
-        writeln!(
-            text,
-            "  FAILED       {} times: {why}",
-            grouped(*times as f64)
-        )?;
+        let times = grouped(*times as f64);
+        writeln!(text, "  FAILED       {times} times: {why}")?;
     }
     if let Some(rate) = rate.filter(|rate| summary.a_second < *rate) {
         writeln!(text, "  TOO SLOW     for {rate} scrapes a second")?;
     }
     text.push('\n');
-    histogram(text, &summary.times)?;
-    Ok(())
+    histogram(text, &summary.times)
+}
+
+/// Writes what a page holds, and its size.
+fn page_lines(text: &mut String, target: &Target) -> std::fmt::Result {
+    let page = &target.page;
+    let (samples, families) = (grouped(page.samples as f64), grouped(page.families as f64));
+    let content_type = target.first.content_type.as_deref();
+    let content_type = content_type.unwrap_or("no Content-Type");
+    writeln!(
+        text,
+        "  page         {samples} samples of {families} families, {content_type}"
+    )?;
+    if target.samples_at_end != page.samples {
+        let samples = grouped(target.samples_at_end as f64);
+        writeln!(text, "               {samples} samples at the end")?;
+    }
+    let plain = grouped(page.bytes as f64);
+    let Some(compressed) = target.compressed else {
+        return writeln!(
+            text,
+            "  bytes        {plain} plain; the server does not compress"
+        );
+    };
+    let share = compressed as f64 / page.bytes as f64 * 100.0;
+    let compressed = grouped(compressed as f64);
+    writeln!(
+        text,
+        "  bytes        {plain} plain, {compressed} compressed ({share:.1} %)"
+    )
+}
+
+/// Writes how many scrapes were answered, and how fast.
+fn scrape_lines(
+    text: &mut String,
+    target: &Target,
+    summary: &Summary,
+    gzip: bool,
+) -> std::fmt::Result {
+    let count = grouped(summary.times.len() as f64);
+    let compressed = match gzip && target.first.is_gzip() {
+        true => " compressed",
+        false => "",
+    };
+    let scrapes = grouped(summary.a_second);
+    let samples = grouped(summary.a_second * target.page.samples as f64);
+    writeln!(
+        text,
+        "  scrapes      {count}{compressed} answered; {scrapes} a second back to back, \
+         {samples} samples a second"
+    )?;
+    text.push_str("  latency     ");
+    for (_, name, share) in QUANTILES {
+        write!(text, " {name} {}  ", readable(summary.quantile(share)))?;
+    }
+    text.truncate(text.trim_end().len());
+    let share = summary.first_byte_share * 100.0;
+    writeln!(text, "\n  first byte   after {share:.0} % of it")
+}
+
+/// Writes the time that a scrape takes to parse, and to serve.
+fn cost_lines(text: &mut String, target: &Target, summary: &Summary) -> std::fmt::Result {
+    let parsing = readable(target.page.parse.as_secs_f64());
+    writeln!(text, "  parsing      {parsing} in this tool")?;
+    match summary.cpu_a_scrape.map(readable) {
+        Some(cpu) => writeln!(
+            text,
+            "  server's cpu {cpu} a scrape, including everything else it did"
+        ),
+        None => writeln!(
+            text,
+            "  server's cpu unknown: the page has no process_cpu_seconds_total"
+        ),
+    }
 }
 
 /// Draws the times in rows of equal factors.
@@ -257,69 +258,43 @@ pub(super) fn json(targets: &[Target], gzip: bool, comparison: Option<&Compariso
 
 fn one_json(text: &mut String, target: &Target, gzip: bool) -> std::fmt::Result {
     let (page, summary) = (&target.page, Summary::of(target));
-    let failed: usize = target.failures.iter().map(|(_, times)| times).sum();
-    write!(
-        text,
-        "{{\"url\":{},\"content_type\":{}",
-        string(&target.url.text),
-        string(target.first.content_type.as_deref().unwrap_or_default())
-    )?;
-    write!(text, ",\"gzip\":{}", gzip && target.first.is_gzip())?;
-    write!(
-        text,
-        ",\"families\":{},\"samples\":{}",
-        page.families, page.samples
-    )?;
-    write!(text, ",\"samples_at_end\":{}", target.samples_at_end)?;
+    let content_type = target.first.content_type.as_deref().unwrap_or_default();
     let compressed = target.compressed.map_or(f64::NAN, |bytes| bytes as f64);
-    write!(
-        text,
-        ",\"bytes\":{{\"plain\":{},\"compressed\":{}}}",
-        page.bytes,
-        number(compressed)
-    )?;
-    write!(
-        text,
-        ",\"scrapes\":{},\"failed\":{failed}",
-        summary.times.len()
-    )?;
-    write!(text, ",\"scrapes_per_second\":{}", number(summary.a_second))?;
-    write!(
-        text,
-        ",\"samples_per_second\":{}",
-        number(summary.a_second * page.samples as f64)
-    )?;
-    text.push_str(",\"seconds\":{");
-    for (index, (name, _, share)) in QUANTILES.into_iter().enumerate() {
-        let separator = if index == 0 { "" } else { "," };
-        write!(
-            text,
-            "{separator}\"{name}\":{}",
-            number(summary.quantile(share))
-        )?;
-    }
-    write!(
-        text,
-        "}},\"first_byte_share\":{}",
-        number(summary.first_byte_share)
-    )?;
-    write!(
-        text,
-        ",\"parse_seconds\":{}",
-        number(page.parse.as_secs_f64())
-    )?;
+    let failed: usize = target.failures.iter().map(|(_, times)| times).sum();
     let cpu = summary.cpu_a_scrape.unwrap_or(f64::NAN);
-    write!(text, ",\"server_cpu_seconds_per_scrape\":{}", number(cpu))?;
-    text.push_str(",\"failures\":[");
-    for (index, (why, times)) in target.failures.iter().enumerate() {
-        let separator = if index == 0 { "" } else { "," };
-        write!(
-            text,
-            "{separator}{{\"why\":{},\"times\":{times}}}",
-            string(why)
-        )?;
-    }
-    text.push_str("]}");
+    let seconds = QUANTILES.map(|(name, _, share)| {
+        let seconds = number(summary.quantile(share));
+        format!("\"{name}\":{seconds}")
+    });
+    let failures: Vec<String> = (target.failures.iter())
+        .map(|(why, times)| format!("{{\"why\":{},\"times\":{times}}}", string(why)))
+        .collect();
+    let mut separator = '{';
+    let mut field = |name: &str, json: &str| {
+        write!(text, "{separator}\"{name}\":{json}")?;
+        separator = ',';
+        Ok(())
+    };
+    field("url", &string(&target.url.text))?;
+    field("content_type", &string(content_type))?;
+    field("gzip", &(gzip && target.first.is_gzip()).to_string())?;
+    field("families", &page.families.to_string())?;
+    field("samples", &page.samples.to_string())?;
+    field("samples_at_end", &target.samples_at_end.to_string())?;
+    let (plain, compressed) = (page.bytes, number(compressed));
+    let bytes = format!("{{\"plain\":{plain},\"compressed\":{compressed}}}");
+    field("bytes", &bytes)?;
+    field("scrapes", &summary.times.len().to_string())?;
+    field("failed", &failed.to_string())?;
+    field("scrapes_per_second", &number(summary.a_second))?;
+    let samples = summary.a_second * page.samples as f64;
+    field("samples_per_second", &number(samples))?;
+    field("seconds", &format!("{{{}}}", seconds.join(",")))?;
+    field("first_byte_share", &number(summary.first_byte_share))?;
+    field("parse_seconds", &number(page.parse.as_secs_f64()))?;
+    field("server_cpu_seconds_per_scrape", &number(cpu))?;
+    field("failures", &format!("[{}]", failures.join(",")))?;
+    text.push('}');
     Ok(())
 }
 
