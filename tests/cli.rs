@@ -757,13 +757,21 @@ fn lints_are_grouped_and_counted() {
     assert!(error.lines().count() < 20, "{error}");
     let output = check(&["--lint", "--all", "-"], page.as_bytes());
     assert_eq!(stderr(&output).matches("no help text: a").count(), 20);
-    // Go's client writes whole bounds like this in text.
-    let mut histogram = "# HELP h x\n# TYPE h histogram\n".to_owned();
-    for series in 0..50 {
-        for bound in ["1", "2", "+Inf"] {
-            histogram += &format!("h_bucket{{a=\"{series}\",le=\"{bound}\"}} 1\n");
+    let histogram = |bounds: [&str; 3]| {
+        let mut page = "# HELP h x\n# TYPE h histogram\n".to_owned();
+        for series in 0..50 {
+            for bound in bounds {
+                page += &format!("h_bucket{{a=\"{series}\",le=\"{bound}\"}} 1\n");
+            }
         }
+        page
+    };
+    // The clients of Go and Rust, and those of Python, in text.
+    for bounds in [["1", "2", "+Inf"], ["1.0", "2.0", "+Inf"]] {
+        let output = check(&["--lint", "--all", "-"], histogram(bounds).as_bytes());
+        assert_eq!(stderr(&output), "");
     }
+    let histogram = histogram(["1.", "2.00", "+Inf"]);
     let output = check(&["--lint", "--all", "-"], histogram.as_bytes());
     assert_eq!(
         stderr(&output).matches("warning").count(),

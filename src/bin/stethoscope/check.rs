@@ -323,8 +323,6 @@ impl Check {
         let mut findings = Findings::new(&name, self.all);
         let mut refusal = None;
         let mut samples = 0u64;
-        let mut bytes = 0;
-        let mut piece = vec![0; 256 << 10];
         let mut warn = |warning: &Warning, line: Option<Line<'_>>| {
             if self
                 .server
@@ -352,22 +350,8 @@ impl Check {
             }
             Ok::<_, Error>(())
         };
-        let result = loop {
-            let len = match source.read(&mut piece) {
-                Ok(0) => break chunks.finish(&mut each),
-                Ok(len) => len,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    bar.finish_and_clear();
-                    return Err(Stop::of_io(error));
-                }
-            };
-            bytes += len;
-            if let Err(error) = chunks.push(&piece[..len], &mut each) {
-                break Err(error);
-            }
-            bar.inc(len as u64);
-        };
+        let fed = feed(source, &mut chunks, &bar, &mut each);
+        let (bytes, result) = fed.map_err(Stop::of_io)?;
         let result = result.and_then(|()| validator.end());
         if let Some(linter) = &mut linter {
             linter.end(|warning| warn(&warning, None));
@@ -417,6 +401,33 @@ fn check_encoding(source: &Source) -> Result<(), Stop> {
             )))
         }
         _ => Ok(()),
+    }
+}
+
+/// Parses the page piece by piece. Returns its length so far and its first error.
+fn feed(
+    source: &mut Source,
+    chunks: &mut Chunks,
+    bar: &ProgressBar,
+    mut each: impl FnMut(Line<'_>, EventRef<'_, '_>) -> Result<(), Error>,
+) -> io::Result<(usize, Result<(), Error>)> {
+    let mut bytes = 0;
+    let mut piece = vec![0; 256 << 10];
+    loop {
+        let len = match source.read(&mut piece) {
+            Ok(0) => return Ok((bytes, chunks.finish(each))),
+            Ok(len) => len,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => {
+                bar.finish_and_clear();
+                return Err(error);
+            }
+        };
+        bytes += len;
+        if let Err(error) = chunks.push(&piece[..len], &mut each) {
+            return Ok((bytes, Err(error)));
+        }
+        bar.inc(len as u64);
     }
 }
 
