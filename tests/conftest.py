@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+
 def _debian(tool: str, package: str) -> str:
     found = shutil.which(tool)
     if found is None:
