@@ -130,7 +130,7 @@ impl SupportsExemplars for ShardedHistogram {
 #[derive(Debug)]
 pub struct WithExemplars<C> {
     cell: C,
-    slots: Box<[Slot]>,
+    slots: Box<[ExemplarSlot]>,
 }
 
 impl<C: SupportsExemplars<Options = ()>> WithExemplars<C> {
@@ -183,7 +183,7 @@ impl<C: SupportsExemplars> Cell for WithExemplars<C> {
         Self {
             cell: C::from_options(options),
             slots: (0..C::supported_exemplars(options))
-                .map(|_| Slot::new())
+                .map(|_| ExemplarSlot::new())
                 .collect(),
         }
     }
@@ -207,7 +207,7 @@ impl<C: SupportsExemplars> Cell for WithExemplars<C> {
 
 /// Room for one exemplar.
 #[derive(Debug)]
-struct Slot {
+struct ExemplarSlot {
     /// 0 before the first write, odd during one. The highest 16 bits are the
     /// fork generation of the last writer.
     sequence: AtomicU64,
@@ -220,7 +220,7 @@ struct Slot {
 /// The position of the fork generation in a sequence.
 const GENERATION_SHIFT: u32 = 48;
 
-impl Slot {
+impl ExemplarSlot {
     fn new() -> Self {
         Self {
             sequence: AtomicU64::new(0),

@@ -105,9 +105,9 @@ struct Slot<S> {
 
 /// The newest slot and its epoch: 56 bits of epoch, 8 of position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct State(u64);
+struct RingState(u64);
 
-impl State {
+impl RingState {
     fn new(epoch: u64, newest: usize) -> Self {
         Self(epoch << 8 | newest as u64)
     }
@@ -144,7 +144,7 @@ struct Turn {
 impl<S: Slice> Ring<S> {
     /// Creates a ring whose first slice begins at `start`.
     pub(super) fn new(window: Window, start: Instant, slice: impl Fn() -> S) -> Self {
-        let begin = State::new(0, 0);
+        let begin = RingState::new(0, 0);
         Self {
             window,
             start,
@@ -170,10 +170,10 @@ impl<S: Slice> Ring<S> {
         whole.saturating_add(u64::from(since.subsec_nanos()))
     }
 
-    fn state(&self) -> State {
+    fn state(&self) -> RingState {
         // Acquire: pairs with the Release of the exchange in `turn`. The spare
         // that was published is seen clean, and older slots with their tags.
-        State(self.turn.state.load(Ordering::Acquire))
+        RingState(self.turn.state.load(Ordering::Acquire))
     }
 
     /// Returns the slice to write to.
@@ -200,7 +200,7 @@ impl<S: Slice> Ring<S> {
 
     /// Turns the ring until its newest slice is that of `epoch` or later.
     #[cold]
-    fn turn_to(&self, mut state: State, epoch: u64, generation: u64) -> &S {
+    fn turn_to(&self, mut state: RingState, epoch: u64, generation: u64) -> &S {
         self.finish_abandoned_turn(generation);
         while state.epoch() < epoch {
             // Acquire: pairs with the Release of `cleared` in `clear_spare`. The
@@ -227,23 +227,23 @@ impl<S: Slice> Ring<S> {
 
     /// Makes the spare the newest slot, or returns the state that another thread
     /// has set.
-    fn exchange(&self, state: State, epoch: u64) -> Result<State, State> {
+    fn exchange(&self, state: RingState, epoch: u64) -> Result<RingState, RingState> {
         // Relaxed: published by the exchange below.
         self.slots[state.newest()]
             .tag
             .fetch_max(state.epoch(), Ordering::Relaxed);
-        let next = State::new(epoch, self.after(state.newest()));
+        let next = RingState::new(epoch, self.after(state.newest()));
         // Release: publishes the tag, and the clean spare. Acquire, on failure: as
         // in `state`.
         self.turn
             .state
             .compare_exchange(state.0, next.0, Ordering::AcqRel, Ordering::Acquire)
             .map(|_| next)
-            .map_err(State)
+            .map_err(RingState)
     }
 
     /// Clears the spare of `state`. Only one thread may do so.
-    fn clear_spare(&self, state: State) {
+    fn clear_spare(&self, state: RingState) {
         self.slots[self.after(state.newest())].slice.clear();
         // Release: pairs with the Acquire in `turn_to`.
         self.turn.cleared.store(state.0, Ordering::Release);
@@ -320,7 +320,7 @@ impl<S: Slice> Ring<S> {
 /// The ring as one reading sees it.
 pub(super) struct View<'a, S> {
     ring: &'a Ring<S>,
-    state: State,
+    state: RingState,
     epoch: u64,
 }
 

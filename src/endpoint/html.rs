@@ -80,23 +80,23 @@ pub(super) fn render(text_page: &[u8], into: &mut Vec<u8>) {
 
 /// A family of a text page.
 #[derive(Default)]
-struct Family<'a> {
+struct FamilyRows<'a> {
     name: &'a [u8],
     kind: &'a [u8],
     help: &'a [u8],
-    samples: Vec<Sample<'a>>,
+    samples: Vec<SampleRow<'a>>,
 }
 
 /// A line of a text page that has a value.
-struct Sample<'a> {
+struct SampleRow<'a> {
     /// Name and labels.
     series: &'a [u8],
     value: &'a [u8],
 }
 
 /// Splits a text page into its families.
-fn families(text_page: &[u8]) -> Vec<Family<'_>> {
-    let mut families: Vec<Family<'_>> = Vec::new();
+fn families(text_page: &[u8]) -> Vec<FamilyRows<'_>> {
+    let mut families: Vec<FamilyRows<'_>> = Vec::new();
     // The HELP of a family comes before its TYPE.
     let mut help: &[u8] = b"";
     for line in text_page.split(|byte| *byte == b'\n') {
@@ -104,7 +104,7 @@ fn families(text_page: &[u8]) -> Vec<Family<'_>> {
             help = split_at_space(rest).1;
         } else if let Some(rest) = line.strip_prefix(b"# TYPE ") {
             let (name, kind) = split_at_space(rest);
-            families.push(Family {
+            families.push(FamilyRows {
                 name,
                 kind,
                 help: std::mem::take(&mut help),
@@ -112,9 +112,9 @@ fn families(text_page: &[u8]) -> Vec<Family<'_>> {
             });
         } else if let Some(space) = line.iter().rposition(|byte| *byte == b' ') {
             if families.is_empty() {
-                families.push(Family::default());
+                families.push(FamilyRows::default());
             }
-            let sample = Sample {
+            let sample = SampleRow {
                 series: &line[..space],
                 value: &line[space + 1..],
             };
@@ -128,7 +128,7 @@ fn families(text_page: &[u8]) -> Vec<Family<'_>> {
     families
 }
 
-impl Family<'_> {
+impl FamilyRows<'_> {
     fn render(&self, into: &mut Vec<u8>) {
         into.extend_from_slice(b"<section id=\"");
         escape(self.name, into);
@@ -139,14 +139,14 @@ impl Family<'_> {
         into.extend_from_slice(b"</small></h2><p>");
         escape(self.help, into);
         into.extend_from_slice(b"</p></div>\n<table>");
-        let mut histogram = Histogram::default();
+        let mut histogram = HistogramRows::default();
         for sample in &self.samples {
             // The name of a series begins with that of its family.
             let series = sample
                 .series
                 .strip_prefix(self.name)
                 .unwrap_or(sample.series);
-            match Bucket::of(series, sample.value) {
+            match BucketRow::of(series, sample.value) {
                 Some((labels, bucket)) => histogram.add(labels, bucket, into),
                 None => {
                     histogram.finish(into);
@@ -160,12 +160,12 @@ impl Family<'_> {
 }
 
 /// A bucket of a histogram: its upper bound as text, and its cumulative count.
-struct Bucket<'a> {
+struct BucketRow<'a> {
     bound: &'a [u8],
     count: f64,
 }
 
-impl<'a> Bucket<'a> {
+impl<'a> BucketRow<'a> {
     /// Reads a series `_bucket{...,le="1"}`: the labels around `le`, and the bucket.
     fn of(series: &'a [u8], value: &[u8]) -> Option<([&'a [u8]; 2], Self)> {
         let labels = series.strip_prefix(b"_bucket{")?;
@@ -188,13 +188,13 @@ impl<'a> Bucket<'a> {
 /// The buckets of one histogram, collected until it is complete: the bars are as long as
 /// the fullest bucket allows.
 #[derive(Default)]
-struct Histogram<'a> {
+struct HistogramRows<'a> {
     labels: [&'a [u8]; 2],
-    buckets: Vec<Bucket<'a>>,
+    buckets: Vec<BucketRow<'a>>,
 }
 
-impl<'a> Histogram<'a> {
-    fn add(&mut self, labels: [&'a [u8]; 2], bucket: Bucket<'a>, into: &mut Vec<u8>) {
+impl<'a> HistogramRows<'a> {
+    fn add(&mut self, labels: [&'a [u8]; 2], bucket: BucketRow<'a>, into: &mut Vec<u8>) {
         if labels != self.labels {
             self.finish(into);
             self.labels = labels;

@@ -100,12 +100,12 @@ impl ContentType {
 /// A format on offer, and the range that decides its weight.
 struct Offer {
     content_type: ContentType,
-    found: Option<Found>,
+    found: Option<ClauseMatch>,
 }
 
 /// The rank of an offer. The order of the fields is the order of comparison.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Found {
+struct ClauseMatch {
     weight: u16,
     specificity: Specificity,
     place: Reverse<usize>,
@@ -131,7 +131,7 @@ impl Offer {
         let Some(specificity) = range.specificity(self.content_type.format) else {
             return;
         };
-        let found = Found {
+        let found = ClauseMatch {
             weight: range.weight,
             specificity,
             place: Reverse(place),

@@ -10,7 +10,7 @@ use super::document::Document;
 use super::error::{SpawnError, SpawnErrorKind};
 use super::event_loop::{self, EventLoop};
 use super::hand_over::HandOver;
-use super::handle::{Endpoint, Shared};
+use super::handle::{Endpoint, HandleState};
 use super::handlers::{ConnectionHandler, Refresh};
 use super::limits::Limits;
 use super::listening_socket::{ListeningSocket, bind_all};
@@ -176,7 +176,7 @@ impl Builder {
             .map(|listener| listener.address().clone())
             .collect();
         let poll = mio::Poll::new()?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(HandleState {
             waker: mio::Waker::new(poll.registry(), event_loop::WAKER)?,
             closing: AtomicBool::new(false),
             fresh: AtomicU64::new(0),

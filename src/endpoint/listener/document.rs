@@ -30,9 +30,9 @@ use crate::sync::Mutex;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
-pub struct Document(Arc<Inner>);
+pub struct Document(Arc<DocumentState>);
 
-struct Inner {
+struct DocumentState {
     path: String,
     content_type: &'static str,
     bytes: Mutex<Arc<[u8]>>,
@@ -43,7 +43,7 @@ impl Document {
     /// which [`Builder::spawn`](super::Builder::spawn) checks.
     #[must_use]
     pub fn new(path: impl Into<String>, content_type: &'static str) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(DocumentState {
             path: path.into(),
             content_type,
             bytes: Mutex::default(),

@@ -21,7 +21,7 @@ use super::connection::{Phase, Read, Sent};
 use super::connections::{ConnectionId, Connections};
 use super::document::Document;
 use super::hand_over::{HandOver, HandedOver};
-use super::handle::Shared;
+use super::handle::HandleState;
 use super::limits::Limits;
 use super::listening_socket::ListeningSocket;
 use super::request::{self, HeaderSpace, Request};
@@ -59,7 +59,7 @@ const MIN_CONNECTIONS: usize = 16;
 /// The event loop of an endpoint, and its parts.
 pub(super) struct EventLoop {
     poll: Poll,
-    shared: Arc<Shared>,
+    shared: Arc<HandleState>,
     limits: Limits,
     metrics: SelfMetrics,
     acceptor: Acceptor,
@@ -81,7 +81,7 @@ impl EventLoop {
     #[expect(clippy::too_many_arguments, reason = "one for each part")]
     pub(super) fn new(
         poll: Poll,
-        shared: Arc<Shared>,
+        shared: Arc<HandleState>,
         listeners: Vec<ListeningSocket>,
         limits: Limits,
         metrics: SelfMetrics,

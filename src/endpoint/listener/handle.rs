@@ -9,7 +9,7 @@ use super::listening_socket::Address;
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 
 /// State that the event loop shares with its handle and with refreshes.
-pub(super) struct Shared {
+pub(super) struct HandleState {
     pub(super) waker: mio::Waker,
     /// Set once, when the event loop is to end.
     pub(super) closing: AtomicBool,
@@ -17,7 +17,7 @@ pub(super) struct Shared {
     pub(super) fresh: AtomicU64,
 }
 
-impl Shared {
+impl HandleState {
     /// Makes the event loop read `closing` and `fresh`.
     pub(super) fn wake(&self) {
         // It fails only if the loop has ended, or has as many wakes pending as a
@@ -47,7 +47,7 @@ impl Shared {
 /// ```
 #[must_use = "an endpoint that is dropped is shut down: keep it, or join() it"]
 pub struct Endpoint {
-    shared: Arc<Shared>,
+    shared: Arc<HandleState>,
     addresses: Vec<Address>,
     thread: Option<JoinHandle<io::Result<()>>>,
     /// The id of the process that has the thread.
@@ -56,7 +56,7 @@ pub struct Endpoint {
 
 impl Endpoint {
     pub(super) fn new(
-        shared: Arc<Shared>,
+        shared: Arc<HandleState>,
         addresses: Vec<Address>,
         thread: JoinHandle<io::Result<()>>,
     ) -> Self {

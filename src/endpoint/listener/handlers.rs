@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::handle::Shared;
+use super::handle::HandleState;
 use crate::sync::Ordering;
 
 /// Takes over connections whose next request is not for the metrics.
@@ -56,12 +56,12 @@ pub trait Refresh: Send {
 #[derive(Clone)]
 #[must_use = "scrapes wait until it is notified"]
 pub struct RefreshDone {
-    shared: Arc<Shared>,
+    shared: Arc<HandleState>,
     request: u64,
 }
 
 impl RefreshDone {
-    pub(super) fn new(shared: &Arc<Shared>, request: u64) -> Self {
+    pub(super) fn new(shared: &Arc<HandleState>, request: u64) -> Self {
         Self {
             shared: Arc::clone(shared),
             request,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::connections::ConnectionId;
-use super::handle::Shared;
+use super::handle::HandleState;
 use super::handlers::{Refresh, RefreshDone};
 use super::page_pool::{PageId, PagePool};
 use crate::Scraper;
@@ -73,7 +73,7 @@ impl ScrapeQueue {
     pub(super) fn new(
         registry: &Registry,
         refresh: Option<Box<dyn Refresh>>,
-        shared: Arc<Shared>,
+        shared: Arc<HandleState>,
         compressor: Option<Compressor>,
         page_seconds: Handle<Histogram>,
     ) -> Self {
@@ -273,20 +273,20 @@ impl FamilyIndex {
 /// Asks the host for fresh values, and waits for them.
 struct Refresher {
     refresh: Option<Box<dyn Refresh>>,
-    shared: Arc<Shared>,
-    wait: Option<Wait>,
+    shared: Arc<HandleState>,
+    wait: Option<PendingSample>,
     /// The number of the latest request.
     requests: u64,
 }
 
 /// A wait for fresh values.
-struct Wait {
+struct PendingSample {
     request: u64,
     until: Instant,
 }
 
 impl Refresher {
-    fn new(refresh: Option<Box<dyn Refresh>>, shared: Arc<Shared>) -> Self {
+    fn new(refresh: Option<Box<dyn Refresh>>, shared: Arc<HandleState>) -> Self {
         Self {
             refresh,
             shared,
@@ -308,13 +308,13 @@ impl Refresher {
         self.wait.is_some()
     }
 
-    fn request(&mut self, now: Instant) -> Option<Wait> {
+    fn request(&mut self, now: Instant) -> Option<PendingSample> {
         let refresh = self.refresh.as_mut()?;
         self.requests += 1;
         let done = RefreshDone::new(&self.shared, self.requests);
         // A refresh that panics leaves the values as they are.
         let time = catch_unwind(AssertUnwindSafe(|| refresh.refresh(done))).ok()??;
-        Some(Wait {
+        Some(PendingSample {
             request: self.requests,
             until: now + time.min(MAX_REFRESH_TIME),
         })
@@ -431,7 +431,7 @@ mod tests {
 
     struct Fixture {
         queue: ScrapeQueue,
-        shared: Arc<Shared>,
+        shared: Arc<HandleState>,
         /// The queue's waker is registered with it.
         _poll: mio::Poll,
         next_connection: usize,
@@ -445,7 +445,7 @@ mod tests {
         }
         let seconds = Registry::new().histogram("h", "Seconds.", Buckets::default());
         let poll = mio::Poll::new().unwrap();
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(HandleState {
             waker: mio::Waker::new(poll.registry(), mio::Token(0)).unwrap(),
             closing: AtomicBool::new(false),
             fresh: AtomicU64::new(0),

@@ -259,7 +259,7 @@ fn type_word(text: &[u8]) -> Option<(MetricType, usize)> {
 mod tests {
     use super::*;
     use crate::exposition::Format;
-    use crate::exposition::parser::lexer::{Lexer, LineKind, Window};
+    use crate::exposition::parser::lexer::{Lexer, LineKind, Lookahead};
     use crate::exposition::parser::{Event, Options};
     use proptest::prelude::*;
 
@@ -292,7 +292,7 @@ mod tests {
                 for options in [Options::strict(format), Options::lenient(format)] {
                     let mut general = Sample::EMPTY;
                     let lexer = Lexer::new(&options);
-                    let read = lexer.series_and_value(Window(rest.as_bytes()), &mut general);
+                    let read = lexer.series_and_value(Lookahead(rest.as_bytes()), &mut general);
                     assert_eq!(read, Ok(end), "{line} in\n{text}");
                     general.line = line;
                     assert_eq!(fast, general, "{line} in\n{text}");

@@ -233,10 +233,10 @@ impl Lexer {
 
     /// Returns the window at the start of `rest`, and whether it holds all of it.
     #[inline]
-    fn window<'a>(&self, rest: &'a [u8]) -> (Window<'a>, bool) {
+    fn window<'a>(&self, rest: &'a [u8]) -> (Lookahead<'a>, bool) {
         match rest.get(..=self.max_line) {
-            Some(window) => (Window(window), false),
-            None => (Window(rest), true),
+            Some(window) => (Lookahead(window), false),
+            None => (Lookahead(rest), true),
         }
     }
 
@@ -265,7 +265,7 @@ impl Lexer {
     /// Reads a line that does not begin with a name.
     fn other<'a>(
         &mut self,
-        window: Window<'a>,
+        window: Lookahead<'a>,
         sample: &mut Sample<'a>,
     ) -> Result<(Option<Event<'a, ()>>, usize)> {
         if self.ended {
@@ -289,11 +289,11 @@ impl Lexer {
     #[inline(never)]
     fn indented_sample<'a>(
         &self,
-        window: Window<'a>,
+        window: Lookahead<'a>,
         at: usize,
         sample: &mut Sample<'a>,
     ) -> Result<usize> {
-        match self.sample(Window(&window.0[at..]), sample) {
+        match self.sample(Lookahead(&window.0[at..]), sample) {
             Ok(end) => {
                 sample.indent = at as u32;
                 Ok(at + end)
@@ -304,7 +304,7 @@ impl Lexer {
 
     /// Skips blanks and tabs, which OpenMetrics does not allow.
     #[inline]
-    pub(super) fn blanks(&self, window: Window<'_>, at: usize) -> Result<usize> {
+    pub(super) fn blanks(&self, window: Lookahead<'_>, at: usize) -> Result<usize> {
         match window.peek(at) {
             b' ' | b'\t' => self.more_blanks(window, at),
             _ => Ok(at),
@@ -312,7 +312,7 @@ impl Lexer {
     }
 
     #[cold]
-    pub(super) fn more_blanks(&self, window: Window<'_>, at: usize) -> Result<usize> {
+    pub(super) fn more_blanks(&self, window: Lookahead<'_>, at: usize) -> Result<usize> {
         if self.rules.openmetrics {
             return fail(ErrorKind::UnexpectedBlank, at);
         }
@@ -322,7 +322,7 @@ impl Lexer {
     /// Skips the separator before a value or a timestamp: exactly one blank in
     /// OpenMetrics, one or more blanks and tabs in text.
     #[inline]
-    pub(super) fn separator(&self, window: Window<'_>, at: usize) -> Result<usize> {
+    pub(super) fn separator(&self, window: Lookahead<'_>, at: usize) -> Result<usize> {
         if window.peek(at) != b' ' {
             return self.odd_separator(window, at);
         }
@@ -333,7 +333,7 @@ impl Lexer {
     }
 
     #[cold]
-    pub(super) fn odd_separator(&self, window: Window<'_>, at: usize) -> Result<usize> {
+    pub(super) fn odd_separator(&self, window: Lookahead<'_>, at: usize) -> Result<usize> {
         match window.peek(at) {
             b'\t' => self.more_blanks(window, at),
             b'\n' => fail(ErrorKind::MissingValue, at),
@@ -346,7 +346,7 @@ impl Lexer {
 /// the line was not read to its end. Resets `sample`, whose positions are of a line
 /// that it does not hold.
 #[cold]
-fn refused(window: Window<'_>, whole: bool, error: Error, sample: &mut Sample<'_>) -> Error {
+fn refused(window: Lookahead<'_>, whole: bool, error: Error, sample: &mut Sample<'_>) -> Error {
     *sample = Sample::EMPTY;
     if !whole && scan::line_end(window.0, 0) == window.0.len() {
         return Error::new(ErrorKind::LineTooLong, 0);
@@ -361,9 +361,9 @@ pub(super) fn fail<T>(kind: ErrorKind, at: usize) -> Result<T> {
 
 /// The part of a text that the lexer works on: the line, and possibly more.
 #[derive(Clone, Copy)]
-pub(super) struct Window<'a>(pub(super) &'a [u8]);
+pub(super) struct Lookahead<'a>(pub(super) &'a [u8]);
 
-impl<'a> Window<'a> {
+impl<'a> Lookahead<'a> {
     /// The byte at `at`; past the end, a newline.
     #[inline(always)]
     pub(super) fn peek(self, at: usize) -> u8 {

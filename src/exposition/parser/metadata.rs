@@ -2,7 +2,7 @@
 
 use super::error::ErrorKind;
 use super::event::Event;
-use super::lexer::{Lexer, Result, Window, fail};
+use super::lexer::{Lexer, Lookahead, Result, fail};
 use crate::MetricType;
 use crate::exposition::escape::{Quotes, unescape_help};
 use crate::exposition::scan;
@@ -15,7 +15,7 @@ impl Lexer {
     #[inline]
     pub(super) fn text_metadata<'a>(
         &self,
-        window: Window<'a>,
+        window: Lookahead<'a>,
         hash: usize,
     ) -> Result<(Option<Event<'a, ()>>, usize)> {
         let Some((is_help, name)) = text_keyword(window, hash) else {
@@ -52,7 +52,7 @@ impl Lexer {
     /// Reads `# HELP name text`, `# TYPE name type`, `# UNIT name unit` or `# EOF`.
     pub(super) fn openmetrics_metadata<'a>(
         &mut self,
-        window: Window<'a>,
+        window: Lookahead<'a>,
     ) -> Result<(Option<Event<'a, ()>>, usize)> {
         let keyword = window.0.get(..7).unwrap_or(window.0);
         if window.0.starts_with(b"# EOF") {
@@ -109,7 +109,7 @@ impl Lexer {
     /// Reads the name in a metadata line and returns it with the position after it.
     #[allow(unsafe_code)]
     #[inline(always)]
-    fn metadata_name<'a>(&self, window: Window<'a>, at: usize) -> Result<(Cow<'a, str>, usize)> {
+    fn metadata_name<'a>(&self, window: Lookahead<'a>, at: usize) -> Result<(Cow<'a, str>, usize)> {
         if !begins_metric_name(window.peek(at)) {
             return self.quoted_metadata_name(window, at);
         }
@@ -122,7 +122,7 @@ impl Lexer {
     #[cold]
     fn quoted_metadata_name<'a>(
         &self,
-        window: Window<'a>,
+        window: Lookahead<'a>,
         at: usize,
     ) -> Result<(Cow<'a, str>, usize)> {
         if window.peek(at) != b'"' {
@@ -136,7 +136,7 @@ impl Lexer {
     /// Reads the text of a HELP line and returns it with the position of its
     /// newline.
     #[inline(always)]
-    fn help<'a>(&self, window: Window<'a>, start: usize) -> Result<(Cow<'a, str>, usize)> {
+    fn help<'a>(&self, window: Lookahead<'a>, start: usize) -> Result<(Cow<'a, str>, usize)> {
         let found = scan::help_end(window.0, start);
         if window.peek(found.at) == b'\\' {
             return self.escaped_help(window, start, found.at);
@@ -149,7 +149,7 @@ impl Lexer {
     #[cold]
     fn escaped_help<'a>(
         &self,
-        window: Window<'a>,
+        window: Lookahead<'a>,
         start: usize,
         mut at: usize,
     ) -> Result<(Cow<'a, str>, usize)> {
@@ -177,7 +177,7 @@ impl Lexer {
 /// Reads the keyword after the `#`. Returns whether it is HELP (else TYPE) and the
 /// start of the name, or `None` for a comment.
 #[inline]
-fn text_keyword(window: Window<'_>, hash: usize) -> Option<(bool, usize)> {
+fn text_keyword(window: Lookahead<'_>, hash: usize) -> Option<(bool, usize)> {
     // The usual spelling.
     match window.0.get(hash..)?.first_chunk() {
         Some(b"# HELP ") if begins_metric_name(window.peek(hash + 7)) => {

@@ -7,7 +7,7 @@ use super::error::ErrorKind;
 use super::event::{Sample, Timestamp};
 use super::fast_path;
 use super::labels::{LabelSpans, Labels, Span};
-use super::lexer::{Lexer, Quoted, Result, Window, fail};
+use super::lexer::{Lexer, Lookahead, Quoted, Result, fail};
 use crate::exposition::number;
 use crate::exposition::scan;
 use smallvec::SmallVec;
@@ -18,7 +18,11 @@ impl Lexer {
     /// newline.
     #[allow(unsafe_code)]
     #[inline(always)]
-    pub(super) fn sample<'a>(&self, window: Window<'a>, sample: &mut Sample<'a>) -> Result<usize> {
+    pub(super) fn sample<'a>(
+        &self,
+        window: Lookahead<'a>,
+        sample: &mut Sample<'a>,
+    ) -> Result<usize> {
         let value_end = match fast_path::series_and_value(window.0, sample) {
             Some(end) => end,
             None => self.series_and_value(window, sample)?,
@@ -45,7 +49,7 @@ impl Lexer {
     #[inline(never)]
     pub(super) fn series_and_value(
         &self,
-        window: Window<'_>,
+        window: Lookahead<'_>,
         sample: &mut Sample<'_>,
     ) -> Result<usize> {
         sample.prev_text = &[];
@@ -87,7 +91,7 @@ impl Lexer {
     /// Reads what follows a value (a timestamp, an exemplar, blanks) and returns
     /// the position of the newline.
     #[inline(never)]
-    fn tail(&self, window: Window<'_>, at: usize, sample: &mut Sample<'_>) -> Result<usize> {
+    fn tail(&self, window: Lookahead<'_>, at: usize, sample: &mut Sample<'_>) -> Result<usize> {
         if !matches!(window.peek(at), b' ' | b'\t') {
             return fail(ErrorKind::BadValue, at);
         }
@@ -127,7 +131,7 @@ impl Lexer {
 
     /// Reads a blank and an OpenMetrics timestamp at `at`. Returns no timestamp,
     /// and `at` itself, if a blank and a hash stand there.
-    fn seconds(&self, window: Window<'_>, at: usize) -> Result<(Option<f64>, usize)> {
+    fn seconds(&self, window: Lookahead<'_>, at: usize) -> Result<(Option<f64>, usize)> {
         let start = self.separator(window, at)?;
         if window.peek(start) == b'#' {
             return Ok((None, at));
@@ -143,7 +147,7 @@ impl Lexer {
     /// name among them becomes `metric`, if one is allowed here.
     fn labels(
         &self,
-        window: Window<'_>,
+        window: Lookahead<'_>,
         first: usize,
         mut metric: Option<&mut Option<Span>>,
     ) -> Result<usize> {
@@ -210,7 +214,7 @@ impl Lexer {
     }
 
     /// Reads a quoted name at `at`.
-    pub(super) fn quoted_name(&self, window: Window<'_>, at: usize) -> Result<Span> {
+    pub(super) fn quoted_name(&self, window: Lookahead<'_>, at: usize) -> Result<Span> {
         if self.rules.quoted == Quoted::Nowhere {
             return fail(ErrorKind::QuotedName, at);
         }
@@ -222,7 +226,7 @@ impl Lexer {
     }
 
     /// Reads a quoted text at `at` and checks that it is UTF-8.
-    fn quoted(&self, window: Window<'_>, at: usize) -> Result<Span> {
+    fn quoted(&self, window: Lookahead<'_>, at: usize) -> Result<Span> {
         let start = at + 1;
         let mut end = scan::quoted_end(window.0, start).at;
         let mut escaped = false;
@@ -245,7 +249,7 @@ impl Lexer {
     /// Checks that the names of the labels just read are allowed and distinct. Does
     /// not look at the rest of the line: the fast path does not either, and both
     /// paths must find the same error first.
-    fn check_names(&self, window: Window<'_>, first: usize, end: usize) -> Result<()> {
+    fn check_names(&self, window: Lookahead<'_>, first: usize, end: usize) -> Result<()> {
         let line = window.utf8(0, end)?;
         let mut labels = Labels::new(line, first as u32, &LabelSpans::UNKNOWN);
         let mut names = SmallVec::<[_; 8]>::new();
@@ -266,7 +270,7 @@ impl Lexer {
 }
 
 /// Reads the blanks after a value in text, and a timestamp among them.
-fn text_tail(window: Window<'_>, at: usize, sample: &mut Sample<'_>) -> Result<usize> {
+fn text_tail(window: Lookahead<'_>, at: usize, sample: &mut Sample<'_>) -> Result<usize> {
     let start = window.skip_blanks(at);
     let token_end = window.token_end(start);
     if start < token_end {
@@ -287,7 +291,7 @@ fn text_tail(window: Window<'_>, at: usize, sample: &mut Sample<'_>) -> Result<u
 }
 
 /// The error where a label name should begin at `at`.
-fn no_label<T>(window: Window<'_>, at: usize) -> Result<T> {
+fn no_label<T>(window: Lookahead<'_>, at: usize) -> Result<T> {
     match window.peek(at) {
         b',' => fail(ErrorKind::TrailingComma, at),
         b'\n' | b'}' | b'=' => fail(ErrorKind::BadLabelName, at),

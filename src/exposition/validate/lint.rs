@@ -160,7 +160,7 @@ pub fn lint<T: AsRef<[u8]> + ?Sized>(
 #[derive(Debug)]
 pub struct Linter {
     openmetrics: bool,
-    family: Option<Family>,
+    family: Option<FamilyLints>,
     /// Hashes of names: without case and separators, and as they are.
     names: HashMap<u64, u64>,
 }
@@ -169,7 +169,7 @@ pub struct Linter {
 const MAX_NAMES: usize = 1_000_000;
 
 #[derive(Debug, Default)]
-struct Family {
+struct FamilyLints {
     name: String,
     metric_type: MetricType,
     has_help: bool,
@@ -178,7 +178,7 @@ struct Family {
     has_samples: bool,
     has_odd_bound: bool,
     /// The last bucket.
-    bucket: Option<Bucket>,
+    bucket: Option<LastBucket>,
     /// The labels that had values like ids.
     id_labels: Vec<IdLabel>,
 }
@@ -198,14 +198,14 @@ const UNBOUNDED_FROM: usize = 5;
 
 /// A bucket of a histogram.
 #[derive(Clone, Copy, Debug)]
-struct Bucket {
+struct LastBucket {
     /// A hash of its labels other than `le`, in their order.
     metric: u64,
     bound: f64,
     count: f64,
 }
 
-impl Bucket {
+impl LastBucket {
     /// Returns `None` if its bound is not a number.
     fn of(sample: &Sample<'_>) -> Option<Self> {
         let mut metric = DefaultHasher::new();
@@ -281,14 +281,19 @@ impl Linter {
         line: Line<'_>,
         name: &str,
         warn: &mut impl FnMut(Warning),
-    ) -> &mut Family {
+    ) -> &mut FamilyLints {
         let family = self.enter(line, name, warn);
         family.metadata.get_or_insert((line.offset, line.number));
         family
     }
 
     /// Returns the family of this name: the current one or a new one.
-    fn enter(&mut self, line: Line<'_>, name: &str, warn: &mut impl FnMut(Warning)) -> &mut Family {
+    fn enter(
+        &mut self,
+        line: Line<'_>,
+        name: &str,
+        warn: &mut impl FnMut(Warning),
+    ) -> &mut FamilyLints {
         if self
             .family
             .as_ref()
@@ -304,9 +309,9 @@ impl Linter {
                 });
             }
         }
-        self.family.get_or_insert_with(|| Family {
+        self.family.get_or_insert_with(|| FamilyLints {
             name: name.to_owned(),
-            ..Family::default()
+            ..FamilyLints::default()
         })
     }
 
@@ -345,7 +350,7 @@ impl Linter {
     fn sample(&mut self, line: Line<'_>, sample: &Sample<'_>, warn: &mut impl FnMut(Warning)) {
         let name = sample.name();
         let openmetrics = self.openmetrics;
-        let role_in = |family: &Family| {
+        let role_in = |family: &FamilyLints| {
             let suffix = name.strip_prefix(&*family.name)?;
             let suffixes = family.metric_type.sample_roles(openmetrics);
             let (_, role) = suffixes.iter().find(|(other, _)| *other == suffix)?;
@@ -391,7 +396,7 @@ fn text_sample(sample: &Sample<'_>, warn: &mut impl FnMut(usize, Lint, &str)) {
     }
 }
 
-impl Family {
+impl FamilyLints {
     /// Checks bounds, quantiles and buckets.
     fn bounds(
         &mut self,
@@ -424,7 +429,7 @@ impl Family {
             );
         }
         // Strict OpenMetrics refuses it.
-        if let (SampleRole::Bucket, Some(bucket)) = (role, Bucket::of(sample)) {
+        if let (SampleRole::Bucket, Some(bucket)) = (role, LastBucket::of(sample)) {
             let last = self.bucket.replace(bucket);
             if last.is_some_and(|last| last.falls_to(&bucket)) {
                 warn(sample.offset_of_value(), Lint::FallingBucket, &self.name);

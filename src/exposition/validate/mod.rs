@@ -65,24 +65,24 @@ pub fn validate<T: AsRef<[u8]> + ?Sized>(
 
 /// The differences between formats.
 #[derive(Clone, Copy, Debug)]
-struct Rules {
+struct Checks {
     openmetrics: bool,
 }
 
 /// Validates a page event by event. In lenient mode it accepts everything.
 pub struct Validator {
-    rules: Rules,
+    rules: Checks,
     lenient: bool,
     max_memory: usize,
     fingerprinter: Fingerprinter,
     /// The family that claims each name, suffixes included.
     names: FingerprintMap<Claim>,
-    family: Family,
+    family: FamilyState,
     /// The current family's series, or its metrics that are complete.
     series: FingerprintSet,
     /// The other metrics of the current histogram or summary, in text.
     points: FingerprintMap<Point>,
-    metric: Option<Metric>,
+    metric: Option<MetricState>,
     /// The labels of the metrics in `points` and `metric`, as they are written.
     labels: String,
     /// The last error found of lines before the one that was read.
@@ -100,7 +100,7 @@ struct Claim {
 
 /// The current family: the one of the last lines.
 #[derive(Default)]
-struct Family {
+struct FamilyState {
     /// Its number on the page, from 1; 0 before the first.
     number: u32,
     name: String,
@@ -115,7 +115,7 @@ struct Family {
 }
 
 /// The current metric: the one of the last sample.
-struct Metric {
+struct MetricState {
     /// The fingerprint of its labels.
     labels: u64,
     timestamp: Option<f64>,
@@ -137,14 +137,14 @@ impl Validator {
     pub fn new(options: impl Into<Options>) -> Self {
         let options = options.into();
         Self {
-            rules: Rules {
+            rules: Checks {
                 openmetrics: options.format == Format::OpenMetrics,
             },
             lenient: options.mode == Mode::Lenient,
             max_memory: options.max_memory,
             fingerprinter: Fingerprinter::new(),
             names: FingerprintMap::default(),
-            family: Family::default(),
+            family: FamilyState::default(),
             series: FingerprintSet::default(),
             points: FingerprintMap::default(),
             metric: None,
@@ -239,7 +239,7 @@ impl Validator {
         &mut self,
         offset: usize,
         name: &str,
-        has: impl FnOnce(&mut Family) -> &mut bool,
+        has: impl FnOnce(&mut FamilyState) -> &mut bool,
     ) -> Result<(), Error> {
         if self.family.number == 0 || self.family.name != name {
             self.begin_family(offset, name, false)?;
@@ -281,10 +281,10 @@ impl Validator {
         let mut reused = std::mem::take(&mut self.family.name);
         reused.clear();
         reused.push_str(name);
-        self.family = Family {
+        self.family = FamilyState {
             number: own.family,
             name: reused,
-            ..Family::default()
+            ..FamilyState::default()
         };
         self.series.clear();
         Ok(())
@@ -292,7 +292,7 @@ impl Validator {
 
     /// The error of a family that begins with a name which was claimed before.
     fn clash(&self, name: &str, claim: Claim, by_sample: bool) -> ErrorKind {
-        let Family { number, kind, .. } = self.family;
+        let FamilyState { number, kind, .. } = self.family;
         match claim {
             Claim { family, .. } if by_sample && family == number => {
                 // `# TYPE a_total counter` followed by `a_total 1`.
@@ -311,7 +311,7 @@ impl Validator {
     /// they must be free; in text another family may own one, and only a sample
     /// makes that an error.
     fn claim_suffixes(&mut self, offset: usize) -> Result<(), Error> {
-        let Family { number, kind, .. } = self.family;
+        let FamilyState { number, kind, .. } = self.family;
         let claim = Claim {
             family: number,
             own: false,
@@ -433,7 +433,7 @@ impl Validator {
     /// Returns the role of a sample of this name in the current family.
     #[inline]
     fn role(&self, name: &str) -> Option<SampleRole> {
-        let Family { number, kind, .. } = self.family;
+        let FamilyState { number, kind, .. } = self.family;
         let (own, suffix) = name.as_bytes().split_at_checked(self.family.name.len())?;
         if number == 0 || !are_equal(own, self.family.name.as_bytes()) {
             return None;
@@ -511,7 +511,7 @@ impl Validator {
             Some(point) => point,
             None => self.new_point(sample)?,
         };
-        self.metric = Some(Metric {
+        self.metric = Some(MetricState {
             labels,
             timestamp: None,
             point,
@@ -609,7 +609,7 @@ impl Validator {
             true => self.new_point(sample)?,
             false => Point::NEW,
         };
-        self.metric = Some(Metric {
+        self.metric = Some(MetricState {
             labels,
             timestamp,
             point,

@@ -1,6 +1,6 @@
 //! Histograms and summaries: the rules for the samples of one metric together.
 
-use super::Rules;
+use super::Checks;
 use crate::MetricType;
 use crate::exposition::number::parse_f64;
 use crate::exposition::parser::{ErrorKind, Sample};
@@ -80,7 +80,7 @@ impl Point {
     /// Takes a sample of the metric.
     pub(super) fn visit(
         &mut self,
-        rules: Rules,
+        rules: Checks,
         kind: MetricType,
         role: SampleRole,
         sample: &Sample<'_>,
@@ -112,7 +112,7 @@ impl Point {
         repeats
     }
 
-    fn visit_bucket(&mut self, rules: Rules, sample: &Sample<'_>) -> Result<(), ErrorKind> {
+    fn visit_bucket(&mut self, rules: Checks, sample: &Sample<'_>) -> Result<(), ErrorKind> {
         let label = sample.label("le").ok_or(ErrorKind::BadBound)?;
         let bound = parse_f64(label.as_bytes()).filter(|bound| !bound.is_nan());
         let bound = bound.ok_or(ErrorKind::BadBound)?;
@@ -154,7 +154,7 @@ impl Point {
         Ok(())
     }
 
-    fn visit_quantile(&mut self, rules: Rules, sample: &Sample<'_>) -> Result<(), ErrorKind> {
+    fn visit_quantile(&mut self, rules: Checks, sample: &Sample<'_>) -> Result<(), ErrorKind> {
         let label = sample.label("quantile").ok_or(ErrorKind::BadQuantile)?;
         let quantile = parse_f64(label.as_bytes()).filter(|quantile| !quantile.is_nan());
         let quantile = quantile.ok_or(ErrorKind::BadQuantile)?;
@@ -170,7 +170,7 @@ impl Point {
     }
 
     /// Checks the metric when it is complete.
-    pub(super) fn end(&self, rules: Rules, kind: MetricType) -> Result<(), ErrorKind> {
+    pub(super) fn end(&self, rules: Checks, kind: MetricType) -> Result<(), ErrorKind> {
         if !matches!(kind, MetricType::Histogram | MetricType::GaugeHistogram) {
             return Ok(());
         }
