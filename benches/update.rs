@@ -159,6 +159,27 @@ fn observations(c: &mut Criterion) {
     let writer = Writer::claim(&histogram).unwrap();
     one(c, "observe/single_writer", |i| writer.observe(value(i)));
 
+    // 13 powers of two in 8 buckets each.
+    let histogram = NativeHistogram::default();
+    one_and_two(
+        c,
+        "observe/native",
+        |i| histogram.observe(value(i)),
+        || histogram.count(),
+    );
+    let histogram = ShardedNativeHistogram::default();
+    one_and_two(
+        c,
+        "observe/native_sharded",
+        |i| histogram.observe(value(i)),
+        || histogram.count(),
+    );
+    let histogram = SingleWriter::new(NativeHistogram::default());
+    let writer = Writer::claim(&histogram).unwrap();
+    one(c, "observe/native_single_writer", |i| {
+        writer.observe(value(i))
+    });
+
     let quantile = Quantile::new(&QuantileOptions::default());
     let observed = || {
         let mut row = [0; 5];
@@ -203,6 +224,9 @@ fn readings(c: &mut Criterion) {
     let mut row = [0; 16];
     let histogram = Histogram::new(&buckets());
     let sharded = ShardedHistogram::new(&buckets());
+    let native = NativeHistogram::default();
+    let native_sharded = ShardedNativeHistogram::default();
+    let mut native_row = NativeReading::default();
     let quantile = Quantile::new(&QuantileOptions::default());
     let maximum = WindowMax::new(&Window::default());
     // Seven slices, all of them full.
@@ -210,6 +234,8 @@ fn readings(c: &mut Criterion) {
         let at = now + Duration::from_secs(i as u64 * 60 / VALUES as u64);
         histogram.observe(*value);
         sharded.observe(*value);
+        native.observe(*value);
+        native_sharded.observe(*value);
         quantile.observe_at(*value, at);
         maximum.observe_at(*value, at);
     }
@@ -218,6 +244,12 @@ fn readings(c: &mut Criterion) {
     });
     one(c, "read/sharded_histogram", |_| {
         sharded.read(black_box(&mut row[..14]))
+    });
+    one(c, "read/native_histogram", |_| {
+        native.read_native(black_box(&mut native_row));
+    });
+    one(c, "read/native_histogram_sharded", |_| {
+        native_sharded.read_native(black_box(&mut native_row));
     });
     one(c, "read/window_max", |_| {
         maximum.read(black_box(&mut row[..1]))

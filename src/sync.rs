@@ -87,6 +87,24 @@ pub(crate) fn zeroed(words: usize) -> Box<[AtomicU32]> {
     (0..words).map(|_| AtomicU32::new(0)).collect()
 }
 
+/// Allocates `words` zeroed atomics like [`zeroed`].
+#[cfg(all(target_pointer_width = "64", not(loom)))]
+#[allow(unsafe_code)]
+pub(crate) fn zeroed_words(words: usize) -> Box<[AtomicU64]> {
+    const { assert!(align_of::<AtomicU64>() == align_of::<u64>()) };
+    let words = Box::into_raw(vec![0u64; words].into_boxed_slice());
+    // SAFETY: the pointer comes from a box that is given up here, and an
+    // `AtomicU64` has the size, alignment (asserted above) and bit validity of a
+    // `u64`.
+    unsafe { Box::from_raw(words as *mut [AtomicU64]) }
+}
+
+// On some targets of 32 bits the atomic needs a greater alignment.
+#[cfg(any(not(target_pointer_width = "64"), loom))]
+pub(crate) fn zeroed_words(words: usize) -> Box<[AtomicU64]> {
+    (0..words).map(|_| AtomicU64::new(0)).collect()
+}
+
 /// A value on a cache line of its own, so that writing it does not slow down
 /// readers and writers of its neighbours.
 ///

@@ -70,6 +70,40 @@ fn single_writers_allocate_nothing() {
 }
 
 #[test]
+fn native_histograms_allocate_nothing() {
+    let options = NativeHistogramOptions::builder()
+        .schema(8)
+        .negative_values()
+        .classic(Buckets::default())
+        .build()
+        .unwrap();
+    let histogram = WithExemplars::<NativeHistogram>::from_options(&options);
+    let sharded = ShardedNativeHistogram::new(&options);
+    let labels = ExemplarLabels::new([("trace_id", "1")]).unwrap();
+    let mut reading = NativeReading::default();
+    let mut turn = |value: f64| {
+        histogram.observe(value);
+        histogram.observe_with_exemplar(-value, &labels);
+        sharded.observe(value);
+        drop(Timer::start(&sharded));
+        read::<13>(&histogram);
+        assert!(histogram.read_native(&mut reading) && sharded.read_native(&mut reading));
+        reading.schema()
+    };
+    // The buffers of the reading grow once.
+    for i in 0..160 {
+        turn(2f64.powf(f64::from(i) / 256.0));
+    }
+    let used = allocations(|| {
+        for i in 0..TIMES {
+            turn(2f64.powi(i as i32 - 500));
+        }
+    });
+    assert_eq!(used, 0);
+    assert_eq!(turn(f64::MAX), -3, "the schema was lowered on the way");
+}
+
+#[test]
 fn histograms_allocate_nothing() {
     let histogram = Histogram::new(&Buckets::default());
     let used = allocations(|| {

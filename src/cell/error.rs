@@ -48,6 +48,19 @@ pub enum OptionsError {
     },
     /// A window's slices are shorter than a millisecond or longer than a year.
     WindowLength,
+    /// The schema of a native histogram is out of range.
+    Schema {
+        /// The schema.
+        schema: i32,
+    },
+    /// A native histogram has too few buckets for all numbers, or more than a cell
+    /// can hold.
+    NativeBuckets {
+        /// The minimum.
+        least: usize,
+        /// The maximum.
+        limit: usize,
+    },
     /// A state set has no states, or more than a cell can hold.
     States {
         /// The maximum.
@@ -98,6 +111,14 @@ impl fmt::Display for OptionsError {
             Self::WindowLength => {
                 f.write_str("expected slices of a window to last from a millisecond to a year")
             }
+            Self::Schema { schema } => write!(
+                f,
+                "schema {schema} is not between -4 and 8: 3, for example, has buckets 9 % wide"
+            ),
+            Self::NativeBuckets { least, limit } => write!(
+                f,
+                "expected a native histogram of {least} to {limit} buckets, for example 160"
+            ),
             Self::States { limit } => write!(f, "expected a state set of 1 to {limit} states"),
         }
     }

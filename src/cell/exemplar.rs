@@ -9,7 +9,10 @@
 use std::ops::Deref;
 
 use super::gauge::unix_seconds;
-use super::{Buckets, Cell, Counter, FloatCounter, Histogram, ShardedHistogram, StripedCounter};
+use super::{
+    Buckets, Cell, Counter, FloatCounter, Histogram, NativeReading, ShardedHistogram,
+    StripedCounter,
+};
 use crate::sync::{AtomicU64, Ordering, fence, fork_generation};
 
 /// Words of text in a slot. 128 code points have at most 512 bytes, and there are
@@ -194,6 +197,10 @@ impl<C: SupportsExemplars> Cell for WithExemplars<C> {
 
     fn read(&self, into: &mut [u64]) {
         self.cell.read(into);
+    }
+
+    fn read_native(&self, into: &mut NativeReading) -> bool {
+        self.cell.read_native(into)
     }
 
     fn exemplars(options: &C::Options) -> usize {

@@ -15,6 +15,7 @@ mod histogram;
 mod info;
 #[cfg(all(test, loom))]
 mod models;
+mod native_histogram;
 mod quantile;
 mod ring;
 mod single_writer;
@@ -31,6 +32,10 @@ pub use exemplar::{Exemplar, ExemplarLabels, SupportsExemplars, WithExemplars};
 pub use gauge::{FloatGauge, Gauge, GaugeGuard};
 pub use histogram::{Histogram, ShardedHistogram};
 pub use info::Info;
+pub use native_histogram::{
+    NativeHistogram, NativeHistogramOptions, NativeHistogramOptionsBuilder, NativeReading,
+    ShardedNativeHistogram,
+};
 pub use quantile::{Quantile, QuantileOptions, QuantileOptionsBuilder};
 pub use ring::Window;
 pub use single_writer::{AlreadyClaimed, SingleWriter, Writer};
@@ -90,6 +95,16 @@ pub trait Cell: Send + Sync + 'static {
     /// or if it is being replaced. Takes no lock and allocates nothing.
     fn exemplar(&self, index: usize, into: &mut Exemplar) -> bool {
         let _ = (index, into);
+        false
+    }
+
+    /// Reads a native histogram. Returns false, and changes nothing, if the cell is
+    /// not one. Takes no lock, and allocates nothing once the buffers of `into` have
+    /// grown.
+    ///
+    /// It counts no less than a [reading](Cell::read) that was taken before.
+    fn read_native(&self, into: &mut NativeReading) -> bool {
+        let _ = into;
         false
     }
 

@@ -224,6 +224,112 @@ fn sharded_histogram_sum_never_lags_its_count() {
     });
 }
 
+/// Three levels of two buckets: schema 0, -1 and -2.
+const SMALL: native_histogram::Geometry = native_histogram::Geometry {
+    steps: 8,
+    levels: 3,
+    ring: 2,
+};
+
+fn native_reading(cell: &impl Cell) -> NativeReading {
+    let mut reading = NativeReading::default();
+    assert!(cell.read_native(&mut reading));
+    reading
+}
+
+/// Asserts that the sum does not lag behind the count, when no value is below 1,
+/// and that nothing of an earlier reading is gone.
+fn assert_grown(before: &NativeReading, now: &NativeReading) {
+    assert!(now.sum() >= now.count() as f64);
+    assert!(now.count() >= before.count());
+    assert!(now.schema() <= before.schema() || before.count() == 0);
+}
+
+#[test]
+fn native_histogram_loses_nothing_when_its_schema_is_lowered() {
+    model_of_two_preemptions(|| {
+        let options = NativeHistogramOptions::default();
+        let histogram = Arc::new(NativeHistogram::with_geometry(&options, SMALL));
+        histogram.observe(1.0);
+        // Two buckets up, and one down: neither fits beside the other.
+        let writers = [4.0, 2.0].map(|value| {
+            spawn(&histogram, move |histogram: &NativeHistogram| {
+                histogram.observe(value)
+            })
+        });
+        let before = native_reading(&*histogram);
+        assert!(before.count() >= 1 && before.sum() >= before.count() as f64);
+        assert_grown(&before, &native_reading(&*histogram));
+        join(writers);
+        let reading = native_reading(&*histogram);
+        assert_eq!((reading.count(), reading.sum()), (3, 7.0));
+        // 1 is alone in its bucket; 2 and 4 share the next.
+        assert_eq!(reading.schema(), -1);
+        assert!(reading.positive().eq([(0, 1), (1, 2)]));
+    });
+}
+
+#[test]
+fn native_histogram_is_lowered_by_two_threads_at_once() {
+    model_of_two_preemptions(|| {
+        let options = NativeHistogramOptions::default();
+        let histogram = Arc::new(NativeHistogram::with_geometry(&options, SMALL));
+        histogram.observe(1.0);
+        let writers = [16.0, 4.0].map(|value| {
+            spawn(&histogram, move |histogram: &NativeHistogram| {
+                histogram.observe(value)
+            })
+        });
+        join(writers);
+        let reading = native_reading(&*histogram);
+        assert_eq!((reading.count(), reading.sum()), (3, 21.0));
+        assert_eq!(reading.schema(), -2);
+        assert!(reading.positive().eq([(0, 1), (1, 2)]));
+    });
+}
+
+#[test]
+fn sharded_native_histogram_is_read_in_the_coarsest_schema() {
+    model_of_two_preemptions(|| {
+        let options = NativeHistogramOptions::default();
+        let shared = Arc::new((
+            ThreadSlots::new(),
+            ShardedNativeHistogram::with_shards(2, &options, SMALL),
+        ));
+        let writers = [1.0, 4.0].map(|value| {
+            spawn(&shared, move |(slots, histogram)| {
+                with_slot(slots, |slot| histogram.add(slot, value));
+            })
+        });
+        assert_grown(&NativeReading::default(), &native_reading(&shared.1));
+        join(writers);
+        let reading = native_reading(&shared.1);
+        assert_eq!((reading.count(), reading.schema()), (2, -1));
+        assert!(reading.positive().eq([(0, 1), (1, 1)]));
+    });
+}
+
+#[test]
+fn classic_counts_are_never_ahead_of_native_ones() {
+    model_of_two_preemptions(|| {
+        let options = NativeHistogramOptions::builder()
+            .classic(Buckets::new([1.0]).unwrap())
+            .build()
+            .unwrap();
+        let histogram = Arc::new(NativeHistogram::with_geometry(&options, SMALL));
+        let writers = [(); 2].map(|()| {
+            spawn(&histogram, |histogram: &NativeHistogram| {
+                histogram.observe(1.0)
+            })
+        });
+        let [classic, all, sum] = reading(&*histogram);
+        assert!(classic <= all && all as f64 <= f64::from_bits(sum));
+        assert!(native_reading(&*histogram).count() >= classic);
+        join(writers);
+        assert_eq!(reading(&*histogram), [2, 2, 2f64.to_bits()]);
+    });
+}
+
 /// A slice of two words that are always written together.
 #[derive(Default)]
 struct Pair([AtomicU64; 2]);

@@ -8,13 +8,13 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
 
-use super::Cell;
+use super::{Cell, NativeReading};
 use crate::sync::{AtomicBool, Ordering, const_fn};
 
 /// A cell that is updated only through its one [`Writer`].
 ///
 /// It stands in a family like the cell that it wraps, and is read like it.
-/// Counters, gauges and histograms have this form.
+/// Counters, gauges and histograms have this form, native ones too.
 ///
 /// ```
 /// use stethoscope::cell::{Counter, SingleWriter, Writer};
@@ -55,6 +55,10 @@ impl<C: Cell> Cell for SingleWriter<C> {
 
     fn read(&self, into: &mut [u64]) {
         self.cell.read(into);
+    }
+
+    fn read_native(&self, into: &mut NativeReading) -> bool {
+        self.cell.read_native(into)
     }
 }
 

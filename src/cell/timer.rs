@@ -4,8 +4,8 @@ use std::ops::Deref;
 use std::time::{Duration, Instant};
 
 use super::{
-    ExemplarLabels, Histogram, Quantile, ShardedHistogram, SingleWriter, StaticHistogram,
-    WindowMax, WithExemplars, Writer,
+    ExemplarLabels, Histogram, NativeHistogram, Quantile, ShardedHistogram, ShardedNativeHistogram,
+    SingleWriter, StaticHistogram, WindowMax, WithExemplars, Writer,
 };
 
 /// A cell that takes observations, and so the time of a [`Timer`].
@@ -32,6 +32,18 @@ impl Observe for ShardedHistogram {
     }
 }
 
+impl Observe for NativeHistogram {
+    fn observe_at(&self, value: f64, _: Instant) {
+        self.observe(value);
+    }
+}
+
+impl Observe for ShardedNativeHistogram {
+    fn observe_at(&self, value: f64, _: Instant) {
+        self.observe(value);
+    }
+}
+
 impl<const N: usize> Observe for StaticHistogram<N> {
     fn observe_at(&self, value: f64, _: Instant) {
         self.observe(value);
@@ -39,6 +51,12 @@ impl<const N: usize> Observe for StaticHistogram<N> {
 }
 
 impl<H: Deref<Target = SingleWriter<Histogram>>> Observe for Writer<Histogram, H> {
+    fn observe_at(&self, value: f64, _: Instant) {
+        self.observe(value);
+    }
+}
+
+impl<H: Deref<Target = SingleWriter<NativeHistogram>>> Observe for Writer<NativeHistogram, H> {
     fn observe_at(&self, value: f64, _: Instant) {
         self.observe(value);
     }
@@ -71,6 +89,18 @@ impl ObserveWithExemplar for WithExemplars<Histogram> {
 impl ObserveWithExemplar for WithExemplars<ShardedHistogram> {
     fn observe_with_exemplar(&self, value: f64, labels: &ExemplarLabels) {
         WithExemplars::<ShardedHistogram>::observe_with_exemplar(self, value, labels);
+    }
+}
+
+impl ObserveWithExemplar for WithExemplars<NativeHistogram> {
+    fn observe_with_exemplar(&self, value: f64, labels: &ExemplarLabels) {
+        WithExemplars::<NativeHistogram>::observe_with_exemplar(self, value, labels);
+    }
+}
+
+impl ObserveWithExemplar for WithExemplars<ShardedNativeHistogram> {
+    fn observe_with_exemplar(&self, value: f64, labels: &ExemplarLabels) {
+        WithExemplars::<ShardedNativeHistogram>::observe_with_exemplar(self, value, labels);
     }
 }
 

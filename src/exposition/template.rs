@@ -205,7 +205,17 @@ pub(super) fn templates(source: &dyn Source, dialect: Dialect) -> Vec<Template> 
             let suffix = descriptor.metric_type.name_suffix();
             vec![template(source, dialect, 0, *number, suffix, None)]
         }
-        Shape::Histogram { bounds } => histogram_templates(source, dialect, bounds),
+        Shape::Histogram { bounds } => {
+            let sum_may_fall = bounds.first().is_some_and(|bound| *bound < 0.0);
+            histogram_templates(source, dialect, bounds, sum_may_fall)
+        }
+        Shape::NativeHistogram {
+            bounds,
+            negative_values,
+        } => {
+            let sum_may_fall = *negative_values || bounds.first().is_some_and(|b| *b < 0.0);
+            histogram_templates(source, dialect, bounds, sum_may_fall)
+        }
         Shape::Summary { quantiles, .. } => summary_templates(source, dialect, quantiles),
         Shape::StateSet { states } => {
             let state = |(index, state): (usize, &String)| {
@@ -238,7 +248,12 @@ fn template(
     }
 }
 
-fn histogram_templates(source: &dyn Source, dialect: Dialect, bounds: &[f64]) -> Vec<Template> {
+fn histogram_templates(
+    source: &dyn Source,
+    dialect: Dialect,
+    bounds: &[f64],
+    sum_may_fall: bool,
+) -> Vec<Template> {
     let inf = bounds.len();
     let all = bounds.iter().copied().chain([f64::INFINITY]);
     let bucket = |(index, bound): (usize, f64)| {
@@ -248,8 +263,7 @@ fn histogram_templates(source: &dyn Source, dialect: Dialect, bounds: &[f64]) ->
     };
     let mut lines: Vec<Template> = all.enumerate().map(bucket).collect();
     // OpenMetrics allows no sum that may fall, and no count without a sum.
-    let negative = bounds.first().is_some_and(|bound| *bound < 0.0);
-    if negative && dialect.openmetrics {
+    if sum_may_fall && dialect.openmetrics {
         return lines;
     }
     lines.push(template(

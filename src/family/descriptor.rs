@@ -29,6 +29,14 @@ pub enum Shape {
         /// The finite upper bounds, ascending.
         bounds: Vec<f64>,
     },
+    /// A row like that of a histogram, and a reading by
+    /// [`Cell::read_native`](crate::cell::Cell::read_native).
+    NativeHistogram {
+        /// The finite upper bounds of the classic buckets, ascending.
+        bounds: Vec<f64>,
+        /// Observations below 0 are subtracted from the sum, which may fall.
+        negative_values: bool,
+    },
     /// A value for each quantile, then the sum, then the count.
     Summary {
         /// The quantiles, from 0 to 1.
@@ -49,7 +57,7 @@ impl Shape {
     pub(crate) fn width(&self) -> usize {
         match self {
             Self::Single(_) => 1,
-            Self::Histogram { bounds } => bounds.len() + 2,
+            Self::Histogram { bounds } | Self::NativeHistogram { bounds, .. } => bounds.len() + 2,
             Self::Summary { quantiles, .. } => quantiles.len() + 2,
             Self::StateSet { states } => states.len(),
         }
@@ -63,7 +71,7 @@ impl Shape {
                 metric_type,
                 MetricType::Counter | MetricType::Gauge | MetricType::Info | MetricType::Unknown
             ),
-            Self::Histogram { bounds } => {
+            Self::Histogram { bounds } | Self::NativeHistogram { bounds, .. } => {
                 metric_type == MetricType::Histogram
                     && is_ascending(bounds)
                     && bounds.iter().all(|bound| bound.is_finite())
@@ -138,7 +146,7 @@ impl Descriptor {
     /// Returns the label that the lines have in addition to those of the series.
     pub(crate) fn added_label(&self) -> Option<&str> {
         match self.shape {
-            Shape::Histogram { .. } => Some("le"),
+            Shape::Histogram { .. } | Shape::NativeHistogram { .. } => Some("le"),
             Shape::Summary { .. } => Some("quantile"),
             Shape::StateSet { .. } => Some(&self.name),
             Shape::Single(_) => None,

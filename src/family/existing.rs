@@ -4,7 +4,8 @@ use super::{Metric, Shape};
 use crate::MetricType;
 use crate::cell::{
     Buckets, Cell, Counter, Exemplar, FloatCounter, FloatGauge, Gauge, Histogram, Info,
-    ShardedHistogram, StaticBuckets, StaticHistogram, StripedCounter,
+    NativeHistogram, NativeHistogramOptions, NativeReading, ShardedHistogram,
+    ShardedNativeHistogram, StaticBuckets, StaticHistogram, StripedCounter,
 };
 use std::sync::Arc;
 
@@ -44,6 +45,18 @@ impl ExistingCell for ShardedHistogram {
     }
 }
 
+impl ExistingCell for NativeHistogram {
+    fn options(&self) -> NativeHistogramOptions {
+        self.options().clone()
+    }
+}
+
+impl ExistingCell for ShardedNativeHistogram {
+    fn options(&self) -> NativeHistogramOptions {
+        self.options().clone()
+    }
+}
+
 impl<const N: usize> ExistingCell for StaticHistogram<N> {
     fn options(&self) -> StaticBuckets<N> {
         *self.buckets()
@@ -66,6 +79,10 @@ macro_rules! pointer {
 
             fn read(&self, into: &mut [u64]) {
                 C::read(self, into);
+            }
+
+            fn read_native(&self, into: &mut NativeReading) -> bool {
+                C::read_native(self, into)
             }
 
             fn exemplars(options: &C::Options) -> usize {

@@ -3,9 +3,10 @@
 use super::descriptor::Shape;
 use crate::MetricType;
 use crate::cell::{
-    Buckets, Cell, Counter, FloatCounter, FloatGauge, Gauge, Histogram, Info, Number, Quantile,
-    ShardedHistogram, SingleWriter, StateSet, States, StaticBuckets, StaticHistogram,
-    StripedCounter, SupportsExemplars, WindowMax, WithExemplars,
+    Buckets, Cell, Counter, FloatCounter, FloatGauge, Gauge, Histogram, Info, NativeHistogram,
+    NativeHistogramOptions, Number, Quantile, ShardedHistogram, ShardedNativeHistogram,
+    SingleWriter, StateSet, States, StaticBuckets, StaticHistogram, StripedCounter,
+    SupportsExemplars, WindowMax, WithExemplars,
 };
 
 /// A cell that a family can be made of: it defines what its numbers mean.
@@ -68,6 +69,25 @@ impl<const N: usize> Metric for StaticHistogram<N> {
         Shape::Histogram {
             bounds: buckets.bounds().to_vec(),
         }
+    }
+}
+
+impl Metric for NativeHistogram {
+    const TYPE: MetricType = MetricType::Histogram;
+
+    fn shape(options: &NativeHistogramOptions) -> Shape {
+        Shape::NativeHistogram {
+            bounds: options.classic_bounds().to_vec(),
+            negative_values: options.has_negative_values(),
+        }
+    }
+}
+
+impl Metric for ShardedNativeHistogram {
+    const TYPE: MetricType = NativeHistogram::TYPE;
+
+    fn shape(options: &NativeHistogramOptions) -> Shape {
+        NativeHistogram::shape(options)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::series::Series;
 use super::{Descriptor, Inner, Metric};
-use crate::cell::Exemplar;
+use crate::cell::{Exemplar, NativeReading};
 use crate::label::LabelValues;
 use crate::sync::{Arc as SyncArc, Ordering};
 use std::any::Any;
@@ -91,6 +91,8 @@ pub(crate) trait SeriesView: Send {
     /// Reads the exemplar of a number of a series' row. Returns false if there is
     /// none.
     fn exemplar(&self, series: usize, index: usize, into: &mut Exemplar) -> bool;
+    /// Reads a native histogram. Returns false if the series is not one.
+    fn read_native(&self, series: usize, into: &mut NativeReading) -> bool;
 }
 
 struct FamilyView<C: Metric> {
@@ -147,6 +149,10 @@ impl<C: Metric> SeriesView for FamilyView<C> {
 
     fn exemplar(&self, series: usize, index: usize, into: &mut Exemplar) -> bool {
         self.series[series].cell.exemplar(index, into)
+    }
+
+    fn read_native(&self, series: usize, into: &mut NativeReading) -> bool {
+        self.series[series].cell.read_native(into)
     }
 }
 

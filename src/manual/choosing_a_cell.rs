@@ -7,6 +7,7 @@
 //! | goes up and down, integral | [`Gauge`] | gauge |
 //! | goes up and down, a float | [`FloatGauge`] | gauge |
 //! | a distribution, to aggregate over processes | [`Histogram`] | histogram |
+//! | a distribution whose bounds are not known | [`NativeHistogram`] | native histogram, or a histogram in text |
 //! | quantiles of the last minutes, in this process | [`Quantile`] | summary |
 //! | the maximum of the last minutes | [`WindowMax`] | gauge |
 //! | which of a few states | [`StateSet`] | state set, or gauges in text 0.0.4 |
@@ -19,7 +20,7 @@
 //! | form | when | price |
 //! |---|---|---|
 //! | [`Counter`], [`Histogram`] | by default | threads that update at once share a cache line |
-//! | [`StripedCounter`], [`ShardedHistogram`] | several threads update the same series all the time | a cache line, or a histogram, for each thread |
+//! | [`StripedCounter`], [`ShardedHistogram`], [`ShardedNativeHistogram`] | several threads update the same series all the time | a cache line, or a histogram, for each thread |
 //! | [`SingleWriter`] | one thread owns the value | updates go through the one [`Writer`] |
 //! | [`WithExemplars`] | observations carry a trace ID | a slot for each bucket |
 //!
@@ -57,6 +58,8 @@
 //! example `custom_collector` does, and also shows how to set values from elsewhere right before a scrape.
 //!
 //! [`Cell`]: crate::cell::Cell
+//! [`NativeHistogram`]: crate::cell::NativeHistogram
+//! [`ShardedNativeHistogram`]: crate::cell::ShardedNativeHistogram
 //! [`Counter`]: crate::cell::Counter
 //! [`FloatCounter`]: crate::cell::FloatCounter
 //! [`FloatGauge`]: crate::cell::FloatGauge

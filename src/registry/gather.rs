@@ -2,7 +2,7 @@
 
 use super::{Contents, Registry, hooks};
 use crate::MetricType;
-use crate::cell::Number;
+use crate::cell::{NativeReading, Number};
 use crate::family::{SeriesView, Shape, Source};
 use std::sync::Arc;
 
@@ -49,6 +49,8 @@ pub enum Value {
         /// The sum of the observations.
         sum: f64,
     },
+    /// A native histogram.
+    NativeHistogram(NativeReading),
     /// A summary.
     Summary {
         /// The quantiles, from 0 to 1, with their values.
@@ -116,7 +118,14 @@ fn gather_family(source: &Arc<dyn Source>) -> GatheredFamily {
         GatheredSeries {
             labels: gather_labels(source.as_ref(), view.as_ref(), index),
             created: descriptor.created.then(|| view.created(index)),
-            value: value(&descriptor.shape, &row),
+            value: match &descriptor.shape {
+                Shape::NativeHistogram { .. } => {
+                    let mut reading = NativeReading::default();
+                    view.read_native(index, &mut reading);
+                    Value::NativeHistogram(reading)
+                }
+                shape => value(shape, &row),
+            },
         }
     });
     GatheredFamily {
@@ -146,7 +155,7 @@ fn value(shape: &Shape, row: &[u64]) -> Value {
         Shape::Single(Number::U64) => Value::Single(row[0] as f64),
         Shape::Single(Number::I64) => Value::Single(row[0].cast_signed() as f64),
         Shape::Single(Number::F64) => Value::Single(float(0)),
-        Shape::Histogram { bounds } => Value::Histogram {
+        Shape::Histogram { bounds } | Shape::NativeHistogram { bounds, .. } => Value::Histogram {
             buckets: bounds
                 .iter()
                 .copied()

@@ -35,8 +35,8 @@ pub use gather::{GatheredFamily, GatheredSeries, Value};
 pub use hooks::HookId;
 
 use crate::cell::{
-    Buckets, Counter, FloatCounter, FloatGauge, Gauge, Histogram, Info, Quantile, QuantileOptions,
-    StateSet,
+    Buckets, Counter, FloatCounter, FloatGauge, Gauge, Histogram, Info, NativeHistogram,
+    NativeHistogramOptions, Quantile, QuantileOptions, StateSet,
 };
 use crate::family::{ExistingCell, Family, Handle, Metric};
 use crate::fork;
@@ -318,6 +318,28 @@ impl Registry {
         buckets: Buckets,
     ) -> Result<Handle<Histogram>, RegisterError> {
         self.family(name, help).options(buckets).register_single()
+    }
+
+    /// Registers a native histogram without labels.
+    ///
+    /// ```
+    /// # use stethoscope::{Registry, cell::NativeHistogramOptions};
+    /// # let registry = Registry::new();
+    /// let options = NativeHistogramOptions::builder().schema(5).build()?;
+    /// let latency = registry.native_histogram("latency_seconds", "Time to answer.", options)?;
+    /// latency.observe(0.03);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`FamilyBuilder::register`].
+    pub fn native_histogram(
+        &self,
+        name: &str,
+        help: &str,
+        options: NativeHistogramOptions,
+    ) -> Result<Handle<NativeHistogram>, RegisterError> {
+        self.family(name, help).options(options).register_single()
     }
 
     /// Registers a family of histograms with the same buckets with these labels.
