@@ -378,7 +378,7 @@ fn text_pages_show_a_classic_histogram() {
     assert_eq!(
         page(&registry, Format::Text),
         "# TYPE plain histogram\nplain_bucket{le=\"+Inf\"} 3\nplain_sum 9.25\nplain_count 3\n\
-         # TYPE classic histogram\nclassic_bucket{le=\"0.5\"} 1\nclassic_bucket{le=\"1.0\"} 2\n\
+         # TYPE classic histogram\nclassic_bucket{le=\"0.5\"} 1\nclassic_bucket{le=\"1\"} 2\n\
          classic_bucket{le=\"+Inf\"} 3\nclassic_sum 9.25\nclassic_count 3\n"
     );
     assert!(page(&registry, Format::OpenMetrics).contains("plain_sum 9.25\nplain_count 3\n"));
