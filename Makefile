@@ -21,7 +21,7 @@ OLDER_IN_TEST := 2023.9.3 2024.8.0
 PYTEST := python -m pytest -n 3 --dist loadfile
 
 # The features under test: all that need no nightly compiler.
-FEATURES := http,gzip,process,cli,metrics
+FEATURES := http,gzip,process,cli,metrics,derive
 
 # $(call environment,DIRECTORY,GROUP,PACKAGES): a virtual environment with GROUP of pyproject.toml and PACKAGES.
 define environment
@@ -63,6 +63,7 @@ test-rest: loom test-package $(OLDER_IN_TEST:%=test-with-%) test-soak
 
 test-rust: # The tests of the engine and of Dask's catalogue.
 	$(CARGO) test --features $(FEATURES)
+	$(CARGO) test -p stethoscope-derive
 	$(CARGO) test -p stethoscope-python --no-default-features
 
 test-python: $(VENV)/ready watch # The tests of the Python package, and of real clusters.

@@ -71,6 +71,7 @@
 //! | `http` | the listener (Linux); implies `responder` |
 //! | `gzip` | compressed pages, from both; implies `responder` |
 //! | `process` | the metrics of the process (`process_*`), and `build_info` |
+//! | `derive` | `#[derive(Labels)]`, `#[derive(LabelValue)]` and `#[derive(Metrics)]` |
 //! | `metrics` | `bridge::Recorder`, for the macros of the facade `metrics` |
 //! | `parse` | parser, validator and linter of pages, and assertions for tests |
 //! | `cli` | the command line tool `stethoscope` |
@@ -99,10 +100,13 @@ pub mod registry;
 pub mod testing;
 
 pub use exposition::Scraper;
-pub use family::{Family, Handle, SeriesError};
+pub use family::typed::{LabelValue, Labels};
+pub use family::{Family, Handle, SeriesError, TypedFamily};
 pub use label::ExemplarError;
 pub use metric_type::MetricType;
-pub use registry::{RegisterError, Registry};
+pub use registry::{Metrics, RegisterError, Registry};
+#[cfg(feature = "derive")]
+pub use stethoscope_derive::{LabelValue, Labels, Metrics};
 
 /// Runs the README's example with the other documentation tests.
 #[cfg(all(doctest, feature = "http"))]

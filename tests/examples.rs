@@ -137,6 +137,22 @@ fn metrics_facade_shows_what_dependencies_count() {
     }
 }
 
+#[cfg(feature = "derive")]
+#[test]
+fn typed_labels_count_by_their_fields() {
+    let page = output("typed_labels");
+    for line in [
+        "# HELP store_lookups_total Look-ups in the cache.",
+        "store_lookups_total{method=\"GET\",outcome=\"hit\",compressed=\"false\"} 1",
+        "store_lookups_total{method=\"PUT\",outcome=\"error\",compressed=\"true\"} 2",
+        "store_sent_bytes_total{bucket=\"bucket-0\",code=\"200\"} 2048",
+        "store_disk_queue_length 4",
+        "store_disk_read_seconds_count 1",
+    ] {
+        assert!(page.lines().any(|found| found == line), "{line} in\n{page}");
+    }
+}
+
 #[cfg(feature = "http")]
 #[test]
 fn worker_counts_the_jobs_of_its_threads() {

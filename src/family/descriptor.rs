@@ -104,6 +104,8 @@ pub struct Descriptor {
     /// True for a mixed family. It has no label names: the values of a series
     /// alternate with the names of their labels, which are classic.
     pub(crate) mixed: bool,
+    /// True if no series is ever removed: arrays of handles refer to them.
+    pub(crate) permanent: bool,
 }
 
 /// Returns true if the name ends in the unit as OpenMetrics requires.
@@ -259,5 +261,6 @@ impl Descriptor {
             && self.const_labels == other.const_labels
             && self.created == other.created
             && self.mixed == other.mixed
+            && self.permanent == other.permanent
     }
 }

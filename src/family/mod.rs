@@ -25,6 +25,7 @@ mod models;
 mod series;
 mod stale;
 mod table;
+pub mod typed;
 mod view;
 
 pub(crate) use descriptor::ends_in_unit;
@@ -39,6 +40,7 @@ pub use series::{Handle, Labels};
 #[cfg(feature = "metrics")]
 pub(crate) use table::{Entry, Hashed};
 pub(crate) use table::{Readers, Table};
+pub use typed::TypedFamily;
 pub(crate) use view::{Change, Renamed, SeriesView, Source};
 
 use crate::cell::Counter;
@@ -501,6 +503,9 @@ impl<C: Metric> Inner<C> {
     }
 
     fn remove(&self, key: &Key<'_>) -> bool {
+        if self.descriptor.permanent {
+            return false;
+        }
         let mut members = self.table.write();
         // Under the mutex, so that of two threads one removes it.
         let Some(series) = members.find(key) else {
@@ -525,7 +530,7 @@ impl<C: Metric> Inner<C> {
             .filter(|series| !keep(series))
             .map(|series| series.ordinal)
             .collect();
-        if gone.is_empty() {
+        if gone.is_empty() || self.descriptor.permanent {
             return 0;
         }
         let mut members = self.table.write();

@@ -53,6 +53,7 @@
 //! |---|---|
 //! | `Counter::default()`, then `registry.register(..)` | the same, with an `Arc` or a static; or `registry.counter(name, help)`, which returns a handle |
 //! | `Family<Labels, Counter>`, `get_or_create(&labels)` | `registry.counter_family(name, help, [..])`, `with([..])` |
+//! | `#[derive(EncodeLabelSet)]`, `#[derive(EncodeLabelValue)]` | `#[derive(Labels)]`, `#[derive(LabelValue)]` and a [`TypedFamily`](crate::TypedFamily) (feature `derive`) |
 //! | the guard that `get_or_create` returns | a [`Handle`](crate::Handle): no lock, `Clone`, kept as long as you like |
 //! | `Registry::sub_registry_with_prefix` | [`Registry::with_namespace`](crate::Registry::with_namespace) |
 //! | `Unit::Seconds` | `.unit("seconds")` on the family's builder |

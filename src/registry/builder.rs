@@ -4,7 +4,10 @@ use super::check::{check_descriptor, check_shape};
 use super::{RegisterError, RegisterErrorKind, Registry};
 use crate::MetricType;
 use crate::cell::{Number, Quantile, StateSet, States};
-use crate::family::{Descriptor, ExistingCell, Family, Handle, Metric, MixedFamily, Policy, Shape};
+use crate::family::typed::Labels;
+use crate::family::{
+    Descriptor, ExistingCell, Family, Handle, Metric, MixedFamily, Policy, Shape, TypedFamily,
+};
 use crate::sync::Arc as SyncArc;
 use std::time::Duration;
 
@@ -37,6 +40,7 @@ pub struct FamilyBuilder<'r, C: Metric> {
     metric_type: MetricType,
     created: bool,
     mixed: bool,
+    permanent: bool,
     policy: Policy,
 }
 
@@ -64,6 +68,7 @@ impl<'r, C: Metric> FamilyBuilder<'r, C> {
             metric_type: C::TYPE,
             created: false,
             mixed: false,
+            permanent: false,
             policy: Policy::default(),
         }
     }
@@ -199,6 +204,36 @@ impl<'r, C: Metric> FamilyBuilder<'r, C> {
             .map(|family| the_series(&family))
     }
 
+    /// Registers a family whose labels are those of the type `L`. See
+    /// [`TypedFamily`].
+    ///
+    /// # Errors
+    /// As for [`register`](Self::register), or if labels were given.
+    pub fn register_typed<L: Labels>(self) -> Result<TypedFamily<L, C>, RegisterError> {
+        self.with_labels_of::<L>()?.register().map(TypedFamily::new)
+    }
+
+    /// Registers a family whose labels are those of the type `L`, or returns one for
+    /// the registered family of this name.
+    ///
+    /// # Errors
+    /// As for [`get_or_register`](Self::get_or_register), or if labels were given.
+    pub fn get_or_register_typed<L: Labels>(self) -> Result<TypedFamily<L, C>, RegisterError> {
+        let builder = self.with_labels_of::<L>()?;
+        builder.get_or_register().map(TypedFamily::new)
+    }
+
+    fn with_labels_of<L: Labels>(mut self) -> Result<Self, RegisterError> {
+        if !self.labels.is_empty() {
+            return Err(RegisterError::new(self.name, RegisterErrorKind::HasLabels));
+        }
+        if L::COUNT.is_some() {
+            self.permanent = true;
+            self.policy.expire_after = None;
+        }
+        Ok(self.labels(L::NAMES.iter().copied()))
+    }
+
     /// Registers a family whose series may have different labels.
     ///
     /// For bridges and collectors, which are given labels by others. An
@@ -299,6 +334,7 @@ impl<'r, C: Metric> FamilyBuilder<'r, C> {
             const_labels,
             created: self.created && metric_type.may_have_created(),
             mixed: self.mixed,
+            permanent: self.permanent,
         };
         (descriptor, self.options, self.policy)
     }

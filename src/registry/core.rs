@@ -263,6 +263,7 @@ impl State {
             const_labels: Vec::new(),
             created: false,
             mixed: false,
+            permanent: false,
         };
         self.check_names(&descriptor).ok()?;
         let shared = SyncArc::clone(&core.shared);

@@ -101,7 +101,8 @@ pub enum RegisterErrorKind {
         /// The state.
         state: String,
     },
-    /// A single series, or a mixed family, was requested of a family with labels.
+    /// Labels were given to a family that has none, or names them elsewhere: a single
+    /// series, a mixed family, a typed family.
     HasLabels,
 }
 
@@ -150,8 +151,8 @@ impl fmt::Display for RegisterErrorKind {
             Self::States { count } => write!(f, "expected 1 to 64 states, found {count}"),
             Self::DuplicateState { state } => write!(f, "state {state:?} is given twice"),
             Self::HasLabels => f.write_str(
-                "labels were given, which a single series does not have, and a mixed family \
-                 names with each series: call register, then with(…) on the family",
+                "labels were given, which a single series does not have, and a mixed or typed \
+                 family names elsewhere: call register, then with(…) on the family",
             ),
         }
     }

@@ -26,6 +26,7 @@ mod core;
 mod error;
 mod gather;
 pub(crate) mod hooks;
+mod metrics;
 
 pub use builder::FamilyBuilder;
 pub(crate) use contents::Contents;
@@ -33,6 +34,7 @@ pub(crate) use core::Core;
 pub use error::{RegisterError, RegisterErrorKind};
 pub use gather::{GatheredFamily, GatheredSeries, Value};
 pub use hooks::HookId;
+pub use metrics::{MetricField, Metrics};
 
 use crate::cell::{
     Buckets, Counter, FloatCounter, FloatGauge, Gauge, Histogram, Info, NativeHistogram,

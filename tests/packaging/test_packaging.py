@@ -15,6 +15,9 @@ CARGO = os.environ.get("CARGO", "cargo")
 #: Kept between runs: dependencies need compiling once.
 TARGET = ROOT / "target" / "packaging"
 
+#: The packages, each with the directory that it is unpacked to.
+PACKAGES = {"stethoscope-derive": "derive", "stethoscope": "engine"}
+
 pytestmark = pytest.mark.timeout(900)
 
 
@@ -36,13 +39,22 @@ def cargo(directory: Path, *arguments: str, succeeds: bool = True) -> str:
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Unpack the package, and copy the crates that depend on it beside it."""
     directory = tmp_path_factory.mktemp("packaging")
-    cargo(ROOT, "package", "--allow-dirty", "--no-verify", "-p", "stethoscope")
-    (archive,) = (TARGET / "package").glob("stethoscope-*.crate")
-    with tarfile.open(archive) as crate:
-        crate.extractall(directory, filter="data")
-    archive.unlink()
-    (unpacked,) = directory.iterdir()
-    engine = unpacked.rename(directory / "engine")
+    packages = [f"-p{name}" for name in PACKAGES]
+    cargo(ROOT, "package", "--allow-dirty", "--no-verify", *packages)
+    for name, place in PACKAGES.items():
+        (archive,) = (TARGET / "package").glob(f"{name}-[0-9]*.crate")
+        with tarfile.open(archive) as crate:
+            crate.extractall(directory, filter="data")
+        archive.unlink()
+        (unpacked,) = directory.glob(f"{name}-[0-9]*")
+        unpacked.rename(directory / place)
+    # The macros of this version need not be published yet.
+    config = directory / ".cargo" / "config.toml"
+    config.parent.mkdir()
+    config.write_text(
+        f"[patch.crates-io]\nstethoscope-derive = {{ path = '{directory / 'derive'}' }}\n"
+    )
+    engine = directory / "engine"
     other = directory / "other_engine"
     shutil.copytree(engine, other)
     manifest = other / "Cargo.toml"
@@ -58,7 +70,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_unpacked_package_passes_its_tests(workspace: Path) -> None:
-    features = os.environ.get("FEATURES", "http,gzip,process,cli")
+    features = os.environ.get("FEATURES", "http,gzip,process,cli,metrics,derive")
     result = cargo(workspace / "engine", "test", "--features", features)
     assert "test result: ok" in result
 

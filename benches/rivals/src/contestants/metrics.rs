@@ -3,7 +3,7 @@
 use super::Contestant;
 use crate::workload::*;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 /// The series of a recorder.
 pub struct Series {
@@ -21,7 +21,7 @@ pub fn builder() -> PrometheusBuilder {
 
 impl Series {
     /// Registers the workload's series.
-    pub fn register(recorder: &PrometheusRecorder, workload: &Workload) -> Self {
+    pub fn register(recorder: &impl Recorder, workload: &Workload) -> Self {
         let counter = format!("{COUNTER}_total");
         recorder.describe_counter(KeyName::from(counter.clone()), None, COUNTER_HELP.into());
         recorder.describe_gauge(KeyName::from(GAUGE), None, GAUGE_HELP.into());
