@@ -7,6 +7,7 @@
 
 use super::route::RequestedPage;
 use crate::Scraper;
+use crate::exposition::HighWater;
 
 /// Bytes of a page that fit into one packet, compressed or not.
 #[cfg(feature = "gzip")]
@@ -26,27 +27,37 @@ impl Compressor {
     }
 
     /// Returns true if the page is large enough to be compressed.
+    #[cfg(all(feature = "http", target_os = "linux"))]
     pub(super) fn is_worth_it(page: &[u8]) -> bool {
         page.len() > WORTH_IT
     }
 
-    /// Replaces the content of `into` by the page compressed. The page is the
-    /// response to `requested` that the scraper wrote last.
-    pub(super) fn compress(
+    /// Replaces the content of `into` by the requested page, compressed if it is
+    /// large enough. Returns true if it is compressed.
+    pub(super) fn write(
         &mut self,
         requested: &RequestedPage,
         scraper: &mut Scraper,
-        page: &[u8],
+        scratch: &mut Scratch,
         into: &mut Vec<u8>,
-    ) {
+    ) -> bool {
         into.clear();
-        if !(requested.is_whole_page() && scraper.compress_last_page(page, into)) {
-            self.compress_any(page, into);
+        if let Some(content_type) = requested.whole_page() {
+            return scraper.scrape_gzip_above(WORTH_IT, content_type, into);
         }
+        let plain = &mut scratch.plain;
+        plain.clear();
+        requested.write(scraper, &mut scratch.text, plain);
+        let worth_it = plain.len() > WORTH_IT;
+        match worth_it {
+            true => self.compress(plain, into),
+            false => into.extend_from_slice(plain),
+        }
+        worth_it
     }
 
     /// Replaces the content of `into` by any bytes compressed.
-    fn compress_any(&mut self, page: &[u8], into: &mut Vec<u8>) {
+    fn compress(&mut self, page: &[u8], into: &mut Vec<u8>) {
         into.resize(self.0.gzip_compress_bound(page.len()), 0);
         let compressed = self.0.gzip_compress(page, into);
         into.truncate(compressed.expect("there is room for the worst page of that length"));
@@ -62,18 +73,57 @@ impl Compressor {
         None
     }
 
+    #[cfg(all(feature = "http", target_os = "linux"))]
     pub(super) fn is_worth_it(_: &[u8]) -> bool {
         false
     }
 
-    pub(super) fn compress(
+    pub(super) fn write(
         &mut self,
         _: &RequestedPage,
         _: &mut Scraper,
-        _: &[u8],
+        _: &mut Scratch,
         _: &mut Vec<u8>,
-    ) {
+    ) -> bool {
         match *self {}
+    }
+}
+
+/// Buffers for the steps between a scraper and a response.
+#[derive(Default)]
+pub(super) struct Scratch {
+    /// The text that HTML is made from.
+    pub(super) text: Vec<u8>,
+    /// The page to be compressed.
+    #[cfg(feature = "gzip")]
+    plain: Vec<u8>,
+    /// The latest lengths of both.
+    lengths: HighWater,
+}
+
+impl Scratch {
+    /// Bytes that the buffers hold.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        #[cfg(feature = "gzip")]
+        return self.text.capacity() + self.plain.capacity();
+        #[cfg(not(feature = "gzip"))]
+        self.text.capacity()
+    }
+
+    /// Gives back buffers that are much larger than their latest contents. To be
+    /// called after each page.
+    pub(super) fn trim(&mut self) {
+        #[cfg(not(feature = "gzip"))]
+        let buffers = [&mut self.text];
+        #[cfg(feature = "gzip")]
+        let buffers = [&mut self.text, &mut self.plain];
+        let longest = buffers.iter().map(|buffer| buffer.len()).max();
+        self.lengths.record(longest.unwrap_or(0));
+        for buffer in buffers {
+            buffer.clear();
+            self.lengths.trim(buffer);
+        }
     }
 }
 
@@ -86,8 +136,8 @@ mod tests {
         let mut compressor = Compressor::new().unwrap();
         let (mut first, mut again) = (Vec::new(), vec![7; 100_000]);
         let page = b"a_total{x=\"y\"} 1\n".repeat(1000);
-        compressor.compress_any(&page, &mut first);
-        compressor.compress_any(&page, &mut again);
+        compressor.compress(&page, &mut first);
+        compressor.compress(&page, &mut again);
         assert_eq!(first, again);
         assert!(first.len() < page.len() / 20);
     }

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::error_response::{ErrorResponse, Status};
-use super::gzip::Compressor;
+use super::gzip::{Compressor, Scratch};
 use super::paths::{METRICS_PATH, Method};
 use super::route::RequestedPage;
 use crate::exposition::HighWater;
@@ -65,10 +65,9 @@ use crate::{Registry, Scraper};
 pub struct Responder {
     scraper: Scraper,
     compressor: Option<Compressor>,
-    plain: Vec<u8>,
-    gzip: Vec<u8>,
-    scratch: Vec<u8>,
-    /// The latest lengths of pages.
+    body: Vec<u8>,
+    scratch: Scratch,
+    /// The latest lengths of bodies.
     lengths: HighWater,
 }
 
@@ -181,9 +180,8 @@ impl Responder {
         Self {
             scraper: registry.scraper(),
             compressor: Compressor::new(),
-            plain: Vec::new(),
-            gzip: Vec::new(),
-            scratch: Vec::new(),
+            body: Vec::new(),
+            scratch: Scratch::default(),
             lengths: HighWater::default(),
         }
     }
@@ -209,41 +207,31 @@ impl Responder {
             Ok(page) => page,
             Err(error) => return ScrapeResponse::error(error),
         };
-        self.trim_buffers();
-        self.plain.clear();
+        let Self {
+            scraper,
+            compressor,
+            body,
+            scratch,
+            lengths,
+        } = self;
+        let may_gzip = compressor.is_some();
+        lengths.trim(body);
+        body.clear();
         // A panic comes from a hook: the scraper's own state is rebuilt by each
         // scrape, and the half-written page is dropped.
-        let written = catch_unwind(AssertUnwindSafe(|| {
-            page.write(&mut self.scraper, &mut self.scratch, &mut self.plain);
+        let written = catch_unwind(AssertUnwindSafe(|| match compressor {
+            Some(compressor) if page.gzip => compressor.write(&page, scraper, scratch, body),
+            _ => {
+                page.write(scraper, &mut scratch.text, body);
+                false
+            }
         }));
-        if written.is_err() {
+        scratch.trim();
+        lengths.record(body.len());
+        let Ok(gzipped) = written else {
             return ScrapeResponse::error(ErrorResponse::Panicked);
-        }
-        self.lengths.record(self.plain.len());
-        let gzipped = page.gzip && self.compress(&page);
-        let body = if gzipped { &self.gzip } else { &self.plain };
-        let headers = page.headers(gzipped, self.compressor.is_some());
-        ScrapeResponse::new(Status::OK, headers, body)
-    }
-
-    /// Gives back buffers that are much larger than the latest pages.
-    fn trim_buffers(&mut self) {
-        for buffer in [&mut self.plain, &mut self.gzip, &mut self.scratch] {
-            self.lengths.trim(buffer);
-        }
-    }
-
-    /// Makes `gzip` the compressed form of `plain`. Returns false if the page is
-    /// not worth it.
-    fn compress(&mut self, requested: &RequestedPage) -> bool {
-        let Some(compressor) = &mut self.compressor else {
-            return false;
         };
-        if !Compressor::is_worth_it(&self.plain) {
-            return false;
-        }
-        compressor.compress(requested, &mut self.scraper, &self.plain, &mut self.gzip);
-        true
+        ScrapeResponse::new(Status::OK, page.headers(gzipped, may_gzip), body)
     }
 }
 
@@ -336,10 +324,7 @@ mod tests {
         for _ in 0..100 {
             responder.respond(&request);
         }
-        let held: usize = [&responder.plain, &responder.gzip]
-            .map(Vec::capacity)
-            .iter()
-            .sum();
+        let held = responder.body.capacity() + responder.scratch.capacity();
         assert!(held < 1_000_000, "{held} bytes are held");
     }
 

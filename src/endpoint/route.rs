@@ -134,10 +134,13 @@ impl RequestedPage {
         is_plain.then_some(bytes.len())
     }
 
-    /// Returns true for a metrics page of all families.
+    /// The content type of a metrics page of all families; `None` for other pages.
     #[cfg(feature = "gzip")]
-    pub(super) fn is_whole_page(&self) -> bool {
-        matches!(self.resource, Resource::Metrics(_)) && self.selection.is_all()
+    pub(super) fn whole_page(&self) -> Option<ContentType> {
+        match &self.resource {
+            Resource::Metrics(content_type) if self.selection.is_all() => Some(*content_type),
+            _ => None,
+        }
     }
 
     /// The headers that describe the page, without `Content-Length`. `gzipped`

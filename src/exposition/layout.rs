@@ -3,13 +3,12 @@
 //! once, when a series joins.
 
 use super::body::Body;
-use super::exemplars;
+use super::exemplars::Exemplars;
 use super::format::Escaping;
 #[cfg(feature = "gzip")]
 use super::gzip::{Family, FamilyCode, FamilyView, PageCompressor};
-use super::number::BUF_LEN;
+use super::page::{Editor, Page};
 use super::template::{self, Dialect, Template};
-use super::writer::push;
 use crate::family::{Change, SeriesView, Source};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -26,8 +25,9 @@ pub(super) struct Layout {
     /// Number of families laid out so far.
     #[cfg(feature = "gzip")]
     families_made: u64,
-    /// Bytes that a page takes at most, exemplars aside.
-    max_len: usize,
+    page: Page,
+    /// False while the page is written, and if a cell has panicked meanwhile.
+    is_whole: bool,
     /// Scrapes of other layouts since the last one of this.
     pub(super) idle: u32,
     #[cfg(feature = "gzip")]
@@ -41,6 +41,9 @@ pub(super) struct Layout {
 #[cfg(feature = "gzip")]
 const MAX_UNCOMPRESSED: u32 = 16;
 
+/// Bytes that a value is expected to grow by, from `0`.
+const VALUE_GROWTH: usize = 4;
+
 impl Layout {
     /// An empty layout.
     pub(super) fn new(dialect: Dialect) -> Self {
@@ -50,7 +53,8 @@ impl Layout {
             families: Vec::new(),
             #[cfg(feature = "gzip")]
             families_made: 0,
-            max_len: 0,
+            page: Page::default(),
+            is_whole: false,
             idle: 0,
             #[cfg(feature = "gzip")]
             compressor: None,
@@ -62,7 +66,7 @@ impl Layout {
     /// Brings the layout up to date: `generation` counts the changes to the
     /// families and their members, which are `sources` now.
     pub(super) fn refresh(&mut self, generation: u64, sources: &[Arc<dyn Source>]) {
-        if self.generation == Some(generation) {
+        if self.generation == Some(generation) && self.is_whole {
             return;
         }
         let pairs = self.families.iter().zip(sources);
@@ -71,10 +75,16 @@ impl Layout {
         if !same {
             self.take_over(sources);
         }
-        self.max_len = END.len();
+        let mut changed = !same || !self.is_whole;
         for family in &mut self.families {
+            if !self.is_whole {
+                family.change = Change::Rebuilt;
+            }
             family.refresh();
-            self.max_len += family.max_len();
+            changed |= family.change != Change::None;
+        }
+        if changed {
+            self.lay_out();
         }
         self.generation = Some(generation);
     }
@@ -102,23 +112,58 @@ impl Layout {
         }
     }
 
-    /// Appends a page of the families that are wanted, given their full names.
-    /// `rows` is scratch space.
+    /// Makes a new page: of the old text of families that are the same, and of
+    /// the lines that are new, with each value as 0.
+    fn lay_out(&mut self) {
+        self.is_whole = false;
+        let old = std::mem::take(&mut self.page);
+        let old = old.text();
+        let mut text = Vec::with_capacity(old.len() + old.len() / 16);
+        let mut new_lines = 0;
+        for family in &mut self.families {
+            new_lines += family.lay_out(old, &mut text);
+        }
+        text.extend_from_slice(self.end());
+        self.page = Page::new(text, new_lines * VALUE_GROWTH);
+        self.is_whole = true;
+    }
+
+    /// Brings those families on the page up to date that are wanted, given their
+    /// full names. Returns true if they are all. `rows` is scratch space.
     pub(super) fn write(
         &mut self,
         wanted: &mut dyn FnMut(&str) -> bool,
         rows: &mut Vec<u64>,
-        page: &mut Vec<u8>,
-    ) {
+    ) -> bool {
         #[cfg(feature = "gzip")]
         self.drop_idle_compressor();
-        page.reserve(self.max_len + BUF_LEN);
+        self.is_whole = false;
+        let mut all = true;
+        let end = self.end();
+        let mut page = self.page.edit();
         for family in &mut self.families {
-            if wanted(&family.full_name) {
-                family.write(rows, page);
-            }
+            family.is_wanted = wanted(&family.full_name);
+            all &= family.is_wanted;
+            family.write(rows, &mut page);
         }
-        page.extend_from_slice(self.end());
+        page.keep(end.len());
+        page.finish();
+        self.is_whole = true;
+        all
+    }
+
+    /// The page as written last.
+    pub(super) fn page(&self) -> &[u8] {
+        self.page.text()
+    }
+
+    /// Appends the families that were wanted, and the end of the page.
+    pub(super) fn push_wanted(&self, into: &mut Vec<u8>) {
+        let page = self.page();
+        for family in self.families.iter().filter(|family| family.is_wanted) {
+            into.extend_from_slice(&page[family.start..][..family.len]);
+        }
+        into.extend_from_slice(self.end());
     }
 
     /// Gives the memory of the compression back if no page has been compressed
@@ -138,16 +183,16 @@ impl Layout {
         if self.dialect.openmetrics { END } else { b"" }
     }
 
-    /// Appends a page compressed, which must be the one written last, of all
-    /// families. Returns false, and appends nothing, if it is not.
+    /// Appends the page as written last, compressed. Returns false, and appends
+    /// nothing, if it is larger than 4 GiB.
     #[cfg(feature = "gzip")]
-    pub(super) fn compress(&mut self, page: &[u8], into: &mut Vec<u8>) -> bool {
+    pub(super) fn compress(&mut self, into: &mut Vec<u8>) -> bool {
         self.uncompressed = 0;
         let end = self.end();
         let compressor = self
             .compressor
             .get_or_insert_with(|| Box::new(PageCompressor::new()));
-        compressor.compress(&mut self.families, end, page, into)
+        compressor.compress(&mut self.families, end, self.page.text(), into)
     }
 }
 
@@ -186,13 +231,17 @@ struct FamilyText {
     const_labels: Vec<u8>,
     label_names: Vec<String>,
     body: Body,
+    /// The place on the page; of length 0 without series.
+    start: usize,
+    len: usize,
+    /// The change since the page was laid out.
+    change: Change,
+    /// The family was on the page of the latest scrape.
+    is_wanted: bool,
     /// The lines of a series end with `_created`.
     created: bool,
-    /// Lines may have exemplars.
-    exemplars: bool,
-    /// The lengths of the values written last, with exemplars, if there may be
-    /// some.
-    extents: Vec<u32>,
+    /// The values with exemplars, if lines may have some.
+    exemplars: Option<Exemplars>,
     /// Distinguishes the family from others of the layout.
     #[cfg(feature = "gzip")]
     id: u64,
@@ -217,9 +266,12 @@ impl FamilyText {
             label_names: template::label_names(source.as_ref(), dialect.escaping),
             body: Body::new(source.width(), templates.len()),
             templates,
+            start: 0,
+            len: 0,
+            change: Change::Rebuilt,
+            is_wanted: true,
             created: false,
-            exemplars: false,
-            extents: Vec::new(),
+            exemplars: None,
             #[cfg(feature = "gzip")]
             id: 0,
             #[cfg(feature = "gzip")]
@@ -232,63 +284,75 @@ impl FamilyText {
         family
     }
 
-    /// Bytes of the page that the family takes at most, exemplars aside.
-    fn max_len(&self) -> usize {
-        self.head.len() + self.body.max_len()
-    }
-
     /// Renders the metadata.
     fn set_head(&mut self, base_name: bool) {
         let head = template::head(self.source.as_ref(), self.dialect, base_name);
-        #[cfg(feature = "gzip")]
-        if self.head != head {
-            self.head_version += 1;
-        }
-        self.head = head;
         // A counter that must be of unknown type may have neither exemplars nor
         // the time of its creation.
         let typed = self.dialect.openmetrics && base_name;
-        self.exemplars = typed && self.source.exemplars() > 0;
+        let exemplars = typed && self.source.exemplars() > 0;
         let descriptor = self.source.descriptor();
         let created = typed && descriptor.created && !self.dialect.shows_as_gauge(descriptor);
-        if created != self.created {
-            self.created = created;
-            self.rebuild();
+        if self.head == head && self.exemplars.is_some() == exemplars && self.created == created {
+            return;
         }
-    }
-
-    /// Takes over what has changed in the family.
-    fn refresh(&mut self) {
-        match self.series.refresh() {
-            Change::None => {}
-            Change::Appended => self.append_new(),
-            Change::Rebuilt => self.rebuild(),
-        }
-    }
-
-    /// Lays out all series.
-    #[cold]
-    fn rebuild(&mut self) {
         #[cfg(feature = "gzip")]
         {
-            self.code = FamilyCode::default();
+            self.head_version += 1;
         }
-        self.body.clear();
-        self.append_series();
-        self.body.shrink();
-        self.body.reserve();
+        self.head = head;
+        self.exemplars = exemplars.then(Exemplars::default);
+        self.created = created;
+        self.change = Change::Rebuilt;
+    }
+
+    /// Takes over what has changed in the family, for [`lay_out`](Self::lay_out).
+    fn refresh(&mut self) {
+        let change = self.series.refresh();
+        if self.change != Change::Rebuilt && change != Change::None {
+            self.change = change;
+        }
+    }
+
+    /// Appends the family to a new page, taking what has not changed from the
+    /// old one. Returns the number of lines that are new.
+    fn lay_out(&mut self, old: &[u8], text: &mut Vec<u8>) -> usize {
+        let change = std::mem::replace(&mut self.change, Change::None);
+        let start = text.len();
+        let cleared = change == Change::Rebuilt;
+        if cleared {
+            #[cfg(feature = "gzip")]
+            {
+                self.code = FamilyCode::default();
+            }
+            self.body.clear();
+            self.len = 0;
+        }
+        let lines = self.body.lines();
+        match self.len {
+            0 if self.series.len() == 0 => {}
+            0 => text.extend_from_slice(&self.head),
+            len => text.extend_from_slice(&old[self.start..][..len]),
+        }
+        if change != Change::None {
+            self.push_series(text);
+            if cleared {
+                self.body.shrink();
+            }
+            if let Some(exemplars) = &mut self.exemplars {
+                exemplars.refresh(&self.body, cleared);
+            }
+        }
+        (self.start, self.len) = (start, text.len() - start);
+        self.body.lines() - lines
     }
 
     /// Lays out the series that are new.
-    fn append_new(&mut self) {
-        self.append_series();
-        self.body.reserve();
-    }
-
-    fn append_series(&mut self) {
+    #[cold]
+    fn push_series(&mut self, text: &mut Vec<u8>) {
         let mut labels = Vec::new();
         let mut created = Vec::new();
-        self.body.begin_append();
+        self.body.reserve(self.series.len() - self.body.len());
         for series in self.body.len()..self.series.len() {
             labels.clear();
             labels.extend_from_slice(&self.const_labels);
@@ -301,40 +365,39 @@ impl FamilyText {
                 let escaping = self.dialect.escaping;
                 template::push_created(source, escaping, &labels, time, &mut created);
             }
-            self.body.push_series(&self.templates, &labels, &created);
+            let (templates, body) = (&self.templates, &mut self.body);
+            body.push_series(templates, &labels, &created, text);
         }
-        self.body.finish_append();
     }
 
-    /// Appends the family to a page: its metadata and the lines of each series,
-    /// or nothing if it has no series. `rows` is scratch space.
-    fn write(&mut self, rows: &mut Vec<u64>, page: &mut Vec<u8>) {
-        if self.series.len() == 0 {
-            return;
-        }
-        if self.body.is_torn() {
-            self.rebuild();
-        }
-        push(&self.head, page);
-        let series = self.series.as_ref();
-        match self.exemplars {
-            false => self.body.write(series, &self.templates, rows, page),
-            true => {
-                let extents = &mut self.extents;
-                exemplars::write(&self.body, series, &self.templates, rows, extents, page);
+    /// Brings the family on the page up to date if it is wanted. `rows` is scratch
+    /// space.
+    fn write(&mut self, rows: &mut Vec<u64>, page: &mut Editor<'_>) {
+        let start = page.written();
+        if self.is_wanted && self.len > 0 {
+            page.keep(self.head.len());
+            let series = self.series.as_ref();
+            match &mut self.exemplars {
+                None => self.body.write(series, &self.templates, rows, page),
+                Some(exemplars) => {
+                    exemplars.write(&self.body, series, &self.templates, rows, page);
+                }
             }
+        } else {
+            page.keep(self.len);
         }
+        (self.start, self.len) = (start, page.written() - start);
     }
 }
 
 #[cfg(feature = "gzip")]
 impl Family for FamilyText {
     fn view(&mut self) -> Option<FamilyView<'_>> {
-        (self.series.len() > 0).then_some(FamilyView {
+        (self.len > 0).then_some(FamilyView {
             head: (self.id, self.head_version),
             head_len: self.head.len(),
             body: &mut self.body,
-            extents: self.exemplars.then_some(&*self.extents),
+            extents: self.exemplars.as_ref().map(Exemplars::extents),
             code: &mut self.code,
         })
     }

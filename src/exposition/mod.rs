@@ -11,6 +11,7 @@ mod high_water;
 mod layout;
 pub(crate) mod negotiation;
 pub mod number;
+mod page;
 #[cfg(feature = "parse")]
 pub mod parser;
 #[cfg(feature = "parse")]

@@ -1,7 +1,6 @@
-//! The scraper: owns the layouts, with the values last shown, and the page.
+//! The scraper: owns the layouts, each with its page and the values last shown.
 
 use super::format::{ContentType, Escaping, Format};
-use super::high_water::HighWater;
 use super::layout::Layout;
 use super::template::Dialect;
 use crate::family::Source;
@@ -38,14 +37,7 @@ pub struct Scraper {
     /// that one server scrapes needs only one.
     layouts: [[Option<Layout>; 2]; 4],
     utf8_names: bool,
-    /// The layout and the length of the page written last, if it was of all
-    /// families.
-    #[cfg(feature = "gzip")]
-    last_page: Option<(Dialect, usize)>,
     rows: Vec<u64>,
-    page: Vec<u8>,
-    /// The latest lengths of `page`.
-    page_lens: HighWater,
 }
 
 /// A layout is dropped after as many scrapes of others.
@@ -61,11 +53,7 @@ impl Registry {
             generation: 0,
             layouts: [const { [const { None }; 2] }; 4],
             utf8_names: false,
-            #[cfg(feature = "gzip")]
-            last_page: None,
             rows: Vec::new(),
-            page: Vec::new(),
-            page_lens: HighWater::default(),
         }
     }
 }
@@ -74,17 +62,14 @@ impl Scraper {
     /// Runs the hooks and writes a page of all families. The page is valid until
     /// the next scrape.
     pub fn scrape(&mut self, content_type: impl Into<ContentType>) -> &[u8] {
-        let mut page = self.take_page();
-        self.scrape_into(content_type, &mut page);
-        self.page_lens.record(page.len());
-        self.page = page;
-        &self.page
+        let (layout, _) = self.write(content_type.into(), &mut |_| true);
+        layout.page()
     }
 
     /// Like [`scrape`](Self::scrape), but appends to a buffer of the caller, which
     /// need not be empty.
     pub fn scrape_into(&mut self, content_type: impl Into<ContentType>, page: &mut Vec<u8>) {
-        self.scrape_only(content_type, |_| true, page);
+        page.extend_from_slice(self.scrape(content_type));
     }
 
     /// Like [`scrape_into`](Self::scrape_into), but writes only the families for
@@ -95,11 +80,21 @@ impl Scraper {
         mut wanted: impl FnMut(&str) -> bool,
         page: &mut Vec<u8>,
     ) {
-        let ContentType { format, escaping } = content_type.into();
-        #[cfg(feature = "gzip")]
-        {
-            self.last_page = None;
+        let (layout, all) = self.write(content_type.into(), &mut wanted);
+        match all {
+            true => page.extend_from_slice(layout.page()),
+            false => layout.push_wanted(page),
         }
+    }
+
+    /// Runs the hooks and brings those families of a page up to date that are
+    /// wanted. Returns the layout with the page, and true if they are all.
+    fn write(
+        &mut self,
+        content_type: ContentType,
+        wanted: &mut dyn FnMut(&str) -> bool,
+    ) -> (&mut Layout, bool) {
+        let ContentType { format, escaping } = content_type;
         self.refresh();
         hooks::run(&self.contents.hooks);
         // A hook may have registered something.
@@ -127,19 +122,8 @@ impl Scraper {
         let layout = slot.get_or_insert_with(|| Layout::new(dialect));
         layout.idle = 0;
         layout.refresh(self.generation, &self.contents.families);
-        let start = page.len();
-        let mut whole = true;
-        let mut wanted = |name: &str| {
-            let wanted = wanted(name);
-            whole &= wanted;
-            wanted
-        };
-        layout.write(&mut wanted, &mut self.rows, page);
-        #[cfg(feature = "gzip")]
-        {
-            self.last_page = whole.then_some((dialect, page.len() - start));
-        }
-        let _ = (whole, start);
+        let all = layout.write(wanted, &mut self.rows);
+        (layout, all)
     }
 
     /// Like [`scrape_into`](Self::scrape_into), but appends the page compressed: a
@@ -165,26 +149,27 @@ impl Scraper {
     /// If the page is larger than 4 GiB.
     #[cfg(feature = "gzip")]
     pub fn scrape_gzip_into(&mut self, content_type: impl Into<ContentType>, into: &mut Vec<u8>) {
-        let mut page = self.take_page();
-        self.scrape_into(content_type, &mut page);
-        self.page_lens.record(page.len());
-        let compressed = self.compress_last_page(&page, into);
-        self.page = page;
+        let (layout, _) = self.write(content_type.into(), &mut |_| true);
+        let compressed = layout.compress(into);
         assert!(compressed, "a page must be smaller than 4 GiB");
     }
 
-    /// Appends the page written last, compressed. Returns false, and appends
-    /// nothing, if `page` is not that page or not of all families.
+    /// Like [`scrape_gzip_into`](Self::scrape_gzip_into), but leaves a page of up to
+    /// `len` bytes, or of more than 4 GiB, uncompressed. Returns true if it is
+    /// compressed.
     #[cfg(feature = "gzip")]
-    pub(crate) fn compress_last_page(&mut self, page: &[u8], into: &mut Vec<u8>) -> bool {
-        let Some((dialect, len)) = self.last_page else {
-            return false;
-        };
-        let slot = &mut self.layouts[dialect.escaping as usize][usize::from(dialect.openmetrics)];
-        match slot {
-            Some(layout) if len == page.len() => layout.compress(page, into),
-            _ => false,
+    pub(crate) fn scrape_gzip_above(
+        &mut self,
+        len: usize,
+        content_type: ContentType,
+        into: &mut Vec<u8>,
+    ) -> bool {
+        let (layout, _) = self.write(content_type, &mut |_| true);
+        let compressed = layout.page().len() > len && layout.compress(into);
+        if !compressed {
+            into.extend_from_slice(layout.page());
         }
+        compressed
     }
 
     /// The full names of the families in the text format, and a number that
@@ -195,14 +180,6 @@ impl Scraper {
         let sources = self.contents.families.iter();
         let names = sources.map(|source| source.descriptor().full_name());
         (self.generation, names)
-    }
-
-    /// Takes the page buffer, empty, unless it is much larger than the latest pages.
-    fn take_page(&mut self) -> Vec<u8> {
-        self.page_lens.trim(&mut self.page);
-        let mut page = std::mem::take(&mut self.page);
-        page.clear();
-        page
     }
 
     /// Collects the families and hooks, if anything has changed.

@@ -1,11 +1,9 @@
-//! The innermost loop of a scrape: a block of lines, some of whose values have
-//! changed, appended to a page.
+//! The innermost loops of a scrape: a block of lines, some of whose values have
+//! changed, brought up to date on its page.
 
 use super::number::{self, BUF_LEN};
 use super::template::Template;
 use crate::cell::Number;
-use std::mem::MaybeUninit;
-use std::ptr;
 
 /// The place of a line's value in the text of its block.
 #[derive(Clone, Copy)]
@@ -38,155 +36,191 @@ pub(super) fn format_value(number: Number, bits: u64, into: &mut [u8; BUF_LEN]) 
     }
 }
 
-/// Appends a block to a page that has room for it. Returns true if some value
-/// has another length than before.
+/// Puts new values into the text of a block, which has [`BUF_LEN`] bytes after
+/// it, up to the first series with a value that has another length than before.
+/// Returns the number of series before that, and the length of their text.
 ///
 /// Not inlined: the loops need every register.
 #[inline(never)]
-#[allow(unsafe_code)]
-pub(super) fn patch_block(
-    old: &[u8],
+pub(super) fn patch_in_place(
+    text: &mut [u8],
     lines: &mut [Line],
     templates: &[Template],
     values: Values<'_>,
-    page: &mut Vec<u8>,
-) -> bool {
-    let mut patcher = BlockPatcher {
+) -> (usize, usize) {
+    let mut patcher = Patcher { text, position: 0 };
+    visit_lines(lines, templates, values, &mut patcher)
+}
+
+struct Patcher<'a> {
+    text: &'a mut [u8],
+    /// End of the previous line's value.
+    position: usize,
+}
+
+impl Visitor for Patcher<'_> {
+    #[inline(always)]
+    fn position(&self) -> usize {
+        self.position
+    }
+
+    #[inline(always)]
+    fn line(&mut self, line: &mut Line, number: Number, current: u64, last: u64) -> bool {
+        let value = self.position + line.prefix_len as usize;
+        let len = line.value_len as usize;
+        self.position = value + len;
+        if current == last {
+            return true;
+        }
+        // Formatting may write more than the value: what is after it is loaded
+        // before and stored after, in one piece each.
+        let after: [u8; BUF_LEN] = *chunk(&mut self.text[self.position..]);
+        let same = format_value(number, current, chunk(&mut self.text[value..])) == len;
+        *chunk(&mut self.text[self.position..]) = after;
+        same
+    }
+}
+
+/// Writes a block at the front of `new`, which has room for its longest values,
+/// from its old text, of length `old_len`. Both have [`BUF_LEN`] bytes more.
+/// Returns its length, and true if some value has another length than before.
+///
+/// Not inlined: the loops need every register.
+#[inline(never)]
+pub(super) fn rewrite_block(
+    old: &[u8],
+    old_len: usize,
+    new: &mut [u8],
+    lines: &mut [Line],
+    templates: &[Template],
+    values: Values<'_>,
+) -> (usize, bool) {
+    let mut rewriter = Rewriter {
         old,
         copied: 0,
         position: 0,
-        new: page.spare_capacity_mut(),
+        new,
         written: 0,
         resized: false,
     };
+    visit_lines(lines, templates, values, &mut rewriter);
+    let rest = &old[rewriter.copied..old_len];
+    let written = rewriter.written;
+    rewriter.new[written..][..rest.len()].copy_from_slice(rest);
+    (written + rest.len(), rewriter.resized)
+}
+
+struct Rewriter<'a> {
+    old: &'a [u8],
+    /// Bytes of `old` that are in `new`, or replaced there.
+    copied: usize,
+    /// End of the previous line's value in `old`.
+    position: usize,
+    new: &'a mut [u8],
+    written: usize,
+    resized: bool,
+}
+
+impl Visitor for Rewriter<'_> {
+    #[inline(always)]
+    fn position(&self) -> usize {
+        self.position
+    }
+
+    #[inline(always)]
+    fn line(&mut self, line: &mut Line, number: Number, current: u64, last: u64) -> bool {
+        let value = self.position + line.prefix_len as usize;
+        self.position = value + line.value_len as usize;
+        if current == last {
+            return true;
+        }
+        let before = value - self.copied;
+        copy(
+            &self.old[self.copied..],
+            &mut self.new[self.written..],
+            before,
+        );
+        self.written += before;
+        let len = format_value(number, current, chunk(&mut self.new[self.written..]));
+        self.written += len;
+        self.resized |= line.value_len != len as u32;
+        line.value_len = len as u32;
+        self.copied = self.position;
+        true
+    }
+}
+
+/// Copies `len` bytes, and possibly some of the [`BUF_LEN`] after them: a call of
+/// the C library's copy takes longer than a line's text is worth.
+#[inline(always)]
+fn copy(from: &[u8], to: &mut [u8], len: usize) {
+    const INLINE: usize = 256;
+    if len > INLINE {
+        to[..len].copy_from_slice(&from[..len]);
+        return;
+    }
+    let rounded = len.next_multiple_of(BUF_LEN);
+    let (from, _) = from[..rounded].as_chunks::<BUF_LEN>();
+    let (to, _) = to[..rounded].as_chunks_mut::<BUF_LEN>();
+    for (from, to) in from.iter().zip(to) {
+        *to = *from;
+    }
+}
+
+/// The first bytes.
+#[inline(always)]
+fn chunk(text: &mut [u8]) -> &mut [u8; BUF_LEN] {
+    text.first_chunk_mut().expect("padding follows")
+}
+
+/// Acts on the lines of a block, one after the other.
+trait Visitor {
+    /// The end of the previous line's value.
+    fn position(&self) -> usize;
+
+    /// Visits a line, given its number as it is and as it was. Returns false to
+    /// stop.
+    fn line(&mut self, line: &mut Line, number: Number, current: u64, last: u64) -> bool;
+}
+
+/// Visits lines. Returns the number of series before the one that the visitor
+/// stopped at, and the end of their last value.
+#[inline(always)]
+fn visit_lines(
+    lines: &mut [Line],
+    templates: &[Template],
+    values: Values<'_>,
+    visitor: &mut impl Visitor,
+) -> (usize, usize) {
     let Values {
         width,
         current,
         last,
     } = values;
-    match templates {
-        [only] if width == 1 => {
-            let number = only.number();
-            for ((line, &current), &last) in lines.iter_mut().zip(current).zip(last) {
-                patcher.line(line, number, current, last);
-            }
-        }
-        templates => {
-            let mut row = 0;
-            for lines in lines.chunks_mut(templates.len()) {
-                let (current, last) = (&current[row..][..width], &last[row..][..width]);
-                row += width;
-                for (line, template) in lines.iter_mut().zip(templates) {
-                    let index = template.index();
-                    patcher.line(line, template.number(), current[index], last[index]);
-                }
-            }
-        }
-    }
-    let resized = patcher.resized;
-    let written = patcher.finish();
-    // SAFETY: the patcher initialised the first `written` bytes of the spare
-    // capacity.
-    unsafe { page.set_len(page.len() + written) };
-    resized
-}
-
-/// Copies a block from its old text to the page, with new text for the values
-/// that changed.
-struct BlockPatcher<'a> {
-    old: &'a [u8],
-    /// Bytes of `old` that are on the page already, or replaced there.
-    copied: usize,
-    /// End of the previous line's value in `old`.
-    position: usize,
-    new: &'a mut [MaybeUninit<u8>],
-    /// INVARIANT: the first `written` bytes of `new` are initialised.
-    written: usize,
-    resized: bool,
-}
-
-impl BlockPatcher<'_> {
-    /// Advances by a line. If its value has changed, the page gets the text up
-    /// to it, and the new value.
-    #[inline(always)]
-    #[allow(unsafe_code)]
-    fn line(&mut self, line: &mut Line, number: Number, current: u64, last: u64) {
-        let value = self.position + line.prefix_len as usize;
-        self.position = value + line.value_len as usize;
-        if current == last {
-            return;
-        }
-        let before = &self.old[self.copied..value];
-        // Once a line: memory safety rests on this check, not on an estimate.
-        let room = &mut self.new[self.written..][..before.len() + BUF_LEN];
-        let to = room.as_mut_ptr().cast::<u8>();
-        // SAFETY: `room` is as long as the two pieces together, and the second
-        // is initialised before it is borrowed.
-        let slot = unsafe {
-            copy(before.as_ptr(), to, before.len());
-            let slot = to.add(before.len()).cast::<[u8; BUF_LEN]>();
-            slot.write([0; BUF_LEN]);
-            &mut *slot
-        };
-        let len = format_value(number, current, slot).min(BUF_LEN);
-        self.resized |= line.value_len != len as u32;
-        line.value_len = len as u32;
-        self.written += before.len() + len;
-        self.copied = self.position;
-    }
-
-    /// Copies the rest of the block; returns how many bytes were written in all.
-    #[allow(unsafe_code)]
-    fn finish(self) -> usize {
-        let rest = &self.old[self.copied..];
-        let room = &mut self.new[self.written..][..rest.len()];
-        // SAFETY: `room` is as long as `rest`.
-        unsafe { copy(rest.as_ptr(), room.as_mut_ptr().cast(), rest.len()) };
-        self.written + rest.len()
-    }
-}
-
-/// Appends text to a page.
-#[inline]
-#[allow(unsafe_code)]
-pub(super) fn push(text: &[u8], page: &mut Vec<u8>) {
-    page.reserve(text.len());
-    // SAFETY: the line above made room for `text.len()` bytes, all of which are
-    // written before the length counts them.
-    unsafe {
-        let end = page.as_mut_ptr().add(page.len());
-        copy(text.as_ptr(), end, text.len());
-        page.set_len(page.len() + text.len());
-    }
-}
-
-/// Copies from front to back.
-///
-/// Libc's copy is good up to 512 bytes. For more it reads the last bytes first,
-/// or leaves the work to `rep movsb`: in blocks of some thousand bytes, from
-/// memory that is not in the caches, that took up to twice as long on Zen 4.
-///
-/// # Safety
-///
-/// As [`ptr::copy_nonoverlapping`].
-#[inline]
-#[allow(unsafe_code)]
-unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
-    const PIECE: usize = 16;
     let mut done = 0;
-    // SAFETY: `done` never passes `len`, and up to there the caller promises.
-    unsafe {
-        if len > 512 {
-            while len - done >= 4 * PIECE {
-                // Four pieces: a loop over one is recognised as a copy, and
-                // becomes a call to libc.
-                for piece in 0..4 {
-                    let at = done + piece * PIECE;
-                    ptr::copy_nonoverlapping(from.add(at), to.add(at), PIECE);
-                }
-                done += 4 * PIECE;
+    if let [only] = templates
+        && width == 1
+    {
+        let number = only.number();
+        for ((line, &current), &last) in lines.iter_mut().zip(current).zip(last) {
+            let start = visitor.position();
+            if !visitor.line(line, number, current, last) {
+                return (done, start);
             }
+            done += 1;
         }
-        ptr::copy_nonoverlapping(from.add(done), to.add(done), len - done);
+    } else {
+        let rows = current.chunks_exact(width).zip(last.chunks_exact(width));
+        for (lines, (current, last)) in lines.chunks_mut(templates.len()).zip(rows) {
+            let start = visitor.position();
+            for (line, template) in lines.iter_mut().zip(templates) {
+                let index = template.index();
+                if !visitor.line(line, template.number(), current[index], last[index]) {
+                    return (done, start);
+                }
+            }
+            done += 1;
+        }
     }
+    (done, visitor.position())
 }

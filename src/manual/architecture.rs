@@ -27,8 +27,9 @@
 //! **Lines are compiled, not built.** Everything on a line before its value is escaped and rendered once, when the
 //! series is created. A scrape compares each value with the one it printed last, and prints what has changed.
 //!
-//! **Unchanged text is copied.** The text of a block of lines is kept beside the numbers it shows. Patching only the
-//! changed numbers into the previous page is slower as soon as a tenth of them have changed.
+//! **A page is kept and brought up to date in place.** A value that keeps its length is printed where it stands. From
+//! the first value with another length on, the text moves. A second copy of the text, from which pages were made, took
+//! twice the memory and as long when all values had changed, and longer when few had.
 //!
 //! **Floats go through one printer**, with fast paths for integers and short decimals before ryu. ryu alone prints `inf`
 //! and `1e-9`, which a page must not contain in that form.

@@ -70,7 +70,7 @@ fn by_series() {
                 (RefCell::new(contestant), rate)
             })
             .collect();
-        let page = built[0].0.borrow().page().to_vec();
+        let page = built[0].0.borrow_mut().page().to_vec();
         let mut copy = vec![0; page.len()];
         let mut turns: Vec<Turn> = built
             .iter()
@@ -91,7 +91,7 @@ fn by_series() {
         for (index, times) in times.iter().enumerate() {
             let time = median(&times.warm);
             let bytes = match built.get(index) {
-                Some((contestant, _)) => contestant.borrow().page().len(),
+                Some((contestant, _)) => contestant.borrow_mut().page().len(),
                 None => page.len(),
             };
             let a_line = time / series as f64;

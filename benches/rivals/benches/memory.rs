@@ -18,7 +18,7 @@ What is unfair, and to whom:
 - measured is given all label values beforehand: it shares their text among the series
   and has a cell for every combination, wanted or not. Here all are wanted.
 - The page that each keeps from one scrape to the next is counted in `scrape adds`; its
-  length is in the heading. stethoscope keeps the lines once more, with room for values.
+  length is the last column.
 - The counts of a stethoscope histogram begin a cache line; those of the other crates
   share lines with their neighbours.
 ";

@@ -17,10 +17,9 @@ use super::page_pool::{PageId, PagePool};
 use crate::Scraper;
 use crate::cell::Histogram;
 use crate::endpoint::error_response::ErrorResponse;
-use crate::endpoint::gzip::Compressor;
+use crate::endpoint::gzip::{Compressor, Scratch};
 use crate::endpoint::route::RequestedPage;
 use crate::endpoint::selection::Selection;
-use crate::exposition::HighWater;
 use crate::sync::Ordering;
 use crate::{Handle, Registry};
 
@@ -326,12 +325,7 @@ struct Renderer {
     scraper: Scraper,
     pool: PagePool,
     compressor: Option<Compressor>,
-    /// The page to be compressed.
-    plain: Vec<u8>,
-    /// The text that HTML is made from.
-    scratch: Vec<u8>,
-    /// The latest lengths of `plain` and `scratch`.
-    lengths: HighWater,
+    scratch: Scratch,
     page_seconds: Handle<Histogram>,
 }
 
@@ -345,9 +339,7 @@ impl Renderer {
             scraper,
             pool: PagePool::default(),
             compressor,
-            plain: Vec::new(),
-            scratch: Vec::new(),
-            lengths: HighWater::default(),
+            scratch: Scratch::default(),
             page_seconds,
         }
     }
@@ -359,65 +351,32 @@ impl Renderer {
         let Self {
             scraper,
             pool,
-            plain,
+            compressor,
             scratch,
             ..
         } = self;
-        if !requested.gzip {
-            let page = pool.take();
-            let into = pool.bytes_mut(page);
-            if write(requested, scraper, scratch, into).is_err() {
-                pool.release(page);
-                return Err(ErrorResponse::Panicked);
-            }
-            self.finish(begun);
-            return Ok((page, false));
-        }
-        plain.clear();
-        write(requested, scraper, scratch, plain)?;
-        let rendered = self.compress(requested);
-        self.finish(begun);
-        Ok(rendered)
-    }
-
-    /// Compresses `plain` if it is worth it.
-    fn compress(&mut self, requested: &RequestedPage) -> (PageId, bool) {
-        let Self {
-            scraper,
-            pool,
-            plain,
-            ..
-        } = self;
-        let compressor = self.compressor.as_mut();
-        let Some(compressor) = compressor.filter(|_| Compressor::is_worth_it(plain)) else {
-            let page = pool.take();
-            pool.bytes_mut(page).extend_from_slice(plain);
-            return (page, false);
-        };
         let page = pool.take();
-        compressor.compress(requested, scraper, plain, pool.bytes_mut(page));
-        (page, true)
-    }
-
-    fn finish(&mut self, begun: Instant) {
+        let into = pool.bytes_mut(page);
+        // A panic comes from a hook of the host's: it costs this page, not the
+        // endpoint, and the scraper's state is brought up to date by the next
+        // scrape.
+        let written = catch_unwind(AssertUnwindSafe(|| match compressor {
+            Some(compressor) if requested.gzip => {
+                compressor.write(requested, scraper, scratch, into)
+            }
+            _ => {
+                requested.write(scraper, &mut scratch.text, into);
+                false
+            }
+        }));
+        scratch.trim();
+        let Ok(gzipped) = written else {
+            pool.release(page);
+            return Err(ErrorResponse::Panicked);
+        };
         self.page_seconds.observe(begun.elapsed().as_secs_f64());
-        self.lengths
-            .record(self.plain.len().max(self.scratch.len()));
-        self.lengths.trim(&mut self.plain);
-        self.lengths.trim(&mut self.scratch);
+        Ok((page, gzipped))
     }
-}
-
-/// Writes a page. A panic comes from a hook of the host's: it costs this page, not
-/// the endpoint, and the scraper's state is brought up to date by the next scrape.
-fn write(
-    requested: &RequestedPage,
-    scraper: &mut Scraper,
-    scratch: &mut Vec<u8>,
-    into: &mut Vec<u8>,
-) -> Result<(), ErrorResponse> {
-    catch_unwind(AssertUnwindSafe(|| requested.write(scraper, scratch, into)))
-        .map_err(|_| ErrorResponse::Panicked)
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ impl FamilyView<'_> {
     /// Bytes of the family on the page.
     pub(super) fn len(&self) -> usize {
         let len: usize = match self.extents {
-            None => self.body.blocks().map(|block| block.text.len()).sum(),
+            None => self.body.text_len(),
             Some(extents) => {
                 let lines = self.body.blocks().flat_map(|block| block.lines);
                 let prefixes: usize = lines.map(|line| line.prefix_len as usize).sum();
@@ -122,7 +122,7 @@ impl Cursor {
     fn after(self, block: &BlockView<'_>) -> Self {
         Self {
             number: self.number + block.lines.len(),
-            start: self.start + self.before + block.text.len() - block.tail,
+            start: self.start + self.before + block.len - block.tail,
             before: block.tail,
         }
     }

@@ -119,7 +119,7 @@ impl Contestant for Fastmetrics {
         (self.counters, self.gauges, self.histograms) = Default::default();
     }
 
-    fn page(&self) -> &[u8] {
+    fn page(&mut self) -> &[u8] {
         self.page.as_bytes()
     }
 }

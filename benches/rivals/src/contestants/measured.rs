@@ -220,7 +220,7 @@ impl Contestant for Measured {
         (self.counter_ids, self.gauge_ids, self.histogram_ids) = Default::default();
     }
 
-    fn page(&self) -> &[u8] {
+    fn page(&mut self) -> &[u8] {
         &self.encoder.writer
     }
 }

@@ -103,7 +103,7 @@ impl Contestant for Metrics {
         (series.counters, series.gauges, series.histograms) = Default::default();
     }
 
-    fn page(&self) -> &[u8] {
+    fn page(&mut self) -> &[u8] {
         &self.page
     }
 }

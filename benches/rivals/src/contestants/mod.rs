@@ -24,8 +24,8 @@ pub trait Contestant {
     /// Nothing can be applied afterwards.
     fn drop_handles(&mut self);
 
-    /// The page written last.
-    fn page(&self) -> &[u8];
+    /// The page written last. Nothing has changed since.
+    fn page(&mut self) -> &[u8];
 }
 
 /// Makes a contestant.

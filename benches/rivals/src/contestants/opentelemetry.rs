@@ -116,7 +116,7 @@ impl Contestant for OpenTelemetry {
         ) = Default::default();
     }
 
-    fn page(&self) -> &[u8] {
+    fn page(&mut self) -> &[u8] {
         self.page.as_bytes()
     }
 }

@@ -79,7 +79,7 @@ impl Contestant for Prometheus {
         (self.counters, self.gauges, self.histograms) = Default::default();
     }
 
-    fn page(&self) -> &[u8] {
+    fn page(&mut self) -> &[u8] {
         self.page.as_bytes()
     }
 }

@@ -9,7 +9,6 @@ use stethoscope::{Registry, Scraper};
 struct Stethoscope {
     series: Series,
     scraper: Scraper,
-    page: Vec<u8>,
 }
 
 pub(super) fn build(workload: &Workload) -> Box<dyn Contestant> {
@@ -17,7 +16,6 @@ pub(super) fn build(workload: &Workload) -> Box<dyn Contestant> {
     Box::new(Stethoscope {
         series: Series::register(&registry, workload),
         scraper: registry.scraper(),
-        page: Vec::new(),
     })
 }
 
@@ -27,15 +25,15 @@ impl Contestant for Stethoscope {
     }
 
     fn encode(&mut self) {
-        self.page.clear();
-        self.scraper.scrape_into(Format::Text, &mut self.page);
+        self.scraper.scrape(Format::Text);
     }
 
     fn drop_handles(&mut self) {
         self.series.drop_handles();
     }
 
-    fn page(&self) -> &[u8] {
-        &self.page
+    fn page(&mut self) -> &[u8] {
+        // Brings the page that the scraper keeps up to date, and returns it.
+        self.scraper.scrape(Format::Text)
     }
 }
