@@ -184,13 +184,16 @@ impl<C: Metric> Family<C> {
     /// reached its limit and has no overflow series.
     #[inline]
     pub fn with(&self, values: impl LabelSet) -> Result<Handle<C>, SeriesError> {
-        values.read(|values| {
-            let key = Key::new(self.0.seed, values);
-            match self.0.find(&key) {
-                Some(series) => Ok(Handle(series)),
-                None => self.0.make(&key),
-            }
-        })
+        values.read(|values| self.with_values(values))
+    }
+
+    #[inline]
+    fn with_values(&self, values: &[&str]) -> Result<Handle<C>, SeriesError> {
+        let key = Key::new(self.0.seed, values);
+        match self.0.find(&key) {
+            Some(series) => Ok(Handle(series)),
+            None => self.0.make(&key),
+        }
     }
 
     /// Updates the series with these label values, which is made if it does not
@@ -221,13 +224,20 @@ impl<C: Metric> Family<C> {
         values: impl LabelSet,
         update: impl FnOnce(&C) -> R,
     ) -> Result<R, SeriesError> {
-        values.read(|values| {
-            let key = Key::new(self.0.seed, values);
-            match self.0.table.find(&key) {
-                Some(series) => Ok(update(&series.cell)),
-                None => self.0.make(&key).map(|series| update(&series)),
-            }
-        })
+        values.read(|values| self.update_values(values, update))
+    }
+
+    #[inline]
+    fn update_values<R>(
+        &self,
+        values: &[&str],
+        update: impl FnOnce(&C) -> R,
+    ) -> Result<R, SeriesError> {
+        let key = Key::new(self.0.seed, values);
+        match self.0.table.find(&key) {
+            Some(series) => Ok(update(&series.cell)),
+            None => self.0.make(&key).map(|series| update(&series)),
+        }
     }
 
     /// Adds a series with a cell that exists.

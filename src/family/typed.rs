@@ -215,7 +215,7 @@ impl<L: Labels, C: Metric> TypedFamily<L, C> {
         update: impl FnOnce(&C) -> R,
     ) -> Result<R, SeriesError> {
         let Some(dense) = &self.dense else {
-            return labels.read(|values| self.family.update(values, update));
+            return labels.read(|values| self.family.update_values(values, update));
         };
         match dense.series.get(labels.index()).and_then(OnceLock::get) {
             Some(series) => Ok(update(series)),
@@ -230,7 +230,7 @@ impl<L: Labels, C: Metric> TypedFamily<L, C> {
     #[inline]
     pub fn with(&self, labels: &L::Of<'_>) -> Result<Handle<C>, SeriesError> {
         let Some(dense) = &self.dense else {
-            return labels.read(|values| self.family.with(values));
+            return labels.read(|values| self.family.with_values(values));
         };
         match dense.series.get(labels.index()).and_then(OnceLock::get) {
             Some(series) => Ok(series.clone()),
@@ -243,7 +243,7 @@ impl<L: Labels, C: Metric> TypedFamily<L, C> {
     #[cold]
     fn make(&self, dense: &Dense<C>, labels: &L::Of<'_>) -> Result<Handle<C>, SeriesError> {
         labels.read(|values| {
-            let series = self.family.with(values)?;
+            let series = self.family.with_values(values)?;
             let is_own = { series.0.labels.iter() }.eq(values.iter().copied());
             if is_own && let Some(slot) = dense.series.get(labels.index()) {
                 let _setting = dense.setting.lock();
