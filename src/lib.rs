@@ -47,6 +47,7 @@
     feature = "parse",
     doc = "| [`testing`] | assertions for the tests of programs that embed the crate |"
 )]
+//! | [`batch`] | pages of programs that end: textfiles, and with the feature `push` a Pushgateway |
 //! | [`manual`] | longer explanations |
 #![cfg_attr(
     feature = "metrics",
@@ -74,12 +75,14 @@
 //! | `derive` | `#[derive(Labels)]`, `#[derive(LabelValue)]` and `#[derive(Metrics)]` |
 //! | `metrics` | `bridge::Recorder`, for the macros of the facade `metrics` |
 //! | `parse` | parser, validator and linter of pages, and assertions for tests |
+//! | `push` | `batch::Pushgateway` |
 //! | `cli` | the command line tool `stethoscope` |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[allow(unused_imports, reason = "one list for std and for loom")]
 mod sync;
 
+pub mod batch;
 #[cfg(feature = "metrics")]
 pub mod bridge;
 pub mod cell;

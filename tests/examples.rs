@@ -120,6 +120,24 @@ fn statics_count_before_and_after_they_are_registered() {
     assert!(page.contains("pool_busy_threads 0\n"), "{page}");
 }
 
+#[cfg(feature = "push")]
+#[test]
+fn batch_writes_a_textfile() {
+    let name = format!("batch-example-{}.prom", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let output = Command::new(program("batch")).arg(&path).output();
+    let page = std::fs::read_to_string(&path);
+    let _ = std::fs::remove_file(&path);
+    let output = output.expect("a program");
+    assert!(output.status.success(), "{output:?}");
+    let page = page.expect("a file");
+    assert!(page.contains("backup_files 3\n"), "{page}");
+    assert!(
+        page.contains("backup_finished_timestamp_seconds 1"),
+        "{page}"
+    );
+}
+
 #[cfg(feature = "metrics")]
 #[test]
 fn metrics_facade_shows_what_dependencies_count() {

@@ -13,6 +13,7 @@
 //! | `Registry::register(Box::new(..))` | [`registry.register(name, help, cell)`](crate::Registry::register), or created by the registry: `registry.counter(name, help)` |
 //! | `TextEncoder`, `gather()` | [`Registry::scraper`](crate::Registry::scraper), kept between scrapes |
 //! | `Histogram::start_timer` | [`Timer::start`](crate::cell::Timer::start) |
+//! | `push_metrics(job, grouping, url, ..)` | [`Pushgateway`](crate::batch) (feature `push`) |
 //! | `Collector` | [`Registry::on_scrape`](crate::Registry::on_scrape), or a cell of your own |
 //!
 //! A module with `lazy_static!` and `register_*!` keeps its statics. Cells without labels need no initialisation at all:
