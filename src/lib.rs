@@ -61,6 +61,10 @@
     feature = "responder",
     doc = "| [`endpoint`] | answers to scrapes, and a listener with a thread of its own |"
 )]
+#![cfg_attr(
+    feature = "tower",
+    doc = "| [`tower`] | a layer that counts and times HTTP requests |"
+)]
 //!
 //! # Features
 //!
@@ -76,6 +80,7 @@
 //! | `metrics` | `bridge::Recorder`, for the macros of the facade `metrics` |
 //! | `parse` | parser, validator and linter of pages, and assertions for tests |
 //! | `push` | `batch::Pushgateway` |
+//! | `tower` | `tower::HttpMetrics`, a layer for HTTP services |
 //! | `cli` | the command line tool `stethoscope` |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -101,6 +106,8 @@ pub mod process;
 pub mod registry;
 #[cfg(feature = "parse")]
 pub mod testing;
+#[cfg(feature = "tower")]
+pub mod tower;
 
 pub use exposition::Scraper;
 pub use family::typed::{LabelValue, Labels};

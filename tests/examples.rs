@@ -180,7 +180,7 @@ fn worker_counts_the_jobs_of_its_threads() {
     assert!(page.contains("worker_waiting_jobs "), "{page}");
 }
 
-#[cfg(feature = "http")]
+#[cfg(all(feature = "http", feature = "tower"))]
 #[test]
 fn axum_counts_requests_by_route() {
     let server = Server::start("axum");

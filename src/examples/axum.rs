@@ -1,7 +1,8 @@
-//! An axum service that answers scrapes with a [`Responder`], on its own port and in its own runtime.
+//! An axum service that answers scrapes with a [`Responder`], on its own port and in its own runtime. A layer counts and
+//! times its requests.
 //!
 //! ```sh
-//! cargo run --example axum --features gzip
+//! cargo run --example axum --features responder,tower,gzip
 //! curl http://127.0.0.1:3000/hello/world
 //! curl http://127.0.0.1:3000/metrics
 //! ```
@@ -11,51 +12,30 @@ use axum::body::Body;
 use axum::extract::{MatchedPath, Path, Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, ACCEPT_ENCODING, HeaderName};
-use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::get;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
-use stethoscope::cell::{Buckets, Counter, Histogram};
+use stethoscope::Registry;
 use stethoscope::endpoint::{Responder, ScrapeRequest};
-use stethoscope::{Family, RegisterError, Registry};
+use stethoscope::tower::HttpMetrics;
 
-/// Everything that handlers share.
-struct App {
-    requests: Family<Counter>,
-    seconds: Family<Histogram>,
-    /// Scrapes are rare and short: a mutex serves them one after another.
-    responder: Mutex<Responder>,
-}
-
-impl App {
-    fn new(registry: &Registry) -> Result<Self, RegisterError> {
-        Ok(Self {
-            requests: registry.counter_family(
-                "http_requests_total",
-                "Requests answered.",
-                ["method", "route", "status"],
-            )?,
-            seconds: registry.histogram_family(
-                "http_request_seconds",
-                "Time to answer a request.",
-                ["route"],
-                Buckets::default(),
-            )?,
-            responder: Mutex::new(Responder::new(registry)),
-        })
-    }
-}
+/// Scrapes are rare and short: a mutex serves them one after another.
+type Page = Arc<Mutex<Responder>>;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args().nth(1);
-    let app = Arc::new(App::new(&Registry::new())?);
+    let registry = Registry::new();
+    let requests = HttpMetrics::builder()
+        // The route, not the path: paths are unbounded.
+        .route(|_, extensions| extensions.get::<MatchedPath>().map(MatchedPath::as_str))
+        .register(&registry)?;
+    let page: Page = Arc::new(Mutex::new(Responder::new(&registry)));
     let router = Router::new()
         .route("/hello/{name}", get(hello))
-        .route_layer(middleware::from_fn_with_state(Arc::clone(&app), measure))
+        .route_layer(requests)
         .route("/metrics", get(metrics))
-        .with_state(app);
+        .with_state(page);
     let address = address.as_deref().unwrap_or("127.0.0.1:3000");
     let listener = tokio::net::TcpListener::bind(address).await?;
     println!("http://{}/metrics", listener.local_addr()?);
@@ -67,29 +47,8 @@ async fn hello(Path(name): Path<String>) -> String {
     format!("hello {name}\n")
 }
 
-/// Counts and times the requests of each route. The label is the route, not the path: paths are unbounded.
-async fn measure(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let method = request.method().clone();
-    let start = Instant::now();
-    let response = next.run(request).await;
-    let route = route.as_ref().map_or("none", MatchedPath::as_str);
-    let status = response.status();
-    let labels = [method.as_str(), route, status.as_str()];
-    // `update` looks up and counts in one step, and does not allocate if the series exists.
-    let counted = app.requests.update(labels, Counter::inc);
-    let elapsed = start.elapsed().as_secs_f64();
-    let timed = app
-        .seconds
-        .update([route], |seconds| seconds.observe(elapsed));
-    if counted.is_err() || timed.is_err() {
-        eprintln!("a metric has reached its limit of series");
-    }
-    response
-}
-
-async fn metrics(State(app): State<Arc<App>>, request: Request) -> Response {
-    let mut responder = app.responder.lock().unwrap_or_else(PoisonError::into_inner);
+async fn metrics(State(page): State<Page>, request: Request) -> Response {
+    let mut responder = page.lock().unwrap_or_else(PoisonError::into_inner);
     let scrape = ScrapeRequest::new(request.method().as_str())
         .query(request.uri().query().unwrap_or_default())
         .accept(header(request.headers(), ACCEPT))

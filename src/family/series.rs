@@ -47,6 +47,14 @@ impl<C: Cell> Entry for Series<C> {
 /// ```
 pub struct Handle<C>(pub(super) Arc<Series<C>>);
 
+#[cfg(feature = "tower")]
+impl<C> Handle<C> {
+    /// Returns the values of the series' labels, in the order of the family's names.
+    pub(crate) fn label_values(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.0.labels.iter()
+    }
+}
+
 impl<C> Clone for Handle<C> {
     #[inline]
     fn clone(&self) -> Self {
