@@ -209,7 +209,7 @@ impl Codes {
         unpack(self.pairs[pair_index(bytes)])
     }
 
-    /// Appends the header of a block with these codes, which is the last one.
+    /// Appends the header of a block with these codes, which is not the last one.
     pub(super) fn write_header(&self, into: &mut BitBuffer) {
         let literals = used(&self.literal_lengths).max(257);
         let distances = used(&self.distance_lengths).max(1);
@@ -229,7 +229,7 @@ impl Codes {
             .rposition(|&symbol| code_length_lengths[symbol] > 0)
             .map_or(4, |last| (last + 1).max(4));
 
-        into.put(0b1 | 0b10 << 1, 3);
+        into.put(0b10 << 1, 3);
         into.put((literals - 257) as u64, 5);
         into.put((distances - 1) as u64, 5);
         into.put((sent - 4) as u64, 4);
@@ -242,6 +242,17 @@ impl Codes {
             into.put(u64::from(extra), extra_count);
         });
     }
+}
+
+/// Appends the last block, which consists of some ASCII text, with the codes that
+/// need no header.
+pub(super) fn write_last_block(text: &[u8], into: &mut BitBuffer) {
+    into.put(0b1 | 0b01 << 1, 3);
+    for &byte in text {
+        debug_assert!(byte < 144, "codes of other bytes are longer");
+        into.put(u64::from((0x30 + byte).reverse_bits()), 8);
+    }
+    into.put(0, 7);
 }
 
 /// Distances from here on are computed: with their extra bits, those below fit

@@ -11,6 +11,7 @@ use super::code::{
     LineVisitor, LineWriter, MAX_OP_LEN, MAX_VALUE_LEN, Op, Segment, Starts, Symbol, code_segment,
     max_ops, put_segment, put_symbol, take_segment, visit_segment,
 };
+use super::coder::Coder;
 use super::huffman::Codes;
 use super::matcher::{Matcher, Step};
 use crate::exposition::body::{BlockView, Body};
@@ -18,7 +19,8 @@ use crate::exposition::writer::Line;
 
 /// A family with more lines is a run of its own.
 const SMALL_FAMILY: usize = 256;
-/// A run of small families ends when it has as many lines.
+/// A run of small families ends when it has as many lines, and a family with as
+/// many has codes of its own: a block's header takes some 80 bytes.
 const RUN_LINES: usize = 512;
 
 /// A family as it stands on a page.
@@ -62,6 +64,8 @@ pub(in crate::exposition) struct FamilyCode {
     ops: Vec<Op>,
     tail_ops: Vec<Op>,
     blocks: Vec<BlockCode>,
+    /// The codes of the family, if it is large; see [`Run::is_large`].
+    coder: Option<Box<Coder>>,
 }
 
 /// Identifies what was parsed, and in which run.
@@ -217,6 +221,38 @@ impl<F: Family> Run<'_, F> {
         cursor
     }
 
+    /// Number of lines.
+    pub(super) fn lines(&mut self) -> usize {
+        let mut lines = 0;
+        self.for_each_family(|_, view| lines += view.body.lines());
+        lines
+    }
+
+    /// Returns true if lines may have exemplars.
+    pub(super) fn has_exemplars(&mut self) -> bool {
+        let mut any = false;
+        self.for_each_family(|_, view| any |= view.extents.is_some());
+        any
+    }
+
+    /// Returns true if the run is one family with codes of its own.
+    pub(super) fn is_large(&mut self) -> bool {
+        let mut families = 0;
+        self.for_each_family(|_, _| families += 1);
+        families == 1 && self.lines() >= RUN_LINES
+    }
+
+    /// Takes the family's own codes, to be returned.
+    pub(super) fn take_coder(&mut self) -> Box<Coder> {
+        self.with_last(|code| code.coder.take())
+            .unwrap_or_else(|| Box::new(Coder::new()))
+    }
+
+    /// Gives the family its codes.
+    pub(super) fn return_coder(&mut self, coder: Box<Coder>) {
+        self.with_last(|code| code.coder = Some(coder));
+    }
+
     /// Calls `visit` with the code of the last family.
     fn with_last<R>(&mut self, visit: impl FnOnce(&mut FamilyCode) -> R) -> R {
         let mut views = self.families.iter_mut().rev();
@@ -248,8 +284,7 @@ impl<F: Family> Run<'_, F> {
                 lines_known = 0;
             }
         });
-        let mut lines = 0;
-        self.for_each_family(|_, view| lines += view.body.lines());
+        let lines = self.lines();
         if same && (families > 1 || lines_known == lines) {
             return;
         }
@@ -399,16 +434,19 @@ impl<F: Family> Run<'_, F> {
         });
     }
 
-    /// Writes the run. `previous` is the output for the page before, if it is of
-    /// the same codes.
+    /// Writes the run as part of page `number`. `previous` is the output for the
+    /// page before.
     pub(super) fn write(
         &mut self,
         page: &[u8],
-        codes: &Codes,
+        coder: &mut Coder,
+        number: u64,
+        previous: &BitBuffer,
         starts: &mut Starts,
-        previous: Option<&BitBuffer>,
         output: &mut BitBuffer,
     ) {
+        let previous = coder.is_continued(number).then_some(previous);
+        let codes = coder.codes();
         let before = output.state();
         if !self.write_blocks(page, codes, starts, previous, output) {
             // Exemplars, or a source that is too far away, which only extreme
@@ -419,7 +457,12 @@ impl<F: Family> Run<'_, F> {
             });
             self.visit(page, starts, |symbol| put_symbol(symbol, codes, output));
         }
-        self.for_each_family(|_, view| view.body.settle());
+        let mut text_len = 0;
+        self.for_each_family(|_, view| {
+            view.body.settle();
+            text_len += view.len();
+        });
+        coder.run_written(output.len() - before.bits_written(), text_len);
     }
 
     /// Writes the run block by block. Returns false if that cannot be done.
