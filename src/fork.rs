@@ -236,27 +236,55 @@ thread_local! {
     static DEPTH: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
-/// State that counts threads, and has to be corrected in a forked child.
+/// State that has to be corrected in a forked child: it counts threads, or is shared
+/// with the parent.
 #[cfg(not(loom))]
-pub(crate) trait CountsThreads: Send + Sync {
-    /// Removes all threads but the calling one from the state.
+pub(crate) trait CorrectInChild: Send + Sync {
+    /// Makes the state that of a process with the calling thread alone.
     ///
     /// # Safety
     /// The process must have no other thread.
     #[allow(unsafe_code)]
-    unsafe fn forget_other_threads(&self);
+    unsafe fn correct_in_child(&self);
 }
 
 #[cfg(not(loom))]
-static COUNTERS_OF_THREADS: ForkSafeMutex<Vec<Weak<dyn CountsThreads>>> =
-    ForkSafeMutex::new(Vec::new());
+static CORRECTED: ForkSafeMutex<Vec<Weak<dyn CorrectInChild>>> = ForkSafeMutex::new(Vec::new());
 
 /// Has `state` corrected in forked children for as long as it lives.
 #[cfg(not(loom))]
-pub(crate) fn correct_in_children(state: &Arc<impl CountsThreads + 'static>) {
-    let mut states = COUNTERS_OF_THREADS.lock();
+pub(crate) fn correct_in_children(state: &Arc<impl CorrectInChild + 'static>) {
+    let mut states = CORRECTED.lock();
     states.retain(|state| state.strong_count() > 0);
-    states.push(Arc::downgrade(state) as Weak<dyn CountsThreads>);
+    states.push(Arc::downgrade(state) as Weak<dyn CorrectInChild>);
+}
+
+/// The time of the last fork, in milliseconds after the first.
+#[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
+static LAST_FORK: AtomicUsize = AtomicUsize::new(0);
+
+/// Returns the milliseconds since some moment of the process, from 1 on.
+#[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
+fn milliseconds() -> usize {
+    static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    let start = START.get_or_init(std::time::Instant::now);
+    usize::try_from(start.elapsed().as_millis()).unwrap_or(usize::MAX - 1) + 1
+}
+
+#[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
+fn note_fork() {
+    // Relaxed: written before the gate opens, read inside of it.
+    LAST_FORK.store(milliseconds(), Ordering::Relaxed);
+}
+
+/// Returns true if the process has forked within this time.
+#[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
+pub(crate) fn has_forked_within(time: Duration) -> bool {
+    // Relaxed: as in `note_fork`.
+    match LAST_FORK.load(Ordering::Relaxed) {
+        0 => false,
+        last => ((milliseconds() - last) as u128) < time.as_millis(),
+    }
 }
 
 /// Installs the handlers that keep the gate closed during forks. Does so once a
@@ -268,7 +296,7 @@ pub(crate) fn install_handlers() {
 
 #[cfg(all(unix, not(target_os = "emscripten"), not(loom)))]
 mod handlers {
-    use super::{COUNTERS_OF_THREADS, DEPTH, GATE};
+    use super::{CORRECTED, DEPTH, GATE};
     use std::cell::Cell;
     use std::ffi::c_int;
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -312,6 +340,8 @@ mod handlers {
     }
 
     extern "C" fn in_parent() {
+        #[cfg(all(feature = "segment", target_os = "linux"))]
+        super::note_fork();
         if FORKING.replace(false) {
             GATE.open();
         }
@@ -323,14 +353,14 @@ mod handlers {
         GATE.reset(own_passes());
         crate::sync::enter_child();
         // Locked only if the fork gave up waiting.
-        let Ok(states) = COUNTERS_OF_THREADS.0.try_lock() else {
+        let Ok(states) = CORRECTED.0.try_lock() else {
             return;
         };
         for state in &*states {
             if let Some(state) = state.upgrade() {
                 // SAFETY: a forked child has one thread until its handlers have
                 // run.
-                unsafe { state.forget_other_threads() };
+                unsafe { state.correct_in_child() };
             }
         }
     }

@@ -58,6 +58,10 @@
     doc = "| [`process`] | metrics of the process, read from `/proc` |"
 )]
 #![cfg_attr(
+    all(feature = "segment", target_os = "linux"),
+    doc = "| [`segment`] | metrics that outlive a freeze or a crash |"
+)]
+#![cfg_attr(
     feature = "responder",
     doc = "| [`endpoint`] | answers to scrapes, and a listener with a thread of its own |"
 )]
@@ -78,6 +82,7 @@
 //! | `process` | the metrics of the process (`process_*`), and `build_info` |
 //! | `derive` | `#[derive(Labels)]`, `#[derive(LabelValue)]` and `#[derive(Metrics)]` |
 //! | `metrics` | `bridge::Recorder`, for the macros of the facade `metrics` |
+//! | `segment` | metrics in a file that other processes read, also after a crash (Linux) |
 //! | `parse` | parser, validator and linter of pages, and assertions for tests |
 //! | `push` | `batch::Pushgateway` |
 //! | `tower` | `tower::HttpMetrics`, a layer for HTTP services |
@@ -104,6 +109,11 @@ pub mod name;
 #[cfg(feature = "process")]
 pub mod process;
 pub mod registry;
+#[cfg(any(
+    all(feature = "segment", target_os = "linux"),
+    all(loom, test, target_os = "linux")
+))]
+pub mod segment;
 #[cfg(feature = "parse")]
 pub mod testing;
 #[cfg(feature = "tower")]

@@ -28,6 +28,7 @@ use crate::sync::{AtomicU64, Ordering, Padded, const_fn, thread_slot};
 /// different threads update without pause belong into a type with
 /// `#[repr(align(64))]` each.
 #[derive(Debug, Default)]
+#[repr(transparent)]
 pub struct Counter(AtomicU64);
 
 impl Counter {
@@ -242,6 +243,7 @@ impl WithExemplars<StripedCounter> {
 /// assert_eq!(SECONDS.get(), 0.25);
 /// ```
 #[derive(Debug, Default)]
+#[repr(transparent)]
 pub struct FloatCounter(AtomicF64);
 
 impl FloatCounter {

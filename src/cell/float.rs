@@ -8,6 +8,7 @@ use crate::sync::{AtomicU64, Ordering, const_fn, pause};
 /// An atomic `f64`, in a word that it owns or borrows. Its default is 0, whose
 /// bits are all 0.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(transparent)]
 pub(super) struct AtomicF64<W = AtomicU64>(W);
 
 /// Pauses after the first lost exchange, and at most. A thread that has lost

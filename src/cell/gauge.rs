@@ -19,6 +19,7 @@ use crate::sync::{AtomicI64, Ordering, const_fn};
 /// assert_eq!(OPEN.get(), 4);
 /// ```
 #[derive(Debug, Default)]
+#[repr(transparent)]
 pub struct Gauge(AtomicI64);
 
 impl Gauge {
@@ -194,6 +195,7 @@ impl<H: Deref<Target = Gauge>> Drop for GaugeGuard<H> {
 /// assert_eq!(LOAD.get(), 0.375);
 /// ```
 #[derive(Debug, Default)]
+#[repr(transparent)]
 pub struct FloatGauge(AtomicF64);
 
 impl FloatGauge {

@@ -109,6 +109,21 @@ impl Cell for Histogram {
     fn read(&self, into: &mut [u64]) {
         read([self.shard()].into_iter(), into);
     }
+
+    #[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
+    fn placement() -> Option<super::Placement<Self>> {
+        Some(super::Placement {
+            encoding: super::Encoding::Histogram,
+            #[allow(unsafe_code)]
+            place: |buckets, words| {
+                super::Placed::Beside(Self {
+                    buckets: buckets.clone(),
+                    // SAFETY: the duties of `Placement::place`.
+                    words: unsafe { Words::borrowed(words) },
+                })
+            },
+        })
+    }
 }
 
 impl SingleWriter<Histogram> {
@@ -312,11 +327,16 @@ fn sum<'a>(shards: impl IntoIterator<Item = Shard<'a>>) -> f64 {
 /// The number of words in a cache line.
 const LINE: usize = 8;
 
+#[cfg(not(all(feature = "segment", target_os = "linux", not(loom))))]
+type Memory = Box<[AtomicU64]>;
+#[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
+type Memory = super::placement::Words;
+
 /// The sums and counts of one or more shards, each from the beginning of a cache
 /// line on, so that histograms and shards side by side do not slow each other down.
 #[derive(Debug)]
 struct Words {
-    words: Box<[AtomicU64]>,
+    words: Memory,
     /// The first word that begins a cache line.
     start: usize,
     /// The number of words of a shard: whole cache lines.
@@ -327,7 +347,7 @@ impl Words {
     fn new(shards: usize, buckets: &Buckets) -> Self {
         let counts = buckets.bounds().len() + 1;
         let per_shard = (1 + counts).next_multiple_of(LINE);
-        let words: Box<[AtomicU64]> = (0..shards * per_shard + LINE - 1)
+        let words: Memory = (0..shards * per_shard + LINE - 1)
             .map(|_| AtomicU64::new(0))
             .collect();
         // In bytes, of which a multiple of eight is missing to a whole line.
@@ -337,6 +357,21 @@ impl Words {
             start: (offset / size_of::<u64>()).min(LINE - 1),
             words,
             per_shard,
+        }
+    }
+
+    /// The words of one shard, which begin a cache line.
+    ///
+    /// # Safety
+    /// They must be valid for as long as the result exists.
+    #[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
+    #[allow(unsafe_code)]
+    unsafe fn borrowed(words: &'static [AtomicU64]) -> Self {
+        Self {
+            start: 0,
+            per_shard: words.len(),
+            // SAFETY: the caller's duty.
+            words: unsafe { Memory::borrowed(words) },
         }
     }
 

@@ -29,4 +29,12 @@ impl Cell for Info {
     fn read(&self, into: &mut [u64]) {
         into[0] = 1;
     }
+
+    #[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
+    fn placement() -> Option<super::Placement<Self>> {
+        Some(super::Placement {
+            encoding: super::Encoding::One,
+            place: |(), _| super::Placed::Beside(Self),
+        })
+    }
 }

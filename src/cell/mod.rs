@@ -16,6 +16,11 @@ mod info;
 #[cfg(all(test, loom))]
 mod models;
 mod native_histogram;
+#[cfg(any(
+    all(feature = "segment", target_os = "linux"),
+    all(loom, test, target_os = "linux")
+))]
+mod placement;
 mod quantile;
 mod ring;
 mod single_writer;
@@ -36,6 +41,16 @@ pub use native_histogram::{
     NativeHistogram, NativeHistogramOptions, NativeHistogramOptionsBuilder, NativeReading,
     ShardedNativeHistogram,
 };
+#[cfg(any(
+    all(feature = "segment", target_os = "linux"),
+    all(loom, test, target_os = "linux")
+))]
+pub(crate) use placement::Encoding;
+#[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
+pub(crate) use placement::Placed;
+#[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
+#[doc(hidden)]
+pub use placement::Placement;
 pub use quantile::{Quantile, QuantileOptions, QuantileOptionsBuilder};
 pub use ring::Window;
 pub use single_writer::{AlreadyClaimed, SingleWriter, Writer};
@@ -114,12 +129,24 @@ pub trait Cell: Send + Sync + 'static {
     fn created(&self) -> Option<f64> {
         None
     }
+
+    /// Returns how the cell lives in words that it does not own, if it can. Only
+    /// cells of this crate do.
+    #[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
+    #[doc(hidden)]
+    fn placement() -> Option<Placement<Self>>
+    where
+        Self: Sized,
+    {
+        None
+    }
 }
 
 /// Implements [`Cell`] for types that are one number, have no options and start at
-/// their default. `$bits` converts the result of their `get`.
+/// their default. `$bits` converts the result of their `get`. Those with an encoding
+/// are transparent over one 64-bit atomic.
 macro_rules! one_number {
-    ($($cell:ty: $bits:expr,)*) => {$(
+    ($($cell:ty: $bits:expr $(, in one word as $encoding:ident)?;)*) => {$(
         impl Cell for $cell {
             type Options = ();
 
@@ -134,14 +161,24 @@ macro_rules! one_number {
             fn read(&self, into: &mut [u64]) {
                 into[0] = $bits(self.get());
             }
+
+            $(
+                #[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
+                #[allow(unsafe_code)]
+                fn placement() -> Option<Placement<Self>> {
+                    // SAFETY: the type is transparent over an atomic, and its default
+                    // is the one whose bits are 0.
+                    Some(unsafe { Placement::one_word(Encoding::$encoding) })
+                }
+            )?
         }
     )*};
 }
 
 one_number! {
-    Counter: std::convert::identity,
-    StripedCounter: std::convert::identity,
-    FloatCounter: f64::to_bits,
-    Gauge: i64::cast_unsigned,
-    FloatGauge: f64::to_bits,
+    Counter: std::convert::identity, in one word as U64;
+    StripedCounter: std::convert::identity;
+    FloatCounter: f64::to_bits, in one word as F64;
+    Gauge: i64::cast_unsigned, in one word as I64;
+    FloatGauge: f64::to_bits, in one word as F64;
 }

@@ -5,6 +5,7 @@ use crate::sync::{AtomicU64, Ordering};
 
 /// The number of states of a [`StateSet`]. Their names belong to the family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
 pub struct States(u8);
 
 impl States {
@@ -53,6 +54,7 @@ impl Default for States {
 /// # Ok::<(), stethoscope::cell::OptionsError>(())
 /// ```
 #[derive(Debug, Default)]
+#[repr(C)]
 pub struct StateSet {
     /// A bit for each state.
     on: AtomicU64,
@@ -118,5 +120,26 @@ impl Cell for StateSet {
         for (state, value) in into.iter_mut().enumerate() {
             *value = on >> state & 1;
         }
+    }
+
+    #[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
+    fn placement() -> Option<super::Placement<Self>> {
+        const {
+            assert!(size_of::<StateSet>() == 2 * size_of::<u64>());
+            assert!(std::mem::offset_of!(StateSet, states) == size_of::<u64>());
+        }
+        Some(super::Placement {
+            encoding: super::Encoding::StateSet,
+            place: |states, words| {
+                let [_, second] = words else {
+                    unreachable!("a state set has two words");
+                };
+                // The first byte is `states`, the others are padding. Relaxed: no
+                // other thread uses the cell yet.
+                let bytes = [states.0, 0, 0, 0, 0, 0, 0, 0];
+                second.store(u64::from_ne_bytes(bytes), Ordering::Relaxed);
+                super::Placed::Inside(std::ptr::NonNull::from(words).cast())
+            },
+        })
     }
 }

@@ -24,6 +24,7 @@ mod mixed;
 mod models;
 mod series;
 mod stale;
+mod storage;
 mod table;
 pub mod typed;
 mod view;
@@ -51,6 +52,7 @@ use stale::{Expiry, Reading};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use storage::FamilyStorage;
 use table::{Found, TableWriter};
 
 /// The state that the families of a registry share.
@@ -58,6 +60,9 @@ pub(crate) struct Shared {
     /// Changes whenever a page may have other lines than before.
     pub(crate) generation: AtomicU64,
     pub(crate) readers: SyncArc<Readers>,
+    /// The segment that the cells are in.
+    #[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
+    pub(crate) segment: Option<crate::segment::Segment>,
 }
 
 /// The options of a family that are not part of its description.
@@ -97,6 +102,7 @@ pub(crate) struct Inner<C: Metric> {
     is_full: AtomicBool,
     policy: Policy,
     expiry: Option<Expiry>,
+    storage: FamilyStorage<C>,
     shared: SyncArc<Shared>,
 }
 
@@ -161,6 +167,7 @@ impl<C: Metric> Family<C> {
             removals: 0,
             readings: Vec::new(),
         };
+        let storage = FamilyStorage::new(&descriptor, &shared);
         Self(Arc::new(Inner {
             descriptor,
             options,
@@ -170,6 +177,7 @@ impl<C: Metric> Family<C> {
             is_full: AtomicBool::new(false),
             expiry: policy.expire_after.map(Expiry::new),
             policy,
+            storage,
             shared,
         }))
     }
@@ -274,7 +282,7 @@ impl<C: Metric> Family<C> {
         {
             return Err(SeriesError::OtherOptions);
         }
-        values.read(|values| self.0.insert(&Key::new(self.0.seed, values), cell))
+        values.read(|values| self.0.insert(&Key::new(self.0.seed, values), Some(cell)))
     }
 
     /// Returns a handle that finds or makes the series with these label values
@@ -423,11 +431,11 @@ impl<C: Metric> Inner<C> {
             return Ok(Handle(series));
         }
         // Before the mutex is taken: the code may be the user's.
-        let cell = C::from_options(&self.options);
+        let cell = self.storage.new_cell(&self.options);
         match self.insert(key, cell) {
             Err(SeriesError::AlreadyExists) => self.with_existing(key),
             Err(SeriesError::Full { .. }) if self.policy.overflow.is_some() => {
-                let cell = C::from_options(&self.options);
+                let cell = self.storage.new_cell(&self.options);
                 self.overflow(|key| match self.add(key, cell, usize::MAX) {
                     Err(SeriesError::AlreadyExists) => self.with_existing(key),
                     result => result,
@@ -459,7 +467,7 @@ impl<C: Metric> Inner<C> {
     }
 
     /// Adds a series, unless it exists or the limit is reached.
-    fn insert(&self, key: &Key<'_>, cell: C) -> Result<Handle<C>, SeriesError> {
+    fn insert(&self, key: &Key<'_>, cell: Option<C>) -> Result<Handle<C>, SeriesError> {
         let result = self.add(key, cell, self.policy.max_series);
         if let Err(SeriesError::Full { .. }) = result {
             self.count_refusal();
@@ -473,7 +481,8 @@ impl<C: Metric> Inner<C> {
         }
     }
 
-    fn add(&self, key: &Key<'_>, cell: C, limit: usize) -> Result<Handle<C>, SeriesError> {
+    /// Adds a series. Without a cell, one is made.
+    fn add(&self, key: &Key<'_>, cell: Option<C>, limit: usize) -> Result<Handle<C>, SeriesError> {
         let expected = self.descriptor.label_names.len();
         let found = key.values().len();
         if found != expected && !self.descriptor.mixed {
@@ -498,12 +507,14 @@ impl<C: Metric> Inner<C> {
             self.is_full.store(true, Ordering::Relaxed);
             return Err(SeriesError::Full { max_series: limit });
         }
+        let ordinal = members.next_ordinal;
+        let (options, values) = (&self.options, key.values());
         let series = SyncArc::new(Series {
             hash: key.hash,
-            ordinal: members.next_ordinal,
+            ordinal,
             created,
             labels,
-            cell,
+            cell: self.storage.store(cell, options, ordinal, created, values),
         });
         members.next_ordinal += 1;
         members.insert(SyncArc::clone(&series));
@@ -522,6 +533,7 @@ impl<C: Metric> Inner<C> {
             return false;
         };
         members.remove(&series);
+        series.cell.remove();
         if let Ok(index) = members
             .series
             .binary_search_by_key(&series.ordinal, |series| series.ordinal)
@@ -551,6 +563,7 @@ impl<C: Metric> Inner<C> {
             .collect();
         for series in &removed {
             members.remove(series);
+            series.cell.remove();
         }
         if !removed.is_empty() {
             self.finish_removal(members);

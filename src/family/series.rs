@@ -1,5 +1,6 @@
 //! A series: label values, and the cell that holds the value.
 
+use super::storage::Storage;
 use super::table::Entry;
 use crate::cell::Cell;
 use crate::label::{Key, LabelValues};
@@ -15,7 +16,7 @@ pub(super) struct Series<C> {
     /// Seconds since 1970 (UTC).
     pub(super) created: f64,
     pub(super) labels: LabelValues,
-    pub(super) cell: C,
+    pub(super) cell: Storage<C>,
 }
 
 impl<C: Cell> Entry for Series<C> {
@@ -76,7 +77,7 @@ impl<C: fmt::Debug> fmt::Debug for Handle<C> {
         let labels: Vec<&str> = self.0.labels.iter().collect();
         f.debug_struct("Handle")
             .field("labels", &labels)
-            .field("cell", &self.0.cell)
+            .field("cell", &*self.0.cell)
             .finish()
     }
 }

@@ -135,9 +135,9 @@ impl Readers {
 }
 
 #[cfg(not(loom))]
-impl crate::fork::CountsThreads for Readers {
+impl crate::fork::CorrectInChild for Readers {
     #[allow(unsafe_code)]
-    unsafe fn forget_other_threads(&self) {
+    unsafe fn correct_in_child(&self) {
         let thread = thread_slot();
         for (index, stripe) in self.stripes.iter().enumerate() {
             let may_be_this_threads = match thread < OWN {

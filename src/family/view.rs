@@ -26,6 +26,9 @@ pub(crate) trait Source: Send + Sync {
     fn expire(&self, now: Instant);
     /// Returns the family's [`Inner`] state.
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+    /// Removes the family from its segment.
+    #[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
+    fn leave_segment(&self);
 }
 
 impl<C: Metric> Source for Inner<C> {
@@ -62,6 +65,11 @@ impl<C: Metric> Source for Inner<C> {
 
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
         self
+    }
+
+    #[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
+    fn leave_segment(&self) {
+        self.storage.remove();
     }
 }
 
@@ -195,5 +203,10 @@ impl Source for Renamed {
 
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
         Arc::clone(&self.family).as_any()
+    }
+
+    #[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
+    fn leave_segment(&self) {
+        self.family.leave_segment();
     }
 }

@@ -340,6 +340,34 @@ impl<'r, C: Metric> FamilyBuilder<'r, C> {
     }
 }
 
+#[cfg(all(feature = "segment", target_os = "linux"))]
+impl Registry {
+    /// Registers a family by its description, with the checks of a registration.
+    pub(crate) fn register_described<C: Metric>(
+        &self,
+        descriptor: Descriptor,
+        options: C::Options,
+    ) -> Result<Family<C>, RegisterError> {
+        let name = descriptor.full_name();
+        FamilyBuilder {
+            registry: self,
+            name,
+            help: descriptor.help,
+            unit: descriptor.unit,
+            labels: descriptor.label_names,
+            const_labels: descriptor.const_labels,
+            options,
+            shape: Some(descriptor.shape),
+            metric_type: descriptor.metric_type,
+            created: descriptor.created,
+            mixed: descriptor.mixed,
+            permanent: descriptor.permanent,
+            policy: Policy::default(),
+        }
+        .register()
+    }
+}
+
 fn the_series<C: Metric>(family: &Family<C>) -> Handle<C> {
     family
         .with(())

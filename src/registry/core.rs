@@ -34,11 +34,27 @@ pub(super) struct State {
 
 impl Core {
     pub(super) fn new() -> Self {
+        Self::with(Shared {
+            generation: AtomicU64::new(0),
+            readers: Readers::new(),
+            #[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
+            segment: None,
+        })
+    }
+
+    /// Creates a core whose cells are in a segment.
+    #[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
+    pub(super) fn in_segment(segment: crate::segment::Segment) -> Self {
+        Self::with(Shared {
+            generation: AtomicU64::new(0),
+            readers: Readers::new(),
+            segment: Some(segment),
+        })
+    }
+
+    fn with(shared: Shared) -> Self {
         Self {
-            shared: SyncArc::new(Shared {
-                generation: AtomicU64::new(0),
-                readers: Readers::new(),
-            }),
+            shared: SyncArc::new(shared),
             state: ForkSafeMutex::default(),
         }
     }
@@ -79,6 +95,8 @@ impl Core {
             return false;
         };
         let family = state.families.remove(index);
+        #[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
+        family.leave_segment();
         state.names.retain(|_, owner| owner != full_name);
         let is_it = |descriptor: &Descriptor| descriptor.full_name() == full_name;
         state.refused.take_if(|own| is_it(own.descriptor()));

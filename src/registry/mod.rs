@@ -101,6 +101,28 @@ impl Registry {
         }
     }
 
+    /// Creates a registry whose cells are in a segment, where other processes can
+    /// read them. See [`segment`](crate::segment) for which cells can be.
+    ///
+    /// ```
+    /// use stethoscope::{Registry, segment::Segment};
+    ///
+    /// # let directory = format!("/dev/shm/stethoscope-registry-{}", std::process::id());
+    /// let segment = Segment::in_dir(&directory)?;
+    /// let registry = Registry::in_segment(&segment);
+    /// registry.counter("jobs_total", "Jobs.")?.inc();
+    /// # std::fs::remove_dir_all(&directory)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
+    #[must_use]
+    pub fn in_segment(segment: &crate::segment::Segment) -> Self {
+        Self {
+            core: Arc::new(Core::in_segment(segment.clone())),
+            ..Self::new()
+        }
+    }
+
     /// Returns a view of the registry that adds a namespace: `namespace_` precedes
     /// the names that are registered through it.
     ///

@@ -1,0 +1,318 @@
+//! The file of a segment: created, locked, grown and mapped.
+
+use super::arena::Backing;
+use super::error::SegmentError;
+use super::format::LINE;
+use crate::fork;
+use rustix::fd::OwnedFd;
+use rustix::fs::{self, FallocateFlags, FileType, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mm::{self, MapFlags, MremapFlags, ProtFlags};
+use std::ffi::c_void;
+use std::path::{Path, PathBuf};
+use std::ptr;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::time::Duration;
+
+/// The magic numbers of file systems that are memory.
+const TMPFS: u64 = 0x0102_1994;
+const RAMFS: u64 = 0x8584_58f6;
+
+/// The shortest extent in bytes, and what the lengths of extents are multiples of.
+const MIN_EXTENT: usize = 16 << 10;
+
+/// Opens the directory of segments, which is made if it does not exist, and checks
+/// that nobody else can write to it.
+pub(super) fn open_directory(path: &Path) -> Result<OwnedFd, SegmentError> {
+    match fs::mkdir(path, Mode::RWXU) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(error) => return Err(SegmentError::io(path, error)),
+    }
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
+    let directory =
+        fs::open(path, flags, Mode::empty()).map_err(|error| SegmentError::io(path, error))?;
+    check_directory(&directory, path)?;
+    Ok(directory)
+}
+
+/// Checks that a directory belongs to this user, that nobody else may write to it,
+/// and that it is in memory.
+pub(super) fn check_directory(directory: &OwnedFd, path: &Path) -> Result<(), SegmentError> {
+    let stat = fs::fstat(directory).map_err(|error| SegmentError::io(path, error))?;
+    if stat.st_uid != rustix::process::geteuid().as_raw() || stat.st_mode & 0o022 != 0 {
+        return Err(SegmentError::directory_not_private(path));
+    }
+    let file_system = fs::fstatfs(directory).map_err(|error| SegmentError::io(path, error))?;
+    // The type of the field differs between architectures.
+    #[allow(clippy::unnecessary_cast, clippy::cast_sign_loss)]
+    let kind = file_system.f_type as u64;
+    match kind & 0xffff_ffff {
+        TMPFS | RAMFS => Ok(()),
+        _ => Err(SegmentError::not_in_memory(path)),
+    }
+}
+
+/// A locked file, mapped extent by extent.
+pub(super) struct MappedFile {
+    /// `None` in a forked child that could not make a file: its memory is its own,
+    /// and cannot grow.
+    fd: Option<OwnedFd>,
+    path: PathBuf,
+    len: usize,
+    mappings: Vec<Mapping>,
+}
+
+struct Mapping {
+    address: *mut c_void,
+    len: usize,
+}
+
+// SAFETY: the mapping is owned by the file, and is unmapped only when that is
+// dropped. Its words are reached as atomics.
+#[allow(unsafe_code)]
+unsafe impl Send for Mapping {}
+
+impl Mapping {
+    #[allow(unsafe_code)]
+    fn words(&self) -> &'static [AtomicU64] {
+        // SAFETY: the mapping is aligned to pages and initialised by the kernel. It is
+        // unmapped when the `MappedFile` is dropped, which whoever holds words keeps
+        // (see `Owner`). Other processes only read the file: one of the same user
+        // that wrote to it would change numbers, and no memory access rests on these.
+        unsafe {
+            let words = self.address.cast::<AtomicU64>();
+            std::slice::from_raw_parts(words, self.len / size_of::<u64>())
+        }
+    }
+}
+
+impl MappedFile {
+    /// Creates the file of process `pid`, which was started at `start_time`, and
+    /// locks it. Several files of a process are numbered.
+    pub(super) fn create(
+        directory: &OwnedFd,
+        path: &Path,
+        pid: u32,
+        start_time: u64,
+    ) -> Result<Self, SegmentError> {
+        /// The files that a process may have in a directory.
+        const LIMIT: u32 = 10_000;
+        let flags =
+            OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::RDWR | OFlags::CLOEXEC;
+        for number in 0..LIMIT {
+            let name = match number {
+                0 => format!("{pid}-{start_time}.{EXTENSION}"),
+                _ => format!("{pid}-{start_time}-{number}.{EXTENSION}"),
+            };
+            let path = path.join(&name);
+            let fd = match fs::openat(directory, &name, flags, Mode::RUSR | Mode::WUSR) {
+                Ok(fd) => fd,
+                Err(Errno::EXIST) => continue,
+                Err(error) => return Err(SegmentError::io(&path, error)),
+            };
+            // A reader may hold the lock for the microseconds of its look.
+            fs::flock(&fd, FlockOperation::LockExclusive)
+                .map_err(|error| SegmentError::io(&path, error))?;
+            return Ok(Self {
+                fd: Some(fd),
+                path,
+                len: 0,
+                mappings: Vec::new(),
+            });
+        }
+        Err(SegmentError::io(path, Errno::EXIST))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Appends `len` bytes of memory and maps them.
+    #[allow(unsafe_code)]
+    fn append(&mut self, len: usize) -> Result<&'static [AtomicU64], Errno> {
+        let fd = self.fd.as_ref().ok_or(Errno::BADF)?;
+        let offset = self.len as u64;
+        // Allocates the memory, so that no later store can fail.
+        fs::fallocate(fd, FallocateFlags::empty(), offset, len as u64)?;
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        let flags = MapFlags::SHARED | MapFlags::POPULATE;
+        // SAFETY: a new mapping at an address that the kernel chooses.
+        match unsafe { mm::mmap(ptr::null_mut(), len, protection, flags, fd, offset) } {
+            Ok(address) => Ok(self.add(address, len)),
+            Err(error) => {
+                // Back to the length that is mapped, so that offsets agree.
+                let _ = fs::ftruncate(fd, offset);
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes over a new mapping. Returns its words.
+    fn add(&mut self, address: *mut c_void, len: usize) -> &'static [AtomicU64] {
+        let mapping = Mapping { address, len };
+        let words = mapping.words();
+        self.mappings.push(mapping);
+        self.len += len;
+        words
+    }
+}
+
+/// # Forks
+impl MappedFile {
+    /// Gives a forked child a file of its own, at the addresses of the parent's, with
+    /// a copy of some words, given by offset and length; the others are zero. If there
+    /// cannot be a file, or `is_intact` says after the copy that the parent has
+    /// replaced its log, the child gets memory that nobody else sees. Returns false if
+    /// there is not even that, and the child goes on counting in its parent's file.
+    ///
+    /// # Safety
+    /// The process must be a forked child with a single thread.
+    #[allow(unsafe_code)]
+    pub(super) unsafe fn move_to_own_file(
+        &mut self,
+        pid: u32,
+        start_time: u64,
+        copied: &[(usize, usize)],
+        is_intact: impl Fn() -> bool,
+    ) -> bool {
+        let own = self
+            .like_this(pid, start_time)
+            .inspect(|own| self.copy_to(own, copied))
+            .filter(|own| is_intact() || own.unlink().is_some())
+            .or_else(|| {
+                let own = self.like_this_in_memory();
+                own.inspect(|own| self.copy_to(own, copied))
+            });
+        let Some(mut own) = own else {
+            return false;
+        };
+        for (old, new) in self.mappings.iter().zip(std::mem::take(&mut own.mappings)) {
+            let (flags, len) = (MremapFlags::MAYMOVE, old.len);
+            // SAFETY: replaces the old mapping by one of the same length, whose words
+            // are valid, too. No other thread uses them meanwhile.
+            let moved = unsafe { mm::mremap_fixed(new.address, new.len, len, flags, old.address) };
+            debug_assert!(moved.is_ok(), "{moved:?}");
+        }
+        // Closes the parent's file, whose lock the parent still holds.
+        self.fd = own.fd.take();
+        self.path = std::mem::take(&mut own.path);
+        true
+    }
+
+    /// Creates a file with mappings of the same lengths.
+    fn like_this(&self, pid: u32, start_time: u64) -> Option<Self> {
+        self.fd.as_ref()?;
+        let path = self.path.parent()?;
+        let directory = open_directory(path).ok()?;
+        let mut own = Self::create(&directory, path, pid, start_time).ok()?;
+        for mapping in &self.mappings {
+            if own.append(mapping.len).is_err() {
+                return own.unlink();
+            }
+        }
+        Some(own)
+    }
+
+    /// Removes the file. Returns `None`.
+    fn unlink(&self) -> Option<Self> {
+        // A file that stays has no magic word, and is not shown.
+        let _ = fs::unlink(&self.path);
+        None
+    }
+
+    /// Makes mappings of the same lengths that belong to no file.
+    #[allow(unsafe_code)]
+    fn like_this_in_memory(&self) -> Option<Self> {
+        let mut own = Self {
+            fd: None,
+            path: self.path.clone(),
+            len: 0,
+            mappings: Vec::new(),
+        };
+        for mapping in &self.mappings {
+            let protection = ProtFlags::READ | ProtFlags::WRITE;
+            let (len, flags) = (mapping.len, MapFlags::PRIVATE);
+            // SAFETY: a new mapping at an address that the kernel chooses.
+            let mapped = unsafe { mm::mmap_anonymous(ptr::null_mut(), len, protection, flags) };
+            own.add(mapped.ok()?, len);
+        }
+        Some(own)
+    }
+
+    /// Copies words to mappings of the same lengths.
+    fn copy_to(&self, own: &Self, copied: &[(usize, usize)]) {
+        for &(offset, len) in copied {
+            let mut first = 0;
+            for (from, to) in self.mappings.iter().zip(&own.mappings) {
+                let (from, to) = (from.words(), to.words());
+                if (first..first + from.len()).contains(&offset) {
+                    let at = offset - first;
+                    for (from, to) in from[at..at + len].iter().zip(&to[at..at + len]) {
+                        // Relaxed: nobody else sees the new words yet.
+                        to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+                    }
+                }
+                first += from.len();
+            }
+        }
+        // Acquire: pairs with the Release fence of the parent before it frees a log.
+        fence(Ordering::Acquire);
+    }
+}
+
+/// The extension of a segment's file.
+pub(super) const EXTENSION: &str = "segment";
+
+impl Backing for MappedFile {
+    fn grow(&mut self, at_least: usize) -> Option<&'static [AtomicU64]> {
+        debug_assert!(at_least.is_multiple_of(LINE));
+        let needed = at_least
+            .checked_mul(size_of::<u64>())?
+            .checked_next_multiple_of(MIN_EXTENT)?;
+        // By an eighth, to have few extents; by less if there is no room for that.
+        let wanted = needed.max((self.len / 8).next_multiple_of(MIN_EXTENT));
+        self.append(wanted).or_else(|_| self.append(needed)).ok()
+    }
+
+    fn is_copied(&self) -> bool {
+        /// The time that a child has for the copy. One that is later gets memory that
+        /// nobody else sees.
+        const TIME_TO_COPY: Duration = Duration::from_secs(2);
+        fork::has_forked_within(TIME_TO_COPY)
+    }
+}
+
+impl Drop for MappedFile {
+    #[allow(unsafe_code)]
+    fn drop(&mut self) {
+        for mapping in &self.mappings {
+            // SAFETY: mapped by `append`. Nothing refers to the words any more: see
+            // there.
+            let _ = unsafe { mm::munmap(mapping.address, mapping.len) };
+        }
+    }
+}
+
+/// Opens the file of a segment for reading. Refuses what is not a plain file.
+pub(super) fn open_for_reading(path: &Path) -> Result<OwnedFd, SegmentError> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let fd = fs::open(path, flags, Mode::empty()).map_err(|error| SegmentError::io(path, error))?;
+    let stat = fs::fstat(&fd).map_err(|error| SegmentError::io(path, error))?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Ok(fd),
+        _ => Err(SegmentError::not_a_segment(path)),
+    }
+}
+
+/// Returns true if a process holds the lock of a segment.
+pub(super) fn is_locked(fd: &OwnedFd) -> bool {
+    match fs::flock(fd, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => {
+            let _ = fs::flock(fd, FlockOperation::Unlock);
+            false
+        }
+        // Refused for another reason, such as a file system without locks: it may be
+        // held.
+        Err(_) => true,
+    }
+}

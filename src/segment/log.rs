@@ -1,0 +1,619 @@
+//! The writer of a segment: families, series, and the log that describes them.
+//!
+//! The log is a chain of chunks. A record is written after the committed words of
+//! the last chunk, and is published by one store of `COMMITTED` with `Release`. A
+//! process that dies before that store has not written the record.
+//!
+//! Records of what was removed are dropped by a *compaction*, once they are a fifth
+//! of the log: the live records are written into a new chain, and the header's
+//! `ROOT` is swapped. Cells never move.
+//!
+//! Words are reused only after what says so was published, with a `Release` fence
+//! in between. A reader that has copied a reused word sees, after an `Acquire`
+//! fence, the root or the record that tells it.
+
+use super::arena::{Arena, Backing};
+use super::format::{self, CHUNK_TAG, FamilyRecord, HEADER, LINE, NEXT_CHUNK_WORDS, chunk, header};
+use crate::sync::{AtomicU64, Ordering, fence};
+use std::collections::{BTreeMap, VecDeque};
+
+/// The words of the shortest chunk, its header included.
+const MIN_CHUNK: usize = if cfg!(loom) { 40 } else { 1024 };
+
+/// The slots of a family's first slab, and of its largest.
+const MIN_SLOTS: usize = if cfg!(loom) { 2 } else { 4 };
+const MAX_SLOTS: usize = 4096;
+
+/// The chunks that are filled after a failed compaction before the next attempt.
+const CHUNKS_UNTIL_RETRY: usize = 16;
+
+/// The offset and length of a live record in the log.
+#[derive(Clone, Copy, Debug, Default)]
+struct Location {
+    /// 0 if there is no record.
+    offset: usize,
+    len: u32,
+}
+
+impl Location {
+    fn exists(self) -> bool {
+        self.offset != 0
+    }
+}
+
+struct Slab {
+    record: Location,
+    offset: usize,
+    /// The slot of its first series.
+    first: usize,
+    slots: usize,
+}
+
+/// The words of one series, or room for it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    record: Location,
+    /// True from `place` to `release`.
+    held: bool,
+    /// True if the removal could not be published for lack of room.
+    doomed: bool,
+}
+
+struct Family {
+    record: Location,
+    words: usize,
+    /// The word of a series that does not change, if there is one.
+    constant_word: Option<usize>,
+    stride: usize,
+    slabs: Vec<Slab>,
+    slots: Vec<Slot>,
+    free: Vec<usize>,
+    held: usize,
+    /// True once the family was removed. It is forgotten with its last handle.
+    removed: bool,
+}
+
+/// A removal that could not be published for lack of room.
+enum Doomed {
+    Series { family: u64, slot: usize },
+    Family(u64),
+}
+
+/// Writes a segment. One thread at a time.
+pub(super) struct Log<B> {
+    arena: Arena<B>,
+    header: &'static [AtomicU64],
+    chain: Chain,
+    /// The words of the live records.
+    live: usize,
+    compactions: u64,
+    /// The attempts to compact that are still to be skipped.
+    skipped_compactions: usize,
+    families: BTreeMap<u64, Family>,
+    next_family: u64,
+    doomed: VecDeque<Doomed>,
+}
+
+/// A chain of chunks.
+#[derive(Default)]
+struct Chain {
+    /// Offset and length of each chunk.
+    chunks: Vec<(usize, usize)>,
+    /// The committed words of the last chunk.
+    used: usize,
+    /// The words of all chunks.
+    words: usize,
+}
+
+impl Chain {
+    fn start<B: Backing>(arena: &mut Arena<B>) -> Option<Self> {
+        let mut chain = Self::default();
+        chain.add_chunk(arena, MIN_CHUNK)?;
+        chain.used = chunk::HEADER;
+        Some(chain)
+    }
+
+    /// Adds an empty chunk, which no other refers to yet.
+    fn add_chunk<B: Backing>(&mut self, arena: &mut Arena<B>, len: usize) -> Option<usize> {
+        let offset = arena.allocate(len)?;
+        let words = arena.words(offset, len);
+        // Relaxed, all: published by the root, or by the commit of the record that
+        // refers to the chunk.
+        words[chunk::TAG].store(CHUNK_TAG, Ordering::Relaxed);
+        words[chunk::LENGTH].store(len as u64, Ordering::Relaxed);
+        words[chunk::COMMITTED].store(chunk::HEADER as u64, Ordering::Relaxed);
+        self.chunks.push((offset, len));
+        self.words += len;
+        Some(offset)
+    }
+
+    /// Returns true if the last chunk has room for the record.
+    fn has_room(&self, record: &[u64]) -> bool {
+        let (_, len) = self.chunks[self.chunks.len() - 1];
+        self.used + record.len() + NEXT_CHUNK_WORDS <= len
+    }
+
+    /// Appends and publishes a record. A new chunk has at least `chunk_len` words.
+    fn append<B: Backing>(
+        &mut self,
+        arena: &mut Arena<B>,
+        record: &[u64],
+        chunk_len: usize,
+    ) -> Option<Location> {
+        let (last, _) = self.chunks[self.chunks.len() - 1];
+        let mut at = last + self.used;
+        if self.has_room(record) {
+            write(arena, at, record);
+            self.used += record.len();
+            commit(arena, last, self.used);
+        } else {
+            let needed = chunk::HEADER + record.len() + NEXT_CHUNK_WORDS;
+            let len = needed.max(chunk_len).next_multiple_of(LINE);
+            let next = self.add_chunk(arena, len)?;
+            let used = chunk::HEADER + record.len();
+            write(arena, next + chunk::HEADER, record);
+            commit(arena, next, used);
+            // Publishes the chunk and the record in it at once.
+            write(arena, at, &format::encode_next_chunk(next));
+            commit(arena, last, self.used + NEXT_CHUNK_WORDS);
+            at = next + chunk::HEADER;
+            self.used = used;
+        }
+        Some(Location {
+            offset: at,
+            len: record.len() as u32,
+        })
+    }
+
+    /// Zeroes and frees the chunks, which no reader reaches any more.
+    fn free<B: Backing>(self, arena: &mut Arena<B>) {
+        for (offset, len) in self.chunks {
+            // Loom would try each subset of words that a reader may see zeroed. The
+            // header is enough to tell it.
+            let zeroed = if cfg!(loom) { chunk::HEADER } else { len };
+            zero(arena.words(offset, zeroed));
+            arena.free(offset, len);
+        }
+    }
+}
+
+fn write<B: Backing>(arena: &Arena<B>, offset: usize, record: &[u64]) {
+    for (word, value) in arena.words(offset, record.len()).iter().zip(record) {
+        // Relaxed: published by the commit.
+        word.store(*value, Ordering::Relaxed);
+    }
+}
+
+fn commit<B: Backing>(arena: &Arena<B>, chunk: usize, used: usize) {
+    // Release: a reader that acquires the number sees the words that it counts.
+    arena.words(chunk, chunk::HEADER)[chunk::COMMITTED].store(used as u64, Ordering::Release);
+}
+
+fn zero(words: &[AtomicU64]) {
+    for word in words {
+        // Relaxed: ordered by the fence before; see the top of the file.
+        word.store(0, Ordering::Relaxed);
+    }
+}
+
+impl<B: Backing> Log<B> {
+    /// Begins a segment in an arena that has no extent yet. `None` if there is no
+    /// room.
+    pub(super) fn new(mut arena: Arena<B>) -> Option<Self> {
+        let offset = arena.allocate(HEADER)?;
+        debug_assert_eq!(offset, 0, "the header comes first");
+        let header = arena.words(0, HEADER);
+        let chain = Chain::start(&mut arena)?;
+        let root = format::root(0, chain.chunks[0].0);
+        // Relaxed: published by the magic, which the owner stores last.
+        header[header::ROOT].store(root, Ordering::Relaxed);
+        Some(Self {
+            arena,
+            header,
+            chain,
+            live: 0,
+            compactions: 0,
+            skipped_compactions: 0,
+            families: BTreeMap::new(),
+            next_family: 1,
+            doomed: VecDeque::new(),
+        })
+    }
+
+    /// Returns the words of the header.
+    pub(super) fn header(&self) -> &'static [AtomicU64] {
+        self.header
+    }
+
+    #[cfg(not(loom))]
+    pub(super) fn backing(&mut self) -> &mut B {
+        self.arena.backing()
+    }
+
+    /// Returns offset and length of the words that the segment of a forked child
+    /// begins with: all but the values.
+    #[cfg(not(loom))]
+    pub(super) fn words_of_child(&self) -> Vec<(usize, usize)> {
+        let mut words = vec![(0, HEADER)];
+        words.extend(&self.chain.chunks);
+        if let Some((_, len)) = words.last_mut() {
+            // A record of the parent's may follow already.
+            *len = self.chain.used;
+        }
+        for family in self.families.values() {
+            if let Some(constant) = family.constant_word {
+                let slots = family.slabs.iter().flat_map(|slab| {
+                    (0..slab.slots).map(|slot| slab.offset + slot * family.stride)
+                });
+                words.extend(slots.map(|offset| (offset + constant, 1)));
+            }
+        }
+        words
+    }
+
+    /// Returns the root, as this process has stored it.
+    #[cfg(not(loom))]
+    pub(super) fn root(&self) -> u64 {
+        format::root(self.compactions, self.chain.chunks[0].0)
+    }
+
+    /// Makes the log end where it ended at the fork, in the child.
+    #[cfg(not(loom))]
+    pub(super) fn cut_in_child(&self) {
+        let (last, _) = self.chain.chunks[self.chain.chunks.len() - 1];
+        commit(&self.arena, last, self.chain.used);
+    }
+
+    /// Adds a family. Returns its number, or `None` if it does not fit.
+    pub(super) fn add_family(&mut self, family: &FamilyRecord) -> Option<u64> {
+        self.publish_doomed();
+        let id = self.next_family;
+        let record = self.append_live(&family.encode(id)?)?;
+        self.next_family += 1;
+        self.families.insert(
+            id,
+            Family {
+                record,
+                words: family.words(),
+                constant_word: family.encoding.constant_word(),
+                stride: family.stride(),
+                slabs: Vec::new(),
+                slots: Vec::new(),
+                free: Vec::new(),
+                held: 0,
+                removed: false,
+            },
+        );
+        Some(id)
+    }
+
+    /// Adds a series. Returns its slot, and what `begin` makes of its words, which
+    /// are zero; `None` if it does not fit.
+    ///
+    /// The slot is the caller's until [`release`](Self::release). `begin` may store
+    /// to the words before the series is published.
+    pub(super) fn place<T>(
+        &mut self,
+        family: u64,
+        ordinal: u64,
+        created: f64,
+        labels: &[&str],
+        begin: impl FnOnce(&'static [AtomicU64]) -> T,
+    ) -> Option<(usize, T)> {
+        self.publish_doomed();
+        let state = self.families.get(&family).filter(|state| !state.removed)?;
+        if state.free.is_empty() {
+            self.add_slots(family)?;
+        }
+        let slot = *self.families[&family].free.last()?;
+        let record = format::encode_series(family, slot, ordinal, created, labels)?;
+        let words = self.cell(family, slot);
+        let begun = begin(words);
+        let Some(record) = self.append_live(&record) else {
+            // Relaxed: no reader looks at the words of a free slot.
+            zero(words);
+            return None;
+        };
+        let state = self.families.get_mut(&family)?;
+        state.free.pop();
+        state.held += 1;
+        state.slots[slot] = Slot {
+            record,
+            held: true,
+            doomed: false,
+        };
+        Some((slot, begun))
+    }
+
+    /// Removes a series from the log. Its slot is still the caller's.
+    pub(super) fn remove_series(&mut self, family: u64, slot: usize) {
+        self.publish_doomed();
+        let Some(state) = self
+            .families
+            .get_mut(&family)
+            .filter(|state| !state.removed)
+        else {
+            return;
+        };
+        let state = &mut state.slots[slot];
+        if state.record.exists() && !state.doomed {
+            state.doomed = true;
+            self.doomed.push_back(Doomed::Series { family, slot });
+            self.publish_doomed();
+        }
+    }
+
+    /// Removes a family and its series from the log. The slots of its series are
+    /// still the caller's.
+    pub(super) fn remove_family(&mut self, family: u64) {
+        self.publish_doomed();
+        let state = self.families.get_mut(&family);
+        if let Some(state) = state.filter(|state| !state.removed) {
+            state.removed = true;
+            self.doomed.push_back(Doomed::Family(family));
+            self.publish_doomed();
+        }
+    }
+
+    /// Gives a slot back, after the last update of its words. The series of a slot
+    /// that was not removed stays in the log, with its last values.
+    pub(super) fn release(&mut self, family: u64, slot: usize) {
+        self.publish_doomed();
+        let Some(state) = self.families.get_mut(&family) else {
+            return;
+        };
+        state.slots[slot].held = false;
+        state.held -= 1;
+        self.reuse_slot(family, slot);
+    }
+
+    /// Publishes the removals that there was no room for, in order.
+    fn publish_doomed(&mut self) {
+        while let Some(next) = self.doomed.front() {
+            let record = match *next {
+                Doomed::Series { family, slot } => format::encode_remove_series(family, slot),
+                Doomed::Family(family) => format::encode_remove_family(family),
+            };
+            // A compaction on the way leaves out what is doomed. The record is then
+            // about something unknown, which a reader skips.
+            if self.append(&record).is_none() {
+                return;
+            }
+            match self.doomed.pop_front() {
+                Some(Doomed::Series { family, slot }) => self.forget_series(family, slot),
+                Some(Doomed::Family(family)) => self.forget_family(family),
+                None => {}
+            }
+        }
+    }
+
+    /// Forgets the record of a series whose removal was published.
+    fn forget_series(&mut self, family: u64, slot: usize) {
+        let Some(state) = self.families.get_mut(&family) else {
+            return;
+        };
+        let slot_state = &mut state.slots[slot];
+        let record = std::mem::take(&mut slot_state.record);
+        slot_state.doomed = false;
+        self.live -= record.len as usize;
+        self.reuse_slot(family, slot);
+    }
+
+    fn forget_family(&mut self, family: u64) {
+        let Some(state) = self.families.get_mut(&family) else {
+            return;
+        };
+        let mut live = std::mem::take(&mut state.record).len as usize;
+        for slab in &mut state.slabs {
+            live += std::mem::take(&mut slab.record).len as usize;
+        }
+        let mut unused = Vec::new();
+        for (index, slot) in state.slots.iter_mut().enumerate() {
+            if slot.record.exists() {
+                live += std::mem::take(&mut slot.record).len as usize;
+                slot.doomed = false;
+                if !slot.held {
+                    unused.push(index);
+                }
+            }
+        }
+        self.live -= live;
+        // All of them are zero before the slabs are freed.
+        for slot in unused {
+            self.zero_slot(family, slot);
+        }
+        self.free_slabs(family);
+    }
+
+    /// Zeroes a slot and makes it free, unless it is in use.
+    fn reuse_slot(&mut self, family: u64, slot: usize) {
+        let state = &self.families[&family];
+        if state.slots[slot].held || state.slots[slot].record.exists() {
+            return;
+        }
+        self.zero_slot(family, slot);
+        if let Some(state) = self.families.get_mut(&family) {
+            state.free.push(slot);
+        }
+        self.free_slabs(family);
+    }
+
+    fn zero_slot(&self, family: u64, slot: usize) {
+        // Release: pairs with the Acquire fence of a reader, between its copy of
+        // the words and its last look at the log; see the top of the file.
+        fence(Ordering::Release);
+        zero(self.cell(family, slot));
+    }
+
+    /// Frees the words of a family that was removed, if nothing uses them.
+    fn free_slabs(&mut self, family: u64) {
+        let state = &self.families[&family];
+        let is_gone = state.removed && !state.record.exists() && state.held == 0;
+        if is_gone && let Some(state) = self.families.remove(&family) {
+            // Release: as in `zero_slot`, for slots that no series has used.
+            fence(Ordering::Release);
+            for slab in state.slabs {
+                self.arena.free(slab.offset, slab.slots * state.stride);
+            }
+        }
+    }
+
+    /// Returns the words of a slot.
+    fn cell(&self, family: u64, slot: usize) -> &'static [AtomicU64] {
+        let state = &self.families[&family];
+        if state.words == 0 {
+            return &[];
+        }
+        let index = state.slabs.partition_point(|slab| slab.first <= slot) - 1;
+        let slab = &state.slabs[index];
+        let offset = slab.offset + (slot - slab.first) * state.stride;
+        self.arena.words(offset, state.words)
+    }
+
+    /// Makes room for more series of a family.
+    fn add_slots(&mut self, family: u64) -> Option<()> {
+        let state = &self.families[&family];
+        let (first, stride) = (state.slots.len(), state.stride);
+        let slots = first.clamp(MIN_SLOTS, MAX_SLOTS);
+        if stride > 0 {
+            let offset = self.arena.allocate(slots * stride)?;
+            let record = format::encode_slab(family, first, slots, offset);
+            let Some(record) = self.append_live(&record) else {
+                self.arena.free(offset, slots * stride);
+                return None;
+            };
+            self.families.get_mut(&family)?.slabs.push(Slab {
+                record,
+                offset,
+                first,
+                slots,
+            });
+        }
+        let state = self.families.get_mut(&family)?;
+        state.slots.resize(first + slots, Slot::default());
+        state.free.extend((first..first + slots).rev());
+        Some(())
+    }
+
+    fn append_live(&mut self, record: &[u64]) -> Option<Location> {
+        let location = self.append(record)?;
+        self.live += record.len();
+        Some(location)
+    }
+
+    /// Appends a record, after a compaction if the last chunk is full and the log
+    /// has enough garbage.
+    fn append(&mut self, record: &[u64]) -> Option<Location> {
+        let is_garbage = self.live * 5 <= self.chain.words * 4;
+        if !self.chain.has_room(record) && is_garbage && !self.arena.is_copied() {
+            match self.skipped_compactions.checked_sub(1) {
+                Some(left) => self.skipped_compactions = left,
+                None => {
+                    if self.compact().is_none() {
+                        self.skipped_compactions = CHUNKS_UNTIL_RETRY;
+                    }
+                }
+            }
+        }
+        let chunk_len = MIN_CHUNK.max(self.live / 8);
+        self.chain.append(&mut self.arena, record, chunk_len)
+    }
+
+    /// Writes the live records into a new chain and makes it the log. `None` if
+    /// there is no room for it.
+    fn compact(&mut self) -> Option<()> {
+        let mut chain = Chain::start(&mut self.arena)?;
+        let chunk_len = MIN_CHUNK.max(self.live / 8);
+        let mut moved = Vec::new();
+        for location in live_records(&mut self.families) {
+            let record: Vec<u64> = self
+                .arena
+                .words(location.offset, location.len as usize)
+                .iter()
+                // Relaxed: written by this thread, or by one that has held the lock.
+                .map(|word| word.load(Ordering::Relaxed))
+                .collect();
+            match chain.append(&mut self.arena, &record, chunk_len) {
+                Some(copy) => moved.push(copy),
+                None => {
+                    chain.free(&mut self.arena);
+                    return None;
+                }
+            }
+        }
+        for (location, copy) in live_records(&mut self.families).zip(moved) {
+            *location = copy;
+        }
+        self.compactions += 1;
+        let root = format::root(self.compactions, chain.chunks[0].0);
+        // Release: a reader that acquires the root sees the chain.
+        self.header[header::ROOT].store(root, Ordering::Release);
+        // Release: pairs with the Acquire fence of a reader between its copy of the
+        // old chain and its second look at the root.
+        fence(Ordering::Release);
+        std::mem::replace(&mut self.chain, chain).free(&mut self.arena);
+        Some(())
+    }
+
+    /// Returns the number of words of the log, and how many of them are live.
+    #[cfg(test)]
+    pub(super) fn log_words(&self) -> (usize, usize) {
+        (self.chain.words, self.live)
+    }
+
+    #[cfg(test)]
+    #[cfg_attr(loom, allow(dead_code, reason = "models read at any time"))]
+    pub(super) fn has_doomed(&self) -> bool {
+        !self.doomed.is_empty()
+    }
+
+    /// Returns true if a series and its removal fit into the last chunk.
+    #[cfg(all(test, loom))]
+    pub(super) fn has_room_for_a_series(&self) -> bool {
+        self.chain.has_room(&[0; 7 + 3])
+    }
+
+    #[cfg(test)]
+    pub(super) fn compactions(&self) -> u64 {
+        self.compactions
+    }
+
+    /// Checks that allocated and free words add up to the arena.
+    #[cfg(test)]
+    pub(super) fn assert_consistent(&self) {
+        let slabs: usize = (self.families.values())
+            .flat_map(|family| family.slabs.iter().map(|slab| slab.slots * family.stride))
+            .sum();
+        let used = HEADER + self.chain.words + slabs;
+        assert_eq!(used + self.arena.free_words(), self.arena.len());
+        let live: usize = self
+            .families
+            .values()
+            .flat_map(|family| {
+                let slabs = family.slabs.iter().map(|slab| slab.record);
+                let series = family.slots.iter().map(|slot| slot.record);
+                slabs.chain(series).chain([family.record])
+            })
+            .map(|record| record.len as usize)
+            .sum();
+        assert_eq!(live, self.live);
+    }
+}
+
+/// Returns the live records that are not doomed, each after those that it needs.
+fn live_records(families: &mut BTreeMap<u64, Family>) -> impl Iterator<Item = &mut Location> {
+    families
+        .values_mut()
+        .filter(|family| !family.removed)
+        .flat_map(|family| {
+            let slabs = family.slabs.iter_mut().map(|slab| &mut slab.record);
+            let series = family
+                .slots
+                .iter_mut()
+                .filter(|slot| slot.record.exists() && !slot.doomed)
+                .map(|slot| &mut slot.record);
+            std::iter::once(&mut family.record)
+                .chain(slabs)
+                .chain(series)
+        })
+}

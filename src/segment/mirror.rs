@@ -1,0 +1,261 @@
+//! Shows a segment as an ordinary registry.
+//!
+//! Each family of the log is registered, and each series is inserted, with a cell
+//! that holds the row that was copied last. Everything that a registration checks
+//! is checked: a segment cannot make a page that a program could not have made.
+
+use super::view::{FamilyView, SeriesView, Values, View};
+use crate::cell::Cell;
+use crate::family::{Descriptor, ExistingCell, Family, Handle, Metric, Shape};
+use crate::sync::{AtomicU64, Ordering};
+use crate::{MetricType, Registry};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The longest page that a segment may make, in bytes, by a generous estimate.
+const MAX_PAGE: usize = 256 << 20;
+
+/// The row of a series as it was copied last.
+pub(super) struct MirrorCell {
+    row: Box<[AtomicU64]>,
+    created: f64,
+    shape: Arc<Shape>,
+}
+
+impl Cell for MirrorCell {
+    /// The shape of the family.
+    type Options = Arc<Shape>;
+
+    fn from_options(shape: &Arc<Shape>) -> Self {
+        Self {
+            row: (0..shape.width()).map(|_| AtomicU64::new(0)).collect(),
+            created: 0.0,
+            shape: Arc::clone(shape),
+        }
+    }
+
+    fn width(shape: &Arc<Shape>) -> usize {
+        shape.width()
+    }
+
+    fn read(&self, into: &mut [u64]) {
+        for (into, word) in into.iter_mut().zip(&self.row) {
+            // Relaxed: the reader is refreshed before the scrape, not during it.
+            *into = word.load(Ordering::Relaxed);
+        }
+    }
+
+    fn created(&self) -> Option<f64> {
+        Some(self.created)
+    }
+}
+
+impl Metric for MirrorCell {
+    /// Each registration says its own.
+    const TYPE: MetricType = MetricType::Unknown;
+
+    fn shape(shape: &Arc<Shape>) -> Shape {
+        Shape::clone(shape)
+    }
+}
+
+impl ExistingCell for MirrorCell {
+    fn options(&self) -> Arc<Shape> {
+        Arc::clone(&self.shape)
+    }
+}
+
+/// A registry that shows a segment.
+pub(super) struct Mirror {
+    pub(super) registry: Registry,
+    families: BTreeMap<u64, MirrorFamily>,
+    /// The families and series that could not be shown.
+    pub(super) left_out: u64,
+}
+
+struct MirrorFamily {
+    /// `None` if the family was refused.
+    family: Option<Family<MirrorCell>>,
+    shape: Arc<Shape>,
+    /// Slot to series.
+    series: BTreeMap<usize, MirrorSeries>,
+}
+
+struct MirrorSeries {
+    ordinal: u64,
+    labels: Vec<String>,
+    /// `None` if the series was refused.
+    handle: Option<Handle<MirrorCell>>,
+}
+
+impl Mirror {
+    pub(super) fn new() -> Self {
+        Self {
+            registry: Registry::new(),
+            families: BTreeMap::new(),
+            left_out: 0,
+        }
+    }
+
+    /// Shows the series of `view` that have `values`.
+    pub(super) fn show(&mut self, view: &View, values: &Values) {
+        self.left_out = 0;
+        let registry = self.registry.with_utf8_names();
+        // Before anything is added, which may have the same names.
+        self.families.retain(|id, mirrored| {
+            let is_shown = view.families.contains_key(id);
+            if !is_shown && let Some(family) = &mirrored.family {
+                registry.unregister(&family.descriptor().full_name());
+            }
+            is_shown
+        });
+        let mut page = 0_usize;
+        for (&id, family) in &view.families {
+            page = page.saturating_add(page_estimate(family));
+            let mirrored = self.families.entry(id).or_insert_with(|| {
+                let shape = Arc::new(family.record.descriptor.shape.clone());
+                MirrorFamily {
+                    family: register(&registry, &family.record.descriptor, &shape),
+                    shape,
+                    series: BTreeMap::new(),
+                }
+            });
+            if page > MAX_PAGE || mirrored.family.is_none() {
+                mirrored.clear();
+                self.left_out += 1;
+            } else {
+                self.left_out += mirrored.show(id, family, values);
+            }
+        }
+    }
+}
+
+/// Registers a family as a segment describes it.
+fn register(
+    registry: &Registry,
+    descriptor: &Descriptor,
+    shape: &Arc<Shape>,
+) -> Option<Family<MirrorCell>> {
+    registry
+        .register_described(descriptor.clone(), Arc::clone(shape))
+        .ok()
+}
+
+impl MirrorFamily {
+    /// Shows the series of `from` that have `values`. Returns the number of those
+    /// that could not be shown.
+    fn show(&mut self, id: u64, from: &FamilyView, values: &Values) -> u64 {
+        let Some(family) = &self.family else {
+            return 0;
+        };
+        let is_shown = |slot: &usize, ordinal: u64| {
+            from.series
+                .get(slot)
+                .is_some_and(|series| series.ordinal == ordinal)
+        };
+        self.series.retain(|slot, series| {
+            let is_shown = is_shown(slot, series.ordinal);
+            if !is_shown && series.handle.is_some() {
+                family.remove(&series.labels);
+            }
+            is_shown
+        });
+        let mut new: Vec<(usize, &SeriesView)> = Vec::new();
+        let mut row = vec![0; self.shape.width()];
+        let mut left_out = 0;
+        for (&slot, series) in &from.series {
+            match self.series.get(&slot) {
+                None => new.push((slot, series)),
+                Some(mirrored) => match &mirrored.handle {
+                    Some(cell) if values.has(id, slot, series) => {
+                        if from.row(slot, values, &mut row) {
+                            cell.set(&row);
+                        }
+                    }
+                    // Its last value stays until the next reading.
+                    Some(_) => {}
+                    None => left_out += 1,
+                },
+            }
+        }
+        // In the order in which the process has made them.
+        new.sort_by_key(|(_, series)| series.ordinal);
+        for (slot, series) in new {
+            if !values.has(id, slot, series) {
+                continue;
+            }
+            let mut cell = MirrorCell::from_options(&self.shape);
+            cell.created = series.created;
+            if !from.row(slot, values, &mut row) {
+                left_out += 1;
+                continue;
+            }
+            cell.set(&row);
+            let handle = family.insert(&series.labels, cell).ok();
+            left_out += u64::from(handle.is_none());
+            self.series.insert(
+                slot,
+                MirrorSeries {
+                    ordinal: series.ordinal,
+                    labels: series.labels.clone(),
+                    handle,
+                },
+            );
+        }
+        left_out
+    }
+
+    /// Removes all series.
+    fn clear(&mut self) {
+        self.series.clear();
+        if let Some(family) = &self.family {
+            family.retain(|_| false);
+        }
+    }
+}
+
+impl MirrorCell {
+    fn set(&self, row: &[u64]) {
+        for (word, value) in self.row.iter().zip(row) {
+            // Relaxed: as in `read`.
+            word.store(*value, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Returns an upper bound of the bytes that a family takes on a page. A small file
+/// could otherwise ask for a very long page: a long name, and many series.
+fn page_estimate(family: &FamilyView) -> usize {
+    /// Escaping writes up to eight bytes for one.
+    const ESCAPED: usize = 8;
+    /// Number, punctuation, timestamp.
+    const REST: usize = 96;
+    let descriptor = &family.record.descriptor;
+    let names = descriptor
+        .label_names
+        .iter()
+        .map(String::len)
+        .sum::<usize>();
+    let constant: usize = descriptor
+        .const_labels
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
+    let states = match &descriptor.shape {
+        Shape::StateSet { states } => states.iter().map(String::len).max().unwrap_or(0),
+        _ => 0,
+    };
+    let line = descriptor.name.len() + names + constant + states;
+    let lines = descriptor.shape.width() + 1;
+    let series: usize = family
+        .series
+        .values()
+        .map(|series| {
+            let labels = series.labels.iter().map(String::len).sum::<usize>();
+            (line + labels) * ESCAPED + REST + 4 * series.labels.len()
+        })
+        .fold(0, usize::saturating_add);
+    series
+        .saturating_mul(lines)
+        .saturating_add((descriptor.help.len() + line) * ESCAPED)
+}

@@ -1,0 +1,77 @@
+//! Metrics that outlive a freeze or a crash: cells in a file that other processes
+//! read.
+//!
+//! A [`Segment`] is a file in memory (tmpfs), written by one process. The cells of
+//! a registry [in a segment](crate::Registry::in_segment) are words of that file.
+//! An update costs what it costs elsewhere: one atomic operation. A [`Reader`] in
+//! another process, or `stethoscope read` on the command line, shows the page of
+//! the process while it runs, while it is stopped, and after it was killed, exact
+//! to the last update.
+//!
+//! ```
+//! use stethoscope::{Registry, segment::Segment};
+//!
+//! # let directory = format!("/dev/shm/stethoscope-module-{}", std::process::id());
+//! let segment = Segment::in_dir(&directory)?;
+//! let registry = Registry::in_segment(&segment);
+//! let jobs = registry.counter_family("jobs_total", "Jobs done.", ["queue"])?;
+//! jobs.with(["mail"])?.inc();
+//! assert_eq!(segment.unplaced(), 0);
+//! # std::fs::remove_dir_all(&directory)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What is in a segment
+//!
+//! Counters, gauges, histograms, state sets and infos, with integers or floats. Other
+//! cells (striped, sharded and single-writer cells, native histograms, summaries,
+//! window maxima, cells with exemplars, cells that existed before, cells of your own)
+//! and mixed families work as ever, but
+//! only this process sees them. So does whatever does not fit: a full file system
+//! is never an error to the code that counts. [`Segment::unplaced`] counts both.
+//!
+//! Series stay in the file until they are removed or their family is unregistered,
+//! also after the registry was dropped: a process that ends leaves its last values.
+//! The file itself is left behind, too; delete it when it was read.
+//!
+//! # Security
+//!
+//! Files have mode 0600, in a directory that only this user may write to. A reader
+//! copies what it looks at and checks all of it: a damaged file is shown up to the
+//! first fault.
+//!
+//! The format is a contract, described in `FORMAT.md` beside this module.
+
+mod arena;
+mod format;
+mod log;
+mod view;
+
+#[cfg(not(loom))]
+mod error;
+#[cfg(not(loom))]
+mod file;
+#[cfg(not(loom))]
+mod mirror;
+#[cfg(not(loom))]
+mod owner;
+#[cfg(not(loom))]
+mod proc;
+#[cfg(not(loom))]
+mod reader;
+
+#[cfg(test)]
+mod heap;
+#[cfg(all(loom, test))]
+mod models;
+#[cfg(all(test, not(loom)))]
+mod tests;
+
+#[cfg(not(loom))]
+pub use error::{SegmentError, SegmentErrorKind};
+#[cfg(not(loom))]
+pub use owner::Segment;
+#[cfg(not(loom))]
+pub(crate) use owner::{Place, PlacedFamily};
+#[cfg(not(loom))]
+pub use reader::{ProcessState, Reader, SegmentInfo, list};

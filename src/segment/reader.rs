@@ -1,0 +1,320 @@
+//! The reader of a segment: of a process that runs, stands still or has died.
+
+use super::error::{SegmentError, SegmentErrorKind};
+use super::file::{self, EXTENSION};
+use super::format::{BYTE_ORDER, HEADER, MAGIC, VERSION, header, state};
+use super::mirror::Mirror;
+use super::proc::{self, Stat};
+use super::view::{View, Words};
+use crate::Registry;
+use rustix::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Reads the segment of a process.
+///
+/// Nothing is mapped and nothing of the other process is waited for or changed. It
+/// may count, be stopped, or be dead. What the file says is not trusted.
+///
+/// ```
+/// # #[cfg(target_os = "linux")] {
+/// use stethoscope::{Registry, exposition::Format, segment::{Reader, Segment}};
+///
+/// let directory = format!("/dev/shm/stethoscope-example-{}", std::process::id());
+/// let segment = Segment::in_dir(&directory)?;
+/// let registry = Registry::in_segment(&segment);
+/// registry.counter("jobs_total", "Jobs.")?.inc_by(3);
+///
+/// // In another process:
+/// let mut reader = Reader::open(segment.path())?;
+/// reader.refresh()?;
+/// let mut scraper = reader.registry().scraper();
+/// assert!(scraper.scrape(Format::Text).ends_with(b"jobs_total 3\n"));
+/// # std::fs::remove_dir_all(&directory)?;
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Reader {
+    file: SegmentFile,
+    view: View,
+    mirror: Mirror,
+    info: SegmentInfo,
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader")
+            .field("path", &self.file.path)
+            .field("info", &self.info)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The facts that a segment states about itself and its process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SegmentInfo {
+    /// The process id, in its own namespace.
+    pub pid: u32,
+    /// The process id of the parent at the start, in the process' namespace.
+    pub parent_pid: u32,
+    /// The command line.
+    pub command: String,
+    /// The time at which the segment was made, since 1970 (UTC).
+    pub created: Duration,
+    /// The time of the last heartbeat, since 1970 (UTC).
+    pub heartbeat: Duration,
+    /// True if the process has ended in an orderly way.
+    pub ended: bool,
+    /// The number of series that the process has counted outside of the segment.
+    pub unplaced: u64,
+    /// The number of families and series that the registry refused.
+    pub left_out: u64,
+    /// True if a part of the segment could not be read. The registry shows what
+    /// comes before it.
+    pub damaged: bool,
+}
+
+impl SegmentInfo {
+    /// Returns the time since the last heartbeat.
+    #[must_use]
+    pub fn heartbeat_age(&self) -> Duration {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        now.saturating_sub(self.heartbeat)
+    }
+}
+
+/// The state of the process of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ProcessState {
+    /// It exists, and may run.
+    Running,
+    /// It was stopped, by a signal or by a debugger.
+    Stopped,
+    /// It has ended in an orderly way.
+    Ended,
+    /// It has died: by a signal, or by an exit that ran no handlers.
+    Dead,
+}
+
+impl ProcessState {
+    /// All states.
+    pub const ALL: [Self; 4] = [Self::Running, Self::Stopped, Self::Ended, Self::Dead];
+
+    /// Returns the state in one word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Stopped => "stopped",
+            Self::Ended => "ended",
+            Self::Dead => "dead",
+        }
+    }
+
+    /// Returns true if the process exists.
+    #[must_use]
+    pub fn is_alive(self) -> bool {
+        matches!(self, Self::Running | Self::Stopped)
+    }
+}
+
+impl Reader {
+    /// Opens the file of a segment. Reads nothing but its header.
+    ///
+    /// # Errors
+    /// If the file cannot be opened, or is not a segment of this version of the
+    /// format, of this machine and of this boot.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, SegmentError> {
+        let path = path.as_ref();
+        let file = SegmentFile {
+            fd: file::open_for_reading(path)?,
+            path: path.to_owned(),
+        };
+        let header = file.header()?;
+        let fault = |kind| Err(SegmentError::new(path, kind));
+        if header[header::MAGIC] != MAGIC {
+            return fault(SegmentErrorKind::NotASegment);
+        }
+        if header[header::BYTE_ORDER] != BYTE_ORDER {
+            return fault(SegmentErrorKind::ByteOrder);
+        }
+        if header[header::VERSION] >> 32 != VERSION >> 32 {
+            let found = (header[header::VERSION] >> 32) as u32;
+            return fault(SegmentErrorKind::Version { found });
+        }
+        let boot = [header[header::BOOT_ID], header[header::BOOT_ID + 1]];
+        if proc::boot_id().is_some_and(|id| id != boot) {
+            return fault(SegmentErrorKind::OtherBoot);
+        }
+        let mut reader = Self {
+            file,
+            view: View::default(),
+            mirror: Mirror::new(),
+            info: SegmentInfo::default(),
+        };
+        reader.info = reader.describe(&header);
+        Ok(reader)
+    }
+
+    /// Reads the segment: what the [registry](Self::registry) and the
+    /// [info](Self::info) show from now on.
+    ///
+    /// Do not scrape the registry on another thread at the same time: the page might
+    /// show some values of this reading, and some of the one before.
+    ///
+    /// # Errors
+    /// If the file became shorter than its header, or its log changed too often.
+    pub fn refresh(&mut self) -> Result<(), SegmentError> {
+        let values = self
+            .view
+            .read(&self.file)
+            .map_err(|_| SegmentError::new(&self.file.path, SegmentErrorKind::Busy))?;
+        self.mirror.show(&self.view, &values);
+        let header = self.file.header()?;
+        self.info = self.describe(&header);
+        Ok(())
+    }
+
+    fn describe(&self, header: &[u64; HEADER]) -> SegmentInfo {
+        let name_length = usize::try_from(header[header::NAME_LENGTH]).unwrap_or(usize::MAX);
+        let name: Vec<u8> = header[header::NAME..]
+            .iter()
+            .flat_map(|word| word.to_ne_bytes())
+            .take(name_length.min(header::MAX_NAME))
+            .collect();
+        SegmentInfo {
+            pid: u32::try_from(header[header::PID]).unwrap_or(0),
+            parent_pid: u32::try_from(header[header::PARENT_PID]).unwrap_or(0),
+            command: String::from_utf8_lossy(&name).into_owned(),
+            created: Duration::from_millis(header[header::CREATED]),
+            heartbeat: Duration::from_millis(header[header::HEARTBEAT]),
+            ended: header[header::STATE] == state::ENDED,
+            unplaced: header[header::UNPLACED],
+            left_out: self.mirror.left_out,
+            damaged: self.view.damaged,
+        }
+    }
+
+    /// Returns the families of the segment, with the values of the last
+    /// [`refresh`](Self::refresh).
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.mirror.registry
+    }
+
+    /// Returns the facts that the segment stated at the last refresh.
+    #[must_use]
+    pub fn info(&self) -> &SegmentInfo {
+        &self.info
+    }
+
+    /// Returns the path of the file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.file.path
+    }
+
+    /// Returns the state of the process now.
+    ///
+    /// A process holds a lock on its file, which the kernel drops when it dies. If
+    /// it is in the same namespace of process ids, `/proc` is asked, too.
+    #[must_use]
+    pub fn state(&self) -> ProcessState {
+        let Ok(header) = self.file.header() else {
+            return ProcessState::Dead;
+        };
+        let gone = match header[header::STATE] {
+            state::ENDED => ProcessState::Ended,
+            _ => ProcessState::Dead,
+        };
+        if !file::is_locked(&self.file.fd) {
+            return gone;
+        }
+        if header[header::PID_NAMESPACE] != proc::pid_namespace() {
+            return ProcessState::Running;
+        }
+        // A child that was forked in an unusual way may hold the lock still.
+        match Stat::of(&header[header::PID].to_string()) {
+            Some(stat) if stat.start_time == header[header::START_TIME] => match stat.state {
+                b'T' | b't' => ProcessState::Stopped,
+                b'Z' | b'X' | b'x' => gone,
+                _ => ProcessState::Running,
+            },
+            _ => gone,
+        }
+    }
+}
+
+/// A segment's file, which is copied from.
+struct SegmentFile {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+impl SegmentFile {
+    /// Copies the header.
+    fn header(&self) -> Result<[u64; HEADER], SegmentError> {
+        let mut header = [0; HEADER];
+        // First: its Release publishes the rest.
+        let magic = self.load(header::MAGIC);
+        match magic.is_some() && self.copy(0, &mut header) {
+            true => Ok(header),
+            false => Err(SegmentError::not_a_segment(&self.path)),
+        }
+    }
+}
+
+impl Words for SegmentFile {
+    fn len(&self) -> usize {
+        let bytes = rustix::fs::fstat(&self.fd).map_or(0, |stat| stat.st_size);
+        usize::try_from(bytes).unwrap_or(0) / size_of::<u64>()
+    }
+
+    fn copy(&self, offset: usize, into: &mut [u64]) -> bool {
+        let Some(mut at) = offset.checked_mul(size_of::<u64>()) else {
+            return false;
+        };
+        let mut bytes = vec![0; size_of_val(into)];
+        let mut rest = &mut bytes[..];
+        while !rest.is_empty() {
+            match rustix::io::pread(&self.fd, &mut *rest, at as u64) {
+                Ok(0) => return false,
+                Ok(read) => {
+                    at += read;
+                    rest = &mut rest[read..];
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(_) => return false,
+            }
+        }
+        for (word, bytes) in into.iter_mut().zip(bytes.chunks_exact(size_of::<u64>())) {
+            *word = u64::from_ne_bytes(bytes.try_into().unwrap_or_default());
+        }
+        true
+    }
+}
+
+/// Lists the files of segments in a directory, in the order of their names.
+///
+/// # Errors
+/// If the directory cannot be read.
+pub fn list(directory: impl AsRef<Path>) -> Result<Vec<PathBuf>, SegmentError> {
+    let directory = directory.as_ref();
+    let error = |error: std::io::Error| SegmentError::io(directory, error);
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(error)? {
+        let path = entry.map_err(error)?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == EXTENSION)
+        {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}

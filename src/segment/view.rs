@@ -1,0 +1,374 @@
+//! The reader's side of a segment: parses the log, copies the values.
+//!
+//! ```text
+//! update the log ── copy the slabs ── update the log again ── show the series in both
+//! ```
+//!
+//! A series that was there before and after the copy, under the same ordinal, has
+//! owned its words all the time. Nothing is locked and no copy is repeated, so a
+//! writer that is stopped, dead or busy does not matter.
+//!
+//! Nothing that the log says is trusted. It is copied before it is looked at, each
+//! offset and length is checked, and reading ends at the first record that is
+//! damaged. Memory and time are bounded by the length of the file.
+
+use super::format::{
+    self, CHUNK_TAG, Decoded, Encoding, FamilyRecord, HEADER, LINE, chunk, header,
+};
+use crate::family::Shape;
+use crate::sync::{Ordering, fence};
+use std::collections::{BTreeMap, HashMap};
+
+/// The words of a segment, as a reader gets at them.
+pub(super) trait Words {
+    /// Returns the number of words, which may grow from call to call.
+    fn len(&self) -> usize;
+    /// Copies the words from `offset` on. Returns false if they are not there.
+    fn copy(&self, offset: usize, into: &mut [u64]) -> bool;
+
+    /// Copies one word, before everything that is copied later.
+    fn load(&self, offset: usize) -> Option<u64> {
+        let mut word = [0];
+        let copied = self.copy(offset, &mut word);
+        // Acquire: pairs with the writer's Release store of the word.
+        fence(Ordering::Acquire);
+        copied.then_some(word[0])
+    }
+}
+
+/// The attempts to parse the log between two compactions.
+const ATTEMPTS: usize = 100;
+
+/// The state of the log, as far as it was parsed.
+#[derive(Default)]
+pub(super) struct View {
+    root: Option<u64>,
+    /// The chunk and the offset in it to go on from.
+    chunk: usize,
+    position: usize,
+    /// The words parsed since the root, to bound what a circle of chunks costs.
+    parsed: usize,
+    /// The words of all slabs.
+    slab_words: usize,
+    pub(super) families: BTreeMap<u64, FamilyView>,
+    /// True if a record could not be read.
+    pub(super) damaged: bool,
+}
+
+pub(super) struct FamilyView {
+    pub(super) record: FamilyRecord,
+    slabs: Vec<SlabView>,
+    pub(super) series: BTreeMap<usize, SeriesView>,
+}
+
+struct SlabView {
+    offset: usize,
+    first: usize,
+    slots: usize,
+}
+
+pub(super) struct SeriesView {
+    pub(super) ordinal: u64,
+    pub(super) created: f64,
+    pub(super) labels: Vec<String>,
+}
+
+/// The values of the series that were there all the time.
+#[derive(Default)]
+pub(super) struct Values {
+    /// Offset of the slab to its words.
+    slabs: HashMap<usize, Vec<u64>>,
+    /// Family and slot to ordinal, if series have come or gone meanwhile.
+    before: Option<HashMap<(u64, usize), u64>>,
+}
+
+impl Values {
+    /// Returns true if the series was there before and after its words were copied.
+    pub(super) fn has(&self, family: u64, slot: usize, series: &SeriesView) -> bool {
+        self.before
+            .as_ref()
+            .is_none_or(|before| before.get(&(family, slot)) == Some(&series.ordinal))
+    }
+}
+
+/// The log was compacted again and again while it was read, or is not there.
+#[derive(Debug)]
+pub(super) struct Unreadable;
+
+impl View {
+    /// Takes over what the log says, and copies the values.
+    pub(super) fn read(&mut self, words: &impl Words) -> Result<Values, Unreadable> {
+        self.update(words)?;
+        let mut values = Values::default();
+        for family in self.families.values() {
+            family.copy(words, &mut values.slabs);
+        }
+        // Acquire: pairs with the writer's Release fence before it reuses words. If
+        // a reused word was copied, the log says so below.
+        fence(Ordering::Acquire);
+        if self.has_changed(words) {
+            let series = self.families.iter().flat_map(|(&id, family)| {
+                let series = family.series.iter();
+                series.map(move |(&slot, series)| ((id, slot), series.ordinal))
+            });
+            values.before = Some(series.collect());
+            self.update(words)?;
+        }
+        Ok(values)
+    }
+
+    /// Returns true if the log has changed since it was parsed.
+    fn has_changed(&self, words: &impl Words) -> bool {
+        let committed = words.load(self.chunk + chunk::COMMITTED);
+        words.load(header::ROOT) != self.root || committed != Some(self.position as u64)
+    }
+
+    /// Parses what is new in the log.
+    fn update(&mut self, words: &impl Words) -> Result<(), Unreadable> {
+        for _ in 0..ATTEMPTS {
+            let root = words.load(header::ROOT).ok_or(Unreadable)?;
+            if self.root != Some(root) {
+                *self = Self {
+                    root: Some(root),
+                    chunk: format::root_offset(root),
+                    position: chunk::HEADER,
+                    ..Self::default()
+                };
+            }
+            if !self.damaged {
+                self.damaged = self.advance(words).is_none();
+            }
+            // Acquire: pairs with the writer's Release fence before it frees a log.
+            fence(Ordering::Acquire);
+            if words.load(header::ROOT).ok_or(Unreadable)? == root {
+                return Ok(());
+            }
+            self.root = None;
+            loom_yield();
+        }
+        Err(Unreadable)
+    }
+
+    /// Parses the log from the position on. `None` if it is damaged.
+    fn advance(&mut self, words: &impl Words) -> Option<()> {
+        loop {
+            let end = self.chunk.checked_add(chunk::HEADER)?;
+            if self.chunk < HEADER || end > words.len() {
+                return None;
+            }
+            // First: the words that it counts are copied after it.
+            let committed = words.load(self.chunk + chunk::COMMITTED)?;
+            let mut head = [0; chunk::HEADER];
+            if !words.copy(self.chunk, &mut head) || head[chunk::TAG] != CHUNK_TAG {
+                return None;
+            }
+            let committed = usize::try_from(committed).ok()?;
+            let len = usize::try_from(head[chunk::LENGTH]).ok()?;
+            if committed > len || committed < self.position || len > words.len() {
+                return None;
+            }
+            let new = committed - self.position;
+            self.parsed += new;
+            if self.parsed > words.len() {
+                return None;
+            }
+            let mut records = vec![0; new];
+            if !words.copy(self.chunk + self.position, &mut records) {
+                return None;
+            }
+            let mut rest = &records[..];
+            let mut next = None;
+            while !rest.is_empty() {
+                let (record, length) = format::decode(rest)?;
+                match record {
+                    Decoded::NextChunk { offset } => next = Some(offset),
+                    record => self.apply(record, words)?,
+                }
+                self.position += length;
+                rest = &rest[length..];
+            }
+            let Some(next) = next else {
+                return Some(());
+            };
+            self.chunk = next;
+            self.position = chunk::HEADER;
+            self.parsed += chunk::HEADER;
+        }
+    }
+
+    fn apply(&mut self, record: Decoded<'_>, words: &impl Words) -> Option<()> {
+        match record {
+            Decoded::Family { id, family } => {
+                if self.families.contains_key(&id) {
+                    return None;
+                }
+                let family = FamilyView {
+                    record: *family,
+                    slabs: Vec::new(),
+                    series: BTreeMap::new(),
+                };
+                self.families.insert(id, family);
+            }
+            Decoded::Slab {
+                family,
+                first,
+                slots,
+                offset,
+            } => {
+                let family = self.families.get_mut(&family)?;
+                let len = slots.checked_mul(family.record.stride())?;
+                // However many slabs overlap, no more is copied than the file has.
+                let slab_words = self.slab_words.checked_add(len)?;
+                let is_valid = len > 0
+                    && first == family.slots()
+                    && offset >= HEADER
+                    && offset.is_multiple_of(LINE)
+                    && offset.checked_add(len)? <= words.len()
+                    && slab_words <= words.len();
+                if !is_valid {
+                    return None;
+                }
+                self.slab_words = slab_words;
+                family.slabs.push(SlabView {
+                    offset,
+                    first,
+                    slots,
+                });
+            }
+            Decoded::Series {
+                family,
+                slot,
+                ordinal,
+                created,
+                labels,
+            } => {
+                let family = self.families.get_mut(&family)?;
+                let labels = format::labels(labels, family.record.descriptor.label_names.len())?;
+                let has_words = family.record.stride() == 0 || slot < family.slots();
+                let is_time = created.is_finite() && created >= 0.0;
+                if !has_words || !is_time || family.series.contains_key(&slot) {
+                    return None;
+                }
+                let series = SeriesView {
+                    ordinal,
+                    created,
+                    labels,
+                };
+                family.series.insert(slot, series);
+            }
+            // What a compaction has left out already is not there.
+            Decoded::RemoveSeries { family, slot } => {
+                if let Some(family) = self.families.get_mut(&family) {
+                    family.series.remove(&slot);
+                }
+            }
+            Decoded::RemoveFamily { family } => {
+                if let Some(family) = self.families.remove(&family) {
+                    self.slab_words -= family.slots() * family.record.stride();
+                }
+            }
+            Decoded::NextChunk { .. } | Decoded::Unknown => {}
+        }
+        Some(())
+    }
+}
+
+/// Lets the writer of a model go on.
+fn loom_yield() {
+    #[cfg(loom)]
+    loom::thread::yield_now();
+}
+
+impl FamilyView {
+    /// Returns the number of slots of all slabs.
+    fn slots(&self) -> usize {
+        self.slabs.last().map_or(0, |last| last.first + last.slots)
+    }
+
+    /// Copies the slabs.
+    fn copy(&self, words: &impl Words, into: &mut HashMap<usize, Vec<u64>>) {
+        let stride = self.record.stride();
+        for slab in &self.slabs {
+            let mut copy = vec![0; slab.slots * stride];
+            if !words.copy(slab.offset, &mut copy) {
+                // The file was cut short: its series are not shown.
+                continue;
+            }
+            if self.record.encoding == Encoding::Histogram {
+                // Acquire: pairs with the Release of an observation. The sums are
+                // copied after the counts, and include what is counted there.
+                fence(Ordering::Acquire);
+                let mut again = vec![0; copy.len()];
+                if !words.copy(slab.offset, &mut again) {
+                    continue;
+                }
+                for (old, new) in copy.chunks_mut(stride).zip(again.chunks(stride)) {
+                    old[0] = new[0];
+                }
+            }
+            into.insert(slab.offset, copy);
+        }
+    }
+
+    /// Writes the row of a series. Returns false if its words were not copied.
+    pub(super) fn row(&self, slot: usize, values: &Values, row: &mut [u64]) -> bool {
+        let stride = self.record.stride();
+        if stride == 0 {
+            row.fill(1);
+            return true;
+        }
+        let index = self.slabs.partition_point(|slab| slab.first <= slot);
+        let Some(slab) = index.checked_sub(1).map(|index| &self.slabs[index]) else {
+            return false;
+        };
+        let Some(copy) = values.slabs.get(&slab.offset) else {
+            return false;
+        };
+        let Some(words) = copy.get((slot - slab.first) * stride..) else {
+            return false;
+        };
+        let Some(words) = words.get(..self.record.words()) else {
+            return false;
+        };
+        self.decode(words, row);
+        true
+    }
+
+    /// Turns the words of a series into its row. Values that no cell has, which
+    /// would spoil the page, are replaced by the nearest ones.
+    fn decode(&self, words: &[u64], row: &mut [u64]) {
+        use crate::MetricType::Counter;
+        let is_counter = self.record.descriptor.metric_type == Counter;
+        match (&self.record.encoding, &self.record.descriptor.shape) {
+            (Encoding::F64, _) if is_counter => row[0] = not_negative(words[0]),
+            (Encoding::I64, _) if is_counter => {
+                row[0] = words[0].cast_signed().max(0).cast_unsigned()
+            }
+            (Encoding::Histogram, Shape::Histogram { bounds }) => {
+                let mut total = 0_u64;
+                for (cumulative, count) in row.iter_mut().zip(&words[1..]) {
+                    total = total.saturating_add(*count);
+                    *cumulative = total;
+                }
+                let may_fall = bounds.first().is_some_and(|bound| *bound < 0.0);
+                row[words.len() - 1] = match may_fall {
+                    true => words[0],
+                    false => not_negative(words[0]),
+                };
+            }
+            (Encoding::StateSet, _) => {
+                for (state, on) in row.iter_mut().enumerate() {
+                    *on = words[0] >> (state % 64) & 1;
+                }
+            }
+            (Encoding::One, _) => row.fill(1),
+            _ => row[0] = words[0],
+        }
+    }
+}
+
+/// Returns the bits of a number that is neither negative nor NaN.
+fn not_negative(bits: u64) -> u64 {
+    // NaN becomes 0, too.
+    f64::from_bits(bits).max(0.0).to_bits()
+}

@@ -1,0 +1,738 @@
+//! Segments: the metrics of a process, read from outside while it runs, when it is
+//! stopped, and after it was killed.
+#![cfg(target_os = "linux")]
+#![allow(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use stethoscope::cell::{
+    Buckets, Counter, FloatCounter, FloatGauge, Gauge, Histogram, StripedCounter,
+};
+use stethoscope::exposition::Format;
+use stethoscope::exposition::validate::validate;
+use stethoscope::segment::{self, ProcessState, Reader, Segment, SegmentErrorKind};
+use stethoscope::{Family, Registry};
+
+/// A directory in memory, which is removed in the end.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Self {
+        let path = PathBuf::from(format!(
+            "/dev/shm/stethoscope-{name}-{}",
+            std::process::id()
+        ));
+        let _ = fs::remove_dir_all(&path);
+        Self(path)
+    }
+
+    fn segment(&self) -> Segment {
+        Segment::in_dir(&self.0).unwrap()
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Returns the page of a registry, after checking that it is strictly valid.
+fn page(registry: &Registry, format: Format) -> String {
+    let page = String::from_utf8(registry.scraper().scrape(format).to_vec()).unwrap();
+    validate(&page, format).unwrap_or_else(|error| panic!("{error}\n{page}"));
+    page
+}
+
+/// Returns the page of a segment's file.
+fn read(path: &Path) -> String {
+    let mut reader = Reader::open(path).unwrap();
+    reader.refresh().unwrap();
+    assert!(!reader.info().damaged);
+    assert_eq!(reader.info().left_out, 0);
+    page(reader.registry(), Format::OpenMetrics)
+}
+
+#[test]
+fn every_kind_of_cell_is_read_as_it_is_scraped() {
+    let directory = Directory::new("kinds");
+    let segment = directory.segment();
+    let registry = Registry::in_segment(&segment);
+    let view = registry
+        .with_namespace("app")
+        .with_const_labels([("cluster", "blue \u{2603}\n\"\\")]);
+    let labels = ["a", "b"];
+    let counters = view
+        .family::<Counter>("requests_total", "Requests.")
+        .labels(labels)
+        .created_timestamps()
+        .register()
+        .unwrap();
+    let float_counters = view
+        .float_counter_family("cpu_seconds_total", "", labels)
+        .unwrap();
+    let gauges = view
+        .gauge_family("open", "Open \u{1f600}.", labels)
+        .unwrap();
+    let float_gauges = view
+        .family::<FloatGauge>("size_bytes", "Size.")
+        .unit("bytes")
+        .labels(labels)
+        .register()
+        .unwrap();
+    let buckets = Buckets::new([-1.0, 0.5, 2.0]).unwrap();
+    let histograms = view
+        .histogram_family("latency", "", labels, buckets)
+        .unwrap();
+    let plain = view
+        .histogram("plain_seconds", "", Buckets::default())
+        .unwrap();
+    let states = view
+        .state_set_family("phase", "", labels, ["x", "y", "z"])
+        .unwrap();
+    let infos = view.info_family("build", "", labels).unwrap();
+    view.info("version", "", [("version", "1.2")]).unwrap();
+    for index in 0..300_i32 {
+        let a = format!("{index}");
+        let values = [a.as_str(), "\u{201c}b\u{201d}\n"];
+        counters
+            .with(values)
+            .unwrap()
+            .inc_by(7 + index.unsigned_abs() as u64);
+        float_counters
+            .with(values)
+            .unwrap()
+            .inc_by(0.25 * f64::from(index));
+        gauges.with(values).unwrap().set(-5 - i64::from(index));
+        float_gauges
+            .with(values)
+            .unwrap()
+            .set(1.5e300 / f64::from(index));
+        let histogram = histograms.with(values).unwrap();
+        for value in [-3.0, 0.1, 0.5, 7.0] {
+            histogram.observe(value + f64::from(index % 3));
+        }
+        plain.observe(f64::from(index) / 100.0);
+        let state = states.with(values).unwrap();
+        state.set((index % 3) as usize, true);
+        assert!(state.is_on((index % 3) as usize));
+        infos.with(values).unwrap();
+        if index % 5 == 0 {
+            assert!(gauges.remove(values));
+            assert!(histograms.remove(values));
+        }
+    }
+    gauges.with(["again", ""]).unwrap().set(1);
+    assert_eq!(segment.unplaced(), 0);
+    for format in [Format::Text, Format::Text1, Format::OpenMetrics] {
+        let mut reader = Reader::open(segment.path()).unwrap();
+        reader.refresh().unwrap();
+        assert_eq!(page(reader.registry(), format), page(&registry, format));
+    }
+}
+
+#[test]
+fn reader_follows_what_comes_changes_and_goes() {
+    let directory = Directory::new("follow");
+    let segment = directory.segment();
+    let registry = Registry::in_segment(&segment);
+    let mut reader = Reader::open(segment.path()).unwrap();
+    let mut scraper = reader.registry().scraper();
+    let mut follow = |expected: &Registry| {
+        reader.refresh().unwrap();
+        let shown = String::from_utf8(scraper.scrape(Format::Text).to_vec()).unwrap();
+        assert_eq!(shown, page(expected, Format::Text));
+    };
+    let jobs = registry
+        .counter_family("jobs_total", "", ["queue"])
+        .unwrap();
+    follow(&registry);
+    for round in 0..2_000_u64 {
+        let queue = (round % 7).to_string();
+        jobs.with([&queue]).unwrap().inc();
+        if round % 3 == 0 {
+            jobs.remove([(round % 5).to_string()]);
+        }
+        if round % 50 == 0 {
+            follow(&registry);
+        }
+    }
+    let kept = jobs.with(["1"]).unwrap();
+    assert!(registry.unregister("jobs_total"));
+    follow(&registry);
+    kept.inc();
+    // A family of the same name, which is another one.
+    let jobs = registry
+        .gauge_family("jobs_total", "Now a gauge.", ["queue"])
+        .unwrap();
+    jobs.with(["1"]).unwrap().set(-1);
+    follow(&registry);
+    assert_eq!(segment.unplaced(), 0);
+}
+
+#[test]
+fn series_of_a_dropped_registry_keep_their_last_values() {
+    let directory = Directory::new("dropped");
+    let segment = directory.segment();
+    let registry = Registry::in_segment(&segment);
+    registry.counter("jobs_total", "Jobs.").unwrap().inc_by(3);
+    let path = segment.path();
+    drop((registry, segment));
+    assert!(read(&path).ends_with("jobs_total 3\n# EOF\n"));
+    let reader = Reader::open(&path).unwrap();
+    assert_eq!(reader.state(), ProcessState::Ended);
+    assert!(reader.info().ended);
+}
+
+#[test]
+fn cells_that_cannot_be_in_a_segment_are_counted() {
+    let directory = Directory::new("unplaced");
+    let segment = directory.segment();
+    let registry = Registry::in_segment(&segment);
+    let striped = registry.family::<StripedCounter>("striped_total", "");
+    striped.register_single().unwrap().inc();
+    static EXISTING: Counter = Counter::new();
+    registry.register("existing_total", "", &EXISTING).unwrap();
+    registry
+        .register("own_total", "", Counter::new())
+        .unwrap()
+        .inc();
+    registry.counter("placed_total", "").unwrap().inc();
+    assert_eq!(segment.unplaced(), 3);
+    // The process itself sees all of them.
+    assert_eq!(
+        page(&registry, Format::Text).matches(" counter\n").count(),
+        4
+    );
+    let mut reader = Reader::open(segment.path()).unwrap();
+    reader.refresh().unwrap();
+    assert_eq!(reader.info().unplaced, 3);
+    let shown = page(reader.registry(), Format::Text);
+    assert!(shown.ends_with("placed_total 1\n"), "{shown}");
+}
+
+#[test]
+fn info_describes_the_process() {
+    let directory = Directory::new("info");
+    let segment = directory.segment();
+    let reader = Reader::open(segment.path()).unwrap();
+    let info = reader.info();
+    assert_eq!(info.pid, std::process::id());
+    assert_eq!(info.parent_pid, std::os::unix::process::parent_id());
+    assert!(info.command.contains("segment"), "{}", info.command);
+    assert!(!info.ended);
+    assert!(info.created <= info.heartbeat);
+    assert!(info.heartbeat_age() < Duration::from_secs(3600));
+    assert_eq!(reader.state(), ProcessState::Running);
+    assert!(reader.path().starts_with(&directory.0));
+}
+
+#[test]
+fn two_segments_of_a_process_have_a_file_each() {
+    let directory = Directory::new("two");
+    let (one, other) = (directory.segment(), directory.segment());
+    assert_ne!(one.path(), other.path());
+    assert_eq!(segment::list(&directory.0).unwrap().len(), 2);
+    Registry::in_segment(&one).gauge("a", "").unwrap().set(1);
+    Registry::in_segment(&other).gauge("a", "").unwrap().set(2);
+    assert!(read(&one.path()).contains("a 1\n"));
+    assert!(read(&other.path()).contains("a 2\n"));
+}
+
+#[test]
+fn files_are_private() {
+    let directory = Directory::new("private");
+    let segment = directory.segment();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&directory.0), 0o700);
+    assert_eq!(mode(&segment.path()), 0o600);
+    fs::set_permissions(&directory.0, fs::Permissions::from_mode(0o770)).unwrap();
+    let error = Segment::in_dir(&directory.0).unwrap_err();
+    assert!(
+        matches!(error.kind(), SegmentErrorKind::DirectoryNotPrivate),
+        "{error}"
+    );
+    let error = Segment::in_dir(env!("CARGO_TARGET_TMPDIR")).unwrap_err();
+    assert!(
+        matches!(
+            error.kind(),
+            SegmentErrorKind::NotInMemory | SegmentErrorKind::DirectoryNotPrivate
+        ),
+        "{error}"
+    );
+}
+
+#[test]
+fn symlinks_and_other_files_are_refused() {
+    let directory = Directory::new("links");
+    let segment = directory.segment();
+    let link = directory.0.join("link.segment");
+    symlink(segment.path(), &link).unwrap();
+    assert!(Reader::open(&link).is_err());
+    let linked_directory = PathBuf::from(format!("{}-link", directory.0.display()));
+    let _ = fs::remove_file(&linked_directory);
+    symlink(&directory.0, &linked_directory).unwrap();
+    let refused = Segment::in_dir(&linked_directory).is_err();
+    fs::remove_file(&linked_directory).unwrap();
+    assert!(refused);
+    let is_refused = |path: &Path| {
+        let error = Reader::open(path).unwrap_err();
+        assert!(
+            matches!(error.kind(), SegmentErrorKind::NotASegment),
+            "{error}"
+        );
+    };
+    is_refused(&directory.0);
+    is_refused(Path::new("/dev/null"));
+    let other = directory.0.join("other.segment");
+    for text in [&b""[..], b"stethseg", &[0; 8192]] {
+        fs::write(&other, text).unwrap();
+        is_refused(&other);
+    }
+}
+
+#[test]
+fn headers_of_other_machines_and_versions_are_refused() {
+    let directory = Directory::new("headers");
+    let segment = directory.segment();
+    let bytes = fs::read(segment.path()).unwrap();
+    let path = directory.0.join("changed.segment");
+    let open = |word: usize, value: u64| {
+        let mut bytes = bytes.clone();
+        bytes[8 * word..][..8].copy_from_slice(&value.to_ne_bytes());
+        fs::write(&path, bytes).unwrap();
+        Reader::open(&path).map_err(|error| error.to_string())
+    };
+    let error = |word, value| open(word, value).unwrap_err();
+    assert!(error(1, 0x0807_0605_0403_0201).contains("byte order"));
+    assert!(error(2, 2 << 32).contains("format version 2"));
+    assert!(error(10, 5).contains("last boot"));
+    // A minor version adds records, which are skipped.
+    assert!(open(2, (1 << 32) + 7).is_ok());
+    // The pid is another process', or was reused: nobody holds the lock.
+    assert_eq!(open(7, 1).unwrap().state(), ProcessState::Dead);
+}
+
+#[test]
+fn file_cut_short_under_a_reader_is_an_error_or_a_page() {
+    let directory = Directory::new("cut");
+    let segment = directory.segment();
+    let registry = Registry::in_segment(&segment);
+    let family = registry.counter_family("jobs_total", "", ["n"]).unwrap();
+    for n in 0..500 {
+        family.with([n.to_string()]).unwrap().inc();
+    }
+    let copy = directory.0.join("copy.segment");
+    fs::copy(segment.path(), &copy).unwrap();
+    let len = fs::metadata(&copy).unwrap().len();
+    let mut reader = Reader::open(&copy).unwrap();
+    for cut in (0..=16).rev().map(|part| len * part / 16) {
+        fs::File::options()
+            .write(true)
+            .open(&copy)
+            .unwrap()
+            .set_len(cut)
+            .unwrap();
+        let _ = reader.refresh();
+        page(reader.registry(), Format::OpenMetrics);
+        if let Ok(mut fresh) = Reader::open(&copy) {
+            let _ = fresh.refresh();
+            page(fresh.registry(), Format::OpenMetrics);
+        }
+    }
+    assert!(reader.refresh().is_err());
+}
+
+/// Calls `run` in a process of its own: this test binary, with an argument.
+fn spawn(role: &str, directory: &Directory, argument: &str) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "process_of_a_test",
+            "--nocapture",
+            "--include-ignored",
+        ])
+        .env("SEGMENT_ROLE", role)
+        .env("SEGMENT_DIRECTORY", &directory.0)
+        .env("SEGMENT_ARGUMENT", argument)
+        .stdout(Stdio::piped())
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// The process that other tests start.
+#[test]
+#[ignore = "other tests run it"]
+fn process_of_a_test() {
+    let Ok(role) = std::env::var("SEGMENT_ROLE") else {
+        return;
+    };
+    let directory = std::env::var("SEGMENT_DIRECTORY").unwrap();
+    let segment = Segment::in_dir(directory).unwrap();
+    let registry = Registry::in_segment(&segment);
+    match role.as_str() {
+        "work" => work(&registry),
+        "count" => {
+            let jobs = registry.counter("jobs_total", "Jobs.").unwrap();
+            jobs.inc_by(41);
+            println!("\nready");
+            loop {
+                jobs.inc();
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        "exit" => registry.counter("jobs_total", "Jobs.").unwrap().inc_by(3),
+        role => panic!("no role {role}"),
+    }
+}
+
+/// Acknowledges updates and registrations as lines of text, through a buffer, so that
+/// death comes at any instant and not only while the process writes.
+struct Acknowledgements {
+    buffer: Vec<u8>,
+}
+
+impl Acknowledgements {
+    fn add(&mut self, line: std::fmt::Arguments<'_>) {
+        self.buffer.write_fmt(line).unwrap();
+        self.buffer.push(b'\n');
+        if self.buffer.len() > 4096 {
+            std::io::stdout().write_all(&self.buffer).unwrap();
+            self.buffer.clear();
+        }
+    }
+}
+
+/// Registers, counts, observes and removes until the process is killed. Acknowledges
+/// `c SERIES TOTAL` for a counter that is never removed, `h COUNT` for a histogram, and
+/// `+ SERIES` for gauges, of which the last twenty are kept.
+fn work(registry: &Registry) {
+    let kept = registry
+        .counter_family("kept_total", "Kept.", ["n"])
+        .unwrap();
+    let churned: Family<Gauge> = registry.gauge_family("churned", "Churned.", ["n"]).unwrap();
+    let latency = registry
+        .histogram("latency", "", Buckets::default())
+        .unwrap();
+    let mut acknowledgements = Acknowledgements { buffer: Vec::new() };
+    println!("\nready");
+    for round in 0_u64.. {
+        let series = round % 97;
+        let counter = kept.with([series.to_string()]).unwrap();
+        counter.inc();
+        acknowledgements.add(format_args!("c {series} {}", counter.get()));
+        latency.observe(0.5);
+        acknowledgements.add(format_args!("h {}", round + 1));
+        let label = round.to_string();
+        churned.with([&label]).unwrap().set(round as i64);
+        acknowledgements.add(format_args!("+ {round}"));
+        if round >= 20 {
+            churned.remove([(round - 20).to_string()]);
+        }
+        if round % 500 == 499 {
+            let name = format!("family_{round}");
+            registry.float_gauge(&name, "").unwrap().set(1.5);
+            registry.unregister(&name);
+        }
+    }
+}
+
+/// Reads until the process says that it is ready.
+fn wait_until_ready(child: &mut Child) -> BufReader<std::process::ChildStdout> {
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while output.read_line(&mut line).unwrap() > 0 && !line.ends_with("ready\n") {}
+    assert!(line.ends_with("ready\n"), "{line}");
+    output
+}
+
+/// Checks the page of a dead worker against what it has acknowledged.
+fn check_acknowledged(page: &str, acknowledged: &[u8]) -> u64 {
+    let mut values = BTreeMap::new();
+    for line in page.lines().filter(|line| !line.starts_with('#')) {
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        values.insert(series.to_owned(), value.parse::<f64>().unwrap());
+    }
+    let mut counts = BTreeMap::new();
+    let mut observations = 0;
+    let mut last_added = None;
+    let mut lines = 0;
+    // The last line may be cut off.
+    let end = acknowledged
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .unwrap_or(0);
+    for line in acknowledged[..end].split(|byte| *byte == b'\n') {
+        let line = std::str::from_utf8(line).unwrap();
+        let mut words = line.split(' ');
+        let kind = words.next().unwrap();
+        let number = |word: Option<&str>| word.unwrap().parse::<u64>().unwrap();
+        match kind {
+            "c" => {
+                let series = number(words.next());
+                counts.insert(series, number(words.next()));
+            }
+            "h" => observations = number(words.next()),
+            "+" => last_added = Some(number(words.next())),
+            _ => continue,
+        }
+        lines += 1;
+    }
+    for (series, count) in counts {
+        let shown = values[&format!("kept_total{{n=\"{series}\"}}")];
+        assert!(shown >= count as f64, "series {series}: {shown} of {count}");
+    }
+    assert!(values["latency_count"] >= observations as f64);
+    assert!(values["latency_sum"] >= 0.5 * observations as f64);
+    assert!(values["latency_sum"] >= 0.5 * values["latency_count"]);
+    let mut shown = BTreeMap::new();
+    for (series, value) in &values {
+        if let Some(n) = series.strip_prefix("churned{n=\"") {
+            let n: u64 = n.trim_end_matches("\"}").parse().unwrap();
+            // Its value, or that before the first update.
+            assert!(*value == n as f64 || *value == 0.0, "{series} {value}");
+            shown.insert(n, *value);
+        }
+    }
+    if let Some(last_added) = last_added {
+        // The last twenty, and the one that is being removed.
+        let last = *shown.keys().next_back().unwrap();
+        assert!(last >= last_added, "{last} is the last of {last_added}");
+        let first = last.saturating_sub(19);
+        assert!((first..=last).all(|n| shown.contains_key(&n)), "{shown:?}");
+        assert!(shown.keys().all(|n| n + 20 >= last), "{shown:?}");
+        assert_eq!(shown[&last_added.max(first)], last_added.max(first) as f64);
+    }
+    lines
+}
+
+#[test]
+fn killed_processes_leave_every_acknowledged_update() {
+    const DEATHS: u64 = 40;
+    let directory = Directory::new("deaths");
+    let mut acknowledged_lines = 0;
+    for death in 0..DEATHS {
+        let mut child = spawn("work", &directory, "");
+        let pid = child.id().cast_signed();
+        let mut output = wait_until_ready(&mut child);
+        let reading = std::thread::spawn(move || {
+            let mut acknowledged = Vec::new();
+            output.read_to_end(&mut acknowledged).unwrap();
+            acknowledged
+        });
+        // A pseudo-random instant within 20 ms.
+        let instant = death.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+        std::thread::sleep(Duration::from_nanos((instant * 20_000_000) >> 24));
+        let signal = match death % 3 {
+            0 => libc::SIGABRT,
+            _ => libc::SIGKILL,
+        };
+        // SAFETY: a child of this process, which was not waited for.
+        assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
+        child.wait().unwrap();
+        let acknowledged = reading.join().unwrap();
+        let paths = segment::list(&directory.0).unwrap();
+        assert_eq!(paths.len(), 1);
+        assert_eq!(Reader::open(&paths[0]).unwrap().state(), ProcessState::Dead);
+        acknowledged_lines += check_acknowledged(&read(&paths[0]), &acknowledged);
+        fs::remove_file(&paths[0]).unwrap();
+    }
+    assert!(acknowledged_lines > 1_000, "{acknowledged_lines}");
+}
+
+/// Waits until `condition` holds.
+fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(30), "{what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn stopped_process_is_read_and_shown_as_stopped() {
+    let directory = Directory::new("stopped");
+    let mut child = spawn("work", &directory, "");
+    let pid = child.id().cast_signed();
+    let mut output = wait_until_ready(&mut child);
+    let draining = std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
+    let path = segment::list(&directory.0).unwrap().remove(0);
+    let mut reader = Reader::open(&path).unwrap();
+    for _ in 0..30 {
+        // SAFETY: a child of this process, which was not waited for.
+        assert_eq!(unsafe { libc::kill(pid, libc::SIGSTOP) }, 0);
+        eventually("it stops", || reader.state() == ProcessState::Stopped);
+        reader.refresh().unwrap();
+        let shown = page(reader.registry(), Format::OpenMetrics);
+        assert_eq!(shown, read(&path));
+        // SAFETY: as above.
+        assert_eq!(unsafe { libc::kill(pid, libc::SIGCONT) }, 0);
+        eventually("it goes on", || {
+            reader.refresh().unwrap();
+            assert!(!reader.info().damaged);
+            page(reader.registry(), Format::OpenMetrics) != shown
+        });
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    draining.join().unwrap().unwrap();
+    assert_eq!(reader.state(), ProcessState::Dead);
+}
+
+#[test]
+fn process_that_ends_in_an_orderly_way_is_shown_as_ended() {
+    let directory = Directory::new("exit");
+    assert!(spawn("exit", &directory, "").wait().unwrap().success());
+    let path = segment::list(&directory.0).unwrap().remove(0);
+    assert_eq!(Reader::open(&path).unwrap().state(), ProcessState::Ended);
+    assert!(read(&path).contains("jobs_total 3\n"));
+}
+
+/// Forks, and runs `in_child` there. Returns the child's pid after it has ended.
+fn fork(in_child: impl FnOnce()) -> u32 {
+    // SAFETY: the child only calls `in_child` and `_exit`, and the allocator of the C
+    // library may be used after a fork.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0, "fork failed");
+    if child == 0 {
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(in_child));
+        // SAFETY: ends the child without running the parent's handlers.
+        unsafe { libc::_exit(i32::from(result.is_err())) };
+    }
+    let mut status = 0;
+    // SAFETY: a child of this process, which was not waited for.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    assert_eq!(status, 0, "the child has failed");
+    child.cast_unsigned()
+}
+
+#[test]
+fn forked_children_count_in_segments_of_their_own() {
+    let directory = Directory::new("forks");
+    let segment = directory.segment();
+    let registry = Registry::in_segment(&segment);
+    let jobs = registry.counter("jobs_total", "Jobs.").unwrap();
+    let phase = registry.state_set("phase", "", ["a", "b"]).unwrap();
+    let latency = registry
+        .histogram("latency", "", Buckets::default())
+        .unwrap();
+    let churned = registry.counter_family("churned_total", "", ["n"]).unwrap();
+    jobs.inc_by(5);
+    phase.select(0);
+    latency.observe(1.0);
+    let parent_path = segment.path();
+    /// Ends the other thread, also if the test fails.
+    struct Done<'a>(&'a AtomicBool);
+    impl Drop for Done<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _done = Done(&done);
+        // Another thread registers and removes all the time.
+        scope.spawn(|| {
+            for n in (0_u64..).take_while(|_| !done.load(Ordering::Relaxed)) {
+                churned.with([(n % 300).to_string()]).unwrap().inc();
+                churned.remove([((n + 250) % 300).to_string()]);
+            }
+        });
+        for _ in 0..20 {
+            let pid = fork(|| {
+                assert_ne!(segment.path(), parent_path);
+                assert_eq!(jobs.get(), 0);
+                jobs.inc_by(3);
+                phase.select(1);
+                latency.observe(2.0);
+                registry.gauge("born", "").unwrap().set(9);
+                assert_eq!(page(&registry, Format::OpenMetrics), read(&segment.path()));
+                for n in 0..500 {
+                    churned.with([format!("child {n}")]).unwrap().inc();
+                    churned.remove([format!("child {n}")]);
+                }
+                assert_eq!(page(&registry, Format::OpenMetrics), read(&segment.path()));
+            });
+            let prefix = format!("{pid}-");
+            let path = segment::list(&directory.0)
+                .unwrap()
+                .into_iter()
+                .find(|path| {
+                    path.file_name()
+                        .unwrap()
+                        .to_str()
+                        .unwrap()
+                        .starts_with(&prefix)
+                })
+                .unwrap();
+            let shown = read(&path);
+            for line in [
+                "jobs_total 3\n",
+                "phase{phase=\"b\"} 1\n",
+                "latency_sum 2\n",
+                "born 9\n",
+            ] {
+                assert!(shown.contains(line), "{line} is missing:\n{shown}");
+            }
+            let reader = Reader::open(&path).unwrap();
+            assert_eq!(reader.info().pid, pid);
+            assert_eq!(reader.info().parent_pid, std::process::id());
+            assert_eq!(reader.state(), ProcessState::Dead);
+            fs::remove_file(&path).unwrap();
+        }
+    });
+    assert_eq!(segment.path(), parent_path);
+    let shown = read(&parent_path);
+    for line in [
+        "jobs_total 5\n",
+        "phase{phase=\"a\"} 1\n",
+        "latency_sum 1\n",
+    ] {
+        assert!(shown.contains(line), "{line} is missing:\n{shown}");
+    }
+    assert!(!shown.contains("born"));
+    assert_eq!(
+        Reader::open(&parent_path).unwrap().state(),
+        ProcessState::Running
+    );
+}
+
+#[test]
+fn handles_of_every_type_work_after_their_series_was_removed() {
+    let directory = Directory::new("handles");
+    let segment = directory.segment();
+    let registry = Registry::in_segment(&segment);
+    let histograms = registry
+        .histogram_family("h", "", ["n"], Buckets::default())
+        .unwrap();
+    let floats = registry.float_counter_family("f_total", "", ["n"]).unwrap();
+    let old: (_, stethoscope::Handle<FloatCounter>) =
+        (histograms.with(["1"]).unwrap(), floats.with(["1"]).unwrap());
+    histograms.remove(["1"]);
+    floats.remove(["1"]);
+    let new: (stethoscope::Handle<Histogram>, _) =
+        (histograms.with(["1"]).unwrap(), floats.with(["1"]).unwrap());
+    old.0.observe(1.0);
+    old.1.inc_by(1.0);
+    assert_eq!((new.0.count(), new.1.get()), (0, 0.0));
+    assert_eq!(old.0.count(), 1);
+    drop(old);
+    // The slots of the old ones are used again, from 0 on.
+    let third = (histograms.with(["2"]).unwrap(), floats.with(["2"]).unwrap());
+    assert_eq!((third.0.count(), third.1.get()), (0, 0.0));
+    assert_eq!(page(&registry, Format::Text), read_text(&segment.path()));
+}
+
+fn read_text(path: &Path) -> String {
+    let mut reader = Reader::open(path).unwrap();
+    reader.refresh().unwrap();
+    page(reader.registry(), Format::Text)
+}
