@@ -6,16 +6,19 @@ mod counting;
 use counting::allocations;
 use stethoscope::Registry;
 use stethoscope::cell::{
-    Buckets, Counter, ExemplarLabels, FloatGauge, Quantile, WindowMax, WithExemplars,
+    Buckets, Counter, ExemplarLabels, FloatGauge, NativeHistogramOptions, Quantile, WindowMax,
+    WithExemplars,
 };
 use stethoscope::exposition::{ContentType, Escaping, Format};
 
-const CONTENT_TYPES: [ContentType; 5] = [
+const CONTENT_TYPES: [ContentType; 7] = [
     ContentType::new(Format::Text, Escaping::Underscores),
     ContentType::new(Format::Text1, Escaping::AllowUtf8),
     ContentType::new(Format::OpenMetrics, Escaping::Underscores),
     ContentType::new(Format::OpenMetrics, Escaping::Values),
     ContentType::new(Format::OpenMetrics, Escaping::Dots),
+    ContentType::new(Format::Protobuf, Escaping::Underscores),
+    ContentType::new(Format::Protobuf, Escaping::AllowUtf8),
 ];
 
 #[test]
@@ -48,6 +51,9 @@ fn a_warm_scrape_allocates_nothing() {
     }
     let buckets = Buckets::exponential(0.001, 2.0, 12).unwrap();
     let histogram = registry.histogram("latency_seconds", "", buckets).unwrap();
+    let native = registry
+        .native_histogram("wait_seconds", "", NativeHistogramOptions::default())
+        .unwrap();
     let summary = registry
         .family::<Quantile>("size_bytes", "")
         .register_single()
@@ -74,6 +80,9 @@ fn a_warm_scrape_allocates_nothing() {
     // values that there will be.
     counters.remove(["GET", "7"]);
     set(-1.234_567_890_123_456_7e-300);
+    for power in [-60, 60] {
+        native.observe(2f64.powi(power));
+    }
     for content_type in CONTENT_TYPES {
         scraper.scrape(content_type);
     }
@@ -82,6 +91,7 @@ fn a_warm_scrape_allocates_nothing() {
         counters.with(["GET", "3"]).unwrap().inc_by(1_000_000_007);
         exemplars.inc_by_with_exemplar(1, &trace);
         histogram.observe(value);
+        native.observe(value);
         summary.observe(value);
         maximum.observe(value);
         for content_type in CONTENT_TYPES {

@@ -275,6 +275,11 @@ mod tests {
         };
         assert_eq!(responder.respond(&head).status(), 200);
 
+        let protobuf = crate::exposition::ContentType::from(crate::exposition::Format::Protobuf);
+        let response = responder.respond(&get.accept(protobuf.header()));
+        assert_eq!(header(&response, "Content-Type"), Some(protobuf.header()));
+        assert_eq!(response.body(), registry.scraper().scrape(protobuf));
+
         let response = responder.respond(&get.accept("text/html"));
         assert_eq!(
             header(&response, "Content-Type"),

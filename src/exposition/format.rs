@@ -2,7 +2,7 @@
 
 pub(super) use crate::name::Escaping;
 
-/// A text format of the exposition.
+/// A format of the exposition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Format {
@@ -13,12 +13,20 @@ pub enum Format {
     Text1,
     /// OpenMetrics 1.0.
     OpenMetrics,
+    /// Delimited `io.prometheus.client.MetricFamily` messages: the only format in which
+    /// servers read native histograms. The parser does not read it.
+    Protobuf,
 }
 
 impl Format {
     /// Every format, the preferred one first: it is sent where an `Accept` header
     /// wants several equally (`*/*`).
-    pub(super) const OFFERED: [Format; 3] = [Format::Text, Format::OpenMetrics, Format::Text1];
+    pub(super) const OFFERED: [Format; 4] = [
+        Format::Text,
+        Format::OpenMetrics,
+        Format::Text1,
+        Format::Protobuf,
+    ];
 
     /// Guesses the format of a page that came without a Content-Type: OpenMetrics
     /// if its last line is `# EOF`, else text 1.0.0, which is 0.0.4 with more
@@ -36,12 +44,13 @@ impl Format {
         }
     }
 
-    /// Type, subtype and version.
+    /// Type, subtype and version. Protobuf has parameters in place of a version.
     pub(super) fn media_type(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Format::Text => ("text", "plain", "0.0.4"),
             Format::Text1 => ("text", "plain", "1.0.0"),
             Format::OpenMetrics => ("application", "openmetrics-text", "1.0.0"),
+            Format::Protobuf => ("application", "vnd.google.protobuf", ""),
         }
     }
 }
@@ -71,7 +80,7 @@ impl Escaping {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct ContentType {
-    /// The text format.
+    /// The format.
     pub format: Format,
     /// The escaping of names outside the classic alphabet.
     pub escaping: Escaping,
@@ -107,21 +116,23 @@ impl ContentType {
         macro_rules! headers {
             ($media_type:literal) => {
                 match escaping {
-                    Escaping::Underscores => {
-                        concat!($media_type, "; charset=utf-8; escaping=underscores")
-                    }
-                    Escaping::AllowUtf8 => {
-                        concat!($media_type, "; charset=utf-8; escaping=allow-utf-8")
-                    }
-                    Escaping::Dots => concat!($media_type, "; charset=utf-8; escaping=dots"),
-                    Escaping::Values => concat!($media_type, "; charset=utf-8; escaping=values"),
+                    Escaping::Underscores => concat!($media_type, "; escaping=underscores"),
+                    Escaping::AllowUtf8 => concat!($media_type, "; escaping=allow-utf-8"),
+                    Escaping::Dots => concat!($media_type, "; escaping=dots"),
+                    Escaping::Values => concat!($media_type, "; escaping=values"),
                 }
             };
         }
         match self.format {
-            Format::Text => headers!("text/plain; version=0.0.4"),
-            Format::Text1 => headers!("text/plain; version=1.0.0"),
-            Format::OpenMetrics => headers!("application/openmetrics-text; version=1.0.0"),
+            Format::Text => headers!("text/plain; version=0.0.4; charset=utf-8"),
+            Format::Text1 => headers!("text/plain; version=1.0.0; charset=utf-8"),
+            Format::OpenMetrics => {
+                headers!("application/openmetrics-text; version=1.0.0; charset=utf-8")
+            }
+            Format::Protobuf => headers!(
+                "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; \
+                 encoding=delimited"
+            ),
         }
     }
 }

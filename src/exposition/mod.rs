@@ -14,6 +14,7 @@ pub mod number;
 mod page;
 #[cfg(feature = "parse")]
 pub mod parser;
+mod protobuf;
 #[cfg(feature = "parse")]
 pub mod rewrite;
 mod scan;

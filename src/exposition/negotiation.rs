@@ -9,8 +9,10 @@
 //!
 //! Differences from the negotiation of Go's client library:
 //!
-//! - Protobuf and OpenMetrics 0.0.1 and 2.0 are not on offer. A reader that asks
-//!   only for those gets text 0.0.4; OpenMetrics without a version is 1.0.
+//! - OpenMetrics 0.0.1 and 2.0 are not on offer. A reader that asks only for those
+//!   gets text 0.0.4; OpenMetrics without a version is 1.0.
+//! - Protobuf is sent only to readers that name it, with the message and the delimited
+//!   encoding: nobody who asks for anything expects it.
 //! - A range of wildcards only gets text 0.0.4, which every reader understands.
 //! - Text 0.0.4 cannot quote names, so it is never `escaping=allow-utf-8`.
 //! - The most specific range weighs a format, as RFC 9110 requires; in Go the
@@ -89,6 +91,7 @@ impl ContentType {
         Self {
             format: match named.version {
                 _ if openmetrics => Format::OpenMetrics,
+                _ if named.is_protobuf() => Format::Protobuf,
                 Some("1.0.0") => Format::Text1,
                 _ => Format::Text,
             },
@@ -179,6 +182,9 @@ struct MediaRange<'a> {
     media_type: &'a str,
     subtype: &'a str,
     version: Option<&'a str>,
+    /// The type of the messages of protobuf.
+    proto: &'a str,
+    encoding: &'a str,
     escaping: Escaping,
     weight: u16,
 }
@@ -198,6 +204,8 @@ impl<'a> MediaRange<'a> {
             media_type,
             subtype,
             version: None,
+            proto: "",
+            encoding: "",
             escaping: Escaping::default(),
             weight: MAX_WEIGHT,
         };
@@ -208,6 +216,10 @@ impl<'a> MediaRange<'a> {
                 parsed.weight = parse_weight(value);
             } else if name.eq_ignore_ascii_case("version") {
                 parsed.version = Some(value);
+            } else if name.eq_ignore_ascii_case("proto") {
+                parsed.proto = value;
+            } else if name.eq_ignore_ascii_case("encoding") {
+                parsed.encoding = value;
             } else if name.eq_ignore_ascii_case("escaping") {
                 parsed.escaping = Escaping::from_parameter(value).unwrap_or_default();
             }
@@ -215,8 +227,20 @@ impl<'a> MediaRange<'a> {
         parsed
     }
 
+    /// Returns true if the range names our form of protobuf.
+    fn is_protobuf(&self) -> bool {
+        let (media_type, subtype, _) = Format::Protobuf.media_type();
+        self.media_type.eq_ignore_ascii_case(media_type)
+            && self.subtype.eq_ignore_ascii_case(subtype)
+            && self.proto == "io.prometheus.client.MetricFamily"
+            && self.encoding.eq_ignore_ascii_case("delimited")
+    }
+
     /// Returns how closely the range names a format, or `None` if it does not.
     fn specificity(&self, format: Format) -> Option<Specificity> {
+        if format == Format::Protobuf {
+            return self.is_protobuf().then_some(Specificity::Exact);
+        }
         let (media_type, subtype, version) = format.media_type();
         if self.media_type == "*" {
             return (self.subtype == "*").then_some(Specificity::Anything);
@@ -326,6 +350,38 @@ mod tests {
     }
 
     #[test]
+    fn servers_that_store_native_histograms_get_protobuf() {
+        let plain = (Format::Protobuf, Escaping::Underscores);
+        for (server, accept, answer) in [
+            (
+                "2.42",
+                "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited,application/openmetrics-text;version=1.0.0;q=0.8,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+                plain,
+            ),
+            (
+                "2.55",
+                "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.5,application/openmetrics-text;version=1.0.0;q=0.4,application/openmetrics-text;version=0.0.1;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
+                plain,
+            ),
+            (
+                "3.0",
+                "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,text/plain;version=0.0.4;escaping=allow-utf-8;q=0.2,*/*;q=0.1",
+                (Format::Protobuf, Escaping::AllowUtf8),
+            ),
+            (
+                "that prefers text",
+                "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.2,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+                (Format::Text, Escaping::Underscores),
+            ),
+        ] {
+            assert_eq!(negotiated(accept), answer, "Prometheus {server}");
+        }
+        for accept in ["*/*", "application/*", "*"] {
+            assert_ne!(negotiated(accept).0, Format::Protobuf, "{accept}");
+        }
+    }
+
+    #[test]
     fn unknown_media_types_get_plain_text() {
         for accept in [
             "",
@@ -340,7 +396,9 @@ mod tests {
             "image/png",
             "application/openmetrics-text;version=2.0.0",
             "application/openmetrics-text;version=0.0.1",
-            "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
+            "application/vnd.google.protobuf",
+            "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=text",
+            "application/vnd.google.protobuf;proto=other.Message;encoding=delimited",
             "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8",
             "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2",
             "*/plain, openmetrics-text",

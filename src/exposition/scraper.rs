@@ -2,6 +2,7 @@
 
 use super::format::{ContentType, Escaping, Format};
 use super::layout::Layout;
+use super::protobuf;
 use super::template::Dialect;
 use crate::family::Source;
 use crate::name;
@@ -36,6 +37,7 @@ pub struct Scraper {
     /// By escaping, for text and for OpenMetrics. Made on first use: a registry
     /// that one server scrapes needs only one.
     layouts: [[Option<Layout>; 2]; 4],
+    protobuf: protobuf::Pages,
     utf8_names: bool,
     rows: Vec<u64>,
 }
@@ -52,6 +54,7 @@ impl Registry {
             contents: Contents::default(),
             generation: 0,
             layouts: [const { [const { None }; 2] }; 4],
+            protobuf: protobuf::Pages::default(),
             utf8_names: false,
             rows: Vec::new(),
         }
@@ -62,14 +65,18 @@ impl Scraper {
     /// Runs the hooks and writes a page of all families. The page is valid until
     /// the next scrape.
     pub fn scrape(&mut self, content_type: impl Into<ContentType>) -> &[u8] {
-        let (layout, _) = self.write(content_type.into(), &mut |_| true);
+        let content_type = content_type.into();
+        if content_type.format == Format::Protobuf {
+            return self.scrape_protobuf(content_type);
+        }
+        let (layout, _) = self.write(content_type, &mut |_| true);
         layout.page()
     }
 
     /// Like [`scrape`](Self::scrape), but appends to a buffer of the caller, which
     /// need not be empty.
     pub fn scrape_into(&mut self, content_type: impl Into<ContentType>, page: &mut Vec<u8>) {
-        page.extend_from_slice(self.scrape(content_type));
+        self.scrape_only(content_type, |_| true, page);
     }
 
     /// Like [`scrape_into`](Self::scrape_into), but writes only the families for
@@ -80,44 +87,30 @@ impl Scraper {
         mut wanted: impl FnMut(&str) -> bool,
         page: &mut Vec<u8>,
     ) {
-        let (layout, all) = self.write(content_type.into(), &mut wanted);
+        let content_type = content_type.into();
+        if content_type.format == Format::Protobuf {
+            self.write_protobuf(content_type, &mut wanted, page);
+            return;
+        }
+        let (layout, all) = self.write(content_type, &mut wanted);
         match all {
             true => page.extend_from_slice(layout.page()),
             false => layout.push_wanted(page),
         }
     }
 
-    /// Runs the hooks and brings those families of a page up to date that are
+    /// Runs the hooks and brings those families of a text page up to date that are
     /// wanted. Returns the layout with the page, and true if they are all.
     fn write(
         &mut self,
         content_type: ContentType,
         wanted: &mut dyn FnMut(&str) -> bool,
     ) -> (&mut Layout, bool) {
-        let ContentType { format, escaping } = content_type;
-        self.refresh();
-        hooks::run(&self.contents.hooks);
-        // A hook may have registered something.
-        self.refresh();
-
-        // Text 0.0.4 has no quotes around names.
-        let escaping = match (self.utf8_names, format, escaping) {
-            (false, _, _) | (_, Format::Text, Escaping::AllowUtf8) => Escaping::Underscores,
-            (true, _, escaping) => escaping,
-        };
+        let escaping = self.begin(content_type);
         let dialect = Dialect {
-            openmetrics: format == Format::OpenMetrics,
+            openmetrics: content_type.format == Format::OpenMetrics,
             escaping,
         };
-        // A layout keeps series alive that the registry has removed since.
-        for slot in self.layouts.as_flattened_mut() {
-            if let Some(layout) = slot {
-                layout.idle += 1;
-                if layout.idle > MAX_IDLE {
-                    *slot = None;
-                }
-            }
-        }
         let slot = &mut self.layouts[escaping as usize][usize::from(dialect.openmetrics)];
         let layout = slot.get_or_insert_with(|| Layout::new(dialect));
         layout.idle = 0;
@@ -126,10 +119,50 @@ impl Scraper {
         (layout, all)
     }
 
+    /// Runs the hooks and appends a protobuf page of the families that are wanted.
+    fn write_protobuf(
+        &mut self,
+        content_type: ContentType,
+        wanted: &mut dyn FnMut(&str) -> bool,
+        page: &mut Vec<u8>,
+    ) {
+        let escaping = self.begin(content_type);
+        let layout = self.protobuf.layout(escaping);
+        layout.refresh(self.generation, &self.contents.families);
+        layout.write(wanted, &mut self.rows, page);
+    }
+
+    /// Runs the hooks and writes a protobuf page of all families.
+    fn scrape_protobuf(&mut self, content_type: ContentType) -> &[u8] {
+        let mut page = self.protobuf.take_page();
+        self.write_protobuf(content_type, &mut |_| true, &mut page);
+        self.protobuf.set_page(page)
+    }
+
+    /// Runs the hooks, collects the families, and drops layouts that are no longer
+    /// used. Returns the escaping that the page has.
+    fn begin(&mut self, content_type: ContentType) -> Escaping {
+        self.refresh();
+        hooks::run(&self.contents.hooks);
+        // A hook may have registered something.
+        self.refresh();
+        // A layout keeps series alive that the registry has removed since.
+        for slot in self.layouts.as_flattened_mut() {
+            slot.take_if(|layout| is_old(&mut layout.idle));
+        }
+        self.protobuf.drop_idle(MAX_IDLE);
+        // Text 0.0.4 has no quotes around names.
+        match (self.utf8_names, content_type.format, content_type.escaping) {
+            (false, _, _) | (_, Format::Text, Escaping::AllowUtf8) => Escaping::Underscores,
+            (true, _, escaping) => escaping,
+        }
+    }
+
     /// Like [`scrape_into`](Self::scrape_into), but appends the page compressed: a
-    /// complete gzip file of the size that zlib's level 6 makes.
+    /// complete gzip file. That of a text page has the size that zlib's level 6 makes;
+    /// protobuf is compressed by libdeflate's cheapest level.
     ///
-    /// Compressing takes about as long as writing the page. What depends on names
+    /// Compressing takes about as long as writing a text page. What depends on names
     /// and labels is compressed once, when a series joins; the first compressed
     /// scrape of 100,000 lines takes some hundred milliseconds.
     ///
@@ -146,10 +179,16 @@ impl Scraper {
     ///
     /// # Panics
     ///
-    /// If the page is larger than 4 GiB.
+    /// If a text page is larger than 4 GiB.
     #[cfg(feature = "gzip")]
     pub fn scrape_gzip_into(&mut self, content_type: impl Into<ContentType>, into: &mut Vec<u8>) {
-        let (layout, _) = self.write(content_type.into(), &mut |_| true);
+        let content_type = content_type.into();
+        if content_type.format == Format::Protobuf {
+            self.scrape_protobuf(content_type);
+            self.protobuf.compress(into);
+            return;
+        }
+        let (layout, _) = self.write(content_type, &mut |_| true);
         let compressed = layout.compress(into);
         assert!(compressed, "a page must be smaller than 4 GiB");
     }
@@ -164,6 +203,15 @@ impl Scraper {
         content_type: ContentType,
         into: &mut Vec<u8>,
     ) -> bool {
+        if content_type.format == Format::Protobuf {
+            let page = self.scrape_protobuf(content_type);
+            let compressed = page.len() > len;
+            match compressed {
+                true => self.protobuf.compress(into),
+                false => into.extend_from_slice(page),
+            }
+            return compressed;
+        }
         let (layout, _) = self.write(content_type, &mut |_| true);
         let compressed = layout.page().len() > len && layout.compress(into);
         if !compressed {
@@ -195,6 +243,12 @@ impl Scraper {
             .any(|source| !is_classic(source.as_ref()));
         self.generation += 1;
     }
+}
+
+/// Counts a scrape of another layout; returns true if there were too many.
+fn is_old(idle: &mut u32) -> bool {
+    *idle += 1;
+    *idle > MAX_IDLE
 }
 
 /// Returns true if every reader understands every name of the family.

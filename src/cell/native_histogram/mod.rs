@@ -38,7 +38,9 @@ use scale::Side;
 /// [allowed](NativeHistogramOptionsBuilder::max_buckets), the schema is lowered,
 /// which merges pairs of buckets; it is never raised.
 ///
-/// Text pages show a classic histogram: with the
+/// Servers read native histograms from protobuf pages only
+/// ([`Format::Protobuf`](crate::exposition::Format::Protobuf)), which the endpoint sends
+/// to those that ask for them. Text pages show a classic histogram: with the
 /// [classic buckets](NativeHistogramOptionsBuilder::classic) of the options, or with
 /// the `+Inf` bucket alone.
 ///

@@ -155,6 +155,15 @@ impl NativeReading {
     pub(super) fn set_sum(&mut self, sum: f64) {
         self.sum = sum;
     }
+
+    /// Makes this an empty histogram, and keeps the buffers.
+    pub(crate) fn clear(&mut self) {
+        self.steps = 0;
+        self.zero = 0;
+        self.sum = 0.0;
+        self.positive.reset(0..0);
+        self.negative.reset(0..0);
+    }
 }
 
 impl Buckets {

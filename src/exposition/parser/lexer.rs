@@ -83,7 +83,7 @@ impl Rules {
             _ if lenient => Quoted::Anywhere,
             Format::Text1 => Quoted::First,
             Format::OpenMetrics if options.quoted_names => Quoted::First,
-            Format::Text | Format::OpenMetrics => Quoted::Nowhere,
+            Format::Text | Format::OpenMetrics | Format::Protobuf => Quoted::Nowhere,
         };
         Self {
             openmetrics,
