@@ -242,7 +242,7 @@ mod tests {
             page.value("tasks", [("worker", "a\"\n"), ("state", "idle")]),
             -3.0
         );
-        assert_eq!(page.value("latency_seconds_bucket", [("le", "1.0")]), 1.0);
+        assert_eq!(page.value("latency_seconds_bucket", [("le", "1")]), 1.0);
         assert_eq!(page.value("latency_seconds_sum", []), 0.5);
         assert!(!page.has("tasks", [("worker", "c"), ("state", "idle")]));
         assert_eq!(page.count("tasks"), 2);
