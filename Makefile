@@ -21,7 +21,7 @@ OLDER_IN_TEST := 2023.9.3 2024.8.0
 PYTEST := python -m pytest -n 3 --dist loadfile
 
 # The features under test: all that need no nightly compiler.
-FEATURES := http,gzip,process,segment,cli,metrics,derive,push,tower
+FEATURES := http,gzip,process,segment,cli,metrics,derive,push,tower,arbitrary
 
 # $(call environment,DIRECTORY,GROUP,PACKAGES): a virtual environment with GROUP of pyproject.toml and PACKAGES.
 define environment

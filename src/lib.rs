@@ -50,6 +50,10 @@
 //! | [`batch`] | pages of programs that end: textfiles, and with the feature `push` a Pushgateway |
 //! | [`manual`] | longer explanations |
 #![cfg_attr(
+    feature = "arbitrary",
+    doc = "| [`generate`] | registries and pages for tests and fuzzers |"
+)]
+#![cfg_attr(
     feature = "metrics",
     doc = "| [`bridge`] | instruments of other crates: a recorder for the facade `metrics` |"
 )]
@@ -80,6 +84,7 @@
 //! | `http` | the listener (Linux); implies `responder` |
 //! | `gzip` | compressed pages, from both; implies `responder` |
 //! | `process` | the metrics of the process (`process_*`), and `build_info` |
+//! | `arbitrary` | `generate`: registries and pages for fuzzers and tests, valid or with one fault |
 //! | `derive` | `#[derive(Labels)]`, `#[derive(LabelValue)]` and `#[derive(Metrics)]` |
 //! | `metrics` | `bridge::Recorder`, for the macros of the facade `metrics` |
 //! | `segment` | metrics in a file that other processes read, also after a crash (Linux) |
@@ -101,6 +106,8 @@ pub mod endpoint;
 pub mod exposition;
 pub mod family;
 mod fork;
+#[cfg(feature = "arbitrary")]
+pub mod generate;
 mod hash;
 mod label;
 pub mod manual;

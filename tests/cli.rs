@@ -27,6 +27,44 @@ fn check(arguments: &[&str], page: &[u8]) -> Output {
     output
 }
 
+/// Runs `stethoscope generate ARGUMENTS`.
+fn generate(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_stethoscope"))
+        .env_clear()
+        .arg("generate")
+        .args(arguments)
+        .output()
+        .expect("the tool runs")
+}
+
+#[test]
+fn generated_pages_are_accepted_and_faulty_ones_refused() {
+    for format in [
+        "prometheus",
+        "prometheus1",
+        "openmetrics",
+        "openmetrics-utf8",
+    ] {
+        for seed in ["1", "2", "18446744073709551615"] {
+            let arguments = ["--seed", seed, "--format", format];
+            let page = generate(&arguments);
+            assert_eq!(code(&page), 0, "{}", stderr(&page));
+            assert_eq!(stderr(&page), "");
+            assert_eq!(generate(&arguments).stdout, page.stdout, "{seed}");
+            let checked = check(&["--format", format, "-"], &page.stdout);
+            assert_eq!(code(&checked), 0, "{}", stderr(&checked));
+
+            let faulty = generate(&[&arguments[..], &["--invalid"]].concat());
+            assert_eq!(code(&faulty), 0);
+            assert_eq!(stderr(&faulty).lines().count(), 1, "{}", stderr(&faulty));
+            let checked = check(&["--format", format, "-"], &faulty.stdout);
+            assert_eq!(code(&checked), 1, "{seed} {}", stderr(&faulty));
+        }
+    }
+    let pages = ["3", "4"].map(|seed| generate(&["--seed", seed]).stdout);
+    assert_ne!(pages[0], pages[1]);
+}
+
 fn code(output: &Output) -> i32 {
     output.status.code().expect("an exit code")
 }

@@ -8,11 +8,14 @@
 //! | [`embedding`] | metrics in a library or a worker: structure, lifetimes, tests |
 //! | `serving` | answering scrapes: the listener, or your own server (feature `http`) |
 //! | [`migrating`] | coming from `prometheus`, `prometheus-client` or `metrics` |
+//! | `fuzzing` | testing your own exporter or parser against this crate (feature `arbitrary`) |
 //! | [`reading_pages`] | the parser, validation and lints |
 
 pub mod architecture;
 pub mod choosing_a_cell;
 pub mod embedding;
+#[cfg(feature = "arbitrary")]
+pub mod fuzzing;
 pub mod how_a_value_travels;
 pub mod migrating;
 pub mod reading_pages;

@@ -70,7 +70,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_unpacked_package_passes_its_tests(workspace: Path) -> None:
-    features = os.environ.get("FEATURES", "http,gzip,process,segment,cli,metrics,derive,push,tower")
+    features = os.environ.get(
+        "FEATURES", "http,gzip,process,segment,cli,metrics,derive,push,tower,arbitrary"
+    )
     result = cargo(workspace / "engine", "test", "--features", features)
     assert "test result: ok" in result
 

@@ -6,6 +6,7 @@ mod check;
 mod content_type;
 mod fetch_error;
 mod findings;
+mod generate;
 mod http;
 mod json;
 mod output;
@@ -27,6 +28,7 @@ struct Arguments {
 enum Command {
     Check(check::Check),
     Bench(bench::Bench),
+    Generate(generate::Generate),
 }
 
 /// An error that the user must fix before a command can begin, as one line.
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Check(check) => check.run(),
         Command::Bench(bench) => bench.run(),
+        Command::Generate(generate) => generate.run(),
     };
     result.unwrap_or_else(|UsageError(reason)| {
         output::eprintln(format_args!("stethoscope: {reason}"));
