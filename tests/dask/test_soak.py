@@ -32,7 +32,7 @@ class Server:
                 openmetrics = "openmetrics" in self.headers["Accept"]
                 page = server.page
                 if openmetrics:
-                    page = page.replace(b"rows_total c", b"rows c") + b"# EOF\n"
+                    page = page.replace(b"_total counter", b" counter") + b"# EOF\n"
                 self.send_response(server.status)
                 self.send_header("Content-Length", str(len(page)))
                 self.end_headers()
@@ -87,6 +87,30 @@ def test_falling_counter_is_detected(watched) -> None:
 def test_vanished_counter_is_detected(watched) -> None:
     watched[0].page = b"# TYPE depth gauge\ndepth 3\n"
     assert fault(watched) == "rows_total is gone"
+
+
+def by_prefix(**counts: int) -> bytes:
+    lines = [f'done_total{{task_prefix_name="{name}"}} {count}' for name, count in counts.items()]
+    return "\n".join(["# TYPE done_total counter", *lines, ""]).encode()
+
+
+def test_prefix_may_be_folded_into_other(watched) -> None:
+    server, said = watched
+    server.page = GOOD + by_prefix(load=3, sort=4)
+    served = server.served
+    eventually(lambda: server.served > served + 20)
+    server.page = GOOD + by_prefix(sort=4, other=3)
+    eventually(lambda: server.served > served + 40)
+    assert said == []
+
+
+def test_prefix_lost_to_the_sum_is_detected(watched) -> None:
+    server, _ = watched
+    server.page = GOOD + by_prefix(load=3, sort=4)
+    served = server.served
+    eventually(lambda: server.served > served + 20)
+    server.page = GOOD + by_prefix(sort=4, other=2)
+    assert fault(watched) == "the sum of done_total fell from 7 to 6"
 
 
 def test_gauge_may_fall_and_vanish(watched) -> None:

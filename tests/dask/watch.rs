@@ -102,8 +102,21 @@ struct Client {
 #[derive(Default)]
 struct Counters {
     process: f64,
+    /// Series that stay as long as the process.
     values: HashMap<Box<[u8]>, f64>,
+    /// Series of task prefixes. One may go, and then its count is in `other`.
+    by_prefix: HashMap<Box<[u8]>, f64>,
+    /// Their sums over the prefixes, which stay. A page that is made while a prefix
+    /// is folded may lack its count; the next page has it.
+    sums: HashMap<String, f64>,
+    /// The sums that the page before was short of, as they were before.
+    short: HashMap<String, f64>,
 }
+
+/// The label whose series may be folded into one.
+const PREFIX: &str = "task_prefix_name";
+/// Sums of floats lose as much by rounding.
+const ROUNDING: f64 = 1e-9;
 
 impl Client {
     fn new(number: usize) -> Self {
@@ -218,28 +231,54 @@ impl Client {
             let place = error.position(&self.page);
             faults.push(format!("malformed: {error}, at {place:?}"));
         }
-        let now = match counters(&self.page, format) {
+        let mut short = HashMap::new();
+        let mut now = match counters(&self.page, format) {
             Ok(now) => now,
             Err(_) => return faults,
         };
         if let Some(before) = self.before.get(target)
             && before.process == now.process
         {
-            for (series, &value) in &now.values {
-                if let Some(&was) = before.values.get(series)
-                    && value < was
-                {
-                    let series = String::from_utf8_lossy(series);
-                    faults.push(format!("{series} fell from {was} to {value}"));
+            let text = |series: &[u8]| String::from_utf8_lossy(series).into_owned();
+            for (name, value, was) in paired(&now.values, &before.values)
+                .chain(paired(&now.by_prefix, &before.by_prefix))
+                .map(|(series, value, was)| (text(series), value, was))
+            {
+                if value < was {
+                    faults.push(format!("{name} fell from {was} to {value}"));
                 }
+            }
+            for (name, value, was) in paired(&now.sums, &before.short) {
+                if value < was * (1.0 - ROUNDING) {
+                    faults.push(format!("the sum of {name} fell from {was} to {value}"));
+                }
+            }
+            for (name, value, was) in paired(&now.sums, &before.sums) {
+                if value < was * (1.0 - ROUNDING) && !before.short.contains_key(name) {
+                    short.insert(name.clone(), was);
+                }
+            }
+            let is_gone = |name: &&String| !now.sums.contains_key(*name);
+            if let Some(name) = before.sums.keys().find(is_gone) {
+                faults.push(format!("the sum of {name} is gone"));
             }
             if let Some(series) = before.values.keys().find(|series| is_lost(series, &now)) {
                 faults.push(format!("{} is gone", String::from_utf8_lossy(series)));
             }
         }
+        now.short = short;
         self.before.insert(target.to_owned(), now);
         faults
     }
+}
+
+/// The values of what is in both, the newer one first.
+fn paired<'a, K: Eq + std::hash::Hash>(
+    now: &'a HashMap<K, f64>,
+    before: &'a HashMap<K, f64>,
+) -> impl Iterator<Item = (&'a K, f64, f64)> {
+    now.iter()
+        .filter_map(|(series, &value)| Some((series, value, *before.get(series)?)))
 }
 
 /// Whether a counter has left the page that should stay as long as its process.
@@ -281,7 +320,19 @@ fn counters(page: &[u8], format: Format) -> Result<Counters, Error> {
                     // way on each page of a process.
                     let value = sample.value_text().as_ptr() as usize - page.as_ptr() as usize;
                     let series = page[line.offset..value].trim_ascii_end();
-                    counters.values.insert(series.into(), sample.value());
+                    // But for whole bounds, which are 1 in text and 1.0 in OpenMetrics.
+                    let series = series.strip_suffix(b".0\"}").unwrap_or(series);
+                    let series = series.strip_suffix(b"\"}").unwrap_or(series);
+                    if sample.label(PREFIX).is_none_or(|prefix| prefix.is_empty()) {
+                        counters.values.insert(series.into(), sample.value());
+                        continue;
+                    }
+                    counters.by_prefix.insert(series.into(), sample.value());
+                    let mut name = name.into_owned();
+                    for label in sample.labels().filter(|label| label.name != PREFIX) {
+                        write!(name, " {}={:?}", label.name, label.value).expect("a String");
+                    }
+                    *counters.sums.entry(name).or_default() += sample.value();
                 }
             }
             _ => {}

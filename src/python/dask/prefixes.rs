@@ -7,9 +7,10 @@
 //! most `max_task_prefixes` have series of their own, and the others are added up
 //! as the prefix `other`. A prefix that the scheduler has forgotten keeps its
 //! series until another needs the room; if too many prefixes are in use, the
-//! busiest have it. When a prefix gives its series back, what they counted is
-//! added to `other`, so the sum over all prefixes never falls, and totals never
-//! decrease, even though the scheduler's own do when it is restarted.
+//! busiest have it. When a prefix gives its series back, their counts are added to
+//! `other`: a page that is written at this moment may lack them, the next one has
+//! them. Totals never decrease, even though the scheduler's own do when it is
+//! restarted.
 //!
 //! Of thousands of prefixes few change between two passes. Sums are kept from pass
 //! to pass, so that the others need only be [kept](Prefixes::keep).
