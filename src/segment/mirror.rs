@@ -97,6 +97,15 @@ impl Mirror {
         }
     }
 
+    /// Returns the number of series.
+    pub(super) fn len(&self) -> usize {
+        let families = self
+            .families
+            .values()
+            .filter_map(|mirrored| mirrored.family.as_ref());
+        families.map(Family::len).sum()
+    }
+
     /// Shows the series of `view` that have `values`.
     pub(super) fn show(&mut self, view: &View, values: &Values) {
         self.left_out = 0;

@@ -74,4 +74,4 @@ pub use owner::Segment;
 #[cfg(not(loom))]
 pub(crate) use owner::{Place, PlacedFamily};
 #[cfg(not(loom))]
-pub use reader::{ProcessState, Reader, SegmentInfo, list};
+pub use reader::{ProcessState, Reader, SegmentInfo, default_directory, list};

@@ -6,7 +6,8 @@ use super::format::{BYTE_ORDER, HEADER, MAGIC, VERSION, header, state};
 use super::mirror::Mirror;
 use super::proc::{self, Stat};
 use super::view::{View, Words};
-use crate::Registry;
+use crate::cell::{FloatGauge, Gauge, StateSet};
+use crate::{Handle, RegisterError, Registry};
 use rustix::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -39,6 +40,53 @@ pub struct Reader {
     view: View,
     mirror: Mirror,
     info: SegmentInfo,
+    page: Page,
+}
+
+/// The families of the segment, after those about the process.
+struct Page {
+    registry: Registry,
+    state: Handle<StateSet>,
+    alive: Handle<Gauge>,
+    heartbeat_age: Handle<FloatGauge>,
+    unplaced: Handle<Gauge>,
+}
+
+impl Page {
+    fn new(segment: &Registry) -> Result<Self, RegisterError> {
+        let registry = Registry::new();
+        let page = Self {
+            state: registry.state_set(
+                "stethoscope_process_state",
+                "State of the process.",
+                ProcessState::ALL.map(ProcessState::word),
+            )?,
+            alive: registry.gauge(
+                "stethoscope_process_alive",
+                "1 if the process exists, 0 if this is its last page.",
+            )?,
+            heartbeat_age: registry.float_gauge(
+                "stethoscope_heartbeat_age_seconds",
+                "Time since the process has shown that it makes progress.",
+            )?,
+            unplaced: registry.gauge(
+                "stethoscope_segment_unplaced_series",
+                "Series that the process has made outside of its segment.",
+            )?,
+            registry,
+        };
+        page.registry.include(segment);
+        Ok(page)
+    }
+
+    fn show(&self, info: &SegmentInfo, state: ProcessState) {
+        let index = ProcessState::ALL.iter().position(|other| *other == state);
+        self.state.select(index.unwrap_or(usize::MAX));
+        self.alive.set(i64::from(state.is_alive()));
+        self.heartbeat_age.set(info.heartbeat_age().as_secs_f64());
+        self.unplaced
+            .set(i64::try_from(info.unplaced).unwrap_or(i64::MAX));
+    }
 }
 
 impl std::fmt::Debug for Reader {
@@ -66,7 +114,9 @@ pub struct SegmentInfo {
     pub heartbeat: Duration,
     /// True if the process has ended in an orderly way.
     pub ended: bool,
-    /// The number of series that the process has counted outside of the segment.
+    /// The number of series that the registry shows.
+    pub series: usize,
+    /// The number of series that the process has made outside of the segment.
     pub unplaced: u64,
     /// The number of families and series that the registry refused.
     pub left_out: u64,
@@ -150,10 +200,14 @@ impl Reader {
         if proc::boot_id().is_some_and(|id| id != boot) {
             return fault(SegmentErrorKind::OtherBoot);
         }
+        let mirror = Mirror::new();
         let mut reader = Self {
             file,
             view: View::default(),
-            mirror: Mirror::new(),
+            // The names are valid, and the registry is new.
+            page: Page::new(&mirror.registry)
+                .map_err(|error| SegmentError::io(path, std::io::Error::other(error)))?,
+            mirror,
             info: SegmentInfo::default(),
         };
         reader.info = reader.describe(&header);
@@ -176,6 +230,7 @@ impl Reader {
         self.mirror.show(&self.view, &values);
         let header = self.file.header()?;
         self.info = self.describe(&header);
+        self.page.show(&self.info, self.state());
         Ok(())
     }
 
@@ -193,6 +248,7 @@ impl Reader {
             created: Duration::from_millis(header[header::CREATED]),
             heartbeat: Duration::from_millis(header[header::HEARTBEAT]),
             ended: header[header::STATE] == state::ENDED,
+            series: self.mirror.len(),
             unplaced: header[header::UNPLACED],
             left_out: self.mirror.left_out,
             damaged: self.view.damaged,
@@ -204,6 +260,15 @@ impl Reader {
     #[must_use]
     pub fn registry(&self) -> &Registry {
         &self.mirror.registry
+    }
+
+    /// Returns the page of the process: the families of the segment, after
+    /// `stethoscope_process_state`, `stethoscope_process_alive`,
+    /// `stethoscope_heartbeat_age_seconds` and `stethoscope_segment_unplaced_series`, as
+    /// of the last [`refresh`](Self::refresh).
+    #[must_use]
+    pub fn page(&self) -> &Registry {
+        &self.page.registry
     }
 
     /// Returns the facts that the segment stated at the last refresh.
@@ -295,6 +360,25 @@ impl Words for SegmentFile {
             *word = u64::from_ne_bytes(bytes.try_into().unwrap_or_default());
         }
         true
+    }
+}
+
+/// Returns the directory of segments that tools use if they are told no other:
+/// `STETHOSCOPE_SEGMENT_DIR` of the environment, or `/dev/shm/stethoscope-` and the
+/// number of the user.
+///
+/// ```
+/// let directory = stethoscope::segment::default_directory();
+/// assert!(directory.is_absolute() || std::env::var_os("STETHOSCOPE_SEGMENT_DIR").is_some());
+/// ```
+#[must_use]
+pub fn default_directory() -> PathBuf {
+    match std::env::var_os("STETHOSCOPE_SEGMENT_DIR") {
+        Some(directory) if !directory.is_empty() => directory.into(),
+        _ => {
+            let user = rustix::process::geteuid().as_raw();
+            format!("/dev/shm/stethoscope-{user}").into()
+        }
     }
 }
 

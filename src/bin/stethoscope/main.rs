@@ -10,6 +10,8 @@ mod generate;
 mod http;
 mod json;
 mod output;
+#[cfg(all(feature = "segment", target_os = "linux"))]
+mod read;
 mod source;
 mod units;
 
@@ -29,6 +31,8 @@ enum Command {
     Check(check::Check),
     Bench(bench::Bench),
     Generate(generate::Generate),
+    #[cfg(all(feature = "segment", target_os = "linux"))]
+    Read(read::Read),
 }
 
 /// An error that the user must fix before a command can begin, as one line.
@@ -55,6 +59,8 @@ fn main() -> ExitCode {
         Command::Check(check) => check.run(),
         Command::Bench(bench) => bench.run(),
         Command::Generate(generate) => generate.run(),
+        #[cfg(all(feature = "segment", target_os = "linux"))]
+        Command::Read(read) => read.run(),
     };
     result.unwrap_or_else(|UsageError(reason)| {
         output::eprintln(format_args!("stethoscope: {reason}"));

@@ -1,0 +1,270 @@
+//! `stethoscope read`: shows the metrics of a process from its segment.
+//!
+//! The process may run, be stopped, or be dead: it takes no part in it.
+
+use super::output;
+use super::units::duration;
+use super::{REFUSED, UsageError};
+use clap::{Args, ValueEnum};
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+use stethoscope::exposition::{ContentType, Escaping, Format};
+use stethoscope::segment::{self, Reader, SegmentError};
+
+/// Shows the metrics of a process that keeps them in a segment, also when it is
+/// stopped or dead.
+///
+/// Exit codes: 0, all of it is shown. 1, a part of a segment is damaged or was left
+/// out. 2, there is no such segment, or it could not be read.
+#[derive(Args)]
+pub(super) struct Read {
+    /// A segment's file, a directory of them, or the id of a process. The default is
+    /// the directory of --dir.
+    target: Option<PathBuf>,
+    /// The directory to look for processes in [default: STETHOSCOPE_SEGMENT_DIR, or
+    /// /dev/shm/stethoscope-UID].
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// The form of the output. A page also says the state of the process.
+    #[arg(long, value_enum, default_value_t)]
+    format: Form,
+    /// Show it again and again, until the process is dead.
+    #[arg(long)]
+    watch: bool,
+    /// The time between two readings.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration, requires = "watch")]
+    interval: Duration,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum)]
+enum Form {
+    /// A table for people.
+    #[default]
+    Table,
+    /// A page in text 0.0.4.
+    Prometheus,
+    /// A page in text 1.0.0.
+    Prometheus1,
+    /// A page in OpenMetrics 1.0.
+    Openmetrics,
+    /// A page in OpenMetrics 1.0 with quoted UTF-8 names.
+    OpenmetricsUtf8,
+}
+
+impl Form {
+    /// Returns the format of the page, if it is one.
+    fn page(self) -> Option<ContentType> {
+        let (format, escaping) = match self {
+            Self::Table => return None,
+            Self::Prometheus => (Format::Text, Escaping::Underscores),
+            Self::Prometheus1 => (Format::Text1, Escaping::AllowUtf8),
+            Self::Openmetrics => (Format::OpenMetrics, Escaping::Underscores),
+            Self::OpenmetricsUtf8 => (Format::OpenMetrics, Escaping::AllowUtf8),
+        };
+        Some(ContentType::new(format, escaping))
+    }
+}
+
+/// One or all processes of a directory.
+enum Target {
+    Process(Box<Reader>),
+    Directory(PathBuf),
+}
+
+impl Read {
+    pub(super) fn run(self) -> Result<ExitCode, UsageError> {
+        let mut target = self.find()?;
+        loop {
+            let (is_whole, is_alive) = match &mut target {
+                Target::Process(reader) => self.show_process(reader)?,
+                Target::Directory(directory) => self.show_directory(directory)?,
+            };
+            if !self.watch || !is_alive {
+                return Ok(match is_whole {
+                    true => ExitCode::SUCCESS,
+                    false => ExitCode::from(REFUSED),
+                });
+            }
+            std::thread::sleep(self.interval);
+            if io::stdout().is_terminal() {
+                print!("\x1b[2J\x1b[H");
+            }
+        }
+    }
+
+    /// Finds what the arguments name.
+    fn find(&self) -> Result<Target, UsageError> {
+        let directory = self.dir.clone().unwrap_or_else(segment::default_directory);
+        let Some(target) = &self.target else {
+            return Ok(Target::Directory(directory));
+        };
+        if target.is_dir() {
+            return Ok(Target::Directory(target.clone()));
+        }
+        let pid = target.to_str().and_then(|text| text.parse().ok());
+        let reader = match pid {
+            Some(pid) if !target.exists() => newest_of(pid, &directory)?,
+            _ => Reader::open(target).map_err(unreadable)?,
+        };
+        Ok(Target::Process(Box::new(reader)))
+    }
+
+    /// Shows one process. Returns whether all of its segment was shown, and whether it
+    /// is alive.
+    fn show_process(&self, reader: &mut Reader) -> Result<(bool, bool), UsageError> {
+        reader.refresh().map_err(unreadable)?;
+        let state = reader.state();
+        match self.format.page() {
+            Some(format) => write_page(reader.page().scraper().scrape(format)),
+            None => print_process(reader),
+        }
+        let info = reader.info();
+        let is_whole = !info.damaged && info.left_out == 0;
+        if info.damaged {
+            output::eprintln("stethoscope: the segment is damaged, its end is missing");
+        }
+        if info.left_out > 0 {
+            output::eprintln(format_args!(
+                "stethoscope: {} families and series are left out, because they would spoil the page",
+                info.left_out
+            ));
+        }
+        Ok((is_whole, state.is_alive()))
+    }
+
+    /// Lists the processes of a directory. Returns whether all of them could be read,
+    /// and whether one is alive.
+    fn show_directory(&self, directory: &Path) -> Result<(bool, bool), UsageError> {
+        if self.format != Form::Table {
+            return Err(UsageError(
+                "a directory is shown as a table: name a file or a process for its page".to_owned(),
+            ));
+        }
+        let paths = segment::list(directory).map_err(unreadable)?;
+        let mut is_whole = true;
+        let mut is_alive = false;
+        let mut rows = vec![["PID", "STATE", "HEARTBEAT", "SERIES", "COMMAND"].map(str::to_owned)];
+        for path in paths {
+            let opened = Reader::open(&path).and_then(|mut reader| {
+                reader.refresh()?;
+                Ok(reader)
+            });
+            match opened {
+                Ok(reader) => {
+                    let info = reader.info();
+                    is_whole &= !info.damaged && info.left_out == 0;
+                    is_alive |= reader.state().is_alive();
+                    rows.push([
+                        info.pid.to_string(),
+                        reader.state().word().to_owned(),
+                        format!("{} ago", age(info.heartbeat_age())),
+                        info.series.to_string(),
+                        info.command.clone(),
+                    ]);
+                }
+                Err(error) => {
+                    is_whole = false;
+                    output::eprintln(format_args!("stethoscope: {error}"));
+                }
+            }
+        }
+        print_table(&rows);
+        Ok((is_whole, is_alive))
+    }
+}
+
+fn unreadable(error: SegmentError) -> UsageError {
+    UsageError(error.to_string())
+}
+
+/// Finds the segment that a process has made last.
+fn newest_of(pid: u32, directory: &Path) -> Result<Reader, UsageError> {
+    let paths = segment::list(directory).map_err(unreadable)?;
+    let readers = paths.into_iter().filter_map(|path| {
+        // Files of other boots and versions do not count, whatever they are called.
+        let reader = Reader::open(path).ok()?;
+        (reader.info().pid == pid).then_some(reader)
+    });
+    readers
+        .max_by_key(|reader| (reader.state().is_alive(), reader.info().created))
+        .ok_or_else(|| {
+            UsageError(format!(
+                "no segment of process {pid} in {}: it may use another directory (see --dir)",
+                directory.display()
+            ))
+        })
+}
+
+/// Prints a process for people.
+fn print_process(reader: &Reader) {
+    let info = reader.info();
+    let heartbeat = format!("{} ago", age(info.heartbeat_age()));
+    let mut rows = vec![
+        [
+            "process",
+            &format!("{} (child of {})", info.pid, info.parent_pid),
+        ]
+        .map(str::to_owned),
+        ["command", &info.command].map(str::to_owned),
+        ["state", reader.state().word()].map(str::to_owned),
+        ["heartbeat", &heartbeat].map(str::to_owned),
+        ["file", &reader.path().display().to_string()].map(str::to_owned),
+    ];
+    if info.unplaced > 0 {
+        let unplaced = format!("{} series are not in the segment", info.unplaced);
+        rows.push(["missing", &unplaced].map(str::to_owned));
+    }
+    print_table(&rows);
+    output::println("");
+    let mut scraper = reader.registry().scraper();
+    let page = scraper.scrape(ContentType::new(Format::Text1, Escaping::AllowUtf8));
+    let page = String::from_utf8_lossy(page);
+    let samples = page.lines().filter(|line| !line.starts_with('#'));
+    let samples: Vec<[String; 2]> = samples
+        .filter_map(|line| line.rsplit_once(' '))
+        .map(|(series, value)| [series.to_owned(), value.to_owned()])
+        .collect();
+    print_table(&samples);
+}
+
+/// Prints columns, of which the last is not padded.
+fn print_table<const N: usize>(rows: &[[String; N]]) {
+    let width = |column: usize| {
+        let widths = rows.iter().map(|row| row[column].chars().count());
+        widths.max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            line.push_str(&format!("{cell:width$}  "));
+        }
+        output::println(line.trim_end());
+    }
+}
+
+/// Returns an age in one unit.
+fn age(age: Duration) -> String {
+    match age.as_secs() {
+        0..120 => format!("{:.1} s", age.as_secs_f64()),
+        seconds @ 120..7_200 => format!("{} min", seconds / 60),
+        seconds @ 7_200..172_800 => format!("{} h", seconds / 3_600),
+        seconds => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// Writes a page: as it is, except to a terminal, which might obey what it says.
+fn write_page(page: &[u8]) {
+    if io::stdout().is_terminal() {
+        let page = String::from_utf8_lossy(page);
+        output::println(page.trim_end_matches('\n'));
+        return;
+    }
+    let mut stdout = io::stdout().lock();
+    stdout
+        .write_all(page)
+        .and_then(|()| stdout.flush())
+        .unwrap_or_else(|error| output::exit_on_write_error(&error));
+}

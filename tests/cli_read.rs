@@ -1,0 +1,230 @@
+//! `stethoscope read`, as people and scripts rely on it.
+#![cfg(target_os = "linux")]
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use stethoscope::exposition::Format;
+use stethoscope::exposition::validate::validate;
+use stethoscope::segment::Segment;
+use stethoscope::{Handle, Registry, cell::Counter};
+
+/// A process (this one) with a segment, in a directory that is removed in the end.
+struct Process {
+    directory: PathBuf,
+    segment: Segment,
+    registry: Registry,
+    jobs: Handle<Counter>,
+}
+
+impl Process {
+    fn new(name: &str) -> Self {
+        let directory = PathBuf::from(format!(
+            "/dev/shm/stethoscope-read-{name}-{}",
+            std::process::id()
+        ));
+        let _ = fs::remove_dir_all(&directory);
+        let segment = Segment::in_dir(&directory).unwrap();
+        let registry = Registry::in_segment(&segment);
+        let jobs = registry.counter("jobs_total", "Jobs.").unwrap();
+        jobs.inc_by(3);
+        Self {
+            directory,
+            segment,
+            registry,
+            jobs,
+        }
+    }
+
+    /// Runs `stethoscope read ARGUMENTS` with the directory as its default.
+    fn tool(&self, arguments: &[&str]) -> Command {
+        let mut tool = Command::new(env!("CARGO_BIN_EXE_stethoscope"));
+        tool.env_clear()
+            .env("STETHOSCOPE_SEGMENT_DIR", &self.directory)
+            .arg("read")
+            .args(arguments);
+        tool
+    }
+
+    fn read(&self, arguments: &[&str]) -> Output {
+        self.tool(arguments).output().expect("the tool starts")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn process_is_found_by_pid_file_and_directory() {
+    let process = Process::new("found");
+    let pid = std::process::id().to_string();
+    let file = process.segment.path().display().to_string();
+    let directory = process.directory.display().to_string();
+    for arguments in [&[&*pid][..], &[&*file], &[&*pid, "--dir", &*directory]] {
+        let output = process.read(arguments);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let table = text(&output.stdout);
+        let row = |name: &str| {
+            let line = table.lines().find(|line| line.starts_with(name));
+            line.unwrap_or_else(|| panic!("no {name} in {table}"))
+                .to_owned()
+        };
+        assert!(row("process ").contains(&pid));
+        assert!(row("state ").ends_with(" running"));
+        assert!(row("heartbeat ").ends_with(" s ago"));
+        assert!(row("jobs_total ").ends_with(" 3"));
+    }
+    for arguments in [&[][..], &[&*directory]] {
+        let output = process.read(arguments);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let table = text(&output.stdout);
+        let mut lines = table
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let heading = lines.next().unwrap();
+        assert_eq!(heading, ["PID", "STATE", "HEARTBEAT", "SERIES", "COMMAND"]);
+        let row = lines.next().unwrap();
+        assert_eq!((row[0], row[1]), (&*pid, "running"));
+        assert_eq!(lines.next(), None);
+    }
+}
+
+#[test]
+fn pages_of_all_formats_are_valid_and_say_the_state() {
+    let process = Process::new("pages");
+    let family = process
+        .registry
+        .with_utf8_names()
+        .gauge_family("size.of \u{2603}", "", ["a b"])
+        .unwrap();
+    family.with(["\u{1b}[31m"]).unwrap().set(-1);
+    let pid = std::process::id().to_string();
+    for (name, format) in [
+        ("prometheus", Format::Text),
+        ("prometheus1", Format::Text1),
+        ("openmetrics", Format::OpenMetrics),
+    ] {
+        let output = process.read(&[&pid, "--format", name]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let page = text(&output.stdout);
+        validate(&page, format).unwrap_or_else(|error| panic!("{error}\n{page}"));
+        for line in [
+            "stethoscope_process_state{stethoscope_process_state=\"running\"} 1\n",
+            "stethoscope_process_alive 1\n",
+            "stethoscope_heartbeat_age_seconds ",
+            "stethoscope_segment_unplaced_series 0\n",
+            "jobs_total 3\n",
+        ] {
+            assert!(page.contains(line), "no {line} in {page}");
+        }
+        assert!(page.contains("\u{1b}[31m\"} -1\n"), "{page}");
+    }
+    // A table is for terminals.
+    let table = text(&process.read(&[&pid]).stdout);
+    assert!(!table.contains('\u{1b}'), "{table}");
+}
+
+#[test]
+fn unusable_targets_are_usage_errors() {
+    let process = Process::new("unusable");
+    let other = process.directory.join("other.segment");
+    fs::write(&other, "something else").unwrap();
+    let directory = process.directory.display().to_string();
+    let other = other.display().to_string();
+    for (arguments, why) in [
+        (&["1"][..], "no segment of process 1 in "),
+        (&["/nowhere/at.all"], "No such file or directory"),
+        (&[&*other], "is not a segment"),
+        (
+            &[&*directory, "--format", "prometheus"],
+            "name a file or a process",
+        ),
+        (&["--dir", "/nowhere"], "No such file or directory"),
+        (&["--interval", "1s"], "--watch"),
+    ] {
+        let output = process.read(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+        assert!(
+            text(&output.stderr).contains(why),
+            "{arguments:?}: {output:?}"
+        );
+    }
+    // In the list of a directory, one file that cannot be read is not the end.
+    let output = process.read(&[]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(text(&output.stderr).contains("is not a segment"));
+    assert_eq!(text(&output.stdout).lines().count(), 2);
+}
+
+#[test]
+fn damaged_segment_is_shown_up_to_the_damage() {
+    let process = Process::new("damaged");
+    process.registry.gauge("last", "").unwrap().set(1);
+    let mut bytes = fs::read(process.segment.path()).unwrap();
+    let name = bytes
+        .windows(4)
+        .rposition(|bytes| bytes == b"last")
+        .unwrap();
+    bytes[name] = 0xff;
+    let damaged = process.directory.join("damaged.segment");
+    fs::write(&damaged, bytes).unwrap();
+    let output = process.read(&[damaged.to_str().unwrap(), "--format", "prometheus"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(text(&output.stderr).contains("damaged"), "{output:?}");
+    let page = text(&output.stdout);
+    assert!(page.contains("jobs_total 3\n"), "{page}");
+    assert!(!page.contains("\nlast "), "{page}");
+    assert!(page.contains("stethoscope_process_alive 0\n"), "{page}");
+}
+
+#[test]
+fn watch_shows_changes_until_the_process_is_dead() {
+    let process = Process::new("watch");
+    // A copy of a dead process is shown once.
+    let copy = process.directory.join("copy.segment");
+    fs::copy(process.segment.path(), &copy).unwrap();
+    let arguments = [copy.to_str().unwrap(), "--watch", "--interval", "1ms"];
+    let output = process.read(&arguments);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output.stdout).contains("dead"));
+
+    let file = process.segment.path().display().to_string();
+    let mut watching = process
+        .tool(&[
+            &file,
+            "--watch",
+            "--interval",
+            "1ms",
+            "--format",
+            "prometheus",
+        ])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the tool starts");
+    let mut output = std::io::BufReader::new(watching.stdout.take().unwrap());
+    let start = Instant::now();
+    let mut line = String::new();
+    let mut next = 4;
+    while next < 20 {
+        process.jobs.inc();
+        loop {
+            line.clear();
+            std::io::BufRead::read_line(&mut output, &mut line).unwrap();
+            assert!(start.elapsed() < Duration::from_secs(60), "{line}");
+            if line == format!("jobs_total {next}\n") {
+                break;
+            }
+        }
+        next += 1;
+    }
+    watching.kill().unwrap();
+    watching.wait().unwrap();
+}
