@@ -146,7 +146,7 @@ fn metrics_facade_shows_what_dependencies_count() {
         "# HELP rpc_calls_total Calls, by method.",
         "rpc_calls_total{method=\"read\"} 2",
         "rpc_calls_total{disk=\"sda\",failed=\"disk\"} 1",
-        "rpc_request_bytes_bucket{le=\"1024.0\"} 1",
+        "rpc_request_bytes_bucket{le=\"1024\"} 1",
         "rpc_seconds_count 2",
         "# TYPE process_cpu_seconds_total counter",
         "tokio_workers_count 1",
