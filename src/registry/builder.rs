@@ -298,10 +298,11 @@ impl<'r, C: Metric> FamilyBuilder<'r, C> {
         }
         let mut state = core.lock();
         if let Err((kind, registered)) = state.check_names(&descriptor) {
-            let registered = registered
+            let same = { registered.as_ref() }
                 .filter(|family| family.descriptor().is_interchangeable(&descriptor))
-                .and_then(|family| Family::from_source(&family));
-            return otherwise(registered, kind).map_err(|kind| RegisterError::new(full_name, kind));
+                .and_then(Family::from_source);
+            return otherwise(same, kind)
+                .map_err(|kind| RegisterError::new(full_name, kind).with_existing(registered));
         }
         if policy.max_series != usize::MAX {
             policy.refused = state

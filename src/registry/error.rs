@@ -1,21 +1,50 @@
 //! The error of a registration.
 
+use crate::Family;
+use crate::family::{Metric, Source};
 use crate::name::NameError;
 use std::fmt;
+use std::sync::Arc;
 
 /// The reason why a family was not registered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegisterError {
     family: String,
     kind: RegisterErrorKind,
+    existing: Option<Existing>,
 }
+
+/// The registered family of the name.
+#[derive(Clone)]
+struct Existing(Arc<dyn Source>);
+
+impl fmt::Debug for Existing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.descriptor().fmt(f)
+    }
+}
+
+impl PartialEq for Existing {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Existing {}
 
 impl RegisterError {
     pub(super) fn new(family: impl Into<String>, kind: RegisterErrorKind) -> Self {
         Self {
             family: family.into(),
             kind,
+            existing: None,
         }
+    }
+
+    /// Adds the registered family of the name.
+    pub(super) fn with_existing(self, existing: Option<Arc<dyn Source>>) -> Self {
+        let existing = existing.map(Existing);
+        Self { existing, ..self }
     }
 
     /// Returns the name that the family was to have, with its namespace.
@@ -28,6 +57,30 @@ impl RegisterError {
     #[must_use]
     pub fn kind(&self) -> &RegisterErrorKind {
         &self.kind
+    }
+}
+
+impl RegisterError {
+    /// Returns the registered family of the name, if the kind is
+    /// [`AlreadyRegistered`](RegisterErrorKind::AlreadyRegistered), its cells are of
+    /// type `C`, and it is not a mixed family.
+    ///
+    /// ```
+    /// # use stethoscope::{Registry, cell::Counter};
+    /// # let registry = Registry::new();
+    /// registry.counter("retries_total", "Retries.")?.inc();
+    /// let error = registry.counter("retries_total", "Retries.").unwrap_err();
+    /// let retries = error.existing::<Counter>().expect("counters").with(())?;
+    /// assert_eq!(retries.get(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn existing<C: Metric>(&self) -> Option<Family<C>> {
+        let Existing(source) = self.existing.as_ref()?;
+        match source.descriptor().mixed {
+            true => None,
+            false => Family::from_source(source),
+        }
     }
 }
 
