@@ -155,6 +155,21 @@ fn metrics_facade_shows_what_dependencies_count() {
     }
 }
 
+#[cfg(all(feature = "process", target_os = "linux"))]
+#[test]
+fn process_shows_its_memory_and_build() {
+    let page = output("process");
+    assert!(
+        page.contains("build_info{replica=\"1\",version=\""),
+        "{page}"
+    );
+    let sample = "process_resident_memory_bytes{replica=\"1\"} ";
+    let resident = page.lines().find_map(|line| line.strip_prefix(sample));
+    let resident: u64 = resident.expect(&page).parse().expect("an integer");
+    assert!(resident > 100_000, "{page}");
+    assert!(page.contains("jobs_total{replica=\"1\"} 1\n"), "{page}");
+}
+
 #[cfg(feature = "derive")]
 #[test]
 fn typed_labels_count_by_their_fields() {

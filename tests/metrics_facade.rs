@@ -4,7 +4,7 @@ use metrics::{Label, Unit, with_local_recorder};
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use stethoscope::Registry;
 use stethoscope::bridge::{Matcher, Recorder};
-use stethoscope::cell::{Buckets, QuantileOptions};
+use stethoscope::cell::{Buckets, NativeHistogramOptions, QuantileOptions};
 use stethoscope::exposition::{Format, validate};
 use stethoscope::registry::Value;
 
@@ -189,6 +189,26 @@ fn histograms_take_the_form_of_the_first_pattern() {
     ] {
         assert!(page.lines().any(|found| found == line), "{line} in\n{page}");
     }
+}
+
+#[test]
+fn histograms_may_be_native() {
+    let registry = Registry::new();
+    let recorder = Recorder::builder(&registry)
+        .default_histograms(NativeHistogramOptions::default())
+        .build();
+    with_local_recorder(&recorder, || {
+        histogram!("rpc.seconds", "code" => "200").record(0.5);
+        histogram!("rpc.seconds").record(2.0);
+    });
+    let native = registry
+        .gather()
+        .into_iter()
+        .find(|family| family.name == "rpc_seconds")
+        .expect("a family");
+    let value = native.value([("code", "200")]).expect("a series");
+    assert!(matches!(value, Value::NativeHistogram { .. }), "{value:?}");
+    assert!(page(&registry).contains("rpc_seconds_count 1\n"));
 }
 
 #[test]

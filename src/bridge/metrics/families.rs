@@ -1,7 +1,7 @@
 //! The families that a recorder has registered, by name, and their descriptions.
 
 use super::histograms::{Histograms, Rules};
-use crate::cell::{Buckets, Counter, FloatGauge, Gauge, Histogram, Quantile, QuantileOptions};
+use crate::cell::{Counter, FloatGauge, Gauge, Histogram, NativeHistogram, Quantile};
 use crate::family::{Descriptor, Metric, MixedFamily, SeriesError, Source, ends_in_unit};
 use crate::name::{Escaping, written_label_name, written_metric_name};
 use crate::registry::{FamilyBuilder, RegisterError};
@@ -49,6 +49,7 @@ enum AnyFamily {
     Gauge(MixedFamily<FloatGauge>),
     Histogram(MixedFamily<Histogram>),
     Summary(MixedFamily<Quantile>),
+    Native(MixedFamily<NativeHistogram>),
 }
 
 impl AnyFamily {
@@ -58,6 +59,7 @@ impl AnyFamily {
             Self::Gauge(family) => family.source(),
             Self::Histogram(family) => family.source(),
             Self::Summary(family) => family.source(),
+            Self::Native(family) => family.source(),
         }
     }
 }
@@ -128,13 +130,21 @@ impl Families {
 
     pub(super) fn histogram(&mut self, key: &Key) -> Option<metrics::Histogram> {
         let given = key.name();
-        let family = self.family(Kind::Histogram, given, |this, name, description| match this
-            .rules
-            .form(given, name)
-            .clone()
-        {
-            Histograms::Buckets(buckets) => this.buckets(name, description, buckets),
-            Histograms::Quantiles(options) => this.quantiles(name, description, options),
+        let family = self.family(Kind::Histogram, given, |this, name, description| {
+            Ok(match this.rules.form(given, name).clone() {
+                Histograms::Buckets(buckets) => {
+                    let family = this.builder(name, description, buckets);
+                    AnyFamily::Histogram(family.register_mixed()?)
+                }
+                Histograms::Quantiles(options) => {
+                    let family = this.builder(name, description, options);
+                    AnyFamily::Summary(family.register_mixed()?)
+                }
+                Histograms::Native(options) => {
+                    let family = this.builder(name, description, options);
+                    AnyFamily::Native(family.register_mixed()?)
+                }
+            })
         });
         match family {
             Some(AnyFamily::Histogram(family)) => {
@@ -143,28 +153,11 @@ impl Families {
             Some(AnyFamily::Summary(family)) => {
                 Some(metrics::Histogram::from_arc(series(&family, key)?))
             }
+            Some(AnyFamily::Native(family)) => {
+                Some(metrics::Histogram::from_arc(series(&family, key)?))
+            }
             _ => self.refuse(Kind::Histogram, given),
         }
-    }
-
-    fn buckets(
-        &self,
-        name: &str,
-        description: &Description,
-        buckets: Buckets,
-    ) -> Result<AnyFamily, RegisterError> {
-        let family = self.builder::<Histogram>(name, description, buckets);
-        family.register_mixed().map(AnyFamily::Histogram)
-    }
-
-    fn quantiles(
-        &self,
-        name: &str,
-        description: &Description,
-        options: QuantileOptions,
-    ) -> Result<AnyFamily, RegisterError> {
-        let family = self.builder::<Quantile>(name, description, options);
-        family.register_mixed().map(AnyFamily::Summary)
     }
 
     /// Returns the family of an instrument, which is registered if it is new. `None`

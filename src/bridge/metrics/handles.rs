@@ -1,7 +1,7 @@
 //! Handles as instruments of the facade.
 
 use crate::Handle;
-use crate::cell::{Counter, FloatGauge, Histogram, Quantile};
+use crate::cell::{Counter, FloatGauge, Histogram, NativeHistogram, Quantile};
 use metrics::{CounterFn, GaugeFn, HistogramFn};
 
 impl CounterFn for Handle<Counter> {
@@ -41,6 +41,13 @@ impl HistogramFn for Handle<Histogram> {
 }
 
 impl HistogramFn for Handle<Quantile> {
+    #[inline]
+    fn record(&self, value: f64) {
+        self.observe(value);
+    }
+}
+
+impl HistogramFn for Handle<NativeHistogram> {
     #[inline]
     fn record(&self, value: f64) {
         self.observe(value);

@@ -1,6 +1,6 @@
 //! The form of histograms by their name.
 
-use crate::cell::{Buckets, QuantileOptions};
+use crate::cell::{Buckets, NativeHistogramOptions, QuantileOptions};
 
 /// The form that a histogram of the facade takes on the page.
 #[derive(Clone, Debug)]
@@ -10,6 +10,8 @@ pub enum Histograms {
     Buckets(Buckets),
     /// A summary with quantiles over a sliding window.
     Quantiles(QuantileOptions),
+    /// A native histogram.
+    Native(NativeHistogramOptions),
 }
 
 impl From<Buckets> for Histograms {
@@ -21,6 +23,12 @@ impl From<Buckets> for Histograms {
 impl From<QuantileOptions> for Histograms {
     fn from(options: QuantileOptions) -> Self {
         Self::Quantiles(options)
+    }
+}
+
+impl From<NativeHistogramOptions> for Histograms {
+    fn from(options: NativeHistogramOptions) -> Self {
+        Self::Native(options)
     }
 }
 
