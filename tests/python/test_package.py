@@ -225,13 +225,48 @@ def test_page_leaves_out_the_parts_of_the_settings_that_it_refuses(
     messages = [record.getMessage() for record in logged]
     assert len(messages) == 4
     assert messages[0].startswith("distributed.stethoscope.window: ")
-    assert messages[1].startswith("distributed.stethoscope.exclude-families: ")
-    assert "nothing" in messages[1]
-    assert messages[2].startswith("distributed.stethoscope.labels: ")
-    assert messages[3].startswith("distributed.stethoscope.labels: ")
+    assert messages[0].endswith("; using the default")
+    left_out = [
+        ("exclude-families", '"nothing"', 'unknown family "nothing"'),
+        ("labels", '1st: "a"', 'label "1st": '),
+        ("labels", 'state: "b"', 'label "state" cannot be added to each series'),
+    ]
+    for message, (key, entry, reason) in zip(messages[1:], left_out, strict=True):
+        start = f"distributed.stethoscope.{key}: the entry {entry} is left out: {reason}"
+        assert message.startswith(start)
     text = answer(page)[1].decode()
     assert "python_info" not in text
     assert 'process_max_fds{cluster="blue",worker_name="alice"} ' in text
+
+
+def test_label_that_is_given_twice_is_left_out_once(logged: list[logging.LogRecord]) -> None:
+    wanted = settings.Settings(labels={"worker_name": "own"}, worker_name_label=True)
+    page = settings.make_page("worker", wanted, worker_name="alice")
+    (record,) = logged
+    assert record.getMessage().startswith(
+        'distributed.stethoscope.worker-name-label: the entry worker_name: "alice" is left out: '
+    )
+    assert 'process_max_fds{worker_name="own"} ' in answer(page)[1].decode()
+
+
+def test_refused_label_leaves_the_other_settings_as_they_are(
+    logged: list[logging.LogRecord],
+) -> None:
+    # With series for each worker, their label cannot be one of all series.
+    wanted = settings.Settings(max_workers=3, labels={"worker_name": "a", "cluster": "blue"})
+    page = settings.make_page("scheduler", wanted)
+    (record,) = logged
+    assert 'the entry worker_name: "a" is left out: ' in record.getMessage()
+    assert 'process_max_fds{cluster="blue"} ' in answer(page)[1].decode()
+
+
+@pytest.mark.parametrize("switch", [stethoscope.dask.attach, stethoscope.dask.detach])
+@pytest.mark.parametrize("client", [None, "tcp://127.0.0.1:8786"])
+def test_object_that_is_not_a_client_is_refused(switch: Any, client: Any) -> None:
+    with pytest.raises(
+        TypeError, match=rf"expected a distributed\.Client, found {type(client).__name__}"
+    ):
+        switch(client)
 
 
 @pytest.mark.parametrize(
@@ -752,7 +787,7 @@ def test_finished_tasks_are_observed_and_passed_on() -> None:
     assert passed[0] == ((), {"key": "x", "startstops": spans})
     assert len(passed) == 5
     name = "dask_scheduler_task_duration_seconds"
-    assert by_prefix(page, f"{name}_bucket") == {("0.5",): 0, ("2.0",): 1, ("+Inf",): 1}
+    assert by_prefix(page, f"{name}_bucket") == {("0.5",): 0, ("2",): 1, ("+Inf",): 1}
     assert by_prefix(page, f"{name}_sum") == {(): 1.0}
 
 

@@ -6,14 +6,16 @@ and repeats the defaults; `CONFIGURATION.md` is the reference. Tests hold the
 three together.
 
 A mistake in the configuration never switches the metrics off: a value that
-cannot be used is logged as an error and replaced by its default, and an unknown
-key is logged as a warning that names the nearest known one.
+cannot be used is logged as an error and replaced by its default, an entry of
+`labels` or `exclude-families` that cannot be used is logged and left out, and an
+unknown key is logged as a warning that names the nearest known one.
 """
 
 from __future__ import annotations
 
 import difflib
 import itertools
+import json
 import logging
 import re
 from collections.abc import Callable, Iterator
@@ -273,6 +275,12 @@ def _log_default(key: str, error: Exception) -> None:
     logger.error("%s: %s; using the default", key, error)
 
 
+def _log_left_out(key: str, entry: str, error: Exception) -> None:
+    # The page names the first family that has met the entry, which is any of them.
+    reason = re.sub('^cannot register "[^"]*": ', "", str(error))
+    logger.error("%s: the entry %s is left out: %s", key, entry, reason)
+
+
 def namespace() -> str:
     """Return the first word of Dask's family names, a setting of Dask's own handler."""
     import dask
@@ -301,37 +309,47 @@ def make_page(role: str, wanted: Settings, worker_name: str | None = None) -> Pa
     try:
         return Page(role, **options)
     except ValueError:
-        return Page(role, **_usable(role, options))
+        return Page(role, **_usable(role, _parts(options, len(wanted.labels))))
 
 
-def _usable(role: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Return the parts of `options` that a page accepts, and log the others."""
+def _usable(role: str, parts: Iterator[_Part]) -> dict[str, Any]:
+    """Return the options with the parts that a page accepts, and log the others."""
     usable: dict[str, Any] = {}
-    for key, name, value in _parts(options):
-        part = usable.get(name, []) + value if isinstance(value, list) else value
-        attempt = {**usable, name: part}
+    for part in parts:
+        value = part.value if part.entry is None else [*usable.get(part.option, []), part.value]
+        attempt = {**usable, part.option: value}
         try:
             Page(role, **attempt)
         except ValueError as error:
-            _log_default(key, error)
+            if part.entry is None:
+                _log_default(part.key, error)
+            else:
+                _log_left_out(part.key, part.entry, error)
         else:
             usable = attempt
     return usable
 
 
-def _parts(options: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
-    """Split `options` into the parts that can be refused singly: key, option and value."""
-    yield NAMESPACE, "namespace", options["namespace"]
-    for name in ("window", "buckets", "max_task_prefixes"):
-        if name != "buckets" or options[name] is not None:
-            value = options[name]
-            # Not to be added up part by part, as lists are.
-            yield (
-                f"{PREFIX}.{name.replace('_', '-')}",
-                name,
-                tuple(value) if name == "buckets" else value,
-            )
+@dataclass(frozen=True)
+class _Part:
+    """A part of the options of a page that can be refused singly."""
+
+    #: Its key in the configuration.
+    key: str
+    option: str
+    #: The value of the option or, if `entry` is given, one entry of its list.
+    value: Any
+    #: The entry as a text, for the log.
+    entry: str | None = None
+
+
+def _parts(options: dict[str, Any], configured_labels: int) -> Iterator[_Part]:
+    yield _Part(NAMESPACE, "namespace", options["namespace"])
+    for name in ("window", "buckets", "max_task_prefixes", "max_workers"):
+        if options[name] is not None:
+            yield _Part(f"{PREFIX}.{name.replace('_', '-')}", name, options[name])
     for family in options["left_out"]:
-        yield f"{PREFIX}.exclude-families", "left_out", [family]
-    for label in options["labels"]:
-        yield f"{PREFIX}.labels", "labels", [label]
+        yield _Part(f"{PREFIX}.exclude-families", "left_out", family, json.dumps(family))
+    for number, (name, value) in enumerate(options["labels"]):
+        key = "labels" if number < configured_labels else "worker-name-label"
+        yield _Part(f"{PREFIX}.{key}", "labels", (name, value), f"{name}: {json.dumps(value)}")
