@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import os
 import subprocess
@@ -294,6 +295,16 @@ def test_running_cluster_is_switched_on_and_off(new_cluster, new_environment) ->
         assert b"stethoscope" not in fetch(url).body
     kept.close()
     assert "Traceback" not in without.log.read_text()
+
+
+def test_asynchronous_client_is_refused_on_its_loop_and_taken_in_a_thread(cluster: Cluster) -> None:
+    async def attach() -> dict[str, str]:
+        async with Client(cluster.address, asynchronous=True) as client:
+            with pytest.raises(TypeError, match="found an asynchronous one"):
+                stethoscope.dask.attach(client)
+            return await asyncio.to_thread(stethoscope.dask.attach, client)
+
+    assert set(asyncio.run(attach()).values()) == {"take-over"}
 
 
 def test_disabled_by_the_configuration_leaves_dasks_own_page(new_cluster) -> None:

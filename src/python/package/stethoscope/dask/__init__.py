@@ -78,7 +78,8 @@ def attach(client: Client) -> dict[str, str]:
 
     Returns for each address how its page is served now (`"take-over"`,
     `"dedicated-port"` or `"route"`), or why it is not, for example because the
-    package is not installed there.
+    package is not installed there. Raises `TypeError` for anything but a client that
+    may wait.
     """
     from stethoscope.dask import running
 
@@ -88,7 +89,8 @@ def attach(client: Client) -> dict[str, str]:
 def detach(client: Client) -> dict[str, str]:
     """Give a running cluster's `/metrics` back to Dask's own handler.
 
-    Returns for each address `"detached"`, `"not attached"`, or why it failed.
+    Returns for each address `"detached"`, `"not attached"`, or why it failed. Raises
+    `TypeError` like `attach`.
     """
     from stethoscope.dask import running
 

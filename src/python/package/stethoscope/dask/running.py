@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 def attach(client: Client) -> dict[str, str]:
     """Attach to the scheduler and all workers of a client. See `stethoscope.dask.attach`."""
+    _check(client)
 
     def on_server(dask_scheduler: Any = None, dask_worker: Any = None) -> str:
         try:
@@ -25,6 +26,7 @@ def attach(client: Client) -> dict[str, str]:
 
 def detach(client: Client) -> dict[str, str]:
     """Detach from the scheduler and all workers of a client. See `stethoscope.dask.detach`."""
+    _check(client)
 
     def on_server(dask_scheduler: Any = None, dask_worker: Any = None) -> str:
         try:
@@ -38,6 +40,21 @@ def detach(client: Client) -> dict[str, str]:
         return "detached"
 
     return run_everywhere(client, on_server)
+
+
+def _check(client: Any) -> None:
+    from distributed import Client
+
+    if not isinstance(client, Client):
+        raise TypeError(
+            f"expected a distributed.Client, found {type(client).__name__}: "
+            "connect one with Client(cluster) or Client(address)"
+        )
+    if client.asynchronous:
+        raise TypeError(
+            "expected a synchronous client, found an asynchronous one on its own event loop: "
+            "call this in a thread, for example with asyncio.to_thread"
+        )
 
 
 def run_everywhere(client: Client, function: Callable[..., str]) -> dict[str, Any]:
