@@ -102,7 +102,7 @@ class Page:
         documents beside it.
 
         Their owner keeps them, and must not accept meanwhile. A scrape waits
-        at most `freshness` seconds for the event loop.
+        at most `refresh_timeout` seconds for the event loop.
         """
 
     def listen_at(
