@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+
+from stethoscope.dask.ops.prometheus import Scheduler
 
 HERE = Path(__file__).parent
 
@@ -23,6 +27,15 @@ def printed(*arguments: str) -> str:
     """Run `python -m stethoscope.dask ARGUMENTS` and return its output."""
     command = [sys.executable, "-m", "stethoscope.dask", *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def run(*arguments: str | bytes, stdout: Any = subprocess.PIPE) -> tuple[int, str | None, str]:
+    """The exit code of `python -m stethoscope.dask ARGUMENTS`, its output and its errors."""
+    command = [sys.executable, "-m", "stethoscope.dask", *arguments]
+    result = subprocess.run(
+        command, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+    )
+    return result.returncode, result.stdout, result.stderr
 
 
 def alert_rules() -> list[dict]:
@@ -53,15 +66,22 @@ def dashboard() -> dict:
 KINDS = ["http_sd", "file_sd", "static", "ServiceMonitor", "PodMonitor", "ScrapeConfig"]
 
 
-@pytest.mark.parametrize("kind", ["http_sd", "file_sd", "static"])
+SCHEDULERS = [
+    ["--scheduler", "10.0.0.5"],
+    ["--scheduler", "blue=dask.example:80", "--scheduler", "[::1]:8787", "--interval", "1m30s"],
+    ["--scheduler", "blue=https://proxy.example/team/dask", "--scheduler", "https://[::1]:1/"],
+    ["--scheduler", 'a "name" with $1 and \\=dask.example', "--rules", "it's here: rules.yml"],
+]
+
+
 @pytest.mark.parametrize(
-    "arguments",
+    ("kind", "arguments"),
     [
-        [],
-        ["--scheduler", "10.0.0.5", "--worker", "10.0.0.6:8788"],
-        ["--scheduler", "blue=dask.example:80", "--scheduler", "[::1]:8787", "--interval", "1m30s"],
-        ["--scheduler", "blue=https://proxy.example/team/dask", "--scheduler", "https://[::1]:1/"],
-        ["--scheduler", 'a "name" with $1 and \\=dask.example', "--rules", "it's here: rules.yml"],
+        *(("http_sd", arguments) for arguments in [[], *SCHEDULERS]),
+        *(("static", arguments) for arguments in [[], *SCHEDULERS]),
+        ("static", ["--scheduler", "10.0.0.5", "--worker", "10.0.0.6:8788"]),
+        ("file_sd", []),
+        ("file_sd", ["--files", "/shared/dask/*.json", "--rules", "it's here: rules.yml"]),
     ],
 )
 def test_prometheus_takes_the_configuration(
@@ -82,9 +102,8 @@ def test_prometheus_takes_the_configuration(
 def test_prometheus_takes_the_relabelings_of_an_object(
     kind: str, discoveries: str, tmp_path: Path, promtool: Callable[..., None]
 ) -> None:
-    made = yaml.safe_load(
-        printed("prometheus-config", "--kind", kind, "--scheduler", "blue=dask.example")
-    )
+    arguments = ["--scheduler", "blue=dask.example"] if kind == "ScrapeConfig" else []
+    made = yaml.safe_load(printed("prometheus-config", "--kind", kind, *arguments))
     assert made["kind"] == kind
     assert made["apiVersion"].startswith("monitoring.coreos.com/v1")
     spec = made["spec"]
@@ -179,6 +198,72 @@ def test_argument_that_prometheus_would_not_understand_is_refused(arguments: lis
     result = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert result.returncode == 2
     assert f"argument {arguments[0]}: " in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "kinds"),
+    [
+        (("--worker", "a:1"), ["static"]),
+        (("--files", "/shared/*.json"), ["file_sd"]),
+        (("--scheduler", "dask.example"), ["http_sd", "static", "ScrapeConfig"]),
+        (("--rules", "rules.yml"), ["http_sd", "file_sd", "static"]),
+    ],
+)
+def test_option_that_a_kind_does_not_use_is_refused(
+    option: tuple[str, str], kinds: list[str]
+) -> None:
+    for kind in KINDS:
+        code, output, error = run("prometheus-config", "--kind", kind, *option)
+        if kind in kinds:
+            assert (code, error) == (0, "")
+            assert option[1] in output
+        else:
+            assert (code, output) == (2, "")
+            assert error.endswith(
+                f"argument {option[0]}: --kind {kind} does not use it: "
+                f"expected --kind {' or '.join(kinds)}\n"
+            )
+
+
+@pytest.mark.parametrize("page", ["", "/", "/metrics", "/metrics/", "/metrics/targets", "/status"])
+def test_url_of_a_page_below_the_dashboard_means_the_dashboard(page: str) -> None:
+    for dashboard in ("http://dask.example:8787", "https://proxy.example:443/team"):
+        assert Scheduler.parse(dashboard + page).url == dashboard
+
+
+@pytest.mark.parametrize("title", ["", " ", b"\xff"])
+def test_title_that_grafana_would_not_show_is_refused(title: str) -> None:
+    code, output, error = run("grafana", "--title", title)
+    assert (code, output) == (2, "")
+    assert "argument --title: expected a title that is not blank" in error
+
+
+PRINTING = [["alerts"], ["grafana"], ["prometheus-config"], ["--help"], ["alerts", "--help"]]
+
+
+@pytest.mark.parametrize("arguments", PRINTING)
+def test_output_that_cannot_be_written_is_an_error_of_one_line(arguments: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        code, _, error = run(*arguments, stdout=full)
+    assert code == 2
+    assert error == "cannot write the output: [Errno 28] No space left on device\n"
+
+
+def test_reader_that_stops_early_gets_no_message() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        code, _, error = run("grafana", stdout=writer)
+    finally:
+        os.close(writer)
+    assert (code, error) == (2, "")
+
+
+def test_closed_output_is_an_error_of_one_line() -> None:
+    command = f"{sys.executable} -m stethoscope.dask alerts >&-"
+    result = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 2
+    assert result.stderr == "cannot write the output: standard output is closed\n"
 
 
 def test_namespace_renames_the_families_and_nothing_else() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 
@@ -40,37 +41,51 @@ def _address(text: str) -> str:
     return text
 
 
-def _prometheus_config(arguments: argparse.Namespace) -> int:
+def _title(text: str) -> str:
+    # Bytes of the command line that are not UTF-8 arrive as surrogates.
+    if not text.strip() or re.search("[\ud800-\udfff]", text):
+        raise argparse.ArgumentTypeError(
+            f"expected a title that is not blank, for example Dask, found {text!r}"
+        )
+    return text
+
+
+# Each command returns its output and its exit code.
+
+
+def _prometheus_config(arguments: argparse.Namespace) -> tuple[str, int]:
+    for option, kinds in prometheus.KINDS_OF_OPTIONS.items():
+        if getattr(arguments, option) is not None and arguments.kind not in kinds:
+            arguments.refuse(
+                f"argument --{option}: --kind {arguments.kind} does not use it: "
+                f"expected --kind {' or '.join(kinds)}"
+            )
     options = Options(
         schedulers=arguments.scheduler or [Scheduler("localhost")],
         workers=arguments.worker or [],
         files=arguments.files or [],
         interval=arguments.interval,
-        rules=arguments.rules,
+        rules=prometheus.DEFAULT_RULES if arguments.rules is None else arguments.rules,
     )
-    sys.stdout.write(prometheus.configuration(arguments.kind, options))
-    return 0
+    return prometheus.configuration(arguments.kind, options), 0
 
 
-def _alerts(arguments: argparse.Namespace) -> int:
-    sys.stdout.write(alerts.rules(arguments.namespace))
-    return 0
+def _alerts(arguments: argparse.Namespace) -> tuple[str, int]:
+    return alerts.rules(arguments.namespace), 0
 
 
-def _grafana(arguments: argparse.Namespace) -> int:
-    sys.stdout.write(grafana.dashboard(arguments.title, arguments.namespace))
-    return 0
+def _grafana(arguments: argparse.Namespace) -> tuple[str, int]:
+    return grafana.dashboard(arguments.title, arguments.namespace), 0
 
 
-def _doctor(arguments: argparse.Namespace) -> int:
+def _doctor(arguments: argparse.Namespace) -> tuple[str, int]:
     try:
         examiner = doctor.Doctor(arguments.url, arguments.timeout, arguments.insecure)
         servers = examiner.examine()
     except doctor.Unreachable as error:
         sys.stderr.write(f"the scheduler does not answer: {error}\n")
-        return 2
-    sys.stdout.write(doctor.report(servers))
-    return 1 if any(server.problems for server in servers) else 0
+        return "", 2
+    return doctor.report(servers), 1 if any(server.problems for server in servers) else 0
 
 
 def parser() -> argparse.ArgumentParser:
@@ -90,6 +105,7 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("grafana", help="print a dashboard for Grafana's import, as JSON")
     command.add_argument(
         "--title",
+        type=_title,
         default="Dask",
         help="the dashboard's title, from which its uid is derived (default: %(default)s)",
     )
@@ -140,7 +156,7 @@ def _add_prometheus_config(commands: argparse._SubParsersAction) -> None:
         action="append",
         metavar="[CLUSTER=]HOST[:PORT]",
         help="a scheduler's dashboard, also as http[s]://HOST[:PORT][/PREFIX], and a name for its "
-        "cluster; may be given several times "
+        f"cluster, {_for_kinds('scheduler')}; may be given several times "
         f"(default: localhost:{prometheus.DEFAULT_PORT})",
     )
     command.add_argument(
@@ -148,13 +164,14 @@ def _add_prometheus_config(commands: argparse._SubParsersAction) -> None:
         type=_address,
         action="append",
         metavar="HOST:PORT",
-        help="a worker's dashboard, for --kind static; may be given several times",
+        help=f"a worker's dashboard, {_for_kinds('worker')}; may be given several times",
     )
     command.add_argument(
         "--files",
         action="append",
         metavar="PATTERN",
-        help="the files that schedulers write (the key targets-file), for --kind file_sd",
+        help="the files that schedulers write (the key targets-file), "
+        f"{_for_kinds('files')}; may be given several times",
     )
     command.add_argument(
         "--interval",
@@ -165,11 +182,15 @@ def _add_prometheus_config(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument(
         "--rules",
-        default="stethoscope-alerts.yml",
         metavar="FILE",
-        help="the file with the alert rules (default: %(default)s)",
+        help=f"the file with the alert rules, {_for_kinds('rules')} "
+        f"(default: {prometheus.DEFAULT_RULES})",
     )
-    command.set_defaults(run=_prometheus_config)
+    command.set_defaults(run=_prometheus_config, refuse=command.error)
+
+
+def _for_kinds(option: str) -> str:
+    return f"for --kind {' or '.join(prometheus.KINDS_OF_OPTIONS[option])}"
 
 
 def _add_namespace(command: argparse.ArgumentParser) -> None:
@@ -183,8 +204,32 @@ def _add_namespace(command: argparse.ArgumentParser) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line, and return its exit code."""
-    chosen = parser().parse_args(arguments)
-    return chosen.run(chosen)
+    try:
+        chosen = parser().parse_args(arguments)
+        output, code = chosen.run(chosen)
+    except SystemExit as end:
+        # Of argparse, which has printed its help or an error.
+        output, code = "", end.code
+    return code if _print(output) else 2
+
+
+def _print(output: str) -> bool:
+    """Write the output. Returns false if it could not be written, after an error message."""
+    if sys.stdout is None:
+        sys.stderr.write("cannot write the output: standard output is closed\n")
+        return False
+    try:
+        sys.stdout.write(output)
+        sys.stdout.flush()
+        return True
+    except (OSError, UnicodeError) as error:
+        # A reader that stops early, such as head, is not an error worth a message.
+        if not isinstance(error, BrokenPipeError):
+            sys.stderr.write(f"cannot write the output: {error}\n")
+        # The interpreter flushes the stream once more when it exits, and would fail again.
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        return False
 
 
 if __name__ == "__main__":

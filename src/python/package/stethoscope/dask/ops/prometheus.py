@@ -16,6 +16,8 @@ from typing import Any
 
 #: The port of a scheduler's dashboard, unless configured otherwise.
 DEFAULT_PORT = 8787
+#: The file of the alert rules, unless chosen otherwise.
+DEFAULT_RULES = "stethoscope-alerts.yml"
 
 #: The labels that Dask's Kubernetes operator puts on its pods and services.
 _POD_CLUSTER = "dask.org/cluster-name"
@@ -39,7 +41,8 @@ class Scheduler:
     def parse(cls, text: str) -> Scheduler:
         """Read `[CLUSTER=]HOST[:PORT]` or `[CLUSTER=]http[s]://HOST[:PORT][/PREFIX]`.
 
-        Raises `ValueError` for anything else.
+        The URL may also be that of a page below the dashboard that people copy:
+        `/metrics`, `/metrics/targets` or `/status`. Raises `ValueError` for anything else.
         """
         match = re.fullmatch(
             r"(?:(?P<cluster>(?:(?!://)[^=])+)=)?(?:(?P<scheme>https?)://)?"
@@ -57,7 +60,8 @@ class Scheduler:
         port = int(match["port"] or default)
         if not 0 < port < 65536:
             raise ValueError(f"expected a port from 1 to 65535, found {port} in {text!r}")
-        return cls(match["host"], port, match["cluster"], scheme, match["prefix"].rstrip("/"))
+        prefix = re.sub("/(metrics(/targets)?|status)$", "", match["prefix"].rstrip("/"))
+        return cls(match["host"], port, match["cluster"], scheme, prefix)
 
     @property
     def address(self) -> str:
@@ -87,7 +91,7 @@ class Options:
     #: How often to scrape, in Prometheus' notation.
     interval: str = "15s"
     #: The file of the alert rules.
-    rules: str = "stethoscope-alerts.yml"
+    rules: str = DEFAULT_RULES
 
 
 def _http_sd(options: Options) -> str:
@@ -197,6 +201,14 @@ KINDS: dict[str, Callable[[Options], str]] = {
     "ServiceMonitor": _service_monitor,
     "PodMonitor": _pod_monitor,
     "ScrapeConfig": _scrape_config,
+}
+
+#: The kinds that use an option of the command line, for each option that some do not use.
+KINDS_OF_OPTIONS = {
+    "scheduler": ("http_sd", "static", "ScrapeConfig"),
+    "worker": ("static",),
+    "files": ("file_sd",),
+    "rules": ("http_sd", "file_sd", "static"),
 }
 
 
