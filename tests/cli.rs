@@ -965,3 +965,170 @@ fn histogram_error_in_a_stream_names_line_and_series() {
         "{error}"
     );
 }
+
+/// Runs `check --as SERVER` on a response with this Content-Type.
+fn check_as(server: &str, content_type: &str, page: &str) -> Output {
+    let (url, answered) = respond(
+        &format!("Content-Type: {content_type}\r\n"),
+        page.as_bytes(),
+    );
+    let output = check(&["--as", server, &url], b"");
+    answered.join().expect("a request");
+    output
+}
+
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Pages that Prometheus 3 accepts, each with its Content-Type, and whether
+/// Prometheus 2.42 does. Each verdict of 2.42 was taken from that server.
+const ACCEPTED_BY_3: [(&str, &str, bool); 22] = [
+    (
+        OPENMETRICS,
+        "# TYPE a gauge\na 1 # {t=\"x\"} 1\n# EOF\n",
+        false,
+    ),
+    (
+        OPENMETRICS,
+        "# TYPE a unknown\na 1 5 # {t=\"x\"} 1\n# EOF\n",
+        false,
+    ),
+    (
+        OPENMETRICS,
+        "# TYPE a info\na_info{b=\"c\"} 1 # {} 1\n# EOF\n",
+        false,
+    ),
+    (
+        OPENMETRICS,
+        "# TYPE a histogram\na_bucket{le=\"+Inf\"} 1\na_count 1 # {} 1\n# EOF\n",
+        false,
+    ),
+    (
+        OPENMETRICS,
+        "# TYPE a counter\na_total 1\na_created 1 # {} 1\n# EOF\n",
+        false,
+    ),
+    (OPENMETRICS, "a_total 1 # {t=\"x\",} 1\n# EOF\n", false),
+    (OPENMETRICS, "a_total 1 # {\"t\"=\"x\"} 1\n# EOF\n", false),
+    (OPENMETRICS, "a{x=\"1\",} 1\n# EOF\n", false),
+    (OPENMETRICS, "{\"a.b\"} 1\n# EOF\n", false),
+    (OPENMETRICS, "# UNIT \"a_b\" b\na_b 1\n# EOF\n", false),
+    (TEXT_TYPE, "{\"a.b\"} 1\n", false),
+    (TEXT_TYPE, "{\"a\",b=\"c\"} 1\n", false),
+    (TEXT_TYPE, "# TYPE \"a.b\" gauge\na 1\n", false),
+    (TEXT_TYPE, "# HELP   \"a.b\" x\na 1\n", false),
+    (TEXT_TYPE, "a{b=\"c\" , \"l.x\"=\"1\"} 1\n", false),
+    (
+        OPENMETRICS,
+        "# TYPE a counter\na_total 1 # {t=\"x\"} 1\n# EOF\n",
+        true,
+    ),
+    (OPENMETRICS, "a_total 1 # {} 1\n# EOF\n", true),
+    (
+        OPENMETRICS,
+        "# TYPE a histogram\na_bucket{le=\"+Inf\"} 1 # {t=\"}\"} 1\n# EOF\n",
+        true,
+    ),
+    (OPENMETRICS, "a{x=\"\\\"{b\",y=\",}\"} 1\n# EOF\n", true),
+    (TEXT_TYPE, "a{x=\"1\" , } 1\n", true),
+    (TEXT_TYPE, "a{x = \"\\\\\",y= \"\"} 1\n", true),
+    (TEXT_TYPE, "# HELP a \"quoted\"\na 1\n", true),
+];
+
+const TEXT_TYPE: &str = "text/plain; version=0.0.4";
+
+#[test]
+fn check_as_2_42_refuses_what_only_prometheus_3_accepts() {
+    for (content_type, page, accepted_by_2) in ACCEPTED_BY_3 {
+        let output = check_as("3", content_type, page);
+        assert_eq!(code(&output), 0, "{page} {}", stderr(&output));
+        let output = check_as("2.42", content_type, page);
+        let error = stderr(&output);
+        assert_eq!(code(&output), i32::from(!accepted_by_2), "{page} {error}");
+        let says_why = error.contains(": Prometheus 2") && error.contains("line ");
+        assert_eq!(says_why, !accepted_by_2, "{page} {error}");
+    }
+}
+
+#[test]
+fn other_content_types_are_text_for_2_42() {
+    for content_type in [
+        "application/json",
+        "text/html",
+        "application/openmetrics-text; version",
+    ] {
+        let output = check_as("2.42", content_type, "a 1\n");
+        let error = stderr(&output);
+        assert_eq!(code(&output), 0, "{content_type} {error}");
+        assert!(
+            error.contains("Prometheus 2 reads the page as text"),
+            "{error}"
+        );
+        assert_eq!(code(&check_as("2.42", content_type, "<html>\n")), 1);
+        assert_ne!(code(&check_as("3", content_type, "a 1\n")), 0);
+    }
+}
+
+#[test]
+fn content_encoding_in_capitals_is_not_decoded() {
+    let headers = format!("{TEXT}Content-Encoding: GZIP\r\n");
+    for (arguments, body, expected) in [
+        (&[][..], gzip(b"a 1\n"), 1),
+        (&["--as", "3"], gzip(b"a 1\n"), 1),
+        (&["--as", "2.42"], gzip(b"a 1\n"), 1),
+        (&["--as", "2.42"], b"a 1\n".to_vec(), 0),
+    ] {
+        let (url, server) = respond(&headers, &body);
+        let output = check(&[arguments, &[&url]].concat(), b"");
+        server.join().expect("a request");
+        let error = stderr(&output);
+        assert_eq!(code(&output), expected, "{arguments:?} {error}");
+        assert!(
+            error.contains("\"GZIP\", which is not spelled \"gzip\""),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn interim_responses_are_skipped() {
+    let interim = "HTTP/1.1 100 Continue\r\n\r\n\
+                   HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n";
+    let last = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 4\r\n\r\na 1\n";
+    let output = check(&["--json", &saying(format!("{interim}{last}"))], b"");
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert!(stdout(&output).contains("\"a\""));
+    let output = check(&[&saying(interim.repeat(3) + last)], b"");
+    assert_eq!(code(&output), 2);
+    assert!(
+        stderr(&output).contains("not valid HTTP"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn ambiguous_content_length_is_refused() {
+    let response = |lengths: &str, body: &str| {
+        saying(format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n{lengths}\r\n{body}"
+        ))
+    };
+    for (lengths, why) in [
+        (
+            "Content-Length: 4\r\nContent-Length: 5\r\n",
+            "two Content-Length headers, \"4\" and \"5\"",
+        ),
+        ("Content-Length: 4, 4\r\n", "\"4, 4\" is not a number"),
+        ("Content-Length: +4\r\n", "\"+4\" is not a number"),
+    ] {
+        let output = check(&[&response(lengths, "a 1\n")], b"");
+        assert_eq!(code(&output), 2);
+        assert!(stderr(&output).contains(why), "{}", stderr(&output));
+    }
+    let same = "Content-Length: 4\r\ncontent-length: 4\r\n";
+    assert_eq!(code(&check(&[&response(same, "a 1\n")], b"")), 0);
+    // The length is that of the chunks.
+    let chunked = "Content-Length: 9\r\nContent-Length: 8\r\nTransfer-Encoding: chunked\r\n";
+    let url = response(chunked, "4\r\na 1\n\r\n0\r\n\r\n");
+    assert_eq!(code(&check(&[&url], b"")), 0);
+}

@@ -269,3 +269,42 @@ fn label_values_like_ids_are_reported_once() {
         assert_eq!(subjects(&page(other)), [], "{}", other(3));
     }
 }
+
+#[test]
+fn syntax_that_prometheus_2_refuses_is_reported() {
+    use stethoscope::exposition::Format::Text1;
+    let found = |page: &str, format| {
+        let (warnings, error) = lint(page, Options::lenient(format));
+        assert_eq!(error, None, "{page}");
+        let about_servers = warnings.iter().filter(|warning| {
+            matches!(
+                warning.lint(),
+                Lint::QuotedName | Lint::TrailingComma | Lint::UnsupportedExemplar
+            )
+        });
+        let place = |offset: usize| page[offset..].chars().take(3).collect::<String>();
+        about_servers
+            .map(|warning| (warning.lint(), place(warning.offset())))
+            .collect::<Vec<_>>()
+    };
+    let quoted = |place: &str| (Lint::QuotedName, place.to_owned());
+    for (page, place) in [
+        ("{\"a.b\"} 1\n", "\"a."),
+        ("  a{b=\"\\\"\", \"c\" = \"d\"} 1\n", "\"c\""),
+        ("#  HELP\t\"a.b\" x\n", "\"a."),
+        (" # TYPE \"a.b\" gauge\n", "\"a."),
+    ] {
+        assert_eq!(found(page, Text1), [quoted(place)], "{page}");
+    }
+    assert_eq!(
+        found("a{b= \"c,\" , } 1\n# HELP a \"b\"\n# \"c\"\n", Text1),
+        []
+    );
+    assert_eq!(
+        found("a_b{c=\"}\",} 1 # {d=\"e\",} 1\n# EOF\n", OpenMetrics),
+        [
+            (Lint::UnsupportedExemplar, "d=\"".to_owned()),
+            (Lint::TrailingComma, ",} ".to_owned())
+        ]
+    );
+}

@@ -104,7 +104,10 @@ impl Server {
     fn refuses(self, lint: Lint) -> bool {
         match lint {
             Lint::SignedTimestamp | Lint::BlanksAroundType => true,
-            Lint::LeadingBlank => self == Self::V2,
+            Lint::LeadingBlank
+            | Lint::UnsupportedExemplar
+            | Lint::QuotedName
+            | Lint::TrailingComma => self == Self::V2,
             _ => false,
         }
     }
@@ -231,6 +234,7 @@ impl Check {
             accept: self.accept(),
             gzip: !self.plain,
             timeout: self.timeout,
+            server: self.server,
         };
         let mut source = Source::open(&self.page, &request)?;
         let name = source.name.clone();
@@ -294,7 +298,7 @@ impl Check {
                 }
             }
         };
-        check_encoding(source)?;
+        self.check_encoding(source)?;
         let max_memory = usize::try_from(self.max_memory).unwrap_or(usize::MAX);
         let mut options = reading.options.with_max_memory(max_memory);
         if self.is_lenient() {
@@ -304,6 +308,34 @@ impl Check {
         reading.options =
             options.with_max_line(max_line.unwrap_or(options.max_line.min(max_memory)));
         Ok(reading)
+    }
+
+    /// Checks that the body's encoding is one that the Prometheus server decodes. The
+    /// server reads a body with another encoding as it is.
+    fn check_encoding(&self, source: &Source) -> Result<(), Stop> {
+        let Some(response) = &source.response else {
+            return Ok(());
+        };
+        let coding = response.content_encoding.as_deref().unwrap_or_default();
+        if response.is_gzip() || matches!(coding, "" | "identity") {
+            return Ok(());
+        }
+        let fault = match coding.eq_ignore_ascii_case("gzip") {
+            true => "which is not spelled \"gzip\"",
+            false => "which was not asked for",
+        };
+        let fault = format!(
+            "the body has the Content-Encoding {coding:?}, {fault}: the Prometheus server \
+             decodes only gzip"
+        );
+        if self.server.is_none() {
+            return Err(Stop::Refused(fault));
+        }
+        let name = &source.name;
+        output::eprintln(format_args!(
+            "{name}: warning: {fault}, and reads this body as it is"
+        ));
+        Ok(())
     }
 
     /// Reads the page to its end or its first error.
@@ -382,25 +414,13 @@ impl Check {
     fn is_shown(&self, lint: Lint) -> bool {
         match lint {
             // Prometheus 3 normalises bounds.
-            Lint::NonCanonicalBound => self.lint && self.server != Some(Server::V3),
+            Lint::NonCanonicalBound
+            // Prometheus 3 accepts these.
+            | Lint::UnsupportedExemplar
+            | Lint::QuotedName
+            | Lint::TrailingComma => self.lint && self.server != Some(Server::V3),
             _ => self.lint || is_about_servers(lint),
         }
-    }
-}
-
-/// Checks that the body's encoding is one that the Prometheus server decodes.
-fn check_encoding(source: &Source) -> Result<(), Stop> {
-    let Some(response) = &source.response else {
-        return Ok(());
-    };
-    match response.content_encoding.as_deref() {
-        Some(coding) if !response.is_gzip() && !matches!(coding, "" | "identity") => {
-            Err(Stop::Refused(format!(
-                "the body has the Content-Encoding {coding:?}, which was not asked for: the \
-                 Prometheus server decodes only gzip"
-            )))
-        }
-        _ => Ok(()),
     }
 }
 

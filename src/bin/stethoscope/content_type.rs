@@ -4,8 +4,8 @@
 //! `fallback_scrape_protocol` is configured. Prometheus 2 reads such a page as text.
 
 use super::check::Server;
-use stethoscope::exposition::ContentType;
 use stethoscope::exposition::parser::Options;
+use stethoscope::exposition::{ContentType, Format};
 
 /// A fault of the header, as a message, and whether the scrape fails by it.
 #[derive(Debug, PartialEq)]
@@ -16,9 +16,9 @@ pub(super) struct Fault {
 
 /// Returns the options that the header asks for, and its fault if it has one.
 pub(super) fn judge(header: Option<&str>, server: Option<Server>) -> (Options, Option<Fault>) {
-    let options = Options::from(ContentType::from_header(header.unwrap_or_default()));
     let Some(problem) = problem(header) else {
-        return (options, None);
+        let content_type = ContentType::from_header(header.unwrap_or_default());
+        return (Options::from(content_type), None);
     };
     let fails = "fails the scrape unless fallback_scrape_protocol is configured";
     let (consequence, is_fatal) = match server {
@@ -33,7 +33,7 @@ pub(super) fn judge(header: Option<&str>, server: Option<Server>) -> (Options, O
         message: format!("{problem}: {consequence}"),
         is_fatal,
     };
-    (options, Some(fault))
+    (Options::strict(Format::Text), Some(fault))
 }
 
 /// Returns the reason why Prometheus 3 would not accept a header.
@@ -103,7 +103,6 @@ fn essence(header: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stethoscope::exposition::Format;
 
     #[test]
     fn accepted_headers_have_no_fault() {
@@ -132,10 +131,12 @@ mod tests {
             Some("text/plain; version=0.0.4 charset=utf-8"),
             Some("application/octet-stream"),
             Some("text/html"),
+            Some("application/openmetrics-text; version"),
         ] {
             let fatal = |server| judge(header, server).1.expect("a fault").is_fatal;
             assert!(fatal(None) && fatal(Some(Server::V3)), "{header:?}");
             assert!(!fatal(Some(Server::V2)), "{header:?}");
+            assert_eq!(judge(header, Some(Server::V2)).0.format, Format::Text);
         }
     }
 }

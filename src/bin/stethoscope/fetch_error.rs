@@ -1,8 +1,11 @@
 //! Errors of fetching a page from a server, as messages for people.
 
+use super::check::Server;
 use std::fmt;
 use std::io;
 use std::time::Duration;
+
+const PROTOBUF: &str = "application/vnd.google.protobuf";
 
 /// The reason why a server gave no page.
 #[derive(Debug)]
@@ -15,6 +18,8 @@ pub(super) enum FetchError {
     Closed,
     /// The response is not HTTP.
     NotHttp,
+    /// The length of the body is unknown.
+    BadLength(String),
     /// The head of the response has more than so many bytes.
     HeadTooLarge(usize),
     /// The page has more than so many bytes.
@@ -53,6 +58,9 @@ impl fmt::Display for FetchError {
                 f.write_str("the connection was closed before the response was complete")
             }
             Self::NotHttp => f.write_str("the server's response is not valid HTTP"),
+            Self::BadLength(why) => {
+                write!(f, "{why}: the Prometheus server fails this scrape")
+            }
             Self::HeadTooLarge(limit) => write!(
                 f,
                 "the head of the server's response is larger than {} KiB",
@@ -85,11 +93,16 @@ impl From<io::Error> for FetchError {
 }
 
 /// Returns the reason why a response can't be a page of metrics, as far as its
-/// head tells.
-pub(super) fn unusable_response(status: u16, content_type: &str) -> Option<String> {
+/// head tells. Prometheus 2 reads pages of other types as text.
+pub(super) fn unusable_response(
+    status: u16,
+    content_type: &str,
+    server: Option<Server>,
+) -> Option<String> {
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     let essence = essence.to_ascii_lowercase();
     match (status, &*essence) {
+        (200, other) if server == Some(Server::V2) && other != PROTOBUF => None,
         (200, "text/html") => Some(
             "the server answered with HTML (text/html), not with metrics: are they at another \
              path?"
@@ -99,7 +112,7 @@ pub(super) fn unusable_response(status: u16, content_type: &str) -> Option<Strin
             "the server answered with JSON ({essence}), not with metrics: are they at another \
              path?"
         )),
-        (200, "application/vnd.google.protobuf") => Some(
+        (200, PROTOBUF) => Some(
             "the server answered with protobuf, which was not asked for and which this tool \
              can't read: the Prometheus server reads it only if it asks for it"
                 .to_owned(),

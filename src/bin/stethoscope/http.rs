@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 /// The longest head of a response, and the longest line of a chunked body.
 const MAX_HEAD: usize = 64 << 10;
 const MAX_HEADERS: usize = 100;
+/// The responses with a status 1xx before the final one at most, as in Go.
+const MAX_INTERIM: usize = 5;
 const BUFFER: usize = 256 << 10;
 
 /// An `http://` URL.
@@ -106,9 +108,10 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// Returns true if the body is one that the Prometheus server decompresses.
+    /// Returns true if the body is one that the Prometheus server decompresses. The
+    /// server compares the coding with its case, so `GZIP` is another one for it.
     pub(super) fn is_gzip(&self) -> bool {
-        (self.content_encoding.as_deref()).is_some_and(|coding| coding.eq_ignore_ascii_case("gzip"))
+        self.content_encoding.as_deref() == Some("gzip")
     }
 }
 
@@ -210,23 +213,31 @@ impl Client {
             .as_ref()
             .expect("connected above")
             .write_all(request)?;
-        let mut first_byte = None;
+        self.fill()?;
+        let first_byte = begun.elapsed();
+        let mut interim = 0;
         loop {
-            self.fill()?;
-            let first_byte = *first_byte.get_or_insert_with(|| begun.elapsed());
             let received = &self.buffer[self.start..self.end];
-            if let Some(parsed) = parse_head(received, first_byte)? {
-                self.start += parsed.len;
-                // 100 Continue, 103 Early Hints: the response is still to come.
-                if (100..200).contains(&parsed.head.status) {
-                    continue;
+            match parse_head(received, first_byte)? {
+                // 100 Continue, 103 Early Hints: the response follows, perhaps in the
+                // bytes that were received already.
+                Some(parsed) if matches!(parsed.head.status, 100 | 102..=199) => {
+                    self.start += parsed.len;
+                    interim += 1;
+                    if interim > MAX_INTERIM {
+                        return Err(FetchError::NotHttp);
+                    }
                 }
-                self.body = parsed.body;
-                self.keep_alive = parsed.keep_alive;
-                return Ok(parsed.head);
-            }
-            if received.len() > MAX_HEAD {
-                return Err(FetchError::HeadTooLarge(MAX_HEAD));
+                Some(parsed) => {
+                    self.start += parsed.len;
+                    self.body = parsed.body;
+                    self.keep_alive = parsed.keep_alive;
+                    return Ok(parsed.head);
+                }
+                None if received.len() > MAX_HEAD => {
+                    return Err(FetchError::HeadTooLarge(MAX_HEAD));
+                }
+                None => self.fill()?,
             }
         }
     }
@@ -408,9 +419,14 @@ fn parse_head(received: &[u8], first_byte: Duration) -> Result<Option<ParsedHead
     };
     let is_chunked =
         value("Transfer-Encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"));
-    let content_length = match value("Content-Length") {
-        Some(length) if !is_chunked => Some(length.parse().map_err(|_| FetchError::NotHttp)?),
-        _ => None,
+    let lengths = || {
+        let headers = (response.headers.iter())
+            .filter(|header| header.name.eq_ignore_ascii_case("Content-Length"));
+        headers.map(|header| String::from_utf8_lossy(header.value).trim().to_owned())
+    };
+    let content_length = match is_chunked {
+        true => None,
+        false => content_length(lengths())?,
     };
     let status = response.code.unwrap_or(0);
     let body = match content_length {
@@ -438,6 +454,29 @@ fn parse_head(received: &[u8], first_byte: Duration) -> Result<Option<ParsedHead
             first_byte,
         },
     }))
+}
+
+/// Returns the length that the `Content-Length` headers give.
+///
+/// ```text
+/// Content-Length = 1*DIGIT                                   RFC 9110, 8.6
+/// ```
+fn content_length(mut headers: impl Iterator<Item = String>) -> Result<Option<u64>, FetchError> {
+    let Some(first) = headers.next() else {
+        return Ok(None);
+    };
+    if let Some(other) = headers.find(|other| *other != first) {
+        return Err(FetchError::BadLength(format!(
+            "the response has two Content-Length headers, {first:?} and {other:?}"
+        )));
+    }
+    let is_digits = first.bytes().all(|byte| byte.is_ascii_digit());
+    match first.parse() {
+        Ok(length) if is_digits => Ok(Some(length)),
+        _ => Err(FetchError::BadLength(format!(
+            "the Content-Length {first:?} is not a number"
+        ))),
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The page to check: from a file, a URL or standard input.
 
 use super::UsageError;
+use super::check::Server;
 use super::fetch_error::{FetchError, unusable_response};
 use super::http::{Client, Head, Url};
 use flate2::bufread::MultiGzDecoder;
@@ -20,6 +21,8 @@ pub(super) struct Request {
     pub(super) accept: String,
     pub(super) gzip: bool,
     pub(super) timeout: Duration,
+    /// The server that the request stands for.
+    pub(super) server: Option<Server>,
 }
 
 /// A page that is read from its beginning.
@@ -110,7 +113,7 @@ impl Source {
                 continue;
             }
             let content_type = head.content_type.as_deref().unwrap_or_default();
-            if let Some(why) = unusable_response(head.status, content_type) {
+            if let Some(why) = unusable_response(head.status, content_type, request.server) {
                 return Err(unusable(why));
             }
             let is_gzip = head.is_gzip();

@@ -27,6 +27,12 @@ messages! {
     BlanksAroundType = "the Prometheus server refuses a page that has more than one blank before a type, or any after it",
     /// Blanks before a sample, in text.
     LeadingBlank = "Prometheus 2 refuses a page that has blanks before a sample; Prometheus 3 stores them as part of the metric's name",
+    /// An exemplar on a sample whose name ends neither in `_total` nor in `_bucket`.
+    UnsupportedExemplar = "Prometheus 2.42 refuses a page that has an exemplar on a sample whose name ends neither in _total nor in _bucket",
+    /// A name in quotes.
+    QuotedName = "Prometheus 2 refuses a page that has a name in quotes",
+    /// A comma before a closing brace, in OpenMetrics.
+    TrailingComma = "Prometheus 2 refuses an OpenMetrics page that has a comma before a closing brace",
     /// A NUL in a comment.
     NulInComment = "the Prometheus server silently drops everything after a NUL in a comment",
     /// An `le` or a `quantile` that is not the canonical spelling of its number.
@@ -252,8 +258,16 @@ impl Linter {
             });
         };
         match event {
-            Event::Help { name, .. } => self.metadata(line, name, &mut warn).has_help = true,
+            Event::Help { name, .. } => {
+                if let Some(at) = quoted_metadata_name(line.text) {
+                    warn_at(at, Lint::QuotedName, name);
+                }
+                self.metadata(line, name, &mut warn).has_help = true;
+            }
             Event::Type { name, metric_type } => {
+                if let Some(at) = quoted_metadata_name(line.text) {
+                    warn_at(at, Lint::QuotedName, name);
+                }
                 if let (false, Some(at)) = (self.openmetrics, odd_blank(line.text)) {
                     warn_at(at, Lint::BlanksAroundType, name);
                 }
@@ -266,7 +280,12 @@ impl Linter {
                 }
             }
             Event::Sample(sample) => self.sample(line, sample.borrow(), &mut warn),
-            Event::Unit { .. } | Event::Eof => {}
+            Event::Unit { name, .. } => {
+                if let Some(at) = quoted_metadata_name(line.text) {
+                    warn_at(at, Lint::QuotedName, name);
+                }
+            }
+            Event::Eof => {}
         }
     }
 
@@ -370,9 +389,12 @@ impl Linter {
                 subject: subject.to_owned(),
             });
         };
-        if !openmetrics {
+        if openmetrics {
+            openmetrics_sample(sample, &mut warn);
+        } else {
             text_sample(sample, &mut warn);
         }
+        labels_punctuation(line.text, openmetrics, |at, lint| warn(at, lint, &name));
         family.bounds(sample, role, openmetrics, &mut warn);
         family.id_values(sample, &mut warn);
         if !std::mem::replace(&mut family.has_samples, true) {
@@ -394,6 +416,65 @@ fn text_sample(sample: &Sample<'_>, warn: &mut impl FnMut(usize, Lint, &str)) {
             timestamp,
         );
     }
+}
+
+/// Checks the parts of a sample that only OpenMetrics has.
+fn openmetrics_sample(sample: &Sample<'_>, warn: &mut impl FnMut(usize, Lint, &str)) {
+    let name = sample.name();
+    let has_suffix = || name.ends_with("_total") || name.ends_with("_bucket");
+    if sample.exemplar().is_some() && !has_suffix() {
+        warn(
+            sample.offset_of_exemplar(),
+            Lint::UnsupportedExemplar,
+            &name,
+        );
+    }
+}
+
+/// Finds the first quoted name of a sample's line, and in OpenMetrics the first comma
+/// before a closing brace.
+fn labels_punctuation(line: &[u8], openmetrics: bool, mut warn: impl FnMut(usize, Lint)) {
+    let mut quoted_name = None;
+    let mut comma = None;
+    // The last byte before the current one that is not a blank, and its position.
+    let mut last = (0, b' ');
+    let mut at = 0;
+    while let Some(&byte) = line.get(at) {
+        match byte {
+            b'"' => {
+                if last.1 != b'=' {
+                    quoted_name = quoted_name.or(Some(at));
+                }
+                at += 1;
+                while line.get(at).is_some_and(|&byte| byte != b'"') {
+                    at += if line[at] == b'\\' { 2 } else { 1 };
+                }
+            }
+            b'}' if openmetrics && last.1 == b',' => comma = comma.or(Some(last.0)),
+            _ => {}
+        }
+        if !matches!(byte, b' ' | b'\t') {
+            last = (at, byte);
+        }
+        at += 1;
+    }
+    if let Some(at) = quoted_name {
+        warn(at, Lint::QuotedName);
+    }
+    if let Some(at) = comma {
+        warn(at, Lint::TrailingComma);
+    }
+}
+
+/// Returns the position of the name in a HELP, TYPE or UNIT line if it is quoted.
+fn quoted_metadata_name(line: &[u8]) -> Option<usize> {
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let word_from = |at: usize| Some(at + line.get(at..)?.iter().position(|byte| !is_blank(byte))?);
+    let hash = word_from(0)?;
+    let keyword = word_from(hash + 1)?;
+    let keyword_end = keyword + line[keyword..].iter().position(is_blank)?;
+    let name = word_from(keyword_end)?;
+    (line[name] == b'"').then_some(name)
 }
 
 impl FamilyLints {

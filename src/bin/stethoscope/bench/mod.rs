@@ -330,7 +330,7 @@ fn read_body(
 /// Parses a page, or returns the reason why it is not one.
 fn parse(head: &Head, body: &[u8], max_page: u64) -> Result<Page, String> {
     let content_type = head.content_type.as_deref().unwrap_or_default();
-    if let Some(why) = unusable_response(head.status, content_type) {
+    if let Some(why) = unusable_response(head.status, content_type, None) {
         return Err(why);
     }
     let decompressed;
