@@ -259,32 +259,32 @@ pub(crate) fn correct_in_children(state: &Arc<impl CorrectInChild + 'static>) {
     states.push(Arc::downgrade(state) as Weak<dyn CorrectInChild>);
 }
 
-/// The time of the last fork, in milliseconds after the first.
+/// The time of the last fork, in milliseconds from 1 on; 0 if there was none.
 #[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
 static LAST_FORK: AtomicUsize = AtomicUsize::new(0);
 
-/// Returns the milliseconds since some moment of the process, from 1 on.
+/// Returns the moment from which `LAST_FORK` counts.
 #[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
-fn milliseconds() -> usize {
-    static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
-    let start = START.get_or_init(std::time::Instant::now);
-    usize::try_from(start.elapsed().as_millis()).unwrap_or(usize::MAX - 1) + 1
+fn epoch() -> std::time::Instant {
+    static EPOCH: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    *EPOCH.get_or_init(std::time::Instant::now)
 }
 
 #[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
 fn note_fork() {
+    let milliseconds = epoch().elapsed().as_millis();
+    let milliseconds = usize::try_from(milliseconds).unwrap_or(usize::MAX - 1);
     // Relaxed: written before the gate opens, read inside of it.
-    LAST_FORK.store(milliseconds(), Ordering::Relaxed);
+    LAST_FORK.store(milliseconds + 1, Ordering::Relaxed);
 }
 
-/// Returns true if the process has forked within this time.
+/// Returns the time of the last fork of this process.
 #[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
-pub(crate) fn has_forked_within(time: Duration) -> bool {
+pub(crate) fn last_fork() -> Option<std::time::Instant> {
     // Relaxed: as in `note_fork`.
-    match LAST_FORK.load(Ordering::Relaxed) {
-        0 => false,
-        last => ((milliseconds() - last) as u128) < time.as_millis(),
-    }
+    let milliseconds = LAST_FORK.load(Ordering::Relaxed);
+    // A millisecond late rather than early.
+    (milliseconds > 0).then(|| epoch() + Duration::from_millis(milliseconds as u64))
 }
 
 /// Installs the handlers that keep the gate closed during forks. Does so once a

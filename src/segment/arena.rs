@@ -10,6 +10,7 @@
 use super::format::{LINE, MAX_WORDS};
 use crate::sync::AtomicU64;
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 /// The source of extents: a file, or memory in tests.
 pub(super) trait Backing {
@@ -17,9 +18,10 @@ pub(super) trait Backing {
     /// cache line. `None` if there is no room.
     fn grow(&mut self, at_least: usize) -> Option<&'static [AtomicU64]>;
 
-    /// Returns true while a forked child may be copying the log.
-    fn is_copied(&self) -> bool {
-        false
+    /// Returns the time until which a forked child may be copying the log, if that is
+    /// to come.
+    fn copied_until(&self) -> Option<Instant> {
+        None
     }
 }
 
@@ -53,9 +55,10 @@ impl<B: Backing> Arena<B> {
         &mut self.backing
     }
 
-    /// Returns true while a forked child may be copying the log.
-    pub(super) fn is_copied(&self) -> bool {
-        self.backing.is_copied()
+    /// Returns the time until which a forked child may be copying the log, if that is
+    /// to come.
+    pub(super) fn copied_until(&self) -> Option<Instant> {
+        self.backing.copied_until()
     }
 
     /// Returns the number of words of all extents.

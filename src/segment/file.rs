@@ -12,7 +12,7 @@ use std::ffi::c_void;
 use std::path::{Path, PathBuf};
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The magic numbers of file systems that are memory.
 const TMPFS: u64 = 0x0102_1994;
@@ -162,7 +162,7 @@ impl MappedFile {
     /// Gives a forked child a file of its own, at the addresses of the parent's, with
     /// a copy of some words, given by offset and length; the others are zero. If there
     /// cannot be a file, or `is_intact` says after the copy that the parent has
-    /// replaced its log, the child gets memory that nobody else sees. Returns false if
+    /// freed its log, the child gets memory that nobody else sees. Returns false if
     /// there is not even that, and the child goes on counting in its parent's file.
     ///
     /// # Safety
@@ -274,11 +274,12 @@ impl Backing for MappedFile {
         self.append(wanted).or_else(|_| self.append(needed)).ok()
     }
 
-    fn is_copied(&self) -> bool {
+    fn copied_until(&self) -> Option<Instant> {
         /// The time that a child has for the copy. One that is later gets memory that
         /// nobody else sees.
         const TIME_TO_COPY: Duration = Duration::from_secs(2);
-        fork::has_forked_within(TIME_TO_COPY)
+        let until = fork::last_fork()? + TIME_TO_COPY;
+        (until > Instant::now()).then_some(until)
     }
 }
 

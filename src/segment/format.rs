@@ -39,6 +39,9 @@ pub(super) mod header {
     /// Milliseconds since 1970 (UTC).
     pub(in crate::segment) const CREATED: usize = 12;
     pub(in crate::segment) const PARENT_PID: usize = 13;
+    /// The number of compactions after the newest log that was freed, for forked
+    /// children. Loom's header is short.
+    pub(in crate::segment) const FREED: usize = if cfg!(loom) { 7 } else { 14 };
     /// The length of the process' name in bytes.
     pub(in crate::segment) const NAME_LENGTH: usize = 16;
     pub(in crate::segment) const NAME: usize = 17;

@@ -16,6 +16,7 @@ use super::arena::{Arena, Backing};
 use super::format::{self, CHUNK_TAG, FamilyRecord, HEADER, LINE, NEXT_CHUNK_WORDS, chunk, header};
 use crate::sync::{AtomicU64, Ordering, fence};
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
 
 /// The words of the shortest chunk, its header included.
 const MIN_CHUNK: usize = if cfg!(loom) { 40 } else { 1024 };
@@ -87,6 +88,9 @@ pub(super) struct Log<B> {
     /// The words of the live records.
     live: usize,
     compactions: u64,
+    /// Logs that were replaced while a forked child may have been copying them, until
+    /// when.
+    retired: VecDeque<(Instant, Chain)>,
     /// The attempts to compact that are still to be skipped.
     skipped_compactions: usize,
     families: BTreeMap<u64, Family>,
@@ -103,11 +107,16 @@ struct Chain {
     used: usize,
     /// The words of all chunks.
     words: usize,
+    /// The number of compactions before it.
+    number: u64,
 }
 
 impl Chain {
-    fn start<B: Backing>(arena: &mut Arena<B>) -> Option<Self> {
-        let mut chain = Self::default();
+    fn start<B: Backing>(arena: &mut Arena<B>, number: u64) -> Option<Self> {
+        let mut chain = Self {
+            number,
+            ..Self::default()
+        };
         chain.add_chunk(arena, MIN_CHUNK)?;
         chain.used = chunk::HEADER;
         Some(chain)
@@ -203,7 +212,7 @@ impl<B: Backing> Log<B> {
         let offset = arena.allocate(HEADER)?;
         debug_assert_eq!(offset, 0, "the header comes first");
         let header = arena.words(0, HEADER);
-        let chain = Chain::start(&mut arena)?;
+        let chain = Chain::start(&mut arena, 0)?;
         let root = format::root(0, chain.chunks[0].0);
         // Relaxed: published by the magic, which the owner stores last.
         header[header::ROOT].store(root, Ordering::Relaxed);
@@ -213,6 +222,7 @@ impl<B: Backing> Log<B> {
             chain,
             live: 0,
             compactions: 0,
+            retired: VecDeque::new(),
             skipped_compactions: 0,
             families: BTreeMap::new(),
             next_family: 1,
@@ -251,6 +261,20 @@ impl<B: Backing> Log<B> {
         words
     }
 
+    /// Returns true if the header still says that the log was not freed. If it does not
+    /// after a forked child's copy, the child has copied words that are others now.
+    #[cfg(not(loom))]
+    pub(super) fn is_intact(header: &[AtomicU64], log: u64) -> bool {
+        // Relaxed: after the Acquire fence at the end of the copy.
+        header[header::FREED].load(Ordering::Relaxed) <= log
+    }
+
+    /// Returns the number of the log: that of the compactions before it.
+    #[cfg(not(loom))]
+    pub(super) fn number(&self) -> u64 {
+        self.chain.number
+    }
+
     /// Returns the root, as this process has stored it.
     #[cfg(not(loom))]
     pub(super) fn root(&self) -> u64 {
@@ -259,7 +283,11 @@ impl<B: Backing> Log<B> {
 
     /// Makes the log end where it ended at the fork, in the child.
     #[cfg(not(loom))]
-    pub(super) fn cut_in_child(&self) {
+    pub(super) fn cut_in_child(&mut self) {
+        for (_, chain) in std::mem::take(&mut self.retired) {
+            // Its words are zero in the child.
+            chain.free(&mut self.arena);
+        }
         let (last, _) = self.chain.chunks[self.chain.chunks.len() - 1];
         commit(&self.arena, last, self.chain.used);
     }
@@ -505,7 +533,10 @@ impl<B: Backing> Log<B> {
     /// has enough garbage.
     fn append(&mut self, record: &[u64]) -> Option<Location> {
         let is_garbage = self.live * 5 <= self.chain.words * 4;
-        if !self.chain.has_room(record) && is_garbage && !self.arena.is_copied() {
+        if !self.chain.has_room(record) {
+            self.free_retired();
+        }
+        if !self.chain.has_room(record) && is_garbage {
             match self.skipped_compactions.checked_sub(1) {
                 Some(left) => self.skipped_compactions = left,
                 None => {
@@ -522,7 +553,7 @@ impl<B: Backing> Log<B> {
     /// Writes the live records into a new chain and makes it the log. `None` if
     /// there is no room for it.
     fn compact(&mut self) -> Option<()> {
-        let mut chain = Chain::start(&mut self.arena)?;
+        let mut chain = Chain::start(&mut self.arena, self.compactions + 1)?;
         let chunk_len = MIN_CHUNK.max(self.live / 8);
         let mut moved = Vec::new();
         for location in live_records(&mut self.families) {
@@ -548,11 +579,31 @@ impl<B: Backing> Log<B> {
         let root = format::root(self.compactions, chain.chunks[0].0);
         // Release: a reader that acquires the root sees the chain.
         self.header[header::ROOT].store(root, Ordering::Release);
-        // Release: pairs with the Acquire fence of a reader between its copy of the
-        // old chain and its second look at the root.
-        fence(Ordering::Release);
-        std::mem::replace(&mut self.chain, chain).free(&mut self.arena);
+        let old = std::mem::replace(&mut self.chain, chain);
+        match self.arena.copied_until() {
+            Some(until) => self.retired.push_back((until, old)),
+            None => self.free(old),
+        }
         Some(())
+    }
+
+    /// Frees the logs that no forked child is copying any more.
+    fn free_retired(&mut self) {
+        while let Some((until, _)) = self.retired.front()
+            && *until <= Instant::now()
+            && let Some((_, chain)) = self.retired.pop_front()
+        {
+            self.free(chain);
+        }
+    }
+
+    fn free(&mut self, chain: Chain) {
+        // Relaxed: ordered by the fence.
+        self.header[header::FREED].store(chain.number + 1, Ordering::Relaxed);
+        // Release: pairs with the Acquire fence of a reader between its copy of the
+        // old chain and its second look at the root, and with that of a forked child.
+        fence(Ordering::Release);
+        chain.free(&mut self.arena);
     }
 
     /// Returns the number of words of the log, and how many of them are live.
@@ -584,7 +635,8 @@ impl<B: Backing> Log<B> {
         let slabs: usize = (self.families.values())
             .flat_map(|family| family.slabs.iter().map(|slab| slab.slots * family.stride))
             .sum();
-        let used = HEADER + self.chain.words + slabs;
+        let retired: usize = self.retired.iter().map(|(_, chain)| chain.words).sum();
+        let used = HEADER + self.chain.words + retired + slabs;
         assert_eq!(used + self.arena.free_words(), self.arena.len());
         let live: usize = self
             .families

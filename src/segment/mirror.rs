@@ -69,6 +69,8 @@ impl ExistingCell for MirrorCell {
 pub(super) struct Mirror {
     pub(super) registry: Registry,
     families: BTreeMap<u64, MirrorFamily>,
+    /// The generation of the view that is shown, if all of it is.
+    generation: Option<u64>,
     /// The families and series that could not be shown.
     pub(super) left_out: u64,
 }
@@ -93,6 +95,7 @@ impl Mirror {
         Self {
             registry: Registry::new(),
             families: BTreeMap::new(),
+            generation: None,
             left_out: 0,
         }
     }
@@ -108,6 +111,13 @@ impl Mirror {
 
     /// Shows the series of `view` that have `values`.
     pub(super) fn show(&mut self, view: &View, values: &Values) {
+        if self.generation == Some(view.generation) && values.are_complete() {
+            for (mirrored, family) in self.families.values().zip(view.families.values()) {
+                mirrored.update(family, values);
+            }
+            return;
+        }
+        self.generation = values.are_complete().then_some(view.generation);
         self.left_out = 0;
         let registry = self.registry.with_utf8_names();
         // Before anything is added, which may have the same names.
@@ -169,6 +179,7 @@ impl MirrorFamily {
             }
             is_shown
         });
+        let slabs = from.slabs(values);
         let mut new: Vec<(usize, &SeriesView)> = Vec::new();
         let mut row = vec![0; self.shape.width()];
         let mut left_out = 0;
@@ -177,7 +188,7 @@ impl MirrorFamily {
                 None => new.push((slot, series)),
                 Some(mirrored) => match &mirrored.handle {
                     Some(cell) if values.has(id, slot, series) => {
-                        if from.row(slot, values, &mut row) {
+                        if from.row(slot, &slabs, &mut row) {
                             cell.set(&row);
                         }
                     }
@@ -195,7 +206,7 @@ impl MirrorFamily {
             }
             let mut cell = MirrorCell::from_options(&self.shape);
             cell.created = series.created;
-            if !from.row(slot, values, &mut row) {
+            if !from.row(slot, &slabs, &mut row) {
                 left_out += 1;
                 continue;
             }
@@ -212,6 +223,19 @@ impl MirrorFamily {
             );
         }
         left_out
+    }
+
+    /// Shows the values of the series, which are those of `from`.
+    fn update(&self, from: &FamilyView, values: &Values) {
+        let slabs = from.slabs(values);
+        let mut row = vec![0; self.shape.width()];
+        for (&slot, series) in &self.series {
+            if let Some(cell) = &series.handle
+                && from.row(slot, &slabs, &mut row)
+            {
+                cell.set(&row);
+            }
+        }
     }
 
     /// Removes all series.

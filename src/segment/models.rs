@@ -71,7 +71,7 @@ fn read(memory: &Heap, view: &mut View) -> Vec<(String, u64)> {
         for (&slot, series) in &family.series {
             let mut row = [0];
             if values.has(id, slot, series) {
-                assert!(family.row(slot, &values, &mut row));
+                assert!(family.row(slot, &family.slabs(&values), &mut row));
                 found.push((series.labels[0].clone(), row[0]));
             }
         }

@@ -198,9 +198,8 @@ impl CorrectInChild for Owner {
         let mut log = self.log.lock();
         let stat = Stat::of("self");
         let start_time = stat.as_ref().map_or(0, |stat| stat.start_time);
-        let (copied, root) = (log.words_of_child(), log.root());
-        // Relaxed: after the fence at the end of the copy.
-        let is_intact = || self.header[header::ROOT].load(Ordering::Relaxed) == root;
+        let (copied, root, number) = (log.words_of_child(), log.root(), log.number());
+        let is_intact = || Log::<MappedFile>::is_intact(self.header, number);
         let pid = std::process::id();
         // SAFETY: the caller's duty.
         let moved = unsafe {

@@ -73,7 +73,7 @@ fn read(view: &mut View, memory: &impl Words) -> Live {
         let found = live.entry(id).or_default();
         for (&slot, series) in &family.series {
             assert!(values.has(id, slot, series));
-            assert!(family.row(slot, &values, &mut row));
+            assert!(family.row(slot, &family.slabs(&values), &mut row));
             let label = series.labels[0].clone();
             found.insert(slot, (series.ordinal, label, row[0]));
         }

@@ -53,6 +53,8 @@ pub(super) struct View {
     pub(super) families: BTreeMap<u64, FamilyView>,
     /// True if a record could not be read.
     pub(super) damaged: bool,
+    /// Changes with the families and series.
+    pub(super) generation: u64,
 }
 
 pub(super) struct FamilyView {
@@ -83,6 +85,11 @@ pub(super) struct Values {
 }
 
 impl Values {
+    /// Returns true if no series has come or gone while the values were copied.
+    pub(super) fn are_complete(&self) -> bool {
+        self.before.is_none()
+    }
+
     /// Returns true if the series was there before and after its words were copied.
     pub(super) fn has(&self, family: u64, slot: usize, series: &SeriesView) -> bool {
         self.before
@@ -132,6 +139,7 @@ impl View {
                     root: Some(root),
                     chunk: format::root_offset(root),
                     position: chunk::HEADER,
+                    generation: self.generation + 1,
                     ..Self::default()
                 };
             }
@@ -184,6 +192,7 @@ impl View {
                     Decoded::NextChunk { offset } => next = Some(offset),
                     record => self.apply(record, words)?,
                 }
+                self.generation += 1;
                 self.position += length;
                 rest = &rest[length..];
             }
@@ -310,24 +319,29 @@ impl FamilyView {
         }
     }
 
+    /// Returns the copies of the family's slabs, with their first slot. Those of which
+    /// there is none are empty.
+    pub(super) fn slabs<'v>(&self, values: &'v Values) -> Vec<(usize, &'v [u64])> {
+        let copy = |slab: &SlabView| values.slabs.get(&slab.offset).map_or(&[][..], |copy| copy);
+        self.slabs
+            .iter()
+            .map(|slab| (slab.first, copy(slab)))
+            .collect()
+    }
+
     /// Writes the row of a series. Returns false if its words were not copied.
-    pub(super) fn row(&self, slot: usize, values: &Values, row: &mut [u64]) -> bool {
+    pub(super) fn row(&self, slot: usize, slabs: &[(usize, &[u64])], row: &mut [u64]) -> bool {
         let stride = self.record.stride();
         if stride == 0 {
             row.fill(1);
             return true;
         }
-        let index = self.slabs.partition_point(|slab| slab.first <= slot);
-        let Some(slab) = index.checked_sub(1).map(|index| &self.slabs[index]) else {
+        let index = slabs.partition_point(|(first, _)| *first <= slot);
+        let Some((first, copy)) = index.checked_sub(1).map(|index| slabs[index]) else {
             return false;
         };
-        let Some(copy) = values.slabs.get(&slab.offset) else {
-            return false;
-        };
-        let Some(words) = copy.get((slot - slab.first) * stride..) else {
-            return false;
-        };
-        let Some(words) = words.get(..self.record.words()) else {
+        let words = copy.get((slot - first) * stride..);
+        let Some(words) = words.and_then(|words| words.get(..self.record.words())) else {
             return false;
         };
         self.decode(words, row);
