@@ -73,12 +73,12 @@ impl fmt::Display for OptionsError {
         match *self {
             Self::BoundNotFinite { index } => write!(
                 f,
-                "bucket bound {} is not finite: leave it out (the +Inf bucket is always there)",
+                "bucket bound no. {} is not finite: leave it out (the +Inf bucket is always there)",
                 index + 1
             ),
             Self::BoundNotAscending { index } => write!(
                 f,
-                "bucket bound {} is not greater than the one before: sort the bounds and remove \
+                "bucket bound no. {} is not greater than the one before: sort the bounds and remove \
                  duplicates",
                 index + 1
             ),
@@ -89,7 +89,7 @@ impl fmt::Display for OptionsError {
             ),
             Self::QuantileOutOfRange { index } => write!(
                 f,
-                "quantile {} is not between 0 and 1: the median, for example, is 0.5",
+                "quantile no. {} is not between 0 and 1: the median, for example, is 0.5",
                 index + 1
             ),
             Self::DuplicateQuantile { quantile } => {

@@ -258,7 +258,7 @@ impl State {
                 core,
                 "stethoscope_family_left_out",
                 "Families of included registries that this page leaves out, because another \
-                 family requires one of their names.",
+                 family requires one of their names, or because its labels make them invalid.",
             );
         }
         self.left_out.clone()

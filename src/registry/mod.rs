@@ -583,7 +583,8 @@ impl Registry {
     }
 
     /// Returns the full names of families of included registries that the page
-    /// leaves out, because another family requires one of their names.
+    /// leaves out, because another family requires one of their names, or because
+    /// the labels make them invalid.
     ///
     /// The page itself shows each as
     /// `stethoscope_family_left_out{family="…"} 1`.

@@ -32,6 +32,17 @@ def block(size: int, _: Any = None) -> bytes:
     return os.urandom(size)
 
 
+def count_with_labels_of_the_page() -> None:
+    """Count in two libraries, with labels that the page may have as well."""
+    import prometheus_client
+
+    import stethoscope
+
+    own = stethoscope.counter("own", labels=["cluster", "worker_name"])
+    own.labels("mine", "bob").inc()
+    prometheus_client.Gauge("library", "", ["cluster"]).labels("theirs").set(2)
+
+
 class Measured:
     """An object that has, to Dask, any size it is given."""
 

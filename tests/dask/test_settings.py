@@ -8,7 +8,7 @@ import socket
 
 import pytest
 from harness import HOST, Cluster, eventually, fetch, free_port, scrape
-from tasks import nap
+from tasks import count_with_labels_of_the_page, nap
 
 from stethoscope.dask.attachment import BACKGROUND_SHARE, LONGEST_PAUSE, pause_after
 
@@ -111,7 +111,9 @@ def test_families_labels_buckets_and_namespace_follow_the_configuration(new_clus
     cluster.start_scheduler()
     cluster.start_workers(1, "--name", "alice")
     cluster.client.gather(cluster.client.map(nap, [0] * 10, range(10)))
+    cluster.client.submit(count_with_labels_of_the_page).result()
     worker = next(iter(cluster.workers().values()))
+    eventually(lambda: scrape(worker).has("library"))
     for url, role in [(cluster.scheduler_url, "scheduler"), (worker, "worker")]:
         page = scrape(url)
         assert "python_info" not in page.types
@@ -119,8 +121,13 @@ def test_families_labels_buckets_and_namespace_follow_the_configuration(new_clus
         assert page.has("python_gc_collections_total")
         chosen = {("cluster", "blue"), ("site", "here")}
         without = {name for name, labels in page.samples if not chosen <= set(labels)}
-        # Like one's own metrics, it belongs to the process.
-        assert without <= {"stethoscope_prometheus_client_age_seconds"}
+        # The metrics of the process have no labels of the page.
+        own = {"own_total", "library"} if role == "worker" else set()
+        assert without - {"stethoscope_prometheus_client_age_seconds"} == own
+        if role == "worker":
+            assert page.value("own_total", cluster="mine", worker_name="bob") == 1
+            assert page.value("library", cluster="theirs") == 2
+        assert not page.has("stethoscope_family_left_out")
         names = {
             dict(labels).get("worker_name") for name, labels in page.samples if name not in without
         }

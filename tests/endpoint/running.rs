@@ -289,6 +289,25 @@ fn hook_that_panics_costs_one_response() {
 }
 
 #[test]
+fn endpoint_cannot_be_joined_by_its_own_hook() {
+    let registry = registry();
+    let slot = std::sync::Arc::new(std::sync::Mutex::new(None::<endpoint::Endpoint>));
+    let (sent, joined) = std::sync::mpsc::channel();
+    let in_hook = slot.clone();
+    registry.on_scrape(move || {
+        if let Some(endpoint) = in_hook.lock().unwrap().take() {
+            sent.send(endpoint.join().unwrap_err().to_string()).unwrap();
+        }
+    });
+    let endpoint = serve(&registry);
+    let mut client = Client::of(&endpoint);
+    *slot.lock().unwrap() = Some(endpoint);
+    assert_eq!(client.get("/metrics").code, 200);
+    let error = joined.recv_timeout(PATIENCE).unwrap();
+    assert!(error.contains("call shutdown instead"), "{error}");
+}
+
+#[test]
 fn dropped_endpoint_ends() {
     let (sent, ended) = std::sync::mpsc::channel();
     let endpoint = serve(&registry());

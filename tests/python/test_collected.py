@@ -168,6 +168,37 @@ def test_clashing_name_loses_and_is_logged_once() -> None:
     """)
 
 
+def test_repeated_series_loses_itself_alone_and_is_logged() -> None:
+    run("""
+        import logging
+
+        import prometheus_client as client
+        from prometheus_client.core import GaugeMetricFamily
+
+        logged = []
+        handler = logging.Handler()
+        handler.emit = lambda record: logged.append(record.getMessage())
+        logging.getLogger("distributed.stethoscope").addHandler(handler)
+
+        class Repeats:
+            def describe(self):
+                return []
+            def collect(self):
+                family = GaugeMetricFamily("depth", "Depth.", labels=["queue"])
+                for queue, depth in [("a", 1), ("b", 2), ("a", 3)]:
+                    family.add_metric([queue], depth)
+                yield family
+
+        client.REGISTRY.register(Repeats())
+        server = stethoscope.serve()
+        eventually(lambda: 'depth{queue="b"} 2' in lines(server))
+        shown = [line for line in lines(server) if line.startswith("depth")]
+        assert shown == ['depth{queue="a"} 1', 'depth{queue="b"} 2'], shown
+        told = [line for line in logged if "came twice" in line]
+        assert len(told) == 1 and "depth" in told[0], logged
+    """)
+
+
 def test_slow_collector_delays_no_scrape() -> None:
     run("""
         import prometheus_client as client

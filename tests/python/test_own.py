@@ -227,6 +227,30 @@ def test_timer_decorates_every_kind_of_function(registry: Registry, kind: str) -
     observed()
 
 
+def test_timer_above_a_static_or_class_method_times_it(registry: Registry) -> None:
+    seconds = registry.histogram("seconds")
+
+    class Job:
+        @seconds.time()
+        @staticmethod
+        def double(number: int) -> int:
+            return 2 * number
+
+        @seconds.time()
+        @classmethod
+        def name(cls) -> str:
+            return cls.__name__
+
+    assert (Job.double(2), Job().double(3), Job.name(), Job().name()) == (4, 6, "Job", "Job")
+    assert samples(registry)["seconds_count"] == 4
+
+
+@pytest.mark.parametrize("other", [3, "run", None, property(len)])
+def test_timer_refuses_to_decorate_other_objects(registry: Registry, other: object) -> None:
+    with pytest.raises(TypeError, match="a timer decorates a function, not a"):
+        registry.histogram("seconds").time()(other)
+
+
 def test_timer_travels_with_a_pickled_function() -> None:
     seconds = stethoscope.histogram("pickled_timer_seconds")
     with pickle.loads(pickle.dumps(seconds.time())):
@@ -332,6 +356,11 @@ def test_wrong_labels_are_refused(registry: Registry) -> None:
     for values, named in [((), {}), (("a", "b"), {}), (("a",), {"table": "b"}), ((), {"shard": 1})]:
         with pytest.raises(ValueError, match=r'one value for each of the labels \["table"\]'):
             rows.labels(*values, **named)
+    pairs = registry.counter("pairs", labels=["a", "b"])
+    with pytest.raises(ValueError, match='it has no label "c"'):
+        pairs.labels(a="x", c="y")
+    with pytest.raises(ValueError, match="all in order, or all by name"):
+        pairs.labels("x", b="y")
     with pytest.raises(ValueError, match="choose a series"):
         rows.inc()
     with pytest.raises(ValueError, match="choose a series"):

@@ -101,7 +101,8 @@ impl Endpoint {
     ///
     /// # Errors
     /// The error of its event loop, if that ended without a
-    /// [`shutdown`](Self::shutdown).
+    /// [`shutdown`](Self::shutdown). In a hook or a handler, which the endpoint's own
+    /// thread runs: that it cannot wait for itself.
     pub fn join(mut self) -> io::Result<()> {
         self.wait()
     }
@@ -113,6 +114,12 @@ impl Endpoint {
 
     fn wait(&mut self) -> io::Result<()> {
         match self.thread.take() {
+            Some(thread) if thread.thread().id() == std::thread::current().id() => {
+                Err(io::Error::other(
+                    "a hook runs in the endpoint's thread, which cannot wait for its own end: \
+                     call shutdown instead",
+                ))
+            }
             Some(thread) if self.is_here() => thread
                 .join()
                 .unwrap_or_else(|_| Err(io::Error::other("the endpoint's thread panicked"))),

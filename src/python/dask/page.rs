@@ -134,6 +134,8 @@ impl From<RegisterError> for PageError {
 #[derive(Debug)]
 pub struct Page {
     role: Role,
+    /// The registry that is shown, as a view without the page's labels.
+    unlabelled: Registry,
     registries: Registries,
     options: Options,
     window: Window,
@@ -181,7 +183,8 @@ impl Page {
             .labels
             .iter()
             .map(|(name, value)| (&**name, &**value));
-        let registry = Registry::new().with_const_labels(labels);
+        let unlabelled = Registry::new();
+        let registry = unlabelled.with_const_labels(labels);
         let left_out = options.left_out.iter().cloned().collect();
         let registries = Registries::new(registry, &options.namespace, left_out);
         let gc = GcTotals::register(&registries)?;
@@ -200,6 +203,7 @@ impl Page {
             .register_single()?;
         Ok(Self {
             role,
+            unlabelled,
             registries,
             options: options.clone(),
             window,
@@ -213,6 +217,17 @@ impl Page {
     /// Returns the registry that is scraped. More may be registered there.
     pub fn registry(&self) -> &Registry {
         self.registries.shown()
+    }
+
+    /// Shows the metrics of another registry after those of the page, without the
+    /// page's labels: they are not the server's.
+    pub fn include(&self, other: &Registry) {
+        self.unlabelled.include(other);
+    }
+
+    /// Takes them off the page. Returns true if they were on it.
+    pub fn exclude(&self, other: &Registry) -> bool {
+        self.unlabelled.exclude(other)
     }
 
     /// Returns an endpoint that serves this page, with the endpoint's own metrics on

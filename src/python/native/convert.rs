@@ -14,7 +14,8 @@ pub(super) fn value_error(error: impl std::error::Error) -> PyErr {
 
 /// Converts seconds from Python, such as a timeout.
 pub(super) fn duration(seconds: f64) -> PyResult<Duration> {
-    Duration::try_from_secs_f64(seconds).map_err(value_error)
+    Duration::try_from_secs_f64(seconds)
+        .map_err(|_| PyValueError::new_err(format!("expected seconds, 0 or more, found {seconds}")))
 }
 
 /// Renders pages of a registry, from any number of threads.

@@ -204,12 +204,12 @@ impl Page {
     /// Show the metrics of a `Registry` or of a `Mirrored` on this page, after
     /// its own. A family whose name the page has already is left out.
     fn include(&self, other: Includable<'_>) {
-        self.page.registry().include(other.registry());
+        self.page.include(other.registry());
     }
 
     /// Take them off the page. Return True if they were on it.
     fn exclude(&self, other: Includable<'_>) -> bool {
-        self.page.registry().exclude(other.registry())
+        self.page.exclude(other.registry())
     }
 }
 

@@ -7,6 +7,7 @@ use crate::mirror::{Collected, Mirror, Sample};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 use stethoscope::cell::{Exemplar, ExemplarLabels};
@@ -60,6 +61,7 @@ impl Mirrored {
         for sample in family.getattr(intern!(py, "samples"))?.try_iter()? {
             samples.push(extract(&sample?)?);
         }
+        let repeated = remove_repeated(&mut samples);
         let collected = Collected {
             name,
             help: family.getattr(intern!(py, "documentation"))?.extract()?,
@@ -68,13 +70,36 @@ impl Mirrored {
             samples,
         };
         py.detach(|| self.lock().update(collected))
-            .map_err(value_error)
+            .map_err(value_error)?;
+        match repeated {
+            Some(series) => {
+                let error = format!("a series came twice, and its first value is shown: {series}");
+                Err(pyo3::exceptions::PyValueError::new_err(error))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Ends a round: what was not updated in it leaves the page.
     fn finish(&self, py: Python<'_>) -> PyResult<()> {
         py.detach(|| self.lock().finish()).map_err(value_error)
     }
+}
+
+/// Keeps the first sample of each series. Returns the first series that came again.
+fn remove_repeated(samples: &mut Vec<Sample>) -> Option<String> {
+    let mut seen = HashSet::new();
+    let mut repeated = None;
+    samples.retain(|sample| {
+        let mut labels = sample.labels.clone();
+        labels.sort();
+        let is_new = seen.insert((sample.name.clone(), labels));
+        if !is_new {
+            repeated.get_or_insert_with(|| format!("{} {:?}", sample.name, sample.labels));
+        }
+        is_new
+    });
+    repeated
 }
 
 fn extract(sample: &Bound<'_, PyAny>) -> PyResult<Sample> {

@@ -178,17 +178,31 @@ impl<C: FromSpec> MetricHandle<C> {
                 .iter()
                 .map(|label| match named.get_item(label)? {
                     Some(value) => text(&value),
-                    None => Err(self.no_such_labels()),
+                    None => Err(self.no_such_labels(values, Some(named))),
                 })
                 .collect(),
-            _ => Err(self.no_such_labels()),
+            _ => Err(self.no_such_labels(values, named)),
         }
     }
 
     #[cold]
-    fn no_such_labels(&self) -> PyErr {
+    fn no_such_labels(
+        &self,
+        values: &Bound<'_, PyTuple>,
+        named: Option<&Bound<'_, PyDict>>,
+    ) -> PyErr {
         let Spec { name, labels, .. } = &*self.spec;
-        let error = format!("{name} expects one value for each of the labels {labels:?}");
+        let given: Vec<String> = named
+            .map(|named| named.keys().iter().map(|key| key.to_string()).collect())
+            .unwrap_or_default();
+        let found = match given.iter().find(|given| !labels.contains(given)) {
+            Some(unknown) => format!("it has no label {unknown:?}"),
+            None if !given.is_empty() && !values.is_empty() => {
+                "give them all in order, or all by name".to_owned()
+            }
+            None => format!("found {}", values.len() + given.len()),
+        };
+        let error = format!("{name} expects one value for each of the labels {labels:?}: {found}");
         PyValueError::new_err(error)
     }
 

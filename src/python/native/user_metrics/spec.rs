@@ -90,7 +90,9 @@ impl FromSpec for Quantile {
                 None => options,
             };
             if let Some(window) = window {
-                let window = Window::new(duration(*window)?, SLICES).map_err(value_error)?;
+                let named = |error: String| PyValueError::new_err(format!("window: {error}"));
+                let length = duration(*window).map_err(|error| named(error.to_string()))?;
+                let window = Window::new(length, SLICES).map_err(|e| named(e.to_string()))?;
                 options = options.window(window);
             }
             if let Some([low, high]) = *range {
@@ -186,7 +188,11 @@ where
         return Ok(None);
     };
     given.del_item(option)?;
-    value.extract()
+    let wrong_type = |error: PyErr| {
+        let error = format!("{option}: {}", error.value(given.py()));
+        PyTypeError::new_err(error)
+    };
+    value.extract().map_err(wrong_type)
 }
 
 /// The arguments of a request for a metric.

@@ -19,8 +19,15 @@ def timer(metric: Histogram | Summary) -> Timer:
 def timed(function: Callable[..., Any], metric: Histogram | Summary) -> Callable[..., Any]:
     """Return the function, timed at each call, as a function of the same kind.
 
-    It refers to the metric alone, so that it can be pickled with it.
+    It refers to the metric alone, so that it can be pickled with it. A static or
+    class method remains one.
     """
+    if isinstance(function, staticmethod | classmethod):
+        return type(function)(timed(function.__func__, metric))
+    if not callable(function):
+        name = type(function).__name__
+        hint = ": put the timer below it" if isinstance(function, property) else ""
+        raise TypeError(f"a timer decorates a function, not a {name}{hint}")
     if inspect.isasyncgenfunction(function):
         return _timed_async_generator(function, metric)
     if inspect.iscoroutinefunction(function):
