@@ -44,6 +44,11 @@ pub trait Subject: Sync {
     /// Returns the function that writes pages. It is kept for a long time.
     fn scraper(&self) -> Scrape<'_>;
 
+    /// Returns the function that writes compressed pages, if the crate has its own.
+    fn gzip_scraper(&self) -> Option<Scrape<'_>> {
+        None
+    }
+
     /// Adds a series to the changing family and removes another, each named by
     /// its number. Returns false if the crate cannot remove series, and only
     /// adds then.

@@ -61,6 +61,14 @@ where
         })
     }
 
+    fn scrape_gzip(&self) -> Scrape<'_> {
+        let mut scraper = self.registry.scraper();
+        Box::new(move |page| {
+            page.clear();
+            scraper.scrape_gzip_into(Format::Text, page);
+        })
+    }
+
     fn change(&self, added: usize, removed: usize) -> bool {
         let series = self.changing.with([&*name(added)]);
         series.expect("as many values as labels").inc();
@@ -84,6 +92,10 @@ macro_rules! subject {
 
             fn scraper(&self) -> Scrape<'_> {
                 self.scrape()
+            }
+
+            fn gzip_scraper(&self) -> Option<Scrape<'_>> {
+                Some(self.scrape_gzip())
             }
 
             fn replace(&self, added: usize, removed: usize) -> bool {
