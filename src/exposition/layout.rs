@@ -352,8 +352,10 @@ impl FamilyText {
     fn push_series(&mut self, text: &mut Vec<u8>) {
         let mut labels = Vec::new();
         let mut created = Vec::new();
-        self.body.reserve(self.series.len() - self.body.len());
-        for series in self.body.len()..self.series.len() {
+        let new = self.body.len()..self.series.len();
+        self.body.reserve(new.len());
+        let start = text.len();
+        for series in new.clone() {
             labels.clear();
             labels.extend_from_slice(&self.const_labels);
             let source = self.source.as_ref();
@@ -367,6 +369,10 @@ impl FamilyText {
             }
             let (templates, body) = (&self.templates, &mut self.body);
             body.push_series(templates, &labels, &created, text);
+            if series == new.start {
+                // The others will be about as long.
+                text.reserve((text.len() - start + 8) * (new.len() - 1));
+            }
         }
     }
 

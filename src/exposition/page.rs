@@ -200,7 +200,7 @@ impl Editor<'_> {
 
     #[cold]
     fn grow(&mut self, len: usize) {
-        let more = len + len / 16 - self.bytes.len();
+        let more = len + len / 64 - self.bytes.len();
         self.bytes.reserve_exact(more);
         self.bytes.resize(self.bytes.len() + more, 0);
     }

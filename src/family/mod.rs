@@ -518,6 +518,11 @@ impl<C: Metric> Inner<C> {
         });
         members.next_ordinal += 1;
         members.insert(SyncArc::clone(&series));
+        let len = members.series.len();
+        if len == members.series.capacity() {
+            // By less than a `Vec` would: a family stays as large as it is for long.
+            members.series.reserve_exact(len / 8 + 4);
+        }
         members.series.push(SyncArc::clone(&series));
         self.finish_change(members);
         Ok(Handle(series))
