@@ -244,6 +244,7 @@ impl Body {
     }
 
     /// Bytes of the lines, exemplars aside.
+    #[cfg(feature = "gzip")]
     pub(super) fn text_len(&self) -> usize {
         self.blocks.iter().map(|block| block.len).sum()
     }

@@ -23,6 +23,7 @@ pub(super) struct Exemplars {
 }
 
 impl Exemplars {
+    #[cfg(feature = "gzip")]
     pub(super) fn extents(&self) -> &[u32] {
         &self.extents
     }
