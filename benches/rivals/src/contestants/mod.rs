@@ -5,7 +5,7 @@ mod fastmetrics;
 mod measured;
 pub mod metrics;
 mod metrics_lib;
-mod opentelemetry;
+pub mod opentelemetry;
 mod prometheus;
 mod prometheus_client;
 mod stethoscope;
