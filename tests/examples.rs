@@ -5,6 +5,9 @@
     allow(dead_code, unused_imports, reason = "most examples serve")
 )]
 
+#[path = "support/protobuf.rs"]
+mod protobuf;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -62,14 +65,19 @@ impl Server {
 
     /// The response to a GET: head and body.
     fn get(&self, path: &str) -> String {
+        String::from_utf8(self.get_as(path, "text/plain")).expect("UTF-8")
+    }
+
+    /// The response to a GET with this `Accept` header.
+    fn get_as(&self, path: &str, accept: &str) -> Vec<u8> {
         let mut stream = TcpStream::connect(&self.address).expect("a connection");
         write!(
             stream,
-            "GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/plain\r\nConnection: close\r\n\r\n"
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
         )
         .expect("a request");
-        let mut response = String::new();
-        stream.read_to_string(&mut response).expect("a response");
+        let mut response = Vec::new();
+        stream.read_to_end(&mut response).expect("a response");
         response
     }
 
@@ -100,6 +108,28 @@ impl Drop for Server {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn native_histogram_is_served_as_protobuf_and_as_text() {
+    use stethoscope::exposition::{ContentType, Format};
+
+    let server = Server::start("native_histogram");
+    let page = server.page_once("request_seconds_count ", 20);
+    assert!(
+        page.contains("request_seconds_bucket{le=\"0.001\"} "),
+        "{page}"
+    );
+    let accept = ContentType::from(Format::Protobuf).header();
+    let response = server.get_as("/metrics", accept);
+    let head_len = { response.windows(4) }.position(|bytes| bytes == b"\r\n\r\n");
+    let families = protobuf::decode(&response[head_len.expect("a head") + 4..]);
+    let family = { families.iter() }.find(|family| family.name() == "request_seconds");
+    let histogram = family.and_then(|family| family.metric[0].histogram.clone());
+    let histogram = histogram.expect("a histogram");
+    assert_eq!((histogram.schema, histogram.bucket.len()), (Some(4), 3));
+    assert!(histogram.sample_count() >= 20 && histogram.positive_span.len() > 1);
 }
 
 #[test]
