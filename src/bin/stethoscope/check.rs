@@ -13,7 +13,7 @@ use super::fetch_error::FetchError;
 use super::findings::Findings;
 use super::source::{Request, Source};
 use super::units::{duration, size};
-use super::{REFUSED, UsageError, content_type, json, output};
+use super::{REFUSED, UsageError, content_type, json, output, protobuf};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, BufWriter, Read, Write};
@@ -136,6 +136,8 @@ enum FormatName {
     /// OpenMetrics 1.0 with quoted UTF-8 names (escaping=allow-utf-8).
     #[value(name = "openmetrics-utf8")]
     OpenmetricsUtf8,
+    /// Delimited MetricFamily messages.
+    Protobuf,
     /// The format that the Content-Type or the lines indicate.
     #[default]
     Auto,
@@ -150,6 +152,7 @@ impl FormatName {
             Self::OpenmetricsUtf8 => {
                 Some(Options::strict(Format::OpenMetrics).with_quoted_names(true))
             }
+            Self::Protobuf => Some(Options::strict(Format::Protobuf)),
             Self::Auto => None,
         }
     }
@@ -233,6 +236,7 @@ impl Check {
         let request = Request {
             accept: self.accept(),
             gzip: !self.plain,
+            protobuf: self.format == FormatName::Protobuf,
             timeout: self.timeout,
             server: self.server,
         };
@@ -256,6 +260,7 @@ impl Check {
     /// Returns the Accept header that a server is asked with.
     fn accept(&self) -> String {
         match (self.format.options(), self.server) {
+            (Some(options), _) if options.format == Format::Protobuf => protobuf_accept(),
             (Some(options), _) => ContentType::new(options.format, Escaping::AllowUtf8)
                 .header()
                 .to_owned(),
@@ -346,6 +351,9 @@ impl Check {
         out: &mut impl Write,
     ) -> Result<(), Stop> {
         let options = reading.options;
+        if options.format == Format::Protobuf {
+            return self.read_protobuf(source);
+        }
         let name = source.name.clone();
         let bar = progress(source.len);
         let mut chunks = Chunks::new(options);
@@ -410,6 +418,39 @@ impl Check {
         Ok(())
     }
 
+    /// Reads a protobuf page, which is kept in memory, to its end or its first error.
+    fn read_protobuf(&self, source: &mut Source) -> Result<(), Stop> {
+        if self.json || self.lint {
+            let option = if self.json { "--json" } else { "--lint" };
+            return Err(Stop::Unreadable(format!("{option} is for text pages only")));
+        }
+        let mut page = Vec::new();
+        let limit = self.max_memory.saturating_add(1);
+        source
+            .take(limit)
+            .read_to_end(&mut page)
+            .map_err(Stop::of_io)?;
+        if page.len() as u64 > self.max_memory {
+            return Err(Stop::Unreadable(format!(
+                "the page has more than {} bytes; see --max-memory",
+                self.max_memory
+            )));
+        }
+        match protobuf::read(&page) {
+            Err(fault) => Err(Stop::Refused(fault)),
+            Ok(_) if page.is_empty() => Err(Stop::Refused("the page is empty".to_owned())),
+            Ok(contents) => {
+                if contents.samples == 0 {
+                    let name = &source.name;
+                    output::eprintln(format_args!(
+                        "{name}: warning: the page contains no samples"
+                    ));
+                }
+                Ok(())
+            }
+        }
+    }
+
     /// Returns true if warnings of a lint are printed.
     fn is_shown(&self, lint: Lint) -> bool {
         match lint {
@@ -422,6 +463,11 @@ impl Check {
             _ => self.lint || is_about_servers(lint),
         }
     }
+}
+
+/// The Accept header of a server that wants nothing but protobuf. It quotes no names.
+pub(super) fn protobuf_accept() -> String {
+    ContentType::from(Format::Protobuf).header().to_owned()
 }
 
 /// Parses the page piece by piece. Returns its length so far and its first error.

@@ -93,10 +93,12 @@ impl From<io::Error> for FetchError {
 }
 
 /// Returns the reason why a response can't be a page of metrics, as far as its
-/// head tells. Prometheus 2 reads pages of other types as text.
+/// head tells. `protobuf` says whether that was asked for. Prometheus 2 reads pages of
+/// other types as text.
 pub(super) fn unusable_response(
     status: u16,
     content_type: &str,
+    protobuf: bool,
     server: Option<Server>,
 ) -> Option<String> {
     let essence = content_type.split(';').next().unwrap_or_default().trim();
@@ -112,9 +114,9 @@ pub(super) fn unusable_response(
             "the server answered with JSON ({essence}), not with metrics: are they at another \
              path?"
         )),
-        (200, PROTOBUF) => Some(
-            "the server answered with protobuf, which was not asked for and which this tool \
-             can't read: the Prometheus server reads it only if it asks for it"
+        (200, PROTOBUF) if !protobuf => Some(
+            "the server answered with protobuf, which was not asked for: the Prometheus server \
+             reads it only if it asks for it"
                 .to_owned(),
         ),
         (200, _) => None,

@@ -10,6 +10,7 @@ mod generate;
 mod http;
 mod json;
 mod output;
+mod protobuf;
 #[cfg(all(feature = "segment", target_os = "linux"))]
 mod read;
 mod source;

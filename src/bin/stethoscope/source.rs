@@ -1,9 +1,9 @@
 //! The page to check: from a file, a URL or standard input.
 
-use super::UsageError;
 use super::check::Server;
 use super::fetch_error::{FetchError, unusable_response};
 use super::http::{Client, Head, Url};
+use super::{UsageError, protobuf};
 use flate2::bufread::MultiGzDecoder;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
@@ -20,6 +20,8 @@ const HEAD: usize = 1 << 20;
 pub(super) struct Request {
     pub(super) accept: String,
     pub(super) gzip: bool,
+    /// `accept` asks for protobuf.
+    pub(super) protobuf: bool,
     pub(super) timeout: Duration,
     /// The server that the request stands for.
     pub(super) server: Option<Server>,
@@ -113,7 +115,8 @@ impl Source {
                 continue;
             }
             let content_type = head.content_type.as_deref().unwrap_or_default();
-            if let Some(why) = unusable_response(head.status, content_type, request.server) {
+            let (status, protobuf) = (head.status, request.protobuf);
+            if let Some(why) = unusable_response(status, content_type, protobuf, request.server) {
                 return Err(unusable(why));
             }
             let is_gzip = head.is_gzip();
@@ -138,6 +141,9 @@ impl Source {
             .by_ref()
             .take(HEAD as u64)
             .read_to_end(&mut self.head)?;
+        if protobuf::is_page(&self.head) {
+            return Ok((Format::Protobuf, "because of its first bytes"));
+        }
         let has_openmetrics = || self.head.split(|&byte| byte == b'\n').any(only_openmetrics);
         let (format, is_whole) = match &self.tail {
             Some(tail) => (Format::guess(tail), true),

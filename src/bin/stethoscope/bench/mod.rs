@@ -13,7 +13,7 @@ mod page;
 mod plot;
 mod report;
 
-use super::check::Server;
+use super::check::{Server, protobuf_accept};
 use super::fetch_error::{FetchError, unusable_response};
 use super::http::{Client, Head, Url};
 use super::units::{duration, size};
@@ -57,6 +57,9 @@ pub(super) struct Bench {
     /// Ask for compressed pages.
     #[arg(long)]
     gzip: bool,
+    /// Ask for protobuf pages.
+    #[arg(long)]
+    protobuf: bool,
     /// Save the run to a file, for --baseline.
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
@@ -203,8 +206,11 @@ impl Target {
         let text = url.text.clone();
         let unusable = |why: String| UsageError(format!("{text}: {why}"));
         let no_answer = |error: FetchError| unusable(error.to_string());
-        let accept = Server::V3.accept();
-        let mut client = Client::new(&url, accept, bench.timeout).map_err(no_answer)?;
+        let accept = match bench.protobuf {
+            true => protobuf_accept(),
+            false => Server::V3.accept().to_owned(),
+        };
+        let mut client = Client::new(&url, &accept, bench.timeout).map_err(no_answer)?;
         let mut body = Vec::new();
         let mut get = |gzip| {
             let head = client.get(gzip)?;
@@ -213,7 +219,11 @@ impl Target {
         };
         let (compressed, compressed_len) = get(true).map_err(no_answer)?;
         let (plain, _) = get(false).map_err(no_answer)?;
-        let page = parse(&plain, &body, bench.max_page).map_err(unusable)?;
+        let page = parse(&plain, &body, bench.max_page, bench.protobuf).map_err(unusable)?;
+        if bench.protobuf && !page.is_protobuf {
+            let found = plain.content_type.as_deref().unwrap_or_default();
+            return Err(unusable(format!("asked for protobuf, got {found:?}")));
+        }
         Ok(Self {
             compressed: compressed.is_gzip().then_some(compressed_len),
             first: if bench.gzip { compressed } else { plain },
@@ -295,7 +305,7 @@ impl Target {
     /// Scrapes and parses the page once more, to see what changed.
     fn probe_again(&mut self) {
         let head = self.get(false).map_err(|error| error.to_string());
-        match head.and_then(|head| parse(&head, &self.body, self.max_page)) {
+        match head.and_then(|head| parse(&head, &self.body, self.max_page, self.page.is_protobuf)) {
             Ok(page) => {
                 self.samples_at_end = page.samples;
                 self.cpu = page
@@ -328,9 +338,9 @@ fn read_body(
 }
 
 /// Parses a page, or returns the reason why it is not one.
-fn parse(head: &Head, body: &[u8], max_page: u64) -> Result<Page, String> {
+fn parse(head: &Head, body: &[u8], max_page: u64, protobuf: bool) -> Result<Page, String> {
     let content_type = head.content_type.as_deref().unwrap_or_default();
-    if let Some(why) = unusable_response(head.status, content_type, None) {
+    if let Some(why) = unusable_response(head.status, content_type, protobuf, None) {
         return Err(why);
     }
     let decompressed;
