@@ -82,8 +82,8 @@ def _doctor(arguments: argparse.Namespace) -> tuple[str, int]:
     try:
         examiner = doctor.Doctor(arguments.url, arguments.timeout, arguments.insecure)
         servers = examiner.examine()
-    except doctor.Unreachable as error:
-        sys.stderr.write(f"the scheduler does not answer: {error}\n")
+    except doctor.NoScheduler as error:
+        sys.stderr.write(f"{error}\n")
         return "", 2
     return doctor.report(servers), 1 if any(server.problems for server in servers) else 0
 
@@ -117,13 +117,14 @@ def parser() -> argparse.ArgumentParser:
         help="examine a running cluster",
         description="Tells for the scheduler and each worker which handler answers /metrics, how "
         "old its values are, and what to do if it is not this package. Exit codes: 0 if all is "
-        "served as configured, 1 if not, 2 if the scheduler does not answer.",
+        "served as configured, 1 if not, 2 if no scheduler answers at the URL.",
     )
     command.add_argument(
         "url",
         type=_scheduler,
         metavar="URL",
-        help="the scheduler's dashboard, for example http://scheduler.example:8787",
+        help="the scheduler's dashboard, for example http://scheduler.example:8787, or its page "
+        "/metrics",
     )
     command.add_argument(
         "--timeout",

@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import time
+import weakref
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
@@ -50,6 +51,11 @@ LEAST_REST = 0.01
 #: The attribute in which a server keeps its attachment.
 _ATTRIBUTE = "_stethoscope"
 
+#: The reason why a server is not attached, as far as it was decided here. For the doctor.
+_absences: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
+DISABLED = "disabled"
+DETACHED = "detached"
+
 
 def pause_after(seconds: float, interval: float) -> float:
     """Return the pause before the next background sample, after one of so many seconds."""
@@ -78,13 +84,21 @@ def attach(server: Any, *, even_if_disabled: bool = False) -> Attachment | None:
         return attachment
     role = _role(server)
     wanted = settings.load()
-    if role is None or not (wanted.enabled or even_if_disabled):
+    if role is None:
+        return None
+    if not (wanted.enabled or even_if_disabled):
+        _absences[server] = DISABLED
         return None
     if not hasattr(server, "http_application"):
         logger.warning("this %s has no HTTP server to serve /metrics from", role)
         return None
-    attachment = Attachment(server, role, wanted)
+    try:
+        attachment = Attachment(server, role, wanted)
+    except Exception as error:
+        _absences[server] = f"failed: {type(error).__name__}: {error}"
+        raise
     setattr(server, _ATTRIBUTE, attachment)
+    _absences.pop(server, None)
     return attachment
 
 
@@ -92,12 +106,21 @@ def detach(server: Any) -> None:
     """Leave the server as it was before `attach`."""
     attachment = server.__dict__.pop(_ATTRIBUTE, None)
     if attachment is not None:
+        _absences[server] = DETACHED
         attachment.close()
 
 
 def attachment_of(server: Any) -> Attachment | None:
     """Return the attachment of a server, or None if there is none."""
     return getattr(server, _ATTRIBUTE, None)
+
+
+def absence_of(server: Any) -> str | None:
+    """Return why a server is not attached: `DISABLED`, `DETACHED` or `"failed: ..."`.
+
+    Returns None if it is attached, and if nothing has tried to attach to it.
+    """
+    return _absences.get(server)
 
 
 def _role(server: Any) -> str | None:

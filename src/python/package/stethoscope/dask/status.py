@@ -1,8 +1,8 @@
 """The state of an attachment, served at `/metrics/status`.
 
-A small JSON document: the version of this package and of Dask, how the page was
-to be served, how it is served, and why the two differ if they do. Read by
-`python -m stethoscope.dask doctor`.
+A small JSON document: the version of this package and of Dask, the address of the
+server and of a worker's scheduler, how the page was to be served, how it is served,
+and why the two differ if they do. Read by `python -m stethoscope.dask doctor`.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ class Status:
             "address": server.address,
             "serve": configured,
         }
+        if role == "worker":
+            self._facts["scheduler"] = server.scheduler.address
         self.update(configured)
 
     def update(self, mode: str, reason: str | None = None) -> None:
