@@ -9,11 +9,16 @@ use stethoscope::Registry;
 use stethoscope::endpoint::{self, Endpoint};
 
 fn bench(arguments: &[&str]) -> Output {
+    bench_for("200ms", arguments)
+}
+
+/// The time for a run that can be compared: it needs a hundred scrapes on a busy
+/// machine.
+const COMPARABLE: &str = "3s";
+
+fn bench_for(time: &str, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stethoscope"));
-    command
-        .arg("bench")
-        .args(["--for", "200ms"])
-        .args(arguments);
+    command.args(["bench", "--for", time]).args(arguments);
     command.output().unwrap()
 }
 
@@ -295,16 +300,19 @@ fn saved_run_is_a_baseline() {
     let endpoint = endpoint();
     let address = endpoint.local_addr().unwrap().to_string();
     let (saved, plot) = (path("run.json"), path("run.svg"));
-    out(&bench(&[&address, "--save", &saved]));
-    let report = out(&bench(&[
-        &address,
-        "--baseline",
-        &saved,
-        "--fail-above",
-        "100000%",
-        "--plot",
-        &plot,
-    ]));
+    out(&bench_for(COMPARABLE, &[&address, "--save", &saved]));
+    let report = out(&bench_for(
+        COMPARABLE,
+        &[
+            &address,
+            "--baseline",
+            &saved,
+            "--fail-above",
+            "100000%",
+            "--plot",
+            &plot,
+        ],
+    ));
     let (_, comparison) = report.split_once("against the baseline").unwrap();
     assert!(comparison.contains("verdict      passed"), "{comparison}");
     assert!(!comparison.contains("NOTE"), "{comparison}");
@@ -318,7 +326,7 @@ fn cost_surely_above_the_limit_exits_1() {
     let endpoint = endpoint();
     let address = endpoint.local_addr().unwrap().to_string();
     let saved = path("fast.json");
-    out(&bench(&[&address, "--save", &saved]));
+    out(&bench_for(COMPARABLE, &[&address, "--save", &saved]));
     // As if scrapes had taken a thousandth of the time.
     let text = std::fs::read_to_string(&saved).unwrap();
     let (head, times) = text.split_once("\"seconds\":[").unwrap();
@@ -327,14 +335,14 @@ fn cost_surely_above_the_limit_exits_1() {
     let faster = faster.collect::<Vec<_>>().join(",");
     std::fs::write(&saved, format!("{head}\"seconds\":[{faster}]}}\n")).unwrap();
     let arguments = [&address, "--baseline", &saved, "--fail-above", "10%"];
-    let output = bench(&arguments);
+    let output = bench_for(COMPARABLE, &arguments);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let report = String::from_utf8(output.stdout).unwrap();
     assert!(
         report.contains("verdict      FAILED: surely more than +10.0 %"),
         "{report}"
     );
-    let output = bench(&[&arguments[..], &["--json"]].concat());
+    let output = bench_for(COMPARABLE, &[&arguments[..], &["--json"]].concat());
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let json = String::from_utf8(output.stdout).unwrap();
     assert!(
@@ -342,7 +350,7 @@ fn cost_surely_above_the_limit_exits_1() {
         "{json}"
     );
     // Without a limit nothing fails.
-    out(&bench(&[&address, "--baseline", &saved]));
+    out(&bench_for(COMPARABLE, &[&address, "--baseline", &saved]));
 }
 
 #[test]
@@ -378,4 +386,86 @@ fn endless_head_and_large_page_are_refused() {
         let error = refused(&[&saying(vec![response]).to_string(), "--max-page", "1KiB"]);
         assert!(error.contains("see --max-page"), "{error}");
     }
+}
+
+#[test]
+fn redirect_is_followed() {
+    let endpoint = endpoint();
+    let address = endpoint.local_addr().unwrap();
+    let redirect = format!(
+        "HTTP/1.1 302 Found\r\nConnection: close\r\nLocation: http://{address}/metrics\r\n\
+         Content-Length: 0\r\n\r\n"
+    );
+    let from = saying(vec![redirect.into_bytes()]).to_string();
+    let output = bench(&[&from]);
+    let report = out(&output);
+    assert!(
+        report.starts_with(&format!("http://{address}/metrics\n")),
+        "{report}"
+    );
+    assert!(report.contains("101 samples of 2 families"), "{report}");
+    let warning = String::from_utf8(output.stderr).unwrap();
+    let expected = format!("http://{from}/metrics: warning: redirected to http://{address}/");
+    assert!(warning.starts_with(&expected), "{warning}");
+}
+
+#[test]
+fn interim_responses_are_skipped() {
+    let interim = b"HTTP/1.1 103 Early Hints\r\n\r\n".to_vec();
+    let page = answer(&format!("{TEXT}\r\nContent-Length: 4"), "a 1\n");
+    let address = saying(vec![[interim, page].concat()]).to_string();
+    let report = out(&bench(&[&address]));
+    assert!(report.contains("1 samples of 0 families"), "{report}");
+}
+
+#[test]
+fn empty_page_is_refused() {
+    let empty = answer(&format!("{TEXT}\r\nContent-Length: 0"), "");
+    let error = refused(&[&saying(vec![empty.clone()]).to_string()]);
+    assert!(error.ends_with("/metrics: the page is empty\n"), "{error}");
+    let page = answer(&format!("{TEXT}\r\nContent-Length: 4"), "a 1\n");
+    let output = bench(&[&saying(vec![page.clone(), page.clone(), page, empty]).to_string()]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let report = String::from_utf8(output.stdout).unwrap();
+    assert!(report.contains("times: the page is empty"), "{report}");
+}
+
+#[test]
+fn report_is_printed_before_a_file_fails() {
+    let endpoint = endpoint();
+    let address = endpoint.local_addr().unwrap().to_string();
+    for option in ["--plot", "--save"] {
+        let nowhere = path("no such directory/x");
+        let output = bench(&[&address, option, &nowhere]);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let report = String::from_utf8(output.stdout).unwrap();
+        assert!(report.contains("101 samples of 2 families"), "{report}");
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            error.contains(&nowhere) && error.contains("No such file"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn run_too_short_for_a_comparison_is_saved_with_a_warning() {
+    let endpoint = endpoint();
+    let address = endpoint.local_addr().unwrap().to_string();
+    let saved = path("short.json");
+    let output = bench(&[&address, "--rate", "20", "--save", &saved]);
+    out(&output);
+    let warning = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        warning.contains("short.json: warning: this run has ")
+            && warning.contains(" scrapes, too few for --baseline, which needs 100"),
+        "{warning}"
+    );
+    // The report of a run that can't be compared is not lost.
+    let output = bench(&[&address, "--rate", "20", "--baseline", &saved]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let report = String::from_utf8(output.stdout).unwrap();
+    assert!(report.contains("101 samples of 2 families"), "{report}");
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("a comparison needs 100"), "{error}");
 }

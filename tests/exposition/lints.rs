@@ -235,7 +235,7 @@ fn names_that_differ_in_case_or_separators_are_reported() {
 #[test]
 fn label_values_like_ids_are_reported_once() {
     let page = |value: &dyn Fn(u64) -> String| {
-        let lines = (0..20).map(|n| format!("a{{b=\"{}\"}} 1\n", value(n)));
+        let lines = (0..20).map(|n| format!("a{{n=\"w{n}\",b=\"{}\"}} 1\n", value(n)));
         "# HELP a x\n# TYPE a gauge\n".to_owned() + &lines.collect::<String>()
     };
     let ids: [&dyn Fn(u64) -> String; 4] = [
@@ -307,4 +307,123 @@ fn syntax_that_prometheus_2_refuses_is_reported() {
             (Lint::TrailingComma, ",} ".to_owned())
         ]
     );
+}
+
+/// Returns the lints of a lenient reading that are among these, each with its line.
+fn lenient_lints(page: &str, format: Format, kinds: &[Lint]) -> Vec<(Lint, usize)> {
+    let (warnings, error) = lint(page, Options::lenient(format));
+    assert_eq!(error, None, "{page}");
+    let wanted = warnings
+        .iter()
+        .filter(|warning| kinds.contains(&warning.lint()));
+    wanted
+        .map(|warning| (warning.lint(), warning.line()))
+        .collect()
+}
+
+#[test]
+fn duplicate_series_are_reported() {
+    let found = |page, format| lenient_lints(page, format, &[Lint::DuplicateSeries]);
+    for page in [
+        "a{x=\"\"} 1\na 2\n",
+        "a 1\na{x=\"\",y = \"\"} 2\n",
+        "a{b=\"c\",d=\"e\"} 1\na{ d=\"e\" , b=\"c\" } 2\n",
+        "a 1 5\na 1 5\n",
+    ] {
+        assert_eq!(found(page, Text), [(Lint::DuplicateSeries, 2)], "{page}");
+    }
+    let openmetrics = "a{x=\"\"} 1\na 2\n# EOF\n";
+    assert_eq!(validate(openmetrics, OpenMetrics), Ok(()));
+    assert_eq!(found(openmetrics, OpenMetrics).len(), 1);
+    for page in [
+        "a{x=\"\"} 1\na{x=\"y\"} 2\n",
+        "a 1 5\na 1 6\n",
+        "a 1 5\na 1\n",
+        "# TYPE a summary\na_sum 1\na_count 1\na 1\n",
+    ] {
+        assert_eq!(found(page, Text), [], "{page}");
+    }
+}
+
+#[test]
+fn incomplete_histograms_are_reported_in_lenient_mode() {
+    let kinds = [Lint::NoInfBucket, Lint::CountMismatch];
+    let found = |lines: &str| {
+        let page = format!("# TYPE a histogram\n{lines}");
+        lenient_lints(&page, Text, &kinds)
+    };
+    assert_eq!(
+        found("a_bucket{le=\"1\"} 1\na_count 1\n"),
+        [(Lint::NoInfBucket, 2)]
+    );
+    assert_eq!(
+        found("a_sum 1\na_count 1\n# TYPE b gauge\n"),
+        [(Lint::NoInfBucket, 2)]
+    );
+    for lines in [
+        "a_bucket{le=\"+Inf\",x=\"\"} 1\na_count 2\n",
+        "a_count{x=\"y\"} 2\na_bucket{x=\"y\",le=\"inf\"} 1\n",
+    ] {
+        assert_eq!(found(lines), [(Lint::CountMismatch, 3)], "{lines}");
+    }
+    // The metrics may be mixed.
+    let mixed = "a_bucket{x=\"1\",le=\"1\"} 1\na_bucket{x=\"2\",le=\"1\"} 1\n\
+                 a_bucket{x=\"1\",le=\"+Inf\"} 1\na_bucket{x=\"2\",le=\"+Inf\"} 2\n\
+                 a_count{x=\"2\"} 2\na_count{x=\"1\"} 1\n";
+    assert_eq!(found(mixed), []);
+    let summary = "# TYPE a summary\na_sum 1\na_count 1\n";
+    assert_eq!(lenient_lints(summary, Text, &kinds), []);
+}
+
+#[test]
+fn comments_like_metadata_are_reported() {
+    let found = |page: &str| lenient_lints(page, Text, &[Lint::MetadataInComment]);
+    for line in [
+        "#TYPE a counter",
+        "#HELP a A counter.",
+        "# type a counter",
+        "# Type a Gauge",
+    ] {
+        assert_eq!(
+            found(&format!("{line}\n")),
+            [(Lint::MetadataInComment, 1)],
+            "{line}"
+        );
+    }
+    for line in [
+        "# TYPE a counter",
+        "# the type of it",
+        "# help is near",
+        "# type",
+        "#a b gauge",
+    ] {
+        assert_eq!(found(&format!("{line}\n")), [], "{line}");
+    }
+}
+
+#[test]
+fn timestamps_of_another_unit_are_reported() {
+    let kinds = [Lint::MillisecondsTimestamp, Lint::SecondsTimestamp];
+    let openmetrics = "a 1 1700000000000\nb 1 1700000000.5\n# EOF\n";
+    assert_eq!(
+        lenient_lints(openmetrics, OpenMetrics, &kinds),
+        [(Lint::MillisecondsTimestamp, 1)]
+    );
+    let text = "a 1 1700000000000\nb 1 1700000000\nc 1 5\n";
+    assert_eq!(
+        lenient_lints(text, Text, &kinds),
+        [(Lint::SecondsTimestamp, 2)]
+    );
+}
+
+#[test]
+fn long_subject_is_shortened() {
+    let name = "a".repeat(1 << 19);
+    let page = format!("# TYPE {name} counter\n{name} 1\n");
+    let (warnings, _) = lint(&page, Text);
+    assert!(!warnings.is_empty());
+    for warning in warnings {
+        assert_eq!(warning.subject(), name);
+        assert!(warning.to_string().len() < 1000, "{:?}", warning.lint());
+    }
 }

@@ -55,9 +55,9 @@ impl Findings {
             }
         };
         group.count += 1;
-        let is_new = || (group.subjects.iter()).all(|(known, _)| known != warning.subject());
+        let is_new = || (group.subjects.iter()).all(|(known, _)| *known != warning.short_subject());
         if group.subjects.len() < SHOWN && is_new() {
-            let subject = warning.subject().to_owned();
+            let subject = warning.short_subject().into_owned();
             group.subjects.push((subject, warning.line()));
         }
     }

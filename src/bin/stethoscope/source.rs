@@ -97,42 +97,18 @@ impl Source {
     /// Requests a page and follows redirects.
     fn fetch(name: &str, request: &Request) -> Result<Self, UsageError> {
         let end = Instant::now() + request.timeout;
-        let mut url = Url::parse(name).map_err(|why| UsageError(format!("{name}: {why}")))?;
-        for redirects in 0..=MAX_REDIRECTS {
-            let unusable = |why: String| {
-                let from = match redirects {
-                    0 => String::new(),
-                    _ => format!(", redirected to {}", url.text),
-                };
-                UsageError(format!("{name}{from}: {why}"))
-            };
-            let fetch_error = |error: FetchError| unusable(error.to_string());
-            let client = Client::new(&url, &request.accept, request.timeout);
-            let mut client = client.map_err(fetch_error)?.not_after(end);
-            let head = client.get(request.gzip).map_err(fetch_error)?;
-            if let (301..=303 | 307 | 308, Some(location)) = (head.status, &head.location) {
-                url = url.redirect(location).map_err(unusable)?;
-                continue;
-            }
-            let content_type = head.content_type.as_deref().unwrap_or_default();
-            let (status, protobuf) = (head.status, request.protobuf);
-            if let Some(why) = unusable_response(status, content_type, protobuf, request.server) {
-                return Err(unusable(why));
-            }
-            let is_gzip = head.is_gzip();
-            let body: Box<dyn Read> = match is_gzip {
-                true => Box::new(GzipBody::new(client)),
-                false => Box::new(client),
-            };
-            return Ok(Self {
-                len: head.content_length.filter(|_| !is_gzip),
-                response: Some(head),
-                ..Self::new(name, body)
-            });
-        }
-        Err(UsageError(format!(
-            "{name}: more than {MAX_REDIRECTS} redirects"
-        )))
+        let url = Url::parse(name).map_err(|why| UsageError(format!("{name}: {why}")))?;
+        let (_, client, head) = follow(name, url, request, Some(end))?;
+        let is_gzip = head.is_gzip();
+        let body: Box<dyn Read> = match is_gzip {
+            true => Box::new(GzipBody::new(client)),
+            false => Box::new(client),
+        };
+        Ok(Self {
+            len: head.content_length.filter(|_| !is_gzip),
+            response: Some(head),
+            ..Self::new(name, body)
+        })
     }
 
     /// Guesses the format from the lines of the page, and returns the reason.
@@ -162,6 +138,45 @@ impl Source {
             ),
         })
     }
+}
+
+/// Requests a URL and follows redirects. Returns the last URL, a client for it and the
+/// head of its response, whose body is still to be read. `name` is the URL in errors.
+pub(super) fn follow(
+    name: &str,
+    mut url: Url,
+    request: &Request,
+    not_after: Option<Instant>,
+) -> Result<(Url, Client, Head), UsageError> {
+    for redirects in 0..=MAX_REDIRECTS {
+        let unusable = |why: String| {
+            let from = match redirects {
+                0 => String::new(),
+                _ => format!(", redirected to {}", url.text),
+            };
+            UsageError(format!("{name}{from}: {why}"))
+        };
+        let fetch_error = |error: FetchError| unusable(error.to_string());
+        let client = Client::new(&url, &request.accept, request.timeout);
+        let mut client = client.map_err(fetch_error)?;
+        if let Some(end) = not_after {
+            client = client.not_after(end);
+        }
+        let head = client.get(request.gzip).map_err(fetch_error)?;
+        if let (301..=303 | 307 | 308, Some(location)) = (head.status, &head.location) {
+            url = url.redirect(location).map_err(unusable)?;
+            continue;
+        }
+        let content_type = head.content_type.as_deref().unwrap_or_default();
+        let (status, protobuf) = (head.status, request.protobuf);
+        if let Some(why) = unusable_response(status, content_type, protobuf, request.server) {
+            return Err(unusable(why));
+        }
+        return Ok((url, client, head));
+    }
+    Err(UsageError(format!(
+        "{name}: more than {MAX_REDIRECTS} redirects"
+    )))
 }
 
 impl Read for Source {

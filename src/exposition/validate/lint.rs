@@ -4,14 +4,15 @@
 //! differently, spellings that split a series in two, labels that look unbounded,
 //! and names that break Prometheus naming conventions.
 
+use super::series::{FingerprintMap, FingerprintSet, Fingerprinter};
 use crate::MetricType;
 use crate::exposition::Format;
 use crate::exposition::number::{format_bound, format_go, parse_f64};
 use crate::exposition::parser::{
-    self, Error, Event, Excerpt, Label, Line, Options, Position, Sample, messages,
+    self, Error, Event, Excerpt, Label, Line, Mode, Options, Position, Sample, Timestamp, messages,
 };
 use crate::metric_type::SampleRole;
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -40,6 +41,20 @@ messages! {
     NonCanonicalBound = "Prometheus 2 stores this bound as it is written, so that 1 and 1.0 are two series; write 1 (in OpenMetrics 1.0), 0.5, 1e+06 or +Inf",
 
     // The page by itself.
+    /// The same series twice, with the same timestamp. Labels with an empty value are
+    /// ignored.
+    DuplicateSeries = "this series was on the page already, and the Prometheus server keeps only one of the samples; a label with an empty value counts as no label",
+    /// A histogram without its last bucket, in lenient mode. Reported once for each
+    /// family.
+    NoInfBucket = "a histogram needs a bucket le=\"+Inf\"",
+    /// A count that differs from that of the last bucket, in lenient mode.
+    CountMismatch = "the count of this histogram differs from its bucket le=\"+Inf\"",
+    /// A comment that is nearly a HELP or a TYPE line.
+    MetadataInComment = "this line is a comment: metadata begins with # HELP or # TYPE, in capitals and with a blank after the hash",
+    /// A timestamp after the year 5000, in OpenMetrics.
+    MillisecondsTimestamp = "this timestamp is after the year 5000: timestamps of OpenMetrics are seconds, not milliseconds",
+    /// A timestamp of January 1970 that would be of this century in seconds, in text.
+    SecondsTimestamp = "this timestamp is in January 1970: timestamps of text are milliseconds, not seconds",
     /// A bucket that counts less than the one before it, in text.
     FallingBucket = "a bucket counts all observations up to its bound, so it can't count less than the bucket before it",
     /// HELP or TYPE of a family without samples.
@@ -85,6 +100,10 @@ pub struct Warning {
     subject: String,
 }
 
+/// The characters of a subject that are shown at most, as many as those of a line in an
+/// [`Excerpt`].
+const SUBJECT_SHOWN: usize = 120;
+
 impl Warning {
     /// Returns the kind of the warning.
     pub fn lint(&self) -> Lint {
@@ -104,6 +123,22 @@ impl Warning {
     /// Returns the name, label or word that the warning is about.
     pub fn subject(&self) -> &str {
         &self.subject
+    }
+
+    /// Returns the subject, cut to what fits a terminal.
+    ///
+    /// ```
+    /// use stethoscope::exposition::{Format, validate::lint};
+    ///
+    /// let page = format!("{} 1\n", "a".repeat(1000));
+    /// let (warnings, _) = lint(&page, Format::Text);
+    /// assert_eq!(warnings[0].short_subject(), "a".repeat(120) + "…");
+    /// ```
+    pub fn short_subject(&self) -> Cow<'_, str> {
+        match self.subject.char_indices().nth(SUBJECT_SHOWN) {
+            Some((end, _)) => format!("{}…", &self.subject[..end]).into(),
+            None => (&*self.subject).into(),
+        }
     }
 
     /// Returns the warning with its line, ready to be displayed. Pass the line of the
@@ -127,7 +162,7 @@ impl Warning {
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.lint, self.subject)
+        write!(f, "{}: {}", self.lint, self.short_subject())
     }
 }
 
@@ -162,10 +197,14 @@ pub fn lint<T: AsRef<[u8]> + ?Sized>(
 
 /// Checks a page event by event.
 ///
-/// Remembers the names of up to a million families, in sixteen bytes each.
+/// Remembers the names of up to a million families, in sixteen bytes each, and of the
+/// current family up to a million series and, in lenient mode, a hundred thousand
+/// histograms.
 #[derive(Debug)]
 pub struct Linter {
     openmetrics: bool,
+    lenient: bool,
+    fingerprinter: Fingerprinter,
     family: Option<FamilyLints>,
     /// Hashes of names: without case and separators, and as they are.
     names: HashMap<u64, u64>,
@@ -173,6 +212,10 @@ pub struct Linter {
 
 /// The names that a linter remembers at most.
 const MAX_NAMES: usize = 1_000_000;
+/// The series of the current family that a linter remembers at most.
+const MAX_SERIES: usize = 1_000_000;
+/// The histograms of the current family that a linter remembers at most.
+const MAX_HISTOGRAMS: usize = 100_000;
 
 #[derive(Debug, Default)]
 struct FamilyLints {
@@ -183,10 +226,24 @@ struct FamilyLints {
     metadata: Option<(usize, usize)>,
     has_samples: bool,
     has_odd_bound: bool,
+    /// The points of series seen.
+    series: FingerprintSet,
+    /// The points of histograms seen, in lenient mode.
+    histograms: FingerprintMap<HistogramLints>,
     /// The last bucket.
     bucket: Option<LastBucket>,
     /// The labels that had values like ids.
     id_labels: Vec<IdLabel>,
+}
+
+/// A point of a histogram.
+#[derive(Debug)]
+struct HistogramLints {
+    /// The first sample: its offset and its line.
+    first: (usize, usize),
+    /// The count of the last bucket.
+    last_bucket: Option<f64>,
+    count: Option<f64>,
 }
 
 /// A label some of whose values look like ids.
@@ -234,8 +291,11 @@ impl LastBucket {
 impl Linter {
     /// Creates a linter for a page's first event.
     pub fn new(options: impl Into<Options>) -> Self {
+        let options = options.into();
         Self {
-            openmetrics: options.into().format == Format::OpenMetrics,
+            openmetrics: options.format == Format::OpenMetrics,
+            lenient: options.mode == Mode::Lenient,
+            fingerprinter: Fingerprinter::new(),
             family: None,
             names: HashMap::new(),
         }
@@ -274,6 +334,10 @@ impl Linter {
                 self.metadata(line, name, &mut warn).metric_type = *metric_type;
             }
             Event::Comment { text } => {
+                if let Some(subject) = near_metadata(text) {
+                    let hash = line.text.iter().position(|&byte| byte == b'#');
+                    warn_at(hash.unwrap_or(0), Lint::MetadataInComment, &subject);
+                }
                 if let Some(at) = text.iter().position(|&byte| byte == 0) {
                     let hash = line.text.iter().position(|&byte| byte == b'#');
                     warn_at(hash.unwrap_or(0) + 1 + at, Lint::NulInComment, "NUL");
@@ -339,6 +403,15 @@ impl Linter {
         let Some(family) = self.family.take() else {
             return;
         };
+        let without_last = (family.histograms.values()).filter(|one| one.last_bucket.is_none());
+        if let Some((offset, line)) = without_last.map(|one| one.first).min() {
+            warn(Warning {
+                lint: Lint::NoInfBucket,
+                offset,
+                line,
+                subject: family.name.clone(),
+            });
+        }
         if let (Some((offset, line)), false) = (family.metadata, family.has_samples) {
             warn(Warning {
                 lint: Lint::NoSamples,
@@ -376,6 +449,15 @@ impl Linter {
             Some(*role)
         };
         let role = self.family.as_ref().and_then(role_in);
+        let lenient = self.lenient;
+        let point = self.fingerprinter.of_point(sample, "");
+        let series = point.wrapping_add(self.fingerprinter.of_name(&name));
+        let is_histogram_part = matches!(
+            role,
+            Some(SampleRole::Bucket | SampleRole::Count | SampleRole::Sum)
+        );
+        let histogram =
+            (lenient && is_histogram_part).then(|| self.fingerprinter.of_point(sample, "le"));
         let family = match (role, &mut self.family) {
             (Some(_), Some(family)) => family,
             _ => self.enter(line, &name, warn),
@@ -397,16 +479,49 @@ impl Linter {
         labels_punctuation(line.text, openmetrics, |at, lint| warn(at, lint, &name));
         family.bounds(sample, role, openmetrics, &mut warn);
         family.id_values(sample, &mut warn);
+        if let Some(histogram) = histogram {
+            family.histogram(histogram, role, line, sample, &mut warn);
+        }
+        if !family.series.insert_up_to(series, MAX_SERIES) {
+            warn(sample.offset_of_name(), Lint::DuplicateSeries, &name);
+        }
         if !std::mem::replace(&mut family.has_samples, true) {
             family.first_sample(sample, openmetrics, &mut warn);
         }
     }
 }
 
+/// Seconds since the epoch, in the year 5138.
+const FROM_YEAR_5000: f64 = 1e11;
+
+/// Returns the beginning of a comment that was likely meant as metadata: `#HELP name`,
+/// `#TYPE name gauge`, `# type name gauge`. `text` follows the hash.
+fn near_metadata(text: &[u8]) -> Option<String> {
+    let mut words = text.split(|byte| byte.is_ascii_whitespace());
+    let is_blank_missing = text.first().is_some_and(u8::is_ascii_alphabetic);
+    let mut next = || words.find(|word| !word.is_empty());
+    let (keyword, name) = (next()?, next()?);
+    let is_type_word =
+        |word: &[u8]| MetricType::from_type_word(&word.to_ascii_lowercase(), false).is_some();
+    let is_help = keyword == b"HELP" && is_blank_missing;
+    let is_type = keyword.eq_ignore_ascii_case(b"TYPE")
+        && next().is_some_and(is_type_word)
+        && next().is_none();
+    (is_help || is_type).then(|| {
+        let blank = if is_blank_missing { "" } else { " " };
+        let [keyword, name] = [keyword, name].map(String::from_utf8_lossy);
+        format!("#{blank}{keyword} {name}")
+    })
+}
+
 /// Checks the spelling of a sample in text.
 fn text_sample(sample: &Sample<'_>, warn: &mut impl FnMut(usize, Lint, &str)) {
     if sample.offset_of_name() > 0 {
         warn(0, Lint::LeadingBlank, &sample.name());
+    }
+    if let Some(Timestamp::Millis(1_000_000_000..10_000_000_000)) = sample.timestamp() {
+        let at = sample.offset_of_timestamp();
+        warn(at, Lint::SecondsTimestamp, &sample.name());
     }
     let timestamp = sample.text_after_value().trim_ascii();
     if timestamp.starts_with(['+', '-']) {
@@ -421,6 +536,10 @@ fn text_sample(sample: &Sample<'_>, warn: &mut impl FnMut(usize, Lint, &str)) {
 /// Checks the parts of a sample that only OpenMetrics has.
 fn openmetrics_sample(sample: &Sample<'_>, warn: &mut impl FnMut(usize, Lint, &str)) {
     let name = sample.name();
+    if let Some(Timestamp::Seconds(FROM_YEAR_5000..)) = sample.timestamp() {
+        let at = sample.offset_of_timestamp();
+        warn(at, Lint::MillisecondsTimestamp, &name);
+    }
     let has_suffix = || name.ends_with("_total") || name.ends_with("_bucket");
     if sample.exemplar().is_some() && !has_suffix() {
         warn(
@@ -515,6 +634,43 @@ impl FamilyLints {
             if last.is_some_and(|last| last.falls_to(&bucket)) {
                 warn(sample.offset_of_value(), Lint::FallingBucket, &self.name);
             }
+        }
+    }
+
+    /// Checks the last bucket and the count of a histogram, of which this is a sample.
+    fn histogram(
+        &mut self,
+        fingerprint: u64,
+        role: SampleRole,
+        line: Line<'_>,
+        sample: &Sample<'_>,
+        warn: &mut impl FnMut(usize, Lint, &str),
+    ) {
+        let is_histogram = matches!(
+            self.metric_type,
+            MetricType::Histogram | MetricType::GaugeHistogram
+        );
+        let is_full = self.histograms.len() >= MAX_HISTOGRAMS;
+        if !is_histogram || is_full && !self.histograms.contains_key(&fingerprint) {
+            return;
+        }
+        let one = (self.histograms.entry(fingerprint)).or_insert(HistogramLints {
+            first: (line.offset, line.number),
+            last_bucket: None,
+            count: None,
+        });
+        let bound = || parse_f64(sample.label("le")?.as_bytes());
+        match role {
+            SampleRole::Count => one.count = Some(sample.value()),
+            SampleRole::Bucket if bound() == Some(f64::INFINITY) => {
+                one.last_bucket = Some(sample.value());
+            }
+            _ => return,
+        }
+        if let (Some(count), Some(last)) = (one.count, one.last_bucket)
+            && count != last
+        {
+            warn(sample.offset_of_value(), Lint::CountMismatch, &self.name);
         }
     }
 

@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 /// Makes fingerprints.
+#[derive(Debug)]
 pub(super) struct Fingerprinter {
     keys: [u64; 3],
     scratch: Vec<u8>,
@@ -45,6 +46,33 @@ impl Fingerprinter {
             }
         }
         sum
+    }
+
+    /// Returns the fingerprint of a sample's labels and timestamp as the Prometheus
+    /// server sees them: labels with an empty value are left out, and so is the one
+    /// called `excluded`.
+    pub(super) fn of_point(&mut self, sample: &Sample<'_>, excluded: &str) -> u64 {
+        let mut labels = sample.labels();
+        let mut sum = self.keys[2];
+        while let Some((name, written)) = labels.next_known() {
+            // As written: `name="value`.
+            let is_empty = written.len() == name.len() + 2;
+            if !is_empty && name != excluded.as_bytes() {
+                sum = sum.wrapping_add(self.of_bytes(written));
+            }
+        }
+        for label in labels {
+            if !label.value.is_empty() && label.name != excluded {
+                sum = sum.wrapping_add(self.of_spelled_label(&label.name, &label.value));
+            }
+        }
+        match sample.timestamp() {
+            Some(timestamp) => fold(
+                sum ^ self.keys[0],
+                timestamp.seconds().to_bits() ^ self.keys[1],
+            ),
+            None => sum,
+        }
     }
 
     /// Returns the fingerprint of a label written with blanks, escapes or a quoted
@@ -118,7 +146,7 @@ pub(super) fn table_bytes<V>(map: &FingerprintMap<V>) -> usize {
 }
 
 /// A set of fingerprints.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct FingerprintSet(HashSet<u64, IdentityHasher>);
 
 impl FingerprintSet {
@@ -126,6 +154,15 @@ impl FingerprintSet {
     #[inline]
     pub(super) fn insert(&mut self, fingerprint: u64) -> bool {
         self.0.insert(fingerprint)
+    }
+
+    /// Adds a fingerprint unless the set has `limit` of them. Returns false if the set
+    /// had it already.
+    pub(super) fn insert_up_to(&mut self, fingerprint: u64, limit: usize) -> bool {
+        match self.0.len() < limit {
+            true => self.0.insert(fingerprint),
+            false => !self.0.contains(&fingerprint),
+        }
     }
 
     /// Returns true if the set must grow for the next fingerprint.

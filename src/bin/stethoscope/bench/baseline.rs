@@ -14,8 +14,8 @@
 
 use super::Target;
 use super::report::readable;
-use crate::UsageError;
 use crate::json::{number, string};
+use crate::{UsageError, output};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::fs;
@@ -62,7 +62,16 @@ impl Run {
         }
     }
 
+    /// Saves the run, and warns if it is too short for a comparison.
     pub(super) fn save(&self, path: &Path) -> Result<(), UsageError> {
+        if self.seconds.len() < MIN_SCRAPES {
+            output::eprintln(format_args!(
+                "{}: warning: this run has {} scrapes, too few for --baseline, which needs \
+                 {MIN_SCRAPES}: use a longer --for",
+                path.display(),
+                self.seconds.len()
+            ));
+        }
         let seconds: Vec<String> = self.seconds.iter().map(|&time| number(time)).collect();
         let text = format!(
             "{{\"stethoscope_bench\":{VERSION},\"url\":{},\"content_type\":{},\"gzip\":{},\

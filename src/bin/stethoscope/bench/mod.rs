@@ -16,6 +16,7 @@ mod report;
 use super::check::{Server, protobuf_accept};
 use super::fetch_error::{FetchError, unusable_response};
 use super::http::{Client, Head, Url};
+use super::source::{self, Request};
 use super::units::{duration, size};
 use super::{REFUSED, UsageError, output};
 use baseline::{Comparison, Run};
@@ -84,6 +85,8 @@ pub(super) struct Bench {
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+const EMPTY_PAGE: &str = "the page is empty";
+
 /// An endpoint, and its measurements.
 struct Target {
     url: Url,
@@ -137,22 +140,22 @@ impl Bench {
             target.probe_again();
         }
         let run = Run::of(&targets[0], self.gzip, calibration);
-        let comparison = match &earlier {
-            Some(earlier) => Some(Comparison::new(earlier, &run, self.fail_above)?),
-            None => None,
-        };
-        if let Some(path) = &self.save {
-            run.save(path)?;
-        }
-        if let Some(path) = &self.plot {
-            plot::draw(path, &targets, earlier.as_ref())?;
-        }
+        let compared = (earlier.as_ref())
+            .map(|earlier| Comparison::new(earlier, &run, self.fail_above))
+            .transpose();
+        let comparison = compared.as_ref().ok().and_then(Option::as_ref);
+        // The report comes first: it took a while, and a file may not be writable.
         if self.json {
-            output::println(report::json(&targets, self.gzip, comparison.as_ref()));
+            output::println(report::json(&targets, self.gzip, comparison));
         } else {
-            let text = report::text(&targets, self.gzip, self.rate, comparison.as_ref());
+            let text = report::text(&targets, self.gzip, self.rate, comparison);
             output::println(text.strip_suffix('\n').unwrap_or(&text));
         }
+        let saved = (self.save.as_deref()).map_or(Ok(()), |path| run.save(path));
+        let drawn = (self.plot.as_deref())
+            .map_or(Ok(()), |path| plot::draw(path, &targets, earlier.as_ref()));
+        let comparison = compared?;
+        saved.and(drawn)?;
         let has_failed = targets.iter().any(|target| !target.failures.is_empty())
             || comparison.is_some_and(|comparison| comparison.is_above());
         Ok(if has_failed {
@@ -204,21 +207,31 @@ impl Target {
     /// Scrapes a plain and a compressed page, and parses the page.
     fn probe(url: Url, bench: &Bench) -> Result<Self, UsageError> {
         let text = url.text.clone();
-        let unusable = |why: String| UsageError(format!("{text}: {why}"));
-        let no_answer = |error: FetchError| unusable(error.to_string());
-        let accept = match bench.protobuf {
-            true => protobuf_accept(),
-            false => Server::V3.accept().to_owned(),
+        let request = Request {
+            accept: match bench.protobuf {
+                true => protobuf_accept(),
+                false => Server::V3.accept().to_owned(),
+            },
+            gzip: true,
+            timeout: bench.timeout,
+            protobuf: bench.protobuf,
+            server: None,
         };
-        let mut client = Client::new(&url, &accept, bench.timeout).map_err(no_answer)?;
+        let (url, mut client, compressed) = source::follow(&text, url, &request, None)?;
+        if url.text != text {
+            let there = &url.text;
+            output::eprintln(format_args!(
+                "{text}: warning: redirected to {there}: only that URL is measured, but the \
+                 Prometheus server follows the redirect at each scrape"
+            ));
+        }
         let mut body = Vec::new();
-        let mut get = |gzip| {
-            let head = client.get(gzip)?;
-            read_body(&mut client, &head, bench.max_page, &mut body)?;
-            Ok((head, body.len()))
-        };
-        let (compressed, compressed_len) = get(true).map_err(no_answer)?;
-        let (plain, _) = get(false).map_err(no_answer)?;
+        let unusable = |why: String| UsageError(format!("{}: {why}", url.text));
+        let no_answer = |error: FetchError| unusable(error.to_string());
+        read_body(&mut client, &compressed, bench.max_page, &mut body).map_err(no_answer)?;
+        let compressed_len = body.len();
+        let plain = client.get(false).map_err(no_answer)?;
+        read_body(&mut client, &plain, bench.max_page, &mut body).map_err(no_answer)?;
         let page = parse(&plain, &body, bench.max_page, bench.protobuf).map_err(unusable)?;
         if bench.protobuf && !page.is_protobuf {
             let found = plain.content_type.as_deref().unwrap_or_default();
@@ -278,6 +291,9 @@ impl Target {
     fn difference(&self, head: &Head) -> Option<String> {
         if head.status != 200 {
             return Some(format!("answered {}", head.status));
+        }
+        if self.body.is_empty() {
+            return Some(EMPTY_PAGE.to_owned());
         }
         if head.content_type != self.first.content_type {
             let name = |head: &Head| head.content_type.clone().unwrap_or("none".to_owned());
@@ -350,6 +366,9 @@ fn parse(head: &Head, body: &[u8], max_page: u64, protobuf: bool) -> Result<Page
     } else {
         body
     };
+    if text.is_empty() {
+        return Err(EMPTY_PAGE.to_owned());
+    }
     Page::parse(text, content_type)
         .map_err(|error| format!("this is not a page of Prometheus metrics:\n{error}"))
 }
