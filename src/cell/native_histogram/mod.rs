@@ -303,6 +303,10 @@ struct Shards {
     /// The first word that begins a cache line.
     start: usize,
     per_shard: usize,
+    /// The position of the first ring in a shard.
+    rings: usize,
+    /// Words from the rings of one level to those of the next.
+    stride: usize,
 }
 
 /// Positions of words in a shard.
@@ -315,7 +319,8 @@ const SIDES: usize = 2;
 impl Shards {
     fn new(shards: usize, options: &NativeHistogramOptions, geometry: Geometry) -> Self {
         let rings = rings_at(options, geometry);
-        let per_shard = rings + geometry.levels * sides(options) * geometry.ring;
+        let stride = sides(options) * geometry.ring;
+        let per_shard = rings + geometry.levels * stride;
         let per_shard = per_shard.next_multiple_of(LINE);
         let words = zeroed_words(shards * per_shard + LINE - 1);
         let offset = words.as_ptr().cast::<u8>().align_offset(64);
@@ -326,6 +331,8 @@ impl Shards {
             start: (offset / size_of::<u64>()).min(LINE - 1),
             words,
             per_shard,
+            rings,
+            stride,
         }
     }
 
@@ -397,13 +404,12 @@ impl Shards {
     fn side(&self, shard: usize, which: usize) -> Side<'_> {
         let first = self.first(shard);
         let header = first + SIDES + which * (1 + self.geometry.levels);
-        let rings = first + rings_at(&self.options, self.geometry);
         Side {
             level: &self.words[header],
             ranges: &self.words[header + 1..][..self.geometry.levels],
             words: &self.words,
-            first: rings + which * self.geometry.ring,
-            stride: sides(&self.options) * self.geometry.ring,
+            first: first + self.rings + which * self.geometry.ring,
+            stride: self.stride,
             geometry: self.geometry,
         }
     }
