@@ -42,6 +42,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Native histograms
+//!
+//! Prometheus reads them from protobuf pages only, and asks for those if the scrape job has
+//! `scrape_native_histograms: true`, or before version 3.8 if the server runs with
+//! `--enable-feature=native-histograms`. The listener and the responder then send
+//! [`Format::Protobuf`](crate::exposition::Format::Protobuf), with all other metrics as well. Every other reader gets
+//! text.
+//!
 //! # Neither
 //!
 //! A [`Scraper`](crate::Scraper) writes pages without HTTP: to a file, a pipe, or a message of your own protocol.
