@@ -549,6 +549,14 @@ fn fault_of_a_whole_file_is_named() {
             "the page begins with a byte order mark",
         ),
         (b"\x1f\x8b\x08\0\0", "this is gzip, not text"),
+        (b"{\n  \"a\": 1\n}\n", "this is JSON, not a metrics page"),
+        (b"{ \"a\" :1}", "this is JSON, not a metrics page"),
+        (b"[{\"a\":1}]\n", "this is JSON, not a metrics page"),
+        (b"<!DOCTYPE html>\n", "this is HTML, not a metrics page"),
+        (
+            b"<?xml version=\"1.0\"?>\n",
+            "this is XML or HTML, not a metrics page",
+        ),
         // Something else is wrong before.
         (b"a{b=c} 1\r\n", "a label value must be in double quotes"),
     ] {
@@ -687,6 +695,11 @@ fn broken_gzip_response_is_refused_with_reason() {
         (String::new(), page.clone(), "but is not compressed"),
         (String::new(), gzip(&good), "compressed twice"),
         (String::new(), bad_checksum, "corrupt"),
+        (
+            String::new(),
+            [&good[..], b"xx"].concat(),
+            "bytes that are not gzip follow",
+        ),
         (String::new(), good[..good.len() - 4].to_vec(), "cut short"),
         (plain_length, good.clone(), "Content-Length"),
         (short_length, good.clone(), "Content-Length"),
@@ -1131,4 +1144,35 @@ fn ambiguous_content_length_is_refused() {
     let chunked = "Content-Length: 9\r\nContent-Length: 8\r\nTransfer-Encoding: chunked\r\n";
     let url = response(chunked, "4\r\na 1\n\r\n0\r\n\r\n");
     assert_eq!(code(&check(&[&url], b"")), 0);
+}
+
+#[test]
+fn every_part_of_a_gzip_response_is_read() {
+    let body = [gzip(b""), gzip(b"a 1\n"), gzip(b""), gzip(b"b 2\n")].concat();
+    let (url, server) = respond(&format!("{TEXT}{GZIP}"), &body);
+    let output = check(&["--json", &url], b"");
+    server.join().expect("a request");
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert_eq!(stdout(&output).lines().count(), 2);
+}
+
+#[test]
+fn openmetrics_without_its_end_is_recognised() {
+    let says = |page: &str| {
+        let output = check(&["--lint", "-"], page.as_bytes());
+        stderr(&output).contains("looks like OpenMetrics, but its last line is not # EOF")
+    };
+    for page in [
+        "a 1\n# eof\n",
+        "a 1\n# EOF \n",
+        "a 1\n# EOF\nb 2\n",
+        "# UNIT a_seconds seconds\na_seconds 1\n",
+        "# UNIT a_seconds seconds\n# TYPE a_seconds unknown\n",
+        "a_total 1 # {} 1\n",
+    ] {
+        assert!(says(page), "{page}");
+    }
+    for page in ["a 1\n", "# the EOF\na 1\n", "a 1\n# EOF\n", "a b\n"] {
+        assert!(!says(page), "{page}");
+    }
 }

@@ -162,6 +162,17 @@ impl FormatName {
 struct Reading {
     options: Options,
     reason: &'static str,
+    /// Whether the format was guessed from the lines.
+    is_guess: bool,
+}
+
+const LIKE_OPENMETRICS: &str =
+    "the page looks like OpenMetrics, but its last line is not # EOF: it was read as text";
+
+/// Returns true for comments of text that are lines of OpenMetrics, or nearly. `text`
+/// follows the hash.
+fn is_openmetrics_comment(text: &[u8]) -> bool {
+    text.trim_ascii().eq_ignore_ascii_case(b"EOF") || text.starts_with(b" UNIT ")
 }
 
 impl Reading {
@@ -279,6 +290,7 @@ impl Check {
             (Some(options), _) => Reading {
                 options,
                 reason: "because of --format",
+                is_guess: false,
             },
             (None, Some(response)) => {
                 let header = response.content_type.as_deref();
@@ -293,6 +305,7 @@ impl Check {
                 Reading {
                     options,
                     reason: "because of its Content-Type",
+                    is_guess: false,
                 }
             }
             (None, None) => {
@@ -300,6 +313,7 @@ impl Check {
                 Reading {
                     options: Options::strict(format),
                     reason,
+                    is_guess: true,
                 }
             }
         };
@@ -363,6 +377,8 @@ impl Check {
         let mut findings = Findings::new(&name, self.all);
         let mut refusal = None;
         let mut samples = 0u64;
+        let may_be_openmetrics = reading.is_guess && options.format != Format::OpenMetrics;
+        let mut openmetrics_line = None;
         let mut warn = |warning: &Warning, line: Option<Line<'_>>| {
             if self
                 .server
@@ -379,6 +395,12 @@ impl Check {
                 linter.visit(line, &event, |warning| warn(&warning, Some(line)));
             }
             let Event::Sample(sample) = event else {
+                if let Event::Comment { text } = event
+                    && may_be_openmetrics
+                    && is_openmetrics_comment(text)
+                {
+                    openmetrics_line.get_or_insert(line.number);
+                }
                 return Ok(());
             };
             samples += 1;
@@ -405,7 +427,17 @@ impl Check {
         if let Err(error) = result {
             let excerpt = (validator.excerpt(&error)).or_else(|| chunks.excerpt(&error));
             let shown = excerpt.map_or_else(|| error.to_string(), |excerpt| excerpt.to_string());
-            return Err(Stop::Refused(shown + &hint(error.kind(), reading)));
+            let mut shown = shown + &hint(error.kind(), reading);
+            let has_exemplar = error.kind() == ErrorKind::ExemplarInText;
+            if may_be_openmetrics && (openmetrics_line.is_some() || has_exemplar) {
+                shown += &format!("\n  ({LIKE_OPENMETRICS})");
+            }
+            return Err(Stop::Refused(shown));
+        }
+        if let (true, Some(line)) = (self.lint, openmetrics_line) {
+            output::eprintln(format_args!(
+                "{name}: warning: line {line}: {LIKE_OPENMETRICS}"
+            ));
         }
         if let Some(refusal) = refusal {
             return Err(Stop::Refused(refusal.to_string()));

@@ -4,7 +4,7 @@ use super::check::Server;
 use super::fetch_error::{FetchError, unusable_response};
 use super::http::{Client, Head, Url};
 use super::{UsageError, protobuf};
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::time::{Duration, Instant};
@@ -198,44 +198,79 @@ const GZIP_MAGIC: &[u8] = b"\x1f\x8b";
 /// Prometheus server decompresses it the same way.
 enum GzipBody {
     /// Before the first byte.
-    Start(Option<BufReader<Client>>),
-    Decoding(MultiGzDecoder<BufReader<Client>>),
+    Start(BufReader<Client>),
+    Decoding(GzDecoder<BufReader<Client>>),
+    /// After the last byte, or an error.
+    Done,
 }
 
 impl GzipBody {
     fn new(client: Client) -> Self {
-        Self::Start(Some(BufReader::new(client)))
+        Self::Start(BufReader::new(client))
     }
 
     /// Checks that the body is compressed, and begins to decompress it.
-    fn start(mut body: BufReader<Client>) -> io::Result<MultiGzDecoder<BufReader<Client>>> {
+    fn start(mut body: BufReader<Client>) -> io::Result<GzDecoder<BufReader<Client>>> {
         let first = body.fill_buf().map_err(gzip_error)?;
-        let known = first.len().min(GZIP_MAGIC.len());
-        if first.is_empty() || first[..known] != GZIP_MAGIC[..known] {
+        if !is_gzip(first) {
             let why = "the body is labelled gzip (Content-Encoding), but is not compressed";
             return Err(FetchError::BadGzip(why.to_owned()).into_io());
         }
-        Ok(MultiGzDecoder::new(body))
+        Ok(GzDecoder::new(body))
+    }
+
+    /// Continues after a compressed part, which only another one may follow.
+    fn after(mut body: BufReader<Client>) -> io::Result<Self> {
+        let rest = body.fill_buf().map_err(gzip_error)?;
+        if rest.is_empty() {
+            return Ok(Self::Done);
+        }
+        if !is_gzip(rest) {
+            let why = "bytes that are not gzip follow the compressed body";
+            return Err(FetchError::BadGzip(why.to_owned()).into_io());
+        }
+        Ok(Self::Decoding(GzDecoder::new(body)))
     }
 }
 
 impl Read for GzipBody {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Decoding(decoder) => decoder.read(into).map_err(gzip_error),
-            Self::Start(body) => {
-                let body = body.take().ok_or(io::ErrorKind::UnexpectedEof)?;
-                let mut decoder = Self::start(body)?;
-                let len = decoder.read(into).map_err(gzip_error)?;
-                *self = Self::Decoding(decoder);
-                if into[..len].starts_with(GZIP_MAGIC) {
-                    let why = "the body is compressed twice, but labelled gzip once";
-                    return Err(FetchError::BadGzip(why.to_owned()).into_io());
+        if into.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            let len = match std::mem::replace(self, Self::Done) {
+                Self::Done => return Ok(0),
+                Self::Start(body) => {
+                    let mut decoder = Self::start(body)?;
+                    let len = decoder.read(into).map_err(gzip_error)?;
+                    *self = Self::Decoding(decoder);
+                    if into[..len].starts_with(GZIP_MAGIC) {
+                        let why = "the body is compressed twice, but labelled gzip once";
+                        return Err(FetchError::BadGzip(why.to_owned()).into_io());
+                    }
+                    len
                 }
-                Ok(len)
+                Self::Decoding(mut decoder) => {
+                    let len = decoder.read(into).map_err(gzip_error)?;
+                    match len {
+                        0 => *self = Self::after(decoder.into_inner())?,
+                        _ => *self = Self::Decoding(decoder),
+                    }
+                    len
+                }
+            };
+            if len > 0 {
+                return Ok(len);
             }
         }
     }
+}
+
+/// Returns true if the beginning of a body is that of gzip.
+fn is_gzip(first: &[u8]) -> bool {
+    let known = first.len().min(GZIP_MAGIC.len());
+    !first.is_empty() && first[..known] == GZIP_MAGIC[..known]
 }
 
 /// Converts an error of the decoder, or of the client below it.

@@ -104,7 +104,16 @@ fn file_fault(kind: ErrorKind, line: &[u8], at: usize) -> Option<&'static str> {
             || matches!(line, [0])
             || matches!(line, [0, second, 0, ..] | [second, 0, _, 0, ..] if *second != 0)
     };
+    if is_json(line) {
+        return Some("this is JSON, not a metrics page");
+    }
+    let begins_with =
+        |tag: &[u8]| (rest.get(..tag.len())).is_some_and(|begin| begin.eq_ignore_ascii_case(tag));
     match kind {
+        ExpectedName if begins_with(b"<!doctype html") || begins_with(b"<html") => {
+            Some("this is HTML, not a metrics page")
+        }
+        ExpectedName if begins_with(b"<") => Some("this is XML or HTML, not a metrics page"),
         ExpectedName if rest.starts_with(b"\xef\xbb\xbf") => {
             Some("the page begins with a byte order mark: expected UTF-8 without one")
         }
@@ -120,6 +129,23 @@ fn file_fault(kind: ErrorKind, line: &[u8], at: usize) -> Option<&'static str> {
             Some("this line ends with a carriage return: lines must end with a newline alone")
         }
         _ => None,
+    }
+}
+
+/// Returns true for lines that begin like an object or an array of JSON, and like no
+/// sample: `{`, `{"key":`, `[`, `[{`.
+fn is_json(line: &[u8]) -> bool {
+    match line.trim_ascii() {
+        [b'{'] | [b'{', b'}'] | [b'['] | [b'[', b'{' | b'"' | b']', ..] => true,
+        [b'{', rest @ ..] => {
+            let [b'"', rest @ ..] = rest.trim_ascii_start() else {
+                return false;
+            };
+            let key_end = rest.iter().position(|&byte| byte == b'"');
+            let after_key = key_end.map_or(&b""[..], |end| &rest[end + 1..]);
+            after_key.trim_ascii_start().starts_with(b":")
+        }
+        _ => false,
     }
 }
 
