@@ -1157,6 +1157,25 @@ fn every_part_of_a_gzip_response_is_read() {
 }
 
 #[test]
+fn long_names_are_cut_in_messages() {
+    let name = "a".repeat(500_000);
+    let page = format!("# TYPE {name} histogram\n{name}_bucket{{le=\"1\"}} 1\n{name}_count 1\n");
+    for (arguments, expected) in [
+        (&["--lint", "-"][..], 1),
+        (&["--lint", "--lenient", "-"], 0),
+    ] {
+        let output = check(arguments, page.as_bytes());
+        let error = stderr(&output);
+        assert_eq!(code(&output), expected);
+        assert!(
+            error.contains("aaa…") && error.len() < 2000,
+            "{}",
+            error.len()
+        );
+    }
+}
+
+#[test]
 fn openmetrics_without_its_end_is_recognised() {
     let says = |page: &str| {
         let output = check(&["--lint", "-"], page.as_bytes());

@@ -100,9 +100,13 @@ pub struct Warning {
     subject: String,
 }
 
-/// The characters of a subject that are shown at most, as many as those of a line in an
-/// [`Excerpt`].
-const SUBJECT_SHOWN: usize = 120;
+/// Cuts a text to 120 characters, as many as an [`Excerpt`] shows of a line.
+pub(super) fn shorten(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(120) {
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+        None => text.into(),
+    }
+}
 
 impl Warning {
     /// Returns the kind of the warning.
@@ -135,10 +139,7 @@ impl Warning {
     /// assert_eq!(warnings[0].short_subject(), "a".repeat(120) + "…");
     /// ```
     pub fn short_subject(&self) -> Cow<'_, str> {
-        match self.subject.char_indices().nth(SUBJECT_SHOWN) {
-            Some((end, _)) => format!("{}…", &self.subject[..end]).into(),
-            None => (&*self.subject).into(),
-        }
+        shorten(&self.subject)
     }
 
     /// Returns the warning with its line, ready to be displayed. Pass the line of the

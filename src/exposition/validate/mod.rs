@@ -355,7 +355,7 @@ impl Validator {
     fn fail_late(&mut self, kind: ErrorKind, point: &Point) -> Result<(), Error> {
         let at = point.at(kind);
         let error = Error::new(kind, at.offset);
-        let message = format!("{kind}: {}", self.series_name(point));
+        let message = format!("{kind}: {}", lint::shorten(&self.series_name(point)));
         let position = Position {
             line: at.line,
             column: 1,
