@@ -60,9 +60,9 @@ pub(crate) struct Shared {
     /// Changes whenever a page may have other lines than before.
     pub(crate) generation: AtomicU64,
     pub(crate) readers: SyncArc<Readers>,
-    /// The segment that the cells are in.
+    /// The segment that the cells of new families are in.
     #[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
-    pub(crate) segment: Option<crate::segment::Segment>,
+    pub(crate) segment: std::sync::OnceLock<crate::segment::Segment>,
 }
 
 /// The options of a family that are not part of its description.

@@ -110,7 +110,7 @@ mod stored {
 
     impl<C: Metric> FamilyStorage<C> {
         pub(in crate::family) fn new(descriptor: &Descriptor, shared: &Shared) -> Self {
-            let segment = shared.segment.clone();
+            let segment = shared.segment.get().cloned();
             let placed = segment.as_ref().and_then(|segment| {
                 let placement = C::placement().filter(|_| !descriptor.mixed)?;
                 let family = segment.add_family(descriptor, placement.encoding)?;

@@ -34,29 +34,24 @@ pub(super) struct State {
 
 impl Core {
     pub(super) fn new() -> Self {
-        Self::with(Shared {
-            generation: AtomicU64::new(0),
-            readers: Readers::new(),
-            #[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
-            segment: None,
-        })
-    }
-
-    /// Creates a core whose cells are in a segment.
-    #[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
-    pub(super) fn in_segment(segment: crate::segment::Segment) -> Self {
-        Self::with(Shared {
-            generation: AtomicU64::new(0),
-            readers: Readers::new(),
-            segment: Some(segment),
-        })
-    }
-
-    fn with(shared: Shared) -> Self {
         Self {
-            shared: SyncArc::new(shared),
+            shared: SyncArc::new(Shared {
+                generation: AtomicU64::new(0),
+                readers: Readers::new(),
+                #[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
+                segment: std::sync::OnceLock::new(),
+            }),
             state: ForkSafeMutex::default(),
         }
+    }
+
+    /// Has the cells of families that are registered from now on in a segment. Returns
+    /// false if there is one already.
+    #[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
+    pub(super) fn use_segment(&self, segment: &crate::segment::Segment) -> bool {
+        // With the lock, which is not held during a fork.
+        let _state = self.lock();
+        self.shared.segment.set(segment.clone()).is_ok()
     }
 
     pub(super) fn lock(&self) -> ForkSafeGuard<'_, State> {

@@ -117,10 +117,35 @@ impl Registry {
     #[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
     #[must_use]
     pub fn in_segment(segment: &crate::segment::Segment) -> Self {
-        Self {
-            core: Arc::new(Core::in_segment(segment.clone())),
-            ..Self::new()
-        }
+        let registry = Self::new();
+        registry.use_segment(segment);
+        registry
+    }
+
+    /// Has the cells of families that are registered from now on in a segment, where
+    /// other processes can read them. Returns false if the registry has a segment
+    /// already.
+    ///
+    /// ```
+    /// use stethoscope::{Registry, segment::{Reader, Segment}};
+    ///
+    /// # let directory = format!("/dev/shm/stethoscope-use-{}", std::process::id());
+    /// let registry = Registry::new();
+    /// registry.counter("early_total", "Only this process sees it.")?;
+    /// let segment = Segment::in_dir(&directory)?;
+    /// assert!(registry.use_segment(&segment));
+    /// registry.counter("jobs_total", "Jobs.")?;
+    ///
+    /// let mut reader = Reader::open(segment.path())?;
+    /// reader.refresh()?;
+    /// assert!(reader.registry().contains("jobs_total"));
+    /// assert!(!reader.registry().contains("early_total"));
+    /// # std::fs::remove_dir_all(&directory)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
+    pub fn use_segment(&self, segment: &crate::segment::Segment) -> bool {
+        self.core.use_segment(segment)
     }
 
     /// Returns a view of the registry that adds a namespace: `namespace_` precedes

@@ -49,7 +49,7 @@ mod _native {
     #[pymodule_export]
     use super::user_metrics::{Counter, Gauge, Histogram, Registry, Server, Summary, Timer};
     #[pymodule_export]
-    use super::user_metrics::{process_registry, restore};
+    use super::user_metrics::{process_registry, read_segment, restore, use_segment};
     #[pymodule_export]
     use super::workers::Workers;
 

@@ -10,6 +10,7 @@
 //!                     .inc(), .set(), ...      one atomic operation on its cell
 //! timer.rs            .time()                  seconds, of a block or a function
 //! server.rs     Registry.serve(port)          a page without Dask
+//! segment.rs    configure(segment_dir=...)    a file that other processes read
 //! ```
 //!
 //! A page of Dask's shows the registry of the process through
@@ -17,6 +18,7 @@
 
 mod metrics;
 mod registry;
+mod segment;
 mod server;
 mod spec;
 mod store;
@@ -24,6 +26,7 @@ mod timer;
 
 pub(super) use metrics::{Counter, Gauge, Histogram, Summary};
 pub(super) use registry::{Registry, process_registry, restore};
+pub(super) use segment::{read_segment, use_segment};
 pub(super) use server::Server;
 pub(super) use store::Store;
 pub(super) use timer::Timer;

@@ -1,5 +1,6 @@
 //! The families of a registry, by the names that Python asked for.
 
+use super::segment::use_segment_of_environment;
 use super::spec::{FromSpec, Spec};
 use crate::dask::{Role, catalogue};
 use crate::native::convert::value_error;
@@ -7,6 +8,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use std::any::Any;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use stethoscope::{Family, Registry};
 
@@ -18,6 +20,8 @@ pub(in crate::native) struct Store {
     /// Whether these are the metrics of the process. They are shown beside
     /// Dask's, and may be pickled, because every process has them.
     of_process: bool,
+    /// True once the environment was asked for a segment, or need not be.
+    environment_is_read: AtomicBool,
 }
 
 struct Known {
@@ -34,6 +38,7 @@ impl Store {
             registry: Registry::new(),
             known: Mutex::default(),
             of_process,
+            environment_is_read: AtomicBool::new(!of_process),
         }
     }
 
@@ -45,6 +50,18 @@ impl Store {
         self.of_process
     }
 
+    /// Returns true if there are no metrics.
+    pub(super) fn is_empty(&self) -> bool {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.is_empty()
+    }
+
+    /// Does not ask the environment for a segment.
+    pub(super) fn skip_environment(&self) {
+        // Relaxed, here and in `family`: the GIL is held, or the order does not matter.
+        self.environment_is_read.store(true, Ordering::Relaxed);
+    }
+
     /// Finds the family that the spec names, or makes it. Returns it with the
     /// spec that it was made by.
     ///
@@ -54,6 +71,9 @@ impl Store {
     pub(super) fn family<C: FromSpec>(&self, mut spec: Spec) -> PyResult<(Arc<Spec>, Family<C>)> {
         let options = C::options(&spec.kind)?;
         C::normalize(&mut spec.kind, &options);
+        if !self.environment_is_read.swap(true, Ordering::Relaxed) {
+            use_segment_of_environment(self);
+        }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = known.get(&spec.key()) {
             spec.check_agrees(&known.spec)?;

@@ -23,6 +23,12 @@ Without Dask, `stethoscope.serve(9000)` serves them at
 http://127.0.0.1:9000/metrics, and `stethoscope.page()` returns the page for an
 HTTP server of your own.
 
+Metrics can outlive a freeze or a crash of the process: with the environment variable
+STETHOSCOPE_SEGMENT_DIR, or `stethoscope.configure(segment_dir=...)` before the first
+metric, they are kept in a file in memory, which `stethoscope read PID` on the command
+line and `stethoscope.read_segment` show at any time, exact to the last update. A forked
+child counts in a file of its own. (Summaries are seen by the process alone.)
+
 `stethoscope.parse` reads a page back, for tests of any exporter:
 
     [jobs] = stethoscope.parse('# TYPE jobs gauge\\njobs{queue="a"} 3\\n')
@@ -33,6 +39,7 @@ HTTP server of your own.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os import PathLike, fspath
 from typing import Any
 
 from stethoscope._errors import ParseError
@@ -47,7 +54,9 @@ from stethoscope._native import (
     __version__,
     parse,
     process_registry,
+    read_segment,
     restore,
+    use_segment,
 )
 from stethoscope._parsed import Exemplar, Family, Sample
 
@@ -64,11 +73,13 @@ __all__ = [
     "Summary",
     "Timer",
     "__version__",
+    "configure",
     "counter",
     "gauge",
     "histogram",
     "page",
     "parse",
+    "read_segment",
     "serve",
     "summary",
     "unregister",
@@ -84,6 +95,19 @@ summary = _registry.summary
 unregister = _registry.unregister
 page = _registry.page
 serve = _registry.serve
+
+
+def configure(*, segment_dir: str | PathLike[str]) -> str:
+    """Keep the metrics of the process in a file of this directory. Return its path.
+
+    The directory is made if it does not exist. It must be in memory, for example in
+    `/dev/shm`, and writable by this user alone. The file is left behind when the process
+    ends, for others to read; delete it then.
+
+    Raises `RuntimeError` if there are metrics already, and `OSError` or `ValueError` if
+    the directory cannot be used.
+    """
+    return str(use_segment(fspath(segment_dir)))
 
 
 def _restore(

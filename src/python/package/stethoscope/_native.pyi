@@ -2,6 +2,7 @@
 
 import builtins
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeVar, final
 
@@ -351,6 +352,16 @@ class Registry:
 
 def process_registry() -> Registry:
     """Return the registry of the process."""
+
+def read_segment(path: str) -> bytes:
+    """Return the page of the process that has this segment, in the text format.
+
+    The process may run, be stopped or be dead. Raises `OSError` or `ValueError` if the
+    file cannot be read or is not a segment.
+    """
+
+def use_segment(directory: str) -> Path:
+    """Keep the metrics of the process in a file of this directory. Return its path."""
 
 def restore(
     kind: str,

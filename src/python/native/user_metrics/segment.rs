@@ -1,0 +1,83 @@
+//! The segment of the process: its metrics, for others to read.
+
+use super::registry::process_registry;
+use super::store::Store;
+use crate::native::convert::value_error;
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyRuntimeWarning};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use std::ffi::CString;
+use std::path::PathBuf;
+use stethoscope::exposition::Format;
+use stethoscope::segment::{Reader, Segment, SegmentError, SegmentErrorKind};
+
+/// The environment variable with the directory of segments.
+const VARIABLE: &str = "STETHOSCOPE_SEGMENT_DIR";
+
+/// Keep the metrics of the process in a file of this directory. Return its path.
+///
+/// Raises `RuntimeError` if there are metrics already, or a segment.
+#[pyfunction]
+pub(in crate::native) fn use_segment(py: Python<'_>, directory: PathBuf) -> PyResult<PathBuf> {
+    let store = process_registry(py)?.get().store().clone();
+    store.skip_environment();
+    if !store.is_empty() {
+        return Err(PyRuntimeError::new_err(
+            "expected no metrics yet: call configure before the first one is made",
+        ));
+    }
+    let segment = Segment::in_dir(directory).map_err(to_python)?;
+    let path = segment.path();
+    if store.registry().use_segment(&segment) {
+        return Ok(path);
+    }
+    let _ = std::fs::remove_file(path);
+    Err(PyRuntimeError::new_err(
+        "the process has a segment already: configure it once",
+    ))
+}
+
+/// Return the page of the process that has this segment, in the text format.
+#[pyfunction]
+pub(in crate::native) fn read_segment<'py>(
+    py: Python<'py>,
+    path: PathBuf,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let page = py.detach(|| {
+        let mut reader = Reader::open(path)?;
+        reader.refresh()?;
+        Ok(reader.page().scraper().scrape(Format::Text).to_vec())
+    });
+    Ok(PyBytes::new(py, &page.map_err(to_python)?))
+}
+
+/// Makes the segment that the environment asks for. If that fails, warns and goes on
+/// without: metrics are not worth failing for.
+pub(super) fn use_segment_of_environment(store: &Store) {
+    let Some(directory) = std::env::var_os(VARIABLE).filter(|value| !value.is_empty()) else {
+        return;
+    };
+    let error = match Segment::in_dir(directory) {
+        Ok(segment) => {
+            store.registry().use_segment(&segment);
+            return;
+        }
+        Err(error) => error,
+    };
+    let text = format!("{VARIABLE}: other processes cannot read the metrics: {error}");
+    Python::attach(|py| {
+        let text = CString::new(text).unwrap_or_default();
+        let category = py.get_type::<PyRuntimeWarning>();
+        // A filter may turn the warning into an error, which there is nobody to raise to.
+        if let Err(error) = PyErr::warn(py, &category, &text, 1) {
+            error.write_unraisable(py, None);
+        }
+    });
+}
+
+fn to_python(error: SegmentError) -> PyErr {
+    match error.kind() {
+        SegmentErrorKind::Io(_) => PyOSError::new_err(error.to_string()),
+        _ => value_error(error),
+    }
+}
