@@ -39,6 +39,9 @@ struct Block {
     len: usize,
     /// Bytes after the last value.
     tail: usize,
+    /// The length of some value changed at the last rewrite: it is likely to do so
+    /// again, as that of a sum.
+    restless: bool,
     /// The text has changed since [`Body::settle`].
     changed: bool,
     /// The length of some value has changed since [`Body::settle`].
@@ -150,6 +153,7 @@ impl Body {
             self.blocks.push(Block {
                 len: 0,
                 tail: 0,
+                restless: false,
                 changed: true,
                 resized: true,
             });
@@ -219,7 +223,9 @@ impl Body {
                 last,
             };
             let (mut series_done, mut len_done) = (0, 0);
-            if let Some(text) = page.in_place(block.len) {
+            if !block.restless
+                && let Some(text) = page.in_place(block.len)
+            {
                 (series_done, len_done) = patch_in_place(text, block_lines, templates, values);
             }
             if series_done == here {
@@ -237,6 +243,7 @@ impl Body {
                 let (new_len, resized) = rewrite_block(old, old_len, new, lines, templates, values);
                 page.rewritten(old_len, new_len);
                 block.len = len_done + new_len;
+                block.restless = resized;
                 block.resized |= resized;
             }
             last.copy_from_slice(current);
