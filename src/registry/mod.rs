@@ -12,7 +12,7 @@
 //! installs `pthread_atfork` handlers, which wait the few microseconds that
 //! another thread may take to change a family, so that a child never inherits a
 //! locked mutex. In the child every registry, family and handle works, with the
-//! values of the moment of the fork. Threads do not survive a fork, so an endpoint
+//! values of the moment of the fork (of a registry in a segment: at 0). Threads do not survive a fork, so an endpoint
 //! does not serve there, and a [`Scraper`](crate::Scraper) or a lock of the
 //! program's own that another thread used at that moment must not be used.
 //!

@@ -34,6 +34,13 @@
 //! also after the registry was dropped: a process that ends leaves its last values.
 //! The file itself is left behind, too; delete it when it was read.
 //!
+//! # Forks
+//!
+//! A forked child moves to a file of its own before `fork` returns there, with the
+//! same families and series at 0. Handles that it has inherited count in that file,
+//! and nothing is checked per update. If there is no room for the file, the child
+//! counts in memory that nobody else sees.
+//!
 //! # Security
 //!
 //! Files have mode 0600, in a directory that only this user may write to. A reader
