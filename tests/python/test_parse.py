@@ -97,9 +97,10 @@ def test_format_is_detected_given_or_of_the_content_type() -> None:
     assert stethoscope.parse(quoted + "# EOF\n", header)[0].name == "a.b"
     with pytest.raises(ParseError, match="quoted name"):
         stethoscope.parse(quoted + "# EOF\n", "openmetrics")
-    with pytest.raises(ValueError, match='unknown format "html"') as raised:
-        stethoscope.parse("a 1\n", "html")
-    assert not isinstance(raised.value, ParseError)
+    for unknown in ["html", "text/html", "application/json", "nonsense/x"]:
+        with pytest.raises(ValueError, match=f'unknown format "{unknown}"') as raised:
+            stethoscope.parse("a 1\n", unknown)
+        assert not isinstance(raised.value, ParseError)
 
 
 def test_own_page_is_read_with_its_content_type() -> None:

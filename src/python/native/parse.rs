@@ -118,15 +118,23 @@ fn options(format: &str, page: &[u8]) -> PyResult<Options> {
         "prometheus" => Format::Text,
         "prometheus1" => Format::Text1,
         "openmetrics" => Format::OpenMetrics,
-        header if header.contains('/') => return Ok(ContentType::from_header(header).into()),
+        header if is_of_metrics(header) => return Ok(ContentType::from_header(header).into()),
         _ => {
             let error = format!(
                 "unknown format {format:?}: expected \"auto\", \"prometheus\", \"prometheus1\", \
-                 \"openmetrics\" or a Content-Type"
+                 \"openmetrics\" or the Content-Type of a page, such as \"text/plain\""
             );
             return Err(PyValueError::new_err(error));
         }
     }))
+}
+
+/// Returns true for the Content-Type of a page in one of the text formats.
+fn is_of_metrics(header: &str) -> bool {
+    let media_type = header.split(';').next().unwrap_or_default().trim();
+    ["text/plain", "application/openmetrics-text"]
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(media_type))
 }
 
 /// A type that is defined in Python: its module and its name.
