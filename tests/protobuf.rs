@@ -379,6 +379,14 @@ impl Changing {
         changing
     }
 
+    /// Changes, adds or removes a series of some family.
+    fn change(&self, choices: &mut Choices<'_>) {
+        let change = choices.below(self.changes.len().max(1));
+        if let Some(change) = self.changes.get(change) {
+            change(choices);
+        }
+    }
+
     fn add(&mut self, choices: &mut Choices<'_>) {
         let buckets = Buckets::new([-0.5, 1.0, 1e6]).unwrap();
         let mut options = NativeHistogramOptions::builder().schema(choices.below(13) as i32 - 4);
@@ -480,14 +488,24 @@ proptest! {
             let families = decode(scraper.scrape(utf8));
             let text = ContentType::new(Format::Text1, Escaping::AllowUtf8);
             prop_assert_eq!(samples(&families), text_samples(scraper.scrape(text), text));
+            // Again in the same escaping, which may bring the page up to date in place,
+            // also after a page of only some families.
+            for _ in 0..3 {
+                if choices.below(4) == 1 {
+                    let mut some = Vec::new();
+                    scraper.scrape_only(utf8, |name| name.len() > 1, &mut some);
+                    decode(&some);
+                }
+                changing.change(&mut choices);
+                let families = decode(scraper.scrape(utf8));
+                let text = text_samples(changing.registry.scraper().scrape(text), text);
+                prop_assert_eq!(samples(&families), text);
+            }
             if turn == 3 {
                 changing.add(&mut choices);
             }
             for _ in 0..choices.below(4) {
-                let change = choices.below(changing.changes.len().max(1));
-                if let Some(change) = changing.changes.get(change) {
-                    change(&mut choices);
-                }
+                changing.change(&mut choices);
             }
         }
     }

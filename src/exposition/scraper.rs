@@ -127,16 +127,22 @@ impl Scraper {
         page: &mut Vec<u8>,
     ) {
         let escaping = self.begin(content_type);
-        let layout = self.protobuf.layout(escaping);
-        layout.refresh(self.generation, &self.contents.families);
-        layout.write(wanted, &mut self.rows, page);
+        let registry = protobuf::Contents {
+            generation: self.generation,
+            sources: &self.contents.families,
+        };
+        let rows = &mut self.rows;
+        self.protobuf.write(escaping, registry, wanted, rows, page);
     }
 
     /// Runs the hooks and writes a protobuf page of all families.
     fn scrape_protobuf(&mut self, content_type: ContentType) -> &[u8] {
-        let mut page = self.protobuf.take_page();
-        self.write_protobuf(content_type, &mut |_| true, &mut page);
-        self.protobuf.set_page(page)
+        let escaping = self.begin(content_type);
+        let registry = protobuf::Contents {
+            generation: self.generation,
+            sources: &self.contents.families,
+        };
+        self.protobuf.scrape(escaping, registry, &mut self.rows)
     }
 
     /// Runs the hooks, collects the families, and drops layouts that are no longer

@@ -109,6 +109,20 @@ impl FamilyMessage {
         }
     }
 
+    /// Returns true if the length of the message depends on the series only, so that
+    /// it can be brought [up to date](Self::update) in a page.
+    pub(super) fn is_patched(&self) -> bool {
+        matches!(self.content, Content::Patched(_))
+    }
+
+    /// Brings the family up to date in a page that was written before with the same
+    /// series. `rows` is scratch space.
+    pub(super) fn update(&mut self, rows: &mut Vec<u64>, page: &mut [u8]) {
+        if let Content::Patched(patched) = &mut self.content {
+            patched.update(self.series.as_ref(), rows, page);
+        }
+    }
+
     /// Appends the family to a page, or nothing if it has no series. `rows` is
     /// scratch space.
     pub(super) fn write(&mut self, scratch: &mut Scratch, rows: &mut Vec<u64>, page: &mut Vec<u8>) {
@@ -130,6 +144,8 @@ struct Patched {
     width: usize,
     /// The message, with its length.
     bytes: Vec<u8>,
+    /// The byte of the page written last at which the message begins.
+    at: usize,
     /// The bytes before the first metric.
     head_len: usize,
     /// For each metric, the byte at which its value begins.
@@ -312,6 +328,7 @@ impl Patched {
         Self {
             form: Form::new(source, escaping),
             width: source.width(),
+            at: 0,
             head_len: bytes.len(),
             bytes,
             values: Vec::new(),
@@ -354,6 +371,22 @@ impl Patched {
 
     /// Appends the message to a page, with the numbers that the cells have now.
     fn write(&mut self, series: &dyn SeriesView, rows: &mut Vec<u64>, page: &mut Vec<u8>) {
+        self.read(series, rows, None);
+        self.at = page.len();
+        page.extend_from_slice(&self.bytes);
+    }
+
+    /// Patches the message, and its copy in the page written last.
+    fn update(&mut self, series: &dyn SeriesView, rows: &mut Vec<u64>, page: &mut [u8]) {
+        if self.len() > 0 {
+            let copy = &mut page[self.at..][..self.bytes.len()];
+            self.read(series, rows, Some(copy));
+        }
+    }
+
+    /// Patches the message, and a copy of it, with the numbers that the cells have
+    /// now.
+    fn read(&mut self, series: &dyn SeriesView, rows: &mut Vec<u64>, mut copy: Option<&mut [u8]>) {
         let (width, len) = (self.width, self.len());
         let per_read = SERIES_PER_READ.min(len);
         if rows.len() < per_read * width {
@@ -363,13 +396,19 @@ impl Patched {
             let end = len.min(first + per_read);
             let current = &mut rows[..(end - first) * width];
             series.read(first..end, current);
-            self.patch(first, current);
+            self.patch(first, current, copy.as_deref_mut());
         }
-        page.extend_from_slice(&self.bytes);
     }
 
     /// Patches the numbers of the series from `first` on.
-    fn patch(&mut self, first: usize, current: &[u64]) {
+    fn patch(&mut self, first: usize, current: &[u64], mut copy: Option<&mut [u8]>) {
+        let bytes = &mut self.bytes;
+        let mut patch = |kind: Kind, bits: u64, at: usize| {
+            kind.patch(bits, &mut bytes[at..]);
+            if let Some(copy) = &mut copy {
+                kind.patch(bits, &mut copy[at..]);
+            }
+        };
         let Form {
             extra_labels,
             places,
@@ -383,9 +422,7 @@ impl Patched {
             for ((&current, last), &value) in current.iter().zip(last).zip(values) {
                 if current != *last {
                     *last = current;
-                    place
-                        .kind
-                        .patch(current, &mut self.bytes[value + place.offset..]);
+                    patch(place.kind, current, value + place.offset);
                 }
             }
             return;
@@ -400,8 +437,7 @@ impl Patched {
                 for place in places {
                     let index = place.index + metric * stride;
                     if current[index] != last[index] {
-                        let bytes = &mut self.bytes[value + place.offset..];
-                        place.kind.patch(current[index], bytes);
+                        patch(place.kind, current[index], value + place.offset);
                     }
                 }
             }

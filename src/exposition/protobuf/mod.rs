@@ -34,6 +34,9 @@ use std::sync::Arc;
 pub(super) struct Pages {
     layouts: [Option<Layout>; 4],
     page: Vec<u8>,
+    /// The escaping of the layout that `page` shows as it was left. Such a page is
+    /// brought up to date in place.
+    shown: Option<Escaping>,
     /// The latest lengths of `page`.
     page_lens: HighWater,
     /// Made on first use.
@@ -42,12 +45,54 @@ pub(super) struct Pages {
 }
 
 impl Pages {
-    /// Returns the layout of an escaping, which is made if it does not exist.
-    pub(super) fn layout(&mut self, escaping: Escaping) -> &mut Layout {
-        let slot = &mut self.layouts[escaping as usize];
+    /// Returns the layout of an escaping, up to date, and true if it has changed.
+    fn layout<'l>(
+        layouts: &'l mut [Option<Layout>; 4],
+        escaping: Escaping,
+        registry: Contents<'_>,
+    ) -> (&'l mut Layout, bool) {
+        let slot = &mut layouts[escaping as usize];
         let layout = slot.get_or_insert_with(|| Layout::new(escaping));
         layout.idle = 0;
-        layout
+        let changed = layout.refresh(registry.generation, registry.sources);
+        (layout, changed)
+    }
+
+    /// Appends a page of the families that are wanted, given their full names.
+    /// `rows` is scratch space.
+    pub(super) fn write(
+        &mut self,
+        escaping: Escaping,
+        registry: Contents<'_>,
+        wanted: &mut dyn FnMut(&str) -> bool,
+        rows: &mut Vec<u64>,
+        page: &mut Vec<u8>,
+    ) {
+        self.shown = None;
+        let (layout, _) = Self::layout(&mut self.layouts, escaping, registry);
+        layout.write(wanted, rows, page);
+    }
+
+    /// Writes a page of all families, which is kept.
+    pub(super) fn scrape(
+        &mut self,
+        escaping: Escaping,
+        registry: Contents<'_>,
+        rows: &mut Vec<u64>,
+    ) -> &[u8] {
+        // Set again once the page is whole: a cell may panic.
+        let shown = self.shown.take();
+        let (layout, changed) = Self::layout(&mut self.layouts, escaping, registry);
+        if shown == Some(escaping) && !changed && layout.is_patched() {
+            layout.update(rows, &mut self.page);
+        } else {
+            self.page_lens.trim(&mut self.page);
+            self.page.clear();
+            layout.write(&mut |_| true, rows, &mut self.page);
+        }
+        self.page_lens.record(self.page.len());
+        self.shown = Some(escaping);
+        &self.page
     }
 
     /// Drops layouts that were not used for so many scrapes.
@@ -58,21 +103,6 @@ impl Pages {
                 layout.idle > max_idle
             });
         }
-    }
-
-    /// Takes the page buffer, empty, unless it is much larger than the latest pages.
-    pub(super) fn take_page(&mut self) -> Vec<u8> {
-        self.page_lens.trim(&mut self.page);
-        let mut page = std::mem::take(&mut self.page);
-        page.clear();
-        page
-    }
-
-    /// Gives the page buffer back, with a page.
-    pub(super) fn set_page(&mut self, page: Vec<u8>) -> &[u8] {
-        self.page_lens.record(page.len());
-        self.page = page;
-        &self.page
     }
 
     /// Appends the page written last, compressed.
@@ -90,8 +120,16 @@ impl Pages {
     }
 }
 
+/// The families of a registry.
+#[derive(Clone, Copy)]
+pub(super) struct Contents<'a> {
+    /// Counts the changes to the families and their members.
+    pub(super) generation: u64,
+    pub(super) sources: &'a [Arc<dyn Source>],
+}
+
 /// A registry as it is laid out for scrapes in protobuf with one escaping.
-pub(super) struct Layout {
+struct Layout {
     escaping: Escaping,
     /// The scraper's generation when the layout was brought up to date.
     generation: Option<u64>,
@@ -110,7 +148,7 @@ struct Scratch {
 
 impl Layout {
     /// An empty layout.
-    pub(super) fn new(escaping: Escaping) -> Self {
+    fn new(escaping: Escaping) -> Self {
         Self {
             escaping,
             generation: None,
@@ -121,10 +159,11 @@ impl Layout {
     }
 
     /// Brings the layout up to date: `generation` counts the changes to the
-    /// families and their members, which are `sources` now.
-    pub(super) fn refresh(&mut self, generation: u64, sources: &[Arc<dyn Source>]) {
+    /// families and their members, which are `sources` now. Returns true if it was
+    /// not.
+    fn refresh(&mut self, generation: u64, sources: &[Arc<dyn Source>]) -> bool {
         if self.generation == Some(generation) {
-            return;
+            return false;
         }
         let pairs = self.families.iter().zip(sources);
         let is_same = self.families.len() == sources.len() && { pairs }
@@ -136,6 +175,7 @@ impl Layout {
             family.refresh();
         }
         self.generation = Some(generation);
+        true
     }
 
     /// Lays out the families that are new, drops those that are gone, and keeps
@@ -153,9 +193,20 @@ impl Layout {
         self.families = sources.iter().map(family).collect();
     }
 
-    /// Appends a page of the families that are wanted, given their full names.
-    /// `rows` is scratch space.
-    pub(super) fn write(
+    /// Returns true if all families can be brought up to date in a page.
+    fn is_patched(&self) -> bool {
+        self.families.iter().all(FamilyMessage::is_patched)
+    }
+
+    /// Brings the page up to date that was written last, of all families.
+    fn update(&mut self, rows: &mut Vec<u64>, page: &mut [u8]) {
+        for family in &mut self.families {
+            family.update(rows, page);
+        }
+    }
+
+    /// Appends a page of the families that are wanted.
+    fn write(
         &mut self,
         wanted: &mut dyn FnMut(&str) -> bool,
         rows: &mut Vec<u64>,
