@@ -3,7 +3,7 @@
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::Duration;
 use stethoscope::exposition::ContentType;
 use stethoscope::{Registry, Scraper};
@@ -33,10 +33,14 @@ impl Renderer {
         }
     }
 
-    /// Locked for a moment only, so that a process may fork while a page is
-    /// being rendered.
-    fn scraper(&self) -> MutexGuard<'_, Option<Scraper>> {
-        self.scraper.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Returns the kept scraper, if its lock is free. Threads take the lock without
+    /// the GIL, so that a fork may find it locked: the child must not wait for it.
+    fn scraper(&self) -> Option<MutexGuard<'_, Option<Scraper>>> {
+        match self.scraper.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// Renders the page as a client with this Accept header wants it. Returns it
@@ -48,10 +52,12 @@ impl Renderer {
     ) -> (Bound<'py, PyBytes>, &'static str) {
         let content_type = ContentType::negotiate(accept);
         let page = py.detach(|| {
-            let kept = self.scraper().take();
+            let kept = self.scraper().and_then(|mut kept| kept.take());
             let mut scraper = kept.unwrap_or_else(|| self.registry.scraper());
             let page = scraper.scrape(content_type).to_vec();
-            *self.scraper() = Some(scraper);
+            if let Some(mut kept) = self.scraper() {
+                *kept = Some(scraper);
+            }
             page
         });
         (PyBytes::new(py, &page), content_type.header())

@@ -70,9 +70,11 @@ def start() -> Mirrored:
 
 
 def _forget_thread() -> None:
-    global _lock, _thread
+    global _lock, _thread, mirrored
     _lock = threading.Lock()
     _thread = None
+    # The thread may have been in the middle of an update.
+    mirrored = Mirrored(process_registry())
 
 
 # Threads do not survive a fork.
