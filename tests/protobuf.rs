@@ -235,7 +235,12 @@ fn native_histogram_has_the_buckets_of_its_reading() {
         let mut reading = NativeReading::default();
         histogram.read_native(&mut reading);
         assert_eq!(message.schema, Some(reading.schema()));
-        assert_eq!(message.sample_sum().to_bits(), reading.sum().to_bits());
+        let sum = if reading.sum().is_nan() {
+            f64::NAN
+        } else {
+            reading.sum()
+        };
+        assert_eq!(message.sample_sum().to_bits(), sum.to_bits());
         assert_eq!(message.zero_count, Some(reading.zero_count()));
         let populated = |spans, deltas| {
             let all = buckets(spans, deltas).into_iter();
@@ -467,6 +472,17 @@ impl Changing {
             }
         }));
     }
+}
+
+#[test]
+fn every_nan_is_written_alike() {
+    // To Prometheus, a NaN of these bits ends the series.
+    let stale = f64::from_bits(0x7ff0_0000_0000_0002);
+    let registry = Registry::new();
+    let gauge = registry.float_gauge("g", "").unwrap();
+    gauge.set(stale);
+    let families = decode(registry.scraper().scrape(Format::Protobuf));
+    assert_eq!(samples(&families)[0].2, f64::NAN.to_bits());
 }
 
 proptest! {

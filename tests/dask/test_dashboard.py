@@ -81,7 +81,8 @@ def configurations(cluster: Cluster, files: Path) -> dict[str, str]:
     """A configuration of Prometheus for each kind of scrape job."""
     scheduler = cluster.scheduler_url.removeprefix("http://")
     workers = [url.removeprefix("http://") for url in cluster.workers().values()]
-    printed = ("prometheus-config", "--interval", INTERVAL, "--scheduler", f"blue={scheduler}")
+    printed = ("prometheus-config", "--interval", INTERVAL)
+    named = (*printed, "--scheduler", f"blue={scheduler}")
 
     def pod(address: str, role: str, **labels: str) -> dict:
         # As the operator's monitors label them.
@@ -89,10 +90,10 @@ def configurations(cluster: Cluster, files: Path) -> dict[str, str]:
         return {"targets": [address], "labels": {**monitored, "cluster": "blue", **labels}}
 
     return {
-        "http_sd": operator_prints(*printed),
+        "http_sd": operator_prints(*named),
         "file_sd": operator_prints(*printed, "--kind", "file_sd", "--files", f"{files}/*.json"),
         "static": operator_prints(
-            *printed, "--kind", "static", *(f"--worker={address}" for address in workers)
+            *named, "--kind", "static", *(f"--worker={address}" for address in workers)
         ),
         "static without labels": job(static_configs=[{"targets": [scheduler, *workers]}]),
         "PodMonitor": job(

@@ -459,7 +459,7 @@ impl Kind {
             Self::Double(Number::I64) => bits.cast_signed() as f64,
             Self::Double(Number::F64) => f64::from_bits(bits),
         };
-        bytes[..size_of::<f64>()].copy_from_slice(&double.to_le_bytes());
+        bytes[..size_of::<f64>()].copy_from_slice(&double_bytes(double));
     }
 }
 

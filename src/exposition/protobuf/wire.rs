@@ -70,9 +70,17 @@ pub(super) fn push_field_varint(field: u8, value: u64, into: &mut Vec<u8>) {
     push_varint(value, into);
 }
 
+/// Returns the bytes of a double. Every NaN is written alike: one of them means to
+/// Prometheus that the series has ended.
+#[inline]
+pub(super) fn double_bytes(value: f64) -> [u8; 8] {
+    let value = if value.is_nan() { f64::NAN } else { value };
+    value.to_le_bytes()
+}
+
 pub(super) fn push_field_double(field: u8, value: f64, into: &mut Vec<u8>) {
     Key::double(field).push(into);
-    into.extend_from_slice(&value.to_le_bytes());
+    into.extend_from_slice(&double_bytes(value));
 }
 
 pub(super) fn push_field_bytes(field: u8, value: &[u8], into: &mut Vec<u8>) {
