@@ -18,6 +18,10 @@ use super::number::BUF_LEN;
 
 /// Bytes after the text that may be overwritten with anything.
 const PADDING: usize = BUF_LEN;
+/// Room for values that become longer, so that the scrapes of a page of usual size
+/// allocate nothing from the second on.
+const ROOM: usize = 4096;
+
 /// A page, kept from one scrape to the next.
 #[derive(Default)]
 pub(super) struct Page {
@@ -33,14 +37,14 @@ impl Page {
     /// Makes a page of `text`, which is expected to grow by so many bytes.
     pub(super) fn new(mut text: Vec<u8>, growth: usize) -> Self {
         let len = text.len();
-        let room = len + growth + PADDING;
+        let room = len + growth.max(ROOM.min(len)) + PADDING;
         text.reserve_exact(room - len);
         text.resize(room, 0);
         text.shrink_to_fit();
         Self {
             bytes: text,
             len,
-            saved: Vec::new(),
+            saved: Vec::with_capacity(ROOM.min(len)),
         }
     }
 
@@ -200,7 +204,7 @@ impl Editor<'_> {
 
     #[cold]
     fn grow(&mut self, len: usize) {
-        let more = len + len / 64 - self.bytes.len();
+        let more = len + (len / 64).max(ROOM.min(len)) - self.bytes.len();
         self.bytes.reserve_exact(more);
         self.bytes.resize(self.bytes.len() + more, 0);
     }
