@@ -296,11 +296,14 @@ def test_reason_for_which_attaching_failed_is_told(new_cluster, tmp_path: Path) 
 
 
 def test_page_that_is_out_of_reach_is_not_called_a_failure_to_attach(new_cluster) -> None:
-    nobody = f":{free_port()}"
-    cluster = new_cluster(DASK_DISTRIBUTED__STETHOSCOPE__ADVERTISE_ADDRESS=nobody)
-    cluster.start_scheduler()
-    cluster.start_workers(1, "--name", "w")
-    code, report, servers = doctor(cluster.scheduler_url)
+    # Bound, so that no server takes the port, and without anybody who listens.
+    with socket.socket() as nobody:
+        nobody.bind((HOST, 0))
+        address = f":{nobody.getsockname()[1]}"
+        cluster = new_cluster(DASK_DISTRIBUTED__STETHOSCOPE__ADVERTISE_ADDRESS=address)
+        cluster.start_scheduler()
+        cluster.start_workers(1, "--name", "w")
+        code, report, servers = doctor(cluster.scheduler_url)
     assert code == 1, report
     text = servers["worker w"]
     assert "by a native thread on the dashboard's port" in text
