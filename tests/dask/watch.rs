@@ -107,10 +107,10 @@ struct Counters {
     /// Series of task prefixes. One may go, and then its count is in `other`.
     by_prefix: HashMap<Box<[u8]>, f64>,
     /// Their sums over the prefixes, which stay. A page that is made while a prefix
-    /// is folded may lack its count; the next page has it.
+    /// is folded may lack its count or have it twice; the next page is right.
     sums: HashMap<String, f64>,
-    /// The sums that the page before was short of, as they were before.
-    short: HashMap<String, f64>,
+    /// The sums of the two pages before.
+    earlier: [HashMap<String, f64>; 2],
 }
 
 /// The label whose series may be folded into one.
@@ -231,7 +231,6 @@ impl Client {
             let place = error.position(&self.page);
             faults.push(format!("malformed: {error}, at {place:?}"));
         }
-        let mut short = HashMap::new();
         let mut now = match counters(&self.page, format) {
             Ok(now) => now,
             Err(_) => return faults,
@@ -248,14 +247,14 @@ impl Client {
                     faults.push(format!("{name} fell from {was} to {value}"));
                 }
             }
-            for (name, value, was) in paired(&now.sums, &before.short) {
-                if value < was * (1.0 - ROUNDING) {
+            for (name, value, last) in paired(&now.sums, &before.sums) {
+                let earlier = before.earlier.each_ref().map(|sums| sums.get(name));
+                let [Some(first), Some(second)] = earlier else {
+                    continue;
+                };
+                let was = first.min(*second);
+                if value.max(last) < was * (1.0 - ROUNDING) {
                     faults.push(format!("the sum of {name} fell from {was} to {value}"));
-                }
-            }
-            for (name, value, was) in paired(&now.sums, &before.sums) {
-                if value < was * (1.0 - ROUNDING) && !before.short.contains_key(name) {
-                    short.insert(name.clone(), was);
                 }
             }
             let is_gone = |name: &&String| !now.sums.contains_key(*name);
@@ -266,7 +265,12 @@ impl Client {
                 faults.push(format!("{} is gone", String::from_utf8_lossy(series)));
             }
         }
-        now.short = short;
+        if let Some(before) = self.before.remove(target)
+            && before.process == now.process
+        {
+            let [second, _] = before.earlier;
+            now.earlier = [before.sums, second];
+        }
         self.before.insert(target.to_owned(), now);
         faults
     }

@@ -8,8 +8,8 @@
 //! as the prefix `other`. A prefix that the scheduler has forgotten keeps its
 //! series until another needs the room; if too many prefixes are in use, the
 //! busiest have it. When a prefix gives its series back, their counts are added to
-//! `other`: a page that is written at this moment may lack them, the next one has
-//! them. Totals never decrease, even though the scheduler's own do when it is
+//! `other`: a page that is written at this moment may lack them or have them twice,
+//! the next one is right. Totals never decrease, even though the scheduler's own do when it is
 //! restarted.
 //!
 //! Of thousands of prefixes few change between two passes. Sums are kept from pass
