@@ -49,6 +49,8 @@ def test_missing_attribute_costs_its_family(
         owner, _, name = attribute.rpartition(".")
         holder = getattr(dask_worker, owner) if owner else dask_worker
         kept = {name: getattr(holder, name)}
+        # A heartbeat that fails closes the worker.
+        dask_worker.periodic_callbacks["heartbeat"].stop()
         delattr(holder, name)
         dask_worker._taken_away = (holder, kept)
         return kept is not None
@@ -57,6 +59,7 @@ def test_missing_attribute_costs_its_family(
         holder, kept = dask_worker._taken_away
         for name, value in kept.items():
             setattr(holder, name, value)
+        dask_worker.periodic_callbacks["heartbeat"].start()
 
     def warnings(dask_worker) -> list[str]:
         return [record.getMessage() for record in dask_worker._told]
