@@ -2,7 +2,11 @@
 
 use syn::ext::IdentExt;
 use syn::meta::ParseNestedMeta;
-use syn::{Attribute, Expr, ExprLit, Ident, Lit, LitStr, Meta, Result};
+use syn::punctuated::Punctuated;
+use syn::{
+    Attribute, Data, DataStruct, DeriveInput, Expr, ExprLit, Field, Fields, Ident, Lit, LitStr,
+    Meta, Result, Token,
+};
 
 /// Calls `read` with each item of the attributes `#[path(...)]`. It returns false for an
 /// item that it does not know.
@@ -19,6 +23,35 @@ pub(crate) fn read(
         })?;
     }
     Ok(())
+}
+
+/// Reads the only item of the attributes `#[path(...)]`, which is `item = "text"`. The
+/// last one counts.
+pub(crate) fn read_text(
+    attributes: &[Attribute],
+    path: &str,
+    item: &str,
+) -> Result<Option<LitStr>> {
+    let mut found = None;
+    read(attributes, path, item, |meta| {
+        let is_known = meta.path.is_ident(item);
+        if is_known {
+            found = Some(text(meta)?);
+        }
+        Ok(is_known)
+    })?;
+    Ok(found)
+}
+
+/// Returns the fields of a struct with named fields.
+pub(crate) fn named_fields(input: &DeriveInput) -> Option<&Punctuated<Field, Token![,]>> {
+    match &input.data {
+        Data::Struct(DataStruct {
+            fields: Fields::Named(fields),
+            ..
+        }) => Some(&fields.named),
+        _ => None,
+    }
 }
 
 /// Reads the text of `item = "text"`.

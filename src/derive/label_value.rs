@@ -60,14 +60,7 @@ fn text(variant: &Variant, case: Case) -> Result<LitStr> {
         let message = "expected a variant without fields: a label value is one of a fixed list";
         return Err(Error::new_spanned(variant, message));
     }
-    let mut renamed = None;
-    attributes::read(&variant.attrs, "label", "rename", |meta| {
-        let is_rename = meta.path.is_ident("rename");
-        if is_rename {
-            renamed = Some(attributes::text(meta)?);
-        }
-        Ok(is_rename)
-    })?;
+    let renamed = attributes::read_text(&variant.attrs, "label", "rename")?;
     Ok(renamed.unwrap_or_else(|| {
         let text = case.write(&attributes::name(&variant.ident));
         LitStr::new(&text, variant.ident.span())

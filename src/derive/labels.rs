@@ -4,16 +4,10 @@ use crate::attributes;
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 use std::collections::HashSet;
-use syn::{Data, DeriveInput, Error, Field, Fields, GenericParam, Lifetime, LitStr, Result};
+use syn::{DeriveInput, Error, Field, GenericParam, Lifetime, LitStr, Result};
 
 pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
-    let fields = match &input.data {
-        Data::Struct(data) => match &data.fields {
-            Fields::Named(fields) => &fields.named,
-            _ => return Err(no_struct(input)),
-        },
-        _ => return Err(no_struct(input)),
-    };
+    let fields = attributes::named_fields(input).ok_or_else(|| no_struct(input))?;
     let mut names: Vec<LitStr> = Vec::new();
     let mut seen = HashSet::new();
     for field in fields {
@@ -92,14 +86,7 @@ fn no_struct(input: &DeriveInput) -> Error {
 
 /// Returns the name of a field's label.
 fn label_name(field: &Field) -> Result<LitStr> {
-    let mut renamed = None;
-    attributes::read(&field.attrs, "label", "rename", |meta| {
-        let is_rename = meta.path.is_ident("rename");
-        if is_rename {
-            renamed = Some(attributes::text(meta)?);
-        }
-        Ok(is_rename)
-    })?;
+    let renamed = attributes::read_text(&field.attrs, "label", "rename")?;
     let ident = field.ident.as_ref().expect("the field is named");
     let name = renamed.unwrap_or_else(|| LitStr::new(&attributes::name(ident), ident.span()));
     attributes::check_label_name(&name)?;

@@ -3,24 +3,11 @@
 use crate::attributes;
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{Data, DeriveInput, Error, Expr, ExprArray, Field, Fields, LitStr, Result, Token};
+use syn::{DeriveInput, Error, Expr, ExprArray, Field, LitStr, Result, Token};
 
 pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
-    let fields = match &input.data {
-        Data::Struct(data) => match &data.fields {
-            Fields::Named(fields) => &fields.named,
-            _ => return Err(no_struct(input)),
-        },
-        _ => return Err(no_struct(input)),
-    };
-    let mut namespace = None;
-    attributes::read(&input.attrs, "metrics", "namespace", |meta| {
-        let is_namespace = meta.path.is_ident("namespace");
-        if is_namespace {
-            namespace = Some(attributes::text(meta)?);
-        }
-        Ok(is_namespace)
-    })?;
+    let fields = attributes::named_fields(input).ok_or_else(|| no_struct(input))?;
+    let namespace = attributes::read_text(&input.attrs, "metrics", "namespace")?;
     let view = namespace.map(|namespace| {
         quote!(let registry = &::stethoscope::Registry::with_namespace(registry, #namespace);)
     });
