@@ -45,21 +45,23 @@ def start_worker(cluster: Cluster, *preloads: str) -> tuple[str, str, str]:
 def test_missing_attribute_costs_its_family(
     cluster: Cluster, attribute: str, families: list[str]
 ) -> None:
-    def take_away(dask_worker) -> dict:
+    # A heartbeat, or a search for missing data, that fails closes the worker.
+    def rest(dask_worker) -> None:
+        for callback in dask_worker.periodic_callbacks.values():
+            callback.stop()
+
+    def go_on(dask_worker) -> None:
+        for callback in dask_worker.periodic_callbacks.values():
+            callback.start()
+
+    def take_away(dask_worker) -> None:
         owner, _, name = attribute.rpartition(".")
         holder = getattr(dask_worker, owner) if owner else dask_worker
-        kept = {name: getattr(holder, name)}
-        # A heartbeat that fails closes the worker.
-        dask_worker.periodic_callbacks["heartbeat"].stop()
+        dask_worker._taken_away = (holder, name, getattr(holder, name))
         delattr(holder, name)
-        dask_worker._taken_away = (holder, kept)
-        return kept is not None
 
-    def restore_port(dask_worker) -> None:
-        holder, kept = dask_worker._taken_away
-        for name, value in kept.items():
-            setattr(holder, name, value)
-        dask_worker.periodic_callbacks["heartbeat"].start()
+    def restore(dask_worker) -> None:
+        setattr(*dask_worker._taken_away)
 
     def warnings(dask_worker) -> list[str]:
         return [record.getMessage() for record in dask_worker._told]
@@ -78,6 +80,9 @@ def test_missing_attribute_costs_its_family(
     address, url = next(iter(cluster.workers().items()))
     whole = scrape(url)
     cluster.of_worker(address, listen_to_the_log)
+    cluster.of_worker(address, rest)
+    # For a heartbeat that is on its way.
+    time.sleep(0.5)
     cluster.of_worker(address, take_away)
     # A scrape right after a sample is answered with it.
     time.sleep(0.2)
@@ -85,7 +90,8 @@ def test_missing_attribute_costs_its_family(
         pages = [scrape(url) for _ in range(3)]
         told = cluster.of_worker(address, warnings)
     finally:
-        cluster.of_worker(address, restore_port)
+        cluster.of_worker(address, restore)
+        cluster.of_worker(address, go_on)
     lost = {series for series in whole.samples if series[0] in families}
     assert lost
     for page in pages:
