@@ -17,8 +17,12 @@ OLDER := 2023.9.3 2024.8.0 2025.7.0
 OLDER_IN_TEST := 2023.9.3 2024.8.0
 .PHONY: $(OLDER:%=test-with-%)
 
-# Several clusters at a time: their tests mostly wait. The tests of a file stay together, and share their cluster.
-PYTEST := python -m pytest -n 3 --dist loadfile
+# $(call pytest,DIRECTORY,ARGUMENTS): several clusters at a time, since their tests mostly wait. The tests of a file stay
+# together, and share their cluster. Clusters of real processes on a busy machine: what fails runs once more, by itself.
+define pytest
+$(1)/bin/python -m pytest -o cache_dir=$(1)/pytest -n 3 --dist loadfile $(2) || { echo "=== Once more, by itself:"; \
+	$(1)/bin/python -m pytest -o cache_dir=$(1)/pytest --last-failed --last-failed-no-failures none $(2); }
+endef
 
 # The features under test: all that need no nightly compiler.
 FEATURES := http,gzip,process,segment,cli,metrics,derive,push,tower,arbitrary
@@ -68,7 +72,7 @@ test-rust: # The tests of the engine and of Dask's catalogue.
 
 test-python: $(VENV)/ready watch # The tests of the Python package, and of real clusters.
 	$(call install,$(VENV))
-	$(VENV)/bin/$(PYTEST) -m "not soak"
+	$(call pytest,$(VENV),-m "not soak")
 
 test-package: $(VENV)/ready # The tests of the unpacked crate, and crates that depend on it.
 	FEATURES=$(FEATURES) $(VENV)/bin/python -m pytest tests/packaging
@@ -78,7 +82,7 @@ test-versions: test-python $(OLDER:%=test-with-%)
 
 $(OLDER:%=test-with-%): test-with-%: $(VENV)-%/ready $(VENV)/ready watch
 	$(call install,$(VENV)-$*)
-	$(VENV)-$*/bin/$(PYTEST) -m "not newest and not soak" tests/dask tests/python/test_package.py
+	$(call pytest,$(VENV)-$*,-m "not newest and not soak" tests/dask tests/python/test_package.py)
 
 loom: # Every cell and table in all orders that its atomics allow.
 	RUSTFLAGS="--cfg loom" $(CARGO) test --profile model --target-dir target/loom --lib models
