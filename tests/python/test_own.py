@@ -20,11 +20,16 @@ import urllib.request
 from collections.abc import AsyncGenerator, Generator
 
 import cloudpickle
+import delimited
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import stethoscope
 from stethoscope import Registry
+
+PROTOBUF = (
+    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
+)
 
 
 @pytest.fixture
@@ -91,6 +96,123 @@ def test_summary_shows_quantiles(registry: Registry) -> None:
     assert page['size_bytes{quantile="0.5"}'] == pytest.approx(500, rel=0.01)
     assert page['size_bytes{quantile="0.9"}'] == pytest.approx(900, rel=0.01)
     assert (page["size_bytes_sum"], page["size_bytes_count"]) == (500500, 1000)
+
+
+def native(registry: Registry, name: str) -> list[delimited.Histogram]:
+    """The series of a family of histograms on the protobuf page."""
+    page, content_type = registry.page(PROTOBUF)
+    assert content_type.startswith("application/vnd.google.protobuf")
+    return delimited.histograms(page, name)
+
+
+def test_native_histogram_needs_no_buckets(registry: Registry) -> None:
+    seconds = registry.histogram("query_seconds", "Queries.", native=True)
+    for value in (1, 1.05, 2, 1000, 0, -3, math.nan):
+        seconds.observe(value)
+    (histogram,) = native(registry, "query_seconds")
+    assert (histogram.schema, histogram.zero, histogram.count) == (3, 2, 6)
+    # Eight buckets from one power of two to the next.
+    positive = [index for index, count in enumerate(histogram.native) if count]
+    assert positive == [0, 1, 8, 80]
+    assert histogram.sum == 1004.05
+    assert histogram.bounds == []
+    # In text there is but the bucket that everything is in.
+    assert samples(registry) == {
+        'query_seconds_bucket{le="+Inf"}': 6,
+        "query_seconds_sum": 1004.05,
+        "query_seconds_count": 6,
+    }
+
+
+def test_native_histogram_with_buckets_has_both(registry: Registry) -> None:
+    seconds = registry.histogram("query_seconds", buckets=[1, 10], native=True)
+    for value in (0.5, 5, 50):
+        seconds.observe(value)
+    (histogram,) = native(registry, "query_seconds")
+    assert sum(histogram.native) == 3
+    assert histogram.bounds == [1, 10]
+    page = samples(registry)
+    assert page['query_seconds_bucket{le="1"}'] == 1
+    assert page['query_seconds_bucket{le="10"}'] == 2
+
+
+def test_native_histogram_with_labels_has_series(registry: Registry) -> None:
+    seconds = registry.histogram("query_seconds", "", ["table"], native=True, max_series=2)
+    orders = seconds.labels("orders")
+    orders.observe(1)
+    with seconds.labels(table="users").time():
+        pass
+
+    @orders.time()
+    def query() -> None:
+        pass
+
+    query()
+    seconds.labels("dropped").observe(1)
+    by_table = {series.labels["table"]: series for series in native(registry, "query_seconds")}
+    assert {table: series.count for table, series in by_table.items()} == {"orders": 2, "users": 1}
+    assert by_table["orders"].sum > 1
+    with pytest.raises(ValueError, match="choose a series"):
+        seconds.observe(1)
+    assert seconds.remove("users")
+    assert [series.labels for series in native(registry, "query_seconds")] == [{"table": "orders"}]
+    assert repr(orders) == "<stethoscope histogram query_seconds('orders',)>"
+
+
+def test_native_histogram_is_widened_by_values_far_apart(registry: Registry) -> None:
+    seconds = registry.histogram("query_seconds", native=True)
+    for exponent in range(-100, 101):
+        seconds.observe(2.0**exponent)
+    (histogram,) = native(registry, "query_seconds")
+    assert histogram.count == sum(histogram.native) == 201
+    assert histogram.schema < 3
+    assert len(histogram.native) <= 160
+
+
+def test_histogram_asked_for_again_is_native_or_not_as_before(registry: Registry) -> None:
+    first = registry.histogram("native_bytes", native=True)
+    registry.histogram("native_bytes").observe(1)
+    registry.histogram("native_bytes", native=True).observe(1)
+    first.observe(1)
+    assert native(registry, "native_bytes")[0].count == 3
+    with pytest.raises(ValueError, match="native_bytes is registered already with native true"):
+        registry.histogram("native_bytes", native=False)
+    with pytest.raises(ValueError, match=r"with buckets \[\], not \[1.0\]"):
+        registry.histogram("native_bytes", buckets=[1])
+    classic = registry.histogram("classic_bytes")
+    with pytest.raises(ValueError, match="classic_bytes is registered already with native false"):
+        registry.histogram("classic_bytes", native=True)
+    registry.histogram("classic_bytes", native=False).observe(1)
+    classic.observe(1)
+    assert samples(registry)["classic_bytes_count"] == 2
+    # A metric of another name, kind or type comes after an unregistered one.
+    assert registry.unregister("native_bytes")
+    registry.histogram("native_bytes", native=False).observe(1)
+    first.observe(1)
+    assert samples(registry)['native_bytes_bucket{le="1"}'] == 1
+    with pytest.raises(TypeError, match="native"):
+        registry.histogram("wrong", native="yes")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="unexpected keyword argument 'native'"):
+        registry.summary("wrong", native=True)  # type: ignore[call-arg]
+
+
+def test_pickled_native_histogram_stays_native() -> None:
+    seconds = stethoscope.histogram("pickled_native_seconds", labels=["table"], native=True)
+    pickled = pickle.dumps(seconds.labels("a"))
+    timer = pickle.dumps(seconds.labels("a").time())
+    pickle.loads(pickled).observe(1)
+    assert stethoscope.unregister("pickled_native_seconds")
+    pickle.loads(pickled).observe(1)
+    with pickle.loads(timer):
+        pass
+    (series,) = native(stethoscope._registry, "pickled_native_seconds")
+    assert (series.labels, series.count, sum(series.native)) == ({"table": "a"}, 2, 2)
+    # Where the metric has become a classic one, the arriving one does not fit.
+    assert stethoscope.unregister("pickled_native_seconds")
+    stethoscope.histogram("pickled_native_seconds", labels=["table"])
+    with pytest.raises(ValueError, match="already with native false, not true"):
+        pickle.loads(pickled).observe(1)
+    assert stethoscope.unregister("pickled_native_seconds")
 
 
 @pytest.mark.parametrize("kind", ["histogram", "summary"])

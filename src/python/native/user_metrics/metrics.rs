@@ -1,6 +1,6 @@
 //! Counters, gauges, histograms and summaries, as Python holds them.
 
-use super::spec::{FromSpec, Spec};
+use super::spec::{FromSpec, Kind, Spec};
 use super::store::Store;
 use super::timer::Timer;
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 use smallvec::SmallVec;
 use std::sync::{Arc, OnceLock};
-use stethoscope::cell::{FloatCounter, FloatGauge, Quantile};
+use stethoscope::cell::{FloatCounter, FloatGauge, NativeHistogram, Quantile};
 use stethoscope::family::{LazyHandle, Metric};
 use stethoscope::{Family, Handle, SeriesError, cell};
 
@@ -242,6 +242,84 @@ impl<C: FromSpec> MetricHandle<C> {
     }
 }
 
+/// A histogram with classic buckets, or a native one.
+pub(super) enum HistogramHandle {
+    Classic(MetricHandle<cell::Histogram>),
+    Native(MetricHandle<NativeHistogram>),
+}
+
+/// Calls the method of the handle that there is.
+macro_rules! either {
+    ($histogram:expr, $handle:ident => $call:expr) => {
+        match $histogram {
+            HistogramHandle::Classic($handle) => $call,
+            HistogramHandle::Native($handle) => $call,
+        }
+    };
+}
+
+impl HistogramHandle {
+    /// The histogram that was asked for in this process.
+    pub(super) fn create(store: &Arc<Store>, spec: Spec) -> PyResult<Self> {
+        Ok(match store.is_native(&spec) {
+            true => Self::Native(MetricHandle::create(store, spec)?),
+            false => Self::Classic(MetricHandle::create(store, spec)?),
+        })
+    }
+
+    /// The histogram that was asked for in another process.
+    pub(super) fn restored(store: Arc<Store>, spec: Spec, values: Option<Py<PyTuple>>) -> Self {
+        match spec.kind {
+            Kind::Histogram {
+                native: Some(true), ..
+            } => Self::Native(MetricHandle::restored(store, spec, values)),
+            _ => Self::Classic(MetricHandle::restored(store, spec, values)),
+        }
+    }
+
+    fn labels(
+        &self,
+        values: &Bound<'_, PyTuple>,
+        named: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Self> {
+        Ok(match self {
+            Self::Classic(handle) => Self::Classic(handle.labels(values, named)?),
+            Self::Native(handle) => Self::Native(handle.labels(values, named)?),
+        })
+    }
+
+    fn remove(
+        &self,
+        values: &Bound<'_, PyTuple>,
+        named: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<bool> {
+        either!(self, handle => handle.remove(values, named))
+    }
+
+    fn reduce<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        either!(self, handle => handle.reduce(py))
+    }
+
+    fn repr(&self, py: Python<'_>) -> PyResult<String> {
+        either!(self, handle => handle.repr(py))
+    }
+}
+
+/// Returns a timer whose blocks are observed by the series of `handle`, if there is
+/// room for it.
+fn timer<C: FromSpec>(
+    metric: Py<PyAny>,
+    handle: &MetricHandle<C>,
+    observe: impl Fn(&C, f64) + Send + Sync + 'static,
+) -> PyResult<Timer> {
+    let cell = handle.cell()?.cloned();
+    Ok(Timer::new(metric, move |seconds| {
+        if let Some(cell) = &cell {
+            observe(cell, seconds);
+        }
+    }))
+}
+
 type Texts<'py> = SmallVec<[Bound<'py, PyString>; 4]>;
 
 fn text<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>> {
@@ -258,10 +336,10 @@ fn texts<'a>(values: &'a Texts<'_>) -> PyResult<SmallVec<[&'a str; 4]>> {
 /// Makes the class of a kind of metric: the methods that all kinds share, and its
 /// own.
 macro_rules! metric {
-    ($(#[$doc:meta])* $name:ident of $cell:ty { $($methods:tt)* }) => {
+    ($(#[$doc:meta])* $name:ident of $handle:ty { $($methods:tt)* }) => {
         $(#[$doc])*
         #[pyclass(frozen, module = "stethoscope")]
-        pub(in crate::native) struct $name(pub(super) MetricHandle<$cell>);
+        pub(in crate::native) struct $name(pub(super) $handle);
 
         #[pymethods]
         impl $name {
@@ -309,7 +387,7 @@ macro_rules! metric {
 
 metric! {
     /// A number that only goes up.
-    Counter of FloatCounter {
+    Counter of MetricHandle<FloatCounter> {
         /// Add to the counter.
         ///
         /// Raises `ValueError` for a negative amount, an infinite one, and NaN.
@@ -332,7 +410,7 @@ metric! {
 
 metric! {
     /// A number that goes up and down.
-    Gauge of FloatGauge {
+    Gauge of MetricHandle<FloatGauge> {
         /// Set the gauge to a value.
         fn set(&self, value: f64) -> PyResult<()> {
             self.0.update(|cell| cell.set(value))
@@ -365,29 +443,32 @@ metric! {
 
 metric! {
     /// Observations, counted in buckets.
-    Histogram of cell::Histogram {
+    Histogram of HistogramHandle {
         /// Count one observation. NaN is ignored.
         fn observe(&self, value: f64) -> PyResult<()> {
-            self.0.update(|cell| cell.observe(value))
+            either!(&self.0, handle => handle.update(|cell| cell.observe(value)))
         }
 
         /// Return a timer that observes seconds.
         ///
         /// Use it in a `with` statement or as a decorator; see `Timer`.
         fn time(this: Bound<'_, Self>) -> PyResult<Timer> {
-            let cell = this.get().0.cell()?.cloned();
-            Ok(Timer::new(this.into_any().unbind(), move |seconds| {
-                if let Some(cell) = &cell {
-                    cell.observe(seconds);
+            let metric = this.clone().into_any().unbind();
+            match &this.get().0 {
+                HistogramHandle::Classic(handle) => {
+                    timer(metric, handle, |cell, seconds| cell.observe(seconds))
                 }
-            }))
+                HistogramHandle::Native(handle) => {
+                    timer(metric, handle, |cell, seconds| cell.observe(seconds))
+                }
+            }
         }
     }
 }
 
 metric! {
     /// Quantiles of the observations within a sliding window.
-    Summary of Quantile {
+    Summary of MetricHandle<Quantile> {
         /// Take one observation into account. NaN is ignored.
         fn observe(&self, value: f64) -> PyResult<()> {
             self.0.update(|cell| cell.observe(value))
@@ -397,12 +478,8 @@ metric! {
         ///
         /// Use it in a `with` statement or as a decorator; see `Timer`.
         fn time(this: Bound<'_, Self>) -> PyResult<Timer> {
-            let cell = this.get().0.cell()?.cloned();
-            Ok(Timer::new(this.into_any().unbind(), move |seconds| {
-                if let Some(cell) = &cell {
-                    cell.observe(seconds);
-                }
-            }))
+            let metric = this.clone().into_any().unbind();
+            timer(metric, &this.get().0, |cell, seconds| cell.observe(seconds))
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Metrics by name, and the page that shows them.
 
-use super::metrics::{Counter, Gauge, Histogram, MetricHandle, Summary};
+use super::metrics::{Counter, Gauge, Histogram, HistogramHandle, MetricHandle, Summary};
 use super::server::Server;
 use super::spec::Spec;
 use super::store::Store;
@@ -99,9 +99,18 @@ impl Registry {
     ///
     /// `buckets` are the upper bounds, ascending; by default from 0.005 to 10.
     /// `+Inf` need not be given. `labels` and `max_series` are as in `counter`.
+    ///
+    /// With `native=True` it is a native histogram, which needs no bounds: its buckets
+    /// are 9 % wide, and wider if the values spread over more than a factor of a
+    /// million. Prometheus stores it as one series if it is told to store native
+    /// histograms (`scrape_native_histograms`, or the feature flag
+    /// `native-histograms` of servers before 3.8). A client that reads text sees
+    /// the `buckets` if they are given too, and otherwise that of `+Inf` alone.
+    /// Negative values are counted in the zero bucket, and add nothing to the sum. Each
+    /// series takes 10 KB.
     #[pyo3(
         signature = (name, help = None, labels = None, **options),
-        text_signature = "($self, name, help='', labels=(), *, buckets=None, max_series=None)"
+        text_signature = "($self, name, help='', labels=(), *, buckets=None, native=None, max_series=None)"
     )]
     fn histogram(
         &self,
@@ -111,7 +120,7 @@ impl Registry {
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Histogram> {
         let spec = Spec::new("histogram", name, help, labels, options)?;
-        Ok(Histogram(MetricHandle::create(&self.store, spec)?))
+        Ok(Histogram(HistogramHandle::create(&self.store, spec)?))
     }
 
     /// Return the summary of this name: quantiles of recent observations.
@@ -217,7 +226,7 @@ pub(in crate::native) fn restore<'py>(
         "gauge" => Gauge(MetricHandle::restored(store, spec, values))
             .into_pyobject(py)?
             .into_any(),
-        "histogram" => Histogram(MetricHandle::restored(store, spec, values))
+        "histogram" => Histogram(HistogramHandle::restored(store, spec, values))
             .into_pyobject(py)?
             .into_any(),
         _ => Summary(MetricHandle::restored(store, spec, values))

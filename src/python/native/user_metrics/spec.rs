@@ -6,7 +6,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::fmt;
 use stethoscope::cell::{
-    Buckets, FloatCounter, FloatGauge, Histogram, Quantile, QuantileOptions, Window,
+    Buckets, FloatCounter, FloatGauge, Histogram, NativeHistogram, NativeHistogramOptions,
+    Quantile, QuantileOptions, Window,
 };
 use stethoscope::family::Metric;
 
@@ -23,7 +24,9 @@ pub(super) enum Kind {
     Counter,
     Gauge,
     Histogram {
+        /// The finite bounds. A native histogram without them has no classic buckets.
         buckets: Option<Vec<f64>>,
+        native: Option<bool>,
     },
     Summary {
         quantiles: Option<Vec<f64>>,
@@ -57,21 +60,26 @@ impl FromSpec for FloatGauge {
 
 impl FromSpec for Histogram {
     fn options(kind: &Kind) -> PyResult<Buckets> {
-        match kind {
-            Kind::Histogram {
-                buckets: Some(bounds),
-            } => Buckets::new(bounds.iter().copied()).map_err(value_error),
-            _ => Ok(Buckets::default()),
-        }
+        Ok(kind.buckets()?.unwrap_or_default())
     }
 
     fn normalize(kind: &mut Kind, options: &Buckets) {
-        if let Kind::Histogram {
-            buckets: Some(bounds),
-        } = kind
-        {
-            *bounds = options.bounds().to_vec();
-        }
+        kind.normalize_histogram(options.bounds(), false);
+    }
+}
+
+impl FromSpec for NativeHistogram {
+    fn options(kind: &Kind) -> PyResult<NativeHistogramOptions> {
+        let options = NativeHistogramOptions::builder();
+        let options = match kind.buckets()? {
+            Some(buckets) => options.classic(buckets),
+            None => options,
+        };
+        options.build().map_err(value_error)
+    }
+
+    fn normalize(kind: &mut Kind, options: &NativeHistogramOptions) {
+        kind.normalize_histogram(options.classic_bounds(), true);
     }
 }
 
@@ -138,7 +146,10 @@ impl Kind {
                     bounds.pop_if(|last| *last == f64::INFINITY);
                     bounds
                 });
-                Kind::Histogram { buckets }
+                Kind::Histogram {
+                    buckets,
+                    native: take(given, "native")?,
+                }
             }
             "summary" => Kind::Summary {
                 quantiles: take(given, "quantiles")?,
@@ -153,18 +164,43 @@ impl Kind {
         })
     }
 
-    fn keep_last(&self) -> Option<bool> {
+    /// The buckets of a histogram, if the caller gave them.
+    fn buckets(&self) -> PyResult<Option<Buckets>> {
         match self {
-            Kind::Summary { keep_last, .. } => *keep_last,
-            _ => None,
+            Kind::Histogram {
+                buckets: Some(bounds),
+                ..
+            } => Ok(Some(
+                Buckets::new(bounds.iter().copied()).map_err(value_error)?,
+            )),
+            _ => Ok(None),
         }
     }
 
-    /// The options by name, each as a list of numbers.
+    /// Sets the type of a histogram and, if the caller gave any, its bounds.
+    fn normalize_histogram(&mut self, bounds: &[f64], is_native: bool) {
+        if let Kind::Histogram { buckets, native } = self {
+            *native = Some(is_native);
+            if let Some(given) = buckets {
+                *given = bounds.to_vec();
+            }
+        }
+    }
+
+    /// The options by name that are true or false.
+    fn switches(&self) -> Vec<(&'static str, Option<bool>)> {
+        match self {
+            Kind::Counter | Kind::Gauge => Vec::new(),
+            Kind::Histogram { native, .. } => vec![("native", *native)],
+            Kind::Summary { keep_last, .. } => vec![("keep_last", *keep_last)],
+        }
+    }
+
+    /// The options by name that are numbers, each as a list.
     fn options(&self) -> Vec<(&'static str, Option<&[f64]>)> {
         match self {
             Kind::Counter | Kind::Gauge => Vec::new(),
-            Kind::Histogram { buckets } => vec![("buckets", buckets.as_deref())],
+            Kind::Histogram { buckets, .. } => vec![("buckets", buckets.as_deref())],
             Kind::Summary {
                 quantiles,
                 window,
@@ -253,7 +289,10 @@ impl Spec {
         options.set_item("max_series", self.max_series)?;
         match &self.kind {
             Kind::Counter | Kind::Gauge => {}
-            Kind::Histogram { buckets } => options.set_item("buckets", buckets)?,
+            Kind::Histogram { buckets, native } => {
+                options.set_item("buckets", buckets)?;
+                options.set_item("native", native)?;
+            }
             Kind::Summary {
                 quantiles,
                 window,
@@ -281,8 +320,10 @@ impl Spec {
     pub(super) fn with_defaults(mut self) -> Self {
         match &mut self.kind {
             Kind::Counter | Kind::Gauge => {}
-            Kind::Histogram { buckets } => {
-                buckets.get_or_insert_with(|| Buckets::default().bounds().to_vec());
+            Kind::Histogram { native, buckets } => {
+                if *native != Some(true) {
+                    buckets.get_or_insert_with(|| Buckets::default().bounds().to_vec());
+                }
             }
             Kind::Summary {
                 quantiles,
@@ -320,10 +361,13 @@ impl Spec {
             let is = earlier.max_series.unwrap_or(usize::MAX);
             return differs("max_series", &is, &asked);
         }
-        if let Some(asked) = self.kind.keep_last()
-            && earlier.kind.keep_last() != Some(asked)
-        {
-            return differs("keep_last", &!asked, &asked);
+        let switches = earlier.kind.switches().into_iter();
+        for ((what, is), (_, asked)) in switches.zip(self.kind.switches()) {
+            if let Some(asked) = asked
+                && is != Some(asked)
+            {
+                return differs(what, &!asked, &asked);
+            }
         }
         for ((what, is), (_, asked)) in earlier.kind.options().into_iter().zip(self.kind.options())
         {

@@ -1,7 +1,7 @@
 //! The families of a registry, by the names that Python asked for.
 
 use super::segment::use_segment_of_environment;
-use super::spec::{FromSpec, Spec};
+use super::spec::{FromSpec, Kind, Spec};
 use crate::dask::{Role, catalogue};
 use crate::native::convert::value_error;
 use pyo3::exceptions::PyValueError;
@@ -104,6 +104,20 @@ impl Store {
         };
         known.insert(spec.key(), entry);
         Ok((spec, family))
+    }
+
+    /// Returns true if the spec asks for a native histogram, or leaves that to an
+    /// earlier one that did.
+    pub(super) fn is_native(&self, spec: &Spec) -> bool {
+        let native = |kind: &Kind| match kind {
+            Kind::Histogram { native, .. } => *native,
+            _ => None,
+        };
+        native(&spec.kind).unwrap_or_else(|| {
+            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let earlier = known.get(&spec.key());
+            earlier.and_then(|known| native(&known.spec.kind)) == Some(true)
+        })
     }
 
     /// Takes a metric off the page, by its name with or without `_total`.

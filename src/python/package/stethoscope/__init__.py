@@ -19,6 +19,9 @@ To define it differently, call `stethoscope.unregister` in each such process fir
 What a child of the process counts (`multiprocessing`, `ProcessPoolExecutor`) is lost:
 return it to the task, and count it there.
 
+`stethoscope.histogram(name, native=True)` makes a native histogram, which needs no
+buckets, for servers that store those.
+
 Without Dask, `stethoscope.serve(9000)` serves them at
 http://127.0.0.1:9000/metrics, and `stethoscope.page()` returns the page for an
 HTTP server of your own.
@@ -27,7 +30,8 @@ Metrics can outlive a freeze or a crash of the process: with the environment var
 STETHOSCOPE_SEGMENT_DIR, or `stethoscope.configure(segment_dir=...)` before the first
 metric, they are kept in a file in memory, which `stethoscope read PID` on the command
 line and `stethoscope.read_segment` show at any time, exact to the last update. A forked
-child counts in a file of its own. (Summaries are seen by the process alone.)
+child counts in a file of its own. (Summaries and native histograms are seen by the
+process alone.)
 
 `stethoscope.parse` reads a page back, for tests of any exporter:
 

@@ -297,10 +297,15 @@ class Registry:
         labels: Sequence[str] = (),
         *,
         buckets: Sequence[float] | None = None,
+        native: bool | None = None,
         max_series: int | None = None,
     ) -> Histogram:
         """Observations, counted in buckets with these upper bounds (by default
-        from 0.005 to 10) and `+Inf`."""
+        from 0.005 to 10) and `+Inf`.
+
+        With `native=True` it is a native histogram, which needs no bounds: its buckets
+        are 9 % wide. Clients that read text see the `buckets` if they are given too.
+        """
 
     def summary(
         self,
