@@ -28,10 +28,10 @@
 //! | you want to | see |
 //! |---|---|
 //! | count, time or measure something | [`Registry`], [`manual::choosing_a_cell`] |
-//! | serve the page | `endpoint` (features `responder` and `http`), `manual::serving` |
+//! | serve the page | [`endpoint`] (features `responder` and `http`), [`manual::serving`] |
 //! | structure the metrics of a library or worker | [`manual::embedding`] |
-//! | read a page | [`exposition::parser`], [`manual::reading_pages`] |
-//! | assert on metrics in a test | [`testing::Snapshot`] |
+//! | read a page | [`exposition::parser`] (feature `parse`), [`manual::reading_pages`] |
+//! | assert on metrics in a test | [`testing::Snapshot`] (feature `parse`) |
 //! | understand or change the crate | [`manual::architecture`] |
 //!
 //! # Modules
@@ -92,6 +92,28 @@
 //! | `push` | `batch::Pushgateway` |
 //! | `tower` | `tower::HttpMetrics`, a layer for HTTP services |
 //! | `cli` | the command line tool `stethoscope` |
+//!
+// Links to items that are not compiled in go to docs.rs.
+#![cfg_attr(
+    not(feature = "responder"),
+    doc = "[`endpoint`]: https://docs.rs/stethoscope/latest/stethoscope/endpoint/"
+)]
+#![cfg_attr(
+    not(feature = "http"),
+    doc = "[`manual::serving`]: https://docs.rs/stethoscope/latest/stethoscope/manual/serving/"
+)]
+#![cfg_attr(
+    not(feature = "parse"),
+    doc = "[`exposition::parser`]: https://docs.rs/stethoscope/latest/stethoscope/exposition/parser/"
+)]
+#![cfg_attr(
+    not(feature = "parse"),
+    doc = "[`manual::reading_pages`]: https://docs.rs/stethoscope/latest/stethoscope/manual/reading_pages/"
+)]
+#![cfg_attr(
+    not(feature = "parse"),
+    doc = "[`testing::Snapshot`]: https://docs.rs/stethoscope/latest/stethoscope/testing/struct.Snapshot.html"
+)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[allow(unused_imports, reason = "one list for std and for loom")]

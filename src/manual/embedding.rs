@@ -77,8 +77,8 @@
 //!
 //! # Tests
 //!
-//! [`testing::Snapshot`](crate::testing::Snapshot) reads back the values of a registry. Asking for a series that does not
-//! exist panics and lists those that do, so that a misspelled name cannot pass as zero.
+//! [`testing::Snapshot`] (feature `parse`) reads back the values of a registry. Asking for a series that does not exist
+//! panics and lists those that do, so that a misspelled name cannot pass as zero.
 //!
 //! ```
 //! # use stethoscope::Registry;
@@ -89,3 +89,9 @@
 //! assert_eq!(Snapshot::of(&registry).value("jobs_total", []), 1.0);
 //! # Ok::<(), stethoscope::RegisterError>(())
 //! ```
+//!
+#![cfg_attr(feature = "parse", doc = "[`testing::Snapshot`]: crate::testing::Snapshot")]
+#![cfg_attr(
+    not(feature = "parse"),
+    doc = "[`testing::Snapshot`]: https://docs.rs/stethoscope/latest/stethoscope/testing/struct.Snapshot.html"
+)]

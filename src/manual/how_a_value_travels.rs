@@ -23,7 +23,7 @@
 //!    same series exist as at the previous scrape, it takes no lock: it loads each cell, compares, and prints what has
 //!    changed. When series came or went, only the families concerned are compiled again.
 //! 4. **Page.** The result borrows from the scraper: send it as it is.
-//! 5. **Reading.** The [parser](crate::exposition::parser) turns any page, from this crate or another, into events that
+//! 5. **Reading.** The [`parser`] (feature `parse`) turns any page, from this crate or another, into events that
 //!    borrow from the text.
 //!
 //! ```
@@ -61,3 +61,9 @@
 //! Each value is read atomically. A histogram's count is the sum of the buckets that were read, and its sum includes at
 //! least the observations counted. There is no moment at which all series are read together: two counters that one
 //! thread increments one after the other may be shown with the second one ahead, as by every lock-free client.
+//!
+#![cfg_attr(feature = "parse", doc = "[`parser`]: crate::exposition::parser")]
+#![cfg_attr(
+    not(feature = "parse"),
+    doc = "[`parser`]: https://docs.rs/stethoscope/latest/stethoscope/exposition/parser/"
+)]

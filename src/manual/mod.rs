@@ -6,10 +6,24 @@
 //! | [`how_a_value_travels`] | the path from an update to a byte on the page, with its costs |
 //! | [`choosing_a_cell`] | which type to use for a value, and what each costs |
 //! | [`embedding`] | metrics in a library or a worker: structure, lifetimes, tests |
-//! | `serving` | answering scrapes: the listener, or your own server (feature `http`) |
+//! | [`serving`] | answering scrapes: the listener, or your own server (feature `http`) |
 //! | [`migrating`] | coming from `prometheus`, `prometheus-client` or `metrics` |
-//! | `fuzzing` | testing your own exporter or parser against this crate (feature `arbitrary`) |
-//! | [`reading_pages`] | the parser, validation and lints |
+//! | [`fuzzing`] | testing your own exporter or parser against this crate (feature `arbitrary`) |
+//! | [`reading_pages`] | the parser, validation and lints (feature `parse`) |
+//!
+// Links to chapters that are not compiled in go to docs.rs.
+#![cfg_attr(
+    not(feature = "http"),
+    doc = "[`serving`]: https://docs.rs/stethoscope/latest/stethoscope/manual/serving/"
+)]
+#![cfg_attr(
+    not(feature = "arbitrary"),
+    doc = "[`fuzzing`]: https://docs.rs/stethoscope/latest/stethoscope/manual/fuzzing/"
+)]
+#![cfg_attr(
+    not(feature = "parse"),
+    doc = "[`reading_pages`]: https://docs.rs/stethoscope/latest/stethoscope/manual/reading_pages/"
+)]
 
 pub mod architecture;
 pub mod choosing_a_cell;
@@ -18,6 +32,7 @@ pub mod embedding;
 pub mod fuzzing;
 pub mod how_a_value_travels;
 pub mod migrating;
+#[cfg(feature = "parse")]
 pub mod reading_pages;
 #[cfg(feature = "http")]
 pub mod serving;
