@@ -115,6 +115,7 @@ lint-docs:
 
 lint-package:
 	CARGO="$(CARGO)" .ci/dependencies
+	CARGO="$(CARGO)" .ci/features
 	CARGO="$(CARGO)" .ci/package
 
 # Each fuzz target for SECONDS, with a nightly compiler. New inputs are kept below target/, failing ones in

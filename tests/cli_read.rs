@@ -1,8 +1,11 @@
 //! `stethoscope read`, as people and scripts rely on it.
 #![cfg(target_os = "linux")]
 
+#[path = "support/directory.rs"]
+mod directory;
+
+use directory::Directory;
 use std::fs;
-use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use stethoscope::exposition::Format;
@@ -12,7 +15,7 @@ use stethoscope::{Handle, Registry, cell::Counter};
 
 /// A process (this one) with a segment, in a directory that is removed in the end.
 struct Process {
-    directory: PathBuf,
+    directory: Directory,
     segment: Segment,
     registry: Registry,
     jobs: Handle<Counter>,
@@ -20,12 +23,8 @@ struct Process {
 
 impl Process {
     fn new(name: &str) -> Self {
-        let directory = PathBuf::from(format!(
-            "/dev/shm/stethoscope-read-{name}-{}",
-            std::process::id()
-        ));
-        let _ = fs::remove_dir_all(&directory);
-        let segment = Segment::in_dir(&directory).unwrap();
+        let directory = Directory::to_create_in_memory(&format!("read-{name}"));
+        let segment = Segment::in_dir(directory.path()).unwrap();
         let registry = Registry::in_segment(&segment);
         let jobs = registry.counter("jobs_total", "Jobs.").unwrap();
         jobs.inc_by(3);
@@ -41,7 +40,7 @@ impl Process {
     fn tool(&self, arguments: &[&str]) -> Command {
         let mut tool = Command::new(env!("CARGO_BIN_EXE_stethoscope"));
         tool.env_clear()
-            .env("STETHOSCOPE_SEGMENT_DIR", &self.directory)
+            .env("STETHOSCOPE_SEGMENT_DIR", self.directory.path())
             .arg("read")
             .args(arguments);
         tool
@@ -49,12 +48,6 @@ impl Process {
 
     fn read(&self, arguments: &[&str]) -> Output {
         self.tool(arguments).output().expect("the tool starts")
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
@@ -67,7 +60,7 @@ fn process_is_found_by_pid_file_and_directory() {
     let process = Process::new("found");
     let pid = std::process::id().to_string();
     let file = process.segment.path().display().to_string();
-    let directory = process.directory.display().to_string();
+    let directory = process.directory.path().display().to_string();
     for arguments in [&[&*pid][..], &[&*file], &[&*pid, "--dir", &*directory]] {
         let output = process.read(arguments);
         assert_eq!(output.status.code(), Some(0), "{output:?}");
@@ -137,7 +130,7 @@ fn unusable_targets_are_usage_errors() {
     let process = Process::new("unusable");
     let other = process.directory.join("other.segment");
     fs::write(&other, "something else").unwrap();
-    let directory = process.directory.display().to_string();
+    let directory = process.directory.path().display().to_string();
     let other = other.display().to_string();
     for (arguments, why) in [
         (&["1"][..], "no segment of process 1 in "),

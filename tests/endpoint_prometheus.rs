@@ -6,10 +6,13 @@
 //! header asks for OpenMetrics and gzip always, so a relay stands between that
 //! asks for something else in its name.
 
+#[path = "support/directory.rs"]
+mod directory;
+
+use directory::Directory;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -279,7 +282,7 @@ requests_total{path="größe"} 0"#;
 struct Server {
     process: Child,
     address: SocketAddr,
-    directory: PathBuf,
+    _directory: Directory,
 }
 
 impl Server {
@@ -289,8 +292,7 @@ impl Server {
             .unwrap()
             .local_addr()
             .unwrap();
-        let directory = std::env::temp_dir().join(format!("stethoscope-server-{}", address.port()));
-        std::fs::create_dir_all(&directory).unwrap();
+        let directory = Directory::new(&format!("server-{}", address.port()));
         let config = directory.join("prometheus.yml");
         let drop_filler = "    metric_relabel_configs: [{source_labels: [__name__], regex: unlike, action: drop}]\n";
         let jobs = jobs.replace(
@@ -317,7 +319,7 @@ impl Server {
         Self {
             process,
             address,
-            directory,
+            _directory: directory,
         }
     }
 
@@ -370,7 +372,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
-        let _ = std::fs::remove_dir_all(&self.directory);
     }
 }
 

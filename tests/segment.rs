@@ -3,6 +3,10 @@
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code)]
 
+#[path = "support/directory.rs"]
+mod directory;
+
+use directory::Directory;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -19,28 +23,9 @@ use stethoscope::exposition::validate::validate;
 use stethoscope::segment::{self, ProcessState, Reader, Segment, SegmentErrorKind};
 use stethoscope::{Family, Registry};
 
-/// A directory in memory, which is removed in the end.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new(name: &str) -> Self {
-        let path = PathBuf::from(format!(
-            "/dev/shm/stethoscope-{name}-{}",
-            std::process::id()
-        ));
-        let _ = fs::remove_dir_all(&path);
-        Self(path)
-    }
-
-    fn segment(&self) -> Segment {
-        Segment::in_dir(&self.0).unwrap()
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// Creates a segment in a directory.
+fn create_segment(directory: &Directory) -> Segment {
+    Segment::in_dir(directory.path()).unwrap()
 }
 
 /// Returns the page of a registry, after checking that it is strictly valid.
@@ -61,8 +46,8 @@ fn read(path: &Path) -> String {
 
 #[test]
 fn every_kind_of_cell_is_read_as_it_is_scraped() {
-    let directory = Directory::new("kinds");
-    let segment = directory.segment();
+    let directory = Directory::to_create_in_memory("kinds");
+    let segment = create_segment(&directory);
     let registry = Registry::in_segment(&segment);
     let view = registry
         .with_namespace("app")
@@ -139,8 +124,8 @@ fn every_kind_of_cell_is_read_as_it_is_scraped() {
 
 #[test]
 fn reader_follows_what_comes_changes_and_goes() {
-    let directory = Directory::new("follow");
-    let segment = directory.segment();
+    let directory = Directory::to_create_in_memory("follow");
+    let segment = create_segment(&directory);
     let registry = Registry::in_segment(&segment);
     let mut reader = Reader::open(segment.path()).unwrap();
     let mut scraper = reader.registry().scraper();
@@ -178,8 +163,8 @@ fn reader_follows_what_comes_changes_and_goes() {
 
 #[test]
 fn series_of_a_dropped_registry_keep_their_last_values() {
-    let directory = Directory::new("dropped");
-    let segment = directory.segment();
+    let directory = Directory::to_create_in_memory("dropped");
+    let segment = create_segment(&directory);
     let registry = Registry::in_segment(&segment);
     registry.counter("jobs_total", "Jobs.").unwrap().inc_by(3);
     let path = segment.path();
@@ -192,8 +177,8 @@ fn series_of_a_dropped_registry_keep_their_last_values() {
 
 #[test]
 fn cells_that_cannot_be_in_a_segment_are_counted() {
-    let directory = Directory::new("unplaced");
-    let segment = directory.segment();
+    let directory = Directory::to_create_in_memory("unplaced");
+    let segment = create_segment(&directory);
     let registry = Registry::in_segment(&segment);
     let striped = registry.family::<StripedCounter>("striped_total", "");
     striped.register_single().unwrap().inc();
@@ -219,8 +204,8 @@ fn cells_that_cannot_be_in_a_segment_are_counted() {
 
 #[test]
 fn info_describes_the_process() {
-    let directory = Directory::new("info");
-    let segment = directory.segment();
+    let directory = Directory::to_create_in_memory("info");
+    let segment = create_segment(&directory);
     let reader = Reader::open(segment.path()).unwrap();
     let info = reader.info();
     assert_eq!(info.pid, std::process::id());
@@ -230,15 +215,15 @@ fn info_describes_the_process() {
     assert!(info.created <= info.heartbeat);
     assert!(info.heartbeat_age() < Duration::from_secs(3600));
     assert_eq!(reader.state(), ProcessState::Running);
-    assert!(reader.path().starts_with(&directory.0));
+    assert!(reader.path().starts_with(directory.path()));
 }
 
 #[test]
 fn two_segments_of_a_process_have_a_file_each() {
-    let directory = Directory::new("two");
-    let (one, other) = (directory.segment(), directory.segment());
+    let directory = Directory::to_create_in_memory("two");
+    let (one, other) = (create_segment(&directory), create_segment(&directory));
     assert_ne!(one.path(), other.path());
-    assert_eq!(segment::list(&directory.0).unwrap().len(), 2);
+    assert_eq!(segment::list(directory.path()).unwrap().len(), 2);
     Registry::in_segment(&one).gauge("a", "").unwrap().set(1);
     Registry::in_segment(&other).gauge("a", "").unwrap().set(2);
     assert!(read(&one.path()).contains("a 1\n"));
@@ -247,13 +232,13 @@ fn two_segments_of_a_process_have_a_file_each() {
 
 #[test]
 fn files_are_private() {
-    let directory = Directory::new("private");
-    let segment = directory.segment();
+    let directory = Directory::to_create_in_memory("private");
+    let segment = create_segment(&directory);
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode(&directory.0), 0o700);
+    assert_eq!(mode(directory.path()), 0o700);
     assert_eq!(mode(&segment.path()), 0o600);
-    fs::set_permissions(&directory.0, fs::Permissions::from_mode(0o770)).unwrap();
-    let error = Segment::in_dir(&directory.0).unwrap_err();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o770)).unwrap();
+    let error = Segment::in_dir(directory.path()).unwrap_err();
     assert!(
         matches!(error.kind(), SegmentErrorKind::DirectoryNotPrivate),
         "{error}"
@@ -270,14 +255,14 @@ fn files_are_private() {
 
 #[test]
 fn symlinks_and_other_files_are_refused() {
-    let directory = Directory::new("links");
-    let segment = directory.segment();
-    let link = directory.0.join("link.segment");
+    let directory = Directory::to_create_in_memory("links");
+    let segment = create_segment(&directory);
+    let link = directory.join("link.segment");
     symlink(segment.path(), &link).unwrap();
     assert!(Reader::open(&link).is_err());
-    let linked_directory = PathBuf::from(format!("{}-link", directory.0.display()));
+    let linked_directory = PathBuf::from(format!("{}-link", directory.path().display()));
     let _ = fs::remove_file(&linked_directory);
-    symlink(&directory.0, &linked_directory).unwrap();
+    symlink(directory.path(), &linked_directory).unwrap();
     let refused = Segment::in_dir(&linked_directory).is_err();
     fs::remove_file(&linked_directory).unwrap();
     assert!(refused);
@@ -288,9 +273,9 @@ fn symlinks_and_other_files_are_refused() {
             "{error}"
         );
     };
-    is_refused(&directory.0);
+    is_refused(directory.path());
     is_refused(Path::new("/dev/null"));
-    let other = directory.0.join("other.segment");
+    let other = directory.join("other.segment");
     for text in [&b""[..], b"stethseg", &[0; 8192]] {
         fs::write(&other, text).unwrap();
         is_refused(&other);
@@ -299,10 +284,10 @@ fn symlinks_and_other_files_are_refused() {
 
 #[test]
 fn headers_of_other_machines_and_versions_are_refused() {
-    let directory = Directory::new("headers");
-    let segment = directory.segment();
+    let directory = Directory::to_create_in_memory("headers");
+    let segment = create_segment(&directory);
     let bytes = fs::read(segment.path()).unwrap();
-    let path = directory.0.join("changed.segment");
+    let path = directory.join("changed.segment");
     let open = |word: usize, value: u64| {
         let mut bytes = bytes.clone();
         bytes[8 * word..][..8].copy_from_slice(&value.to_ne_bytes());
@@ -321,14 +306,14 @@ fn headers_of_other_machines_and_versions_are_refused() {
 
 #[test]
 fn file_cut_short_under_a_reader_is_an_error_or_a_page() {
-    let directory = Directory::new("cut");
-    let segment = directory.segment();
+    let directory = Directory::to_create_in_memory("cut");
+    let segment = create_segment(&directory);
     let registry = Registry::in_segment(&segment);
     let family = registry.counter_family("jobs_total", "", ["n"]).unwrap();
     for n in 0..500 {
         family.with([n.to_string()]).unwrap().inc();
     }
-    let copy = directory.0.join("copy.segment");
+    let copy = directory.join("copy.segment");
     fs::copy(segment.path(), &copy).unwrap();
     let len = fs::metadata(&copy).unwrap().len();
     let mut reader = Reader::open(&copy).unwrap();
@@ -359,7 +344,7 @@ fn spawn(role: &str, directory: &Directory, argument: &str) -> Child {
             "--include-ignored",
         ])
         .env("SEGMENT_ROLE", role)
-        .env("SEGMENT_DIRECTORY", &directory.0)
+        .env("SEGMENT_DIRECTORY", directory.path())
         .env("SEGMENT_ARGUMENT", argument)
         .stdout(Stdio::piped())
         .stdin(Stdio::piped())
@@ -517,7 +502,7 @@ fn check_acknowledged(page: &str, acknowledged: &[u8]) -> u64 {
 #[test]
 fn killed_processes_leave_every_acknowledged_update() {
     const DEATHS: u64 = 40;
-    let directory = Directory::new("deaths");
+    let directory = Directory::to_create_in_memory("deaths");
     let mut acknowledged_lines = 0;
     for death in 0..DEATHS {
         let mut child = spawn("work", &directory, "");
@@ -539,7 +524,7 @@ fn killed_processes_leave_every_acknowledged_update() {
         assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
         child.wait().unwrap();
         let acknowledged = reading.join().unwrap();
-        let paths = segment::list(&directory.0).unwrap();
+        let paths = segment::list(directory.path()).unwrap();
         assert_eq!(paths.len(), 1);
         assert_eq!(Reader::open(&paths[0]).unwrap().state(), ProcessState::Dead);
         acknowledged_lines += check_acknowledged(&read(&paths[0]), &acknowledged);
@@ -559,12 +544,12 @@ fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 
 #[test]
 fn stopped_process_is_read_and_shown_as_stopped() {
-    let directory = Directory::new("stopped");
+    let directory = Directory::to_create_in_memory("stopped");
     let mut child = spawn("work", &directory, "");
     let pid = child.id().cast_signed();
     let mut output = wait_until_ready(&mut child);
     let draining = std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
-    let path = segment::list(&directory.0).unwrap().remove(0);
+    let path = segment::list(directory.path()).unwrap().remove(0);
     let mut reader = Reader::open(&path).unwrap();
     for _ in 0..30 {
         // SAFETY: a child of this process, which was not waited for.
@@ -589,9 +574,9 @@ fn stopped_process_is_read_and_shown_as_stopped() {
 
 #[test]
 fn process_that_ends_in_an_orderly_way_is_shown_as_ended() {
-    let directory = Directory::new("exit");
+    let directory = Directory::to_create_in_memory("exit");
     assert!(spawn("exit", &directory, "").wait().unwrap().success());
-    let path = segment::list(&directory.0).unwrap().remove(0);
+    let path = segment::list(directory.path()).unwrap().remove(0);
     assert_eq!(Reader::open(&path).unwrap().state(), ProcessState::Ended);
     assert!(read(&path).contains("jobs_total 3\n"));
 }
@@ -616,8 +601,8 @@ fn fork(in_child: impl FnOnce()) -> u32 {
 
 #[test]
 fn forked_children_count_in_segments_of_their_own() {
-    let directory = Directory::new("forks");
-    let segment = directory.segment();
+    let directory = Directory::to_create_in_memory("forks");
+    let segment = create_segment(&directory);
     let registry = Registry::in_segment(&segment);
     let jobs = registry.counter("jobs_total", "Jobs.").unwrap();
     let phase = registry.state_set("phase", "", ["a", "b"]).unwrap();
@@ -662,7 +647,7 @@ fn forked_children_count_in_segments_of_their_own() {
                 assert_eq!(page(&registry, Format::OpenMetrics), read(&segment.path()));
             });
             let prefix = format!("{pid}-");
-            let path = segment::list(&directory.0)
+            let path = segment::list(directory.path())
                 .unwrap()
                 .into_iter()
                 .find(|path| {
@@ -707,8 +692,8 @@ fn forked_children_count_in_segments_of_their_own() {
 
 #[test]
 fn handles_of_every_type_work_after_their_series_was_removed() {
-    let directory = Directory::new("handles");
-    let segment = directory.segment();
+    let directory = Directory::to_create_in_memory("handles");
+    let segment = create_segment(&directory);
     let registry = Registry::in_segment(&segment);
     let histograms = registry
         .histogram_family("h", "", ["n"], Buckets::default())

@@ -1,36 +1,21 @@
 //! Pages in files.
 
+#[path = "support/directory.rs"]
+mod directory;
+
+use directory::Directory;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use stethoscope::Registry;
 use stethoscope::batch::write_textfile;
 
-/// A directory that is removed with its contents.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
-        // Left by an earlier process of the same number.
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir(&path).expect("a directory");
-        Self(path)
-    }
-
-    fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(&self.0).expect("a directory");
-        let name = |entry: fs::DirEntry| entry.file_name().into_string().expect("UTF-8");
-        entries
-            .map(|entry| name(entry.expect("an entry")))
-            .collect()
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+fn names(directory: &Directory) -> Vec<String> {
+    let entries = fs::read_dir(directory.path()).expect("a directory");
+    let name = |entry: fs::DirEntry| entry.file_name().into_string().expect("UTF-8");
+    entries
+        .map(|entry| name(entry.expect("an entry")))
+        .collect()
 }
 
 fn read(path: &Path) -> String {
@@ -40,7 +25,7 @@ fn read(path: &Path) -> String {
 #[test]
 fn page_replaces_the_file_and_leaves_no_other() {
     let directory = Directory::new("textfile-replaces");
-    let path = directory.0.join("job.prom");
+    let path = directory.join("job.prom");
     let registry = Registry::new();
     let runs = registry.gauge("runs", "Runs.").unwrap();
     for run in 1..=2 {
@@ -51,13 +36,13 @@ fn page_replaces_the_file_and_leaves_no_other() {
             format!("# HELP runs Runs.\n# TYPE runs gauge\nruns {run}\n")
         );
     }
-    assert_eq!(directory.names(), ["job.prom"]);
+    assert_eq!(names(&directory), ["job.prom"]);
 }
 
 #[test]
 fn reader_never_sees_a_part_of_a_page() {
     let directory = Directory::new("textfile-whole");
-    let path = directory.0.join("job.prom");
+    let path = directory.join("job.prom");
     let registry = Registry::new();
     let family = registry.gauge_family("g", "", ["n"]).unwrap();
     for n in 0..2_000 {
@@ -81,18 +66,18 @@ fn reader_never_sees_a_part_of_a_page() {
         }
         done.store(true, Ordering::Relaxed);
     });
-    assert_eq!(directory.names(), ["job.prom"]);
+    assert_eq!(names(&directory), ["job.prom"]);
 }
 
 #[test]
 fn failure_leaves_the_old_file_and_no_other() {
     let directory = Directory::new("textfile-fails");
     let registry = Registry::new();
-    assert!(write_textfile(&registry, directory.0.join("missing/job.prom")).is_err());
+    assert!(write_textfile(&registry, directory.join("missing/job.prom")).is_err());
     assert!(write_textfile(&registry, "/").is_err());
     // A directory cannot be replaced by a file.
-    let occupied = directory.0.join("job.prom");
+    let occupied = directory.join("job.prom");
     fs::create_dir(&occupied).unwrap();
     assert!(write_textfile(&registry, &occupied).is_err());
-    assert_eq!(directory.names(), ["job.prom"]);
+    assert_eq!(names(&directory), ["job.prom"]);
 }

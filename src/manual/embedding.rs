@@ -90,7 +90,10 @@
 //! # Ok::<(), stethoscope::RegisterError>(())
 //! ```
 //!
-#![cfg_attr(feature = "parse", doc = "[`testing::Snapshot`]: crate::testing::Snapshot")]
+#![cfg_attr(
+    feature = "parse",
+    doc = "[`testing::Snapshot`]: crate::testing::Snapshot"
+)]
 #![cfg_attr(
     not(feature = "parse"),
     doc = "[`testing::Snapshot`]: https://docs.rs/stethoscope/latest/stethoscope/testing/struct.Snapshot.html"

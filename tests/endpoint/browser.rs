@@ -1,6 +1,7 @@
 //! The pages for people, also in a real browser.
 
 use crate::client::{Client, registry, serve};
+use crate::directory::Directory;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -80,7 +81,7 @@ fn root_links_to_the_metrics() {
 fn browse(endpoint: &Endpoint, path: &str, milliseconds: u32) -> Option<(String, String)> {
     let url = format!("http://{}{path}", endpoint.local_addr().unwrap());
     let port = endpoint.local_addr().unwrap().port();
-    let profile = std::env::temp_dir().join(format!("stethoscope-{port}"));
+    let profile = Directory::new(&format!("browser-{port}"));
     let output = Command::new("chromium")
         .args([
             "--headless",
@@ -90,7 +91,7 @@ fn browse(endpoint: &Endpoint, path: &str, milliseconds: u32) -> Option<(String,
             "--enable-logging=stderr",
             "--dump-dom",
         ])
-        .arg(format!("--user-data-dir={}", profile.display()))
+        .arg(format!("--user-data-dir={}", profile.path().display()))
         .arg(format!("--virtual-time-budget={milliseconds}"))
         .arg(url)
         .stdin(Stdio::null())
@@ -103,7 +104,6 @@ fn browse(endpoint: &Endpoint, path: &str, milliseconds: u32) -> Option<(String,
         }
         Err(error) => panic!("chromium cannot be started, and must be where CI is set: {error}"),
     };
-    let _ = std::fs::remove_dir_all(profile);
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
     Some((text(&output.stdout), text(&output.stderr)))
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use stethoscope::endpoint::{Builder, ConnectionHandler, Endpoint, Limits};
 
 use crate::client::{Client, PAGE, registry, serve, wide_registry};
+use crate::directory::Directory;
 
 #[test]
 fn scrape_gets_the_page_and_its_headers() {
@@ -227,7 +228,8 @@ fn request_may_arrive_in_pieces() {
 
 #[test]
 fn request_may_arrive_in_pieces_over_a_unix_socket() {
-    let path = std::env::temp_dir().join(format!("stethoscope-pieces-{}", std::process::id()));
+    let directory = Directory::new("pieces");
+    let path = directory.join("metrics.sock");
     let endpoint = Builder::new(&registry())
         .listen_unix(&path)
         .spawn()

@@ -3,6 +3,8 @@
 mod bounds;
 mod browser;
 mod client;
+#[path = "../support/directory.rs"]
+mod directory;
 mod documents;
 mod fresh;
 #[cfg(feature = "gzip")]

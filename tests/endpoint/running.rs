@@ -2,16 +2,16 @@
 
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::client::{Client, PAGE, PATIENCE, registry, serve, wide_registry};
+use crate::directory::Directory;
 use stethoscope::endpoint::{self, Address, Builder, Limits};
 
 #[test]
 fn every_address_serves_the_page() {
-    let directory = TempDir::new("several");
-    let path = directory.0.join("metrics.sock");
+    let directory = Directory::new("several");
+    let path = directory.join("metrics.sock");
     let endpoint = Builder::new(&registry())
         .listen("127.0.0.1:0")
         .listen("[::1]:0")
@@ -85,8 +85,8 @@ fn name_is_listened_at_with_all_its_addresses() {
 
 #[test]
 fn abandoned_socket_file_is_replaced_and_no_other_file() {
-    let directory = TempDir::new("stale");
-    let path = directory.0.join("metrics.sock");
+    let directory = Directory::new("stale");
+    let path = directory.join("metrics.sock");
     // A listener that was closed without removing its file.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     assert!(path.exists());
@@ -318,22 +318,4 @@ fn dropped_endpoint_ends() {
     });
     ended.recv_timeout(PATIENCE).unwrap();
     assert!(TcpStream::connect(address).is_err());
-}
-
-/// A directory that is removed after the test.
-struct TempDir(PathBuf);
-
-impl TempDir {
-    fn new(name: &str) -> Self {
-        let name = format!("stethoscope-{name}-{}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for TempDir {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
