@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::convert::Infallible;
 use stethoscope::MetricType;
 use stethoscope::Scraper;
+use stethoscope::cell::Buckets;
 use stethoscope::exposition::Format;
+use stethoscope::registry::Value;
 use stethoscope_python::dask::{
     ActivityUnit, Event, NUMBERS, Options, Page, PageError, PrefixColumns, PythonVersion, Role,
     Source, WorkerReading, catalogue,
@@ -283,6 +285,38 @@ fn a_blocked_loop_shows_while_it_is_blocked() {
     assert!(value("dask_scheduler_tick_duration_maximum_seconds ") >= 0.03);
     ticks.observe(0.5);
     assert!(value("dask_scheduler_tick_duration_maximum_seconds ") >= 0.5);
+}
+
+#[test]
+fn native_durations_have_classic_buckets_only_if_given() {
+    let python = PythonVersion::new("CPython", "3.12.1");
+    for (buckets, shown) in [
+        (None, &["+Inf"][..]),
+        (Some(vec![0.5, 5.0]), &["0.5", "5", "+Inf"][..]),
+    ] {
+        let options = Options {
+            buckets: buckets.map(|bounds| Buckets::new(bounds).unwrap()),
+            native_histograms: true,
+            ..Options::default()
+        };
+        let page = Page::new(Role::Worker, &python, &options).unwrap();
+        page.events(Event::Task).unwrap().observe(0.25);
+        let text = text(&mut page.registry().scraper());
+        let start = "dask_worker_task_duration_seconds_bucket{le=\"";
+        let bounds = text.lines().filter_map(|line| {
+            let (bound, _) = line.strip_prefix(start)?.split_once('"')?;
+            Some(bound)
+        });
+        assert_eq!(bounds.collect::<Vec<_>>(), shown);
+        assert!(text.contains("dask_worker_task_duration_seconds_sum 0.25\n"));
+        let gathered = page.registry().gather();
+        let mut families = gathered.iter();
+        let family = families.find(|family| family.name == "dask_worker_task_duration_seconds");
+        let Some(Value::NativeHistogram(reading)) = family.unwrap().value([]) else {
+            panic!("expected a native histogram: {family:?}");
+        };
+        assert_eq!((reading.count(), reading.sum()), (1, 0.25));
+    }
 }
 
 /// The README's table of metrics, as the catalogue has it.

@@ -253,8 +253,8 @@ def same_moment(page: Callable[[], Page], truth: Callable[[], Any]) -> tuple[Pag
 
 
 @contextlib.contextmanager
-def prometheus_server(directory: Path, configuration: str) -> Iterator[str]:
-    """Debian's Prometheus with this configuration; gives its URL."""
+def prometheus_server(directory: Path, configuration: str, *arguments: str) -> Iterator[str]:
+    """Debian's Prometheus with this configuration and these arguments; gives its URL."""
     port = free_port()
     path = directory / "prometheus.yml"
     path.write_text(configuration)
@@ -264,6 +264,7 @@ def prometheus_server(directory: Path, configuration: str) -> Iterator[str]:
             f"--config.file={path}",
             f"--storage.tsdb.path={directory / 'tsdb'}",
             f"--web.listen-address={HOST}:{port}",
+            *arguments,
         ],
         directory / "prometheus.log",
     )

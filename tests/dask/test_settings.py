@@ -7,7 +7,17 @@ import re
 import socket
 
 import pytest
-from harness import HOST, Cluster, eventually, fetch, free_port, scrape
+from harness import (
+    HOST,
+    Cluster,
+    eventually,
+    fetch,
+    free_port,
+    prometheus_server,
+    query,
+    scrape,
+    scraping,
+)
 from tasks import count_with_labels_of_the_page, nap
 
 from stethoscope.dask.attachment import BACKGROUND_SHARE, LONGEST_PAUSE, pause_after
@@ -144,6 +154,47 @@ def test_families_labels_buckets_and_namespace_follow_the_configuration(new_clus
     assert median() < 1
     # The window has passed over it: nothing was seen lately.
     eventually(lambda: median() != median() or None)
+
+
+@pytest.mark.newest
+def test_prometheus_stores_native_histograms_of_durations(
+    new_cluster, prometheus, tmp_path
+) -> None:
+    cluster = new_cluster(DASK_DISTRIBUTED__STETHOSCOPE__NATIVE_HISTOGRAMS="true")
+    cluster.start_scheduler()
+    cluster.start_workers(1)
+    (worker,) = cluster.workers().values()
+    configuration = scraping(
+        [url.removeprefix("http://") for url in (cluster.scheduler_url, worker)]
+    )
+    tasks = 50
+    cluster.client.gather(cluster.client.map(nap, [0.02] * tasks, range(tasks)))
+
+    with prometheus_server(tmp_path, configuration, "--enable-feature=native-histograms") as server:
+
+        def value(expression: str) -> float:
+            found = query(server, expression)
+            assert len(found) == 1, (expression, found)
+            return float(found[0]["value"][1])
+
+        for role, url in [("scheduler", cluster.scheduler_url), ("worker", worker)]:
+            name = f"dask_{role}_task_duration_seconds"
+
+            def stored(name: str = name, url: str = url) -> bool:
+                counted = scrape(url).value(f"{name}_count")
+                return value(f"histogram_count({name})") == counted >= tasks
+
+            eventually(stored)
+            # Half of them took 20 ms or longer. Buckets are 9 % wide.
+            assert value(f"histogram_quantile(0.5, {name})") > 0.018
+            assert value(f"histogram_sum({name})") >= tasks * 0.02
+            ticks = f"dask_{role}_tick_duration_seconds"
+            assert value(f"histogram_count({ticks})") > 0
+            for family in (name, ticks):
+                assert query(server, f"{family}_bucket") == []
+            page = scrape(url)
+            bounds = {dict(labels).get("le") for series, labels in page.samples if name in series}
+            assert bounds == {"+Inf", None}
 
 
 def test_wrong_values_are_logged_and_the_metrics_are_served(new_cluster) -> None:

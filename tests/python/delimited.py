@@ -7,6 +7,11 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
+#: The header of a client that asks for them.
+ACCEPT = (
+    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
+)
+
 
 @dataclass
 class Histogram:

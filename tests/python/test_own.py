@@ -27,10 +27,6 @@ from prometheus_client.parser import text_string_to_metric_families
 import stethoscope
 from stethoscope import Registry
 
-PROTOBUF = (
-    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
-)
-
 
 @pytest.fixture
 def registry() -> Registry:
@@ -100,7 +96,7 @@ def test_summary_shows_quantiles(registry: Registry) -> None:
 
 def native(registry: Registry, name: str) -> list[delimited.Histogram]:
     """The series of a family of histograms on the protobuf page."""
-    page, content_type = registry.page(PROTOBUF)
+    page, content_type = registry.page(delimited.ACCEPT)
     assert content_type.startswith("application/vnd.google.protobuf")
     return delimited.histograms(page, name)
 

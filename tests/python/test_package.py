@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import delimited
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
@@ -127,6 +128,8 @@ def load(configured: Any) -> settings.Settings:
         ("max-task-prefixes", -1, "expected a whole number of at least 0, found -1"),
         ("buckets", [1, 1], "expected a list of ascending seconds"),
         ("buckets", "many", "expected a list of ascending seconds"),
+        ("native-histograms", "yes", "expected true or false, found 'yes'"),
+        ("native-histograms", 1, "expected true or false, found 1"),
         ("exclude-families", "python_info", "expected a list of family names"),
         ("labels", ["cluster"], "expected a mapping"),
         ("worker-name-label", 1, "expected true or false, found 1"),
@@ -258,6 +261,30 @@ def test_refused_label_leaves_the_other_settings_as_they_are(
     (record,) = logged
     assert 'the entry worker_name: "a" is left out: ' in record.getMessage()
     assert 'process_max_fds{cluster="blue"} ' in answer(page)[1].decode()
+
+
+@pytest.mark.parametrize("buckets", [None, [0.5, 5.0]])
+@pytest.mark.parametrize("event", ["tick", "task"])
+@pytest.mark.parametrize("role", ["scheduler", "worker"])
+def test_durations_are_native_if_asked_for(
+    role: str, event: str, buckets: list[float] | None
+) -> None:
+    wanted = settings.Settings(native_histograms=True, buckets=buckets)
+    page = settings.make_page(role, wanted)
+    digest = page.digest(event, None)
+    for seconds in (0.25, 0.26, 8):
+        digest.add(seconds)
+    name = f"dask_{role}_{event}_duration_seconds"
+    content_type, body = answer(page, delimited.ACCEPT)
+    assert content_type.startswith("application/vnd.google.protobuf")
+    (histogram,) = delimited.histograms(body, name)
+    assert (histogram.count, histogram.sum, sum(histogram.native)) == (3, 8.51, 3)
+    assert histogram.schema == 3
+    assert histogram.bounds == (buckets or [])
+    shown = values(page)
+    bounds = {key[1] for key in shown if key[0] == f"{name}_bucket"}
+    assert bounds == ({"0.5", "5", "+Inf"} if buckets else {"+Inf"})
+    assert shown[f"{name}_count",] == 3
 
 
 @pytest.mark.parametrize("switch", [stethoscope.dask.attach, stethoscope.dask.detach])

@@ -5,7 +5,8 @@ use super::{scheduler, worker};
 use crate::instant::AtomicInstant;
 use std::sync::Arc;
 use stethoscope::cell::{
-    Buckets, FloatGauge, Histogram, Quantile, QuantileOptions, Window, WindowMax,
+    Buckets, FloatGauge, Histogram, NativeHistogram, NativeHistogramOptions, Quantile,
+    QuantileOptions, Window, WindowMax,
 };
 use stethoscope::{Handle, RegisterError, Registry};
 
@@ -62,8 +63,47 @@ pub(super) struct TickGauges {
 #[derive(Clone, Debug, Default)]
 pub struct EventMetrics {
     median: Option<Handle<Quantile>>,
-    histogram: Option<Handle<Histogram>>,
+    histogram: Option<Durations>,
     tick: Option<Arc<Tick>>,
+}
+
+/// The form of the histograms of durations.
+pub(super) enum HistogramOptions {
+    Classic(Buckets),
+    Native(NativeHistogramOptions),
+}
+
+/// A histogram of durations.
+#[derive(Clone, Debug)]
+enum Durations {
+    Classic(Handle<Histogram>),
+    Native(Handle<NativeHistogram>),
+}
+
+impl Durations {
+    fn register(
+        entry: &Entry,
+        registry: &Registry,
+        options: &HistogramOptions,
+    ) -> Result<Self, RegisterError> {
+        Ok(match options {
+            HistogramOptions::Classic(buckets) => {
+                let family = entry.family(registry).options(buckets.clone());
+                Self::Classic(family.register_single()?)
+            }
+            HistogramOptions::Native(options) => {
+                let family = entry.family(registry).options(options.clone());
+                Self::Native(family.register_single()?)
+            }
+        })
+    }
+
+    fn observe(&self, value: f64) {
+        match self {
+            Self::Classic(histogram) => histogram.observe(value),
+            Self::Native(histogram) => histogram.observe(value),
+        }
+    }
 }
 
 /// The ticks of the event loop.
@@ -79,7 +119,7 @@ impl EventMetrics {
         event: Event,
         role: Role,
         window: Window,
-        buckets: &Buckets,
+        histograms: &HistogramOptions,
         registry_of: impl Fn(&Entry) -> &'r Registry,
     ) -> Result<Self, RegisterError> {
         let families = event.families(role);
@@ -92,10 +132,9 @@ impl EventMetrics {
             let family = entry.family::<Quantile>(registry_of(&entry));
             family.options(options).as_gauge().register_single()
         });
-        let histogram = families.histogram.map(|entry| {
-            let family = entry.family::<Histogram>(registry_of(&entry));
-            family.options(buckets.clone()).register_single()
-        });
+        let histogram = families
+            .histogram
+            .map(|entry| Durations::register(&entry, registry_of(&entry), histograms));
         let tick = families.tick.map(|TickGauges { maximum, age }| {
             let tick = Arc::new(Tick {
                 last: AtomicInstant::now(),

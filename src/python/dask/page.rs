@@ -3,7 +3,7 @@
 
 use super::catalogue::catalogue;
 use super::entry::{Entry, Role, Source};
-use super::events::{Event, EventMetrics};
+use super::events::{Event, EventMetrics, HistogramOptions};
 use super::prefixes::{PrefixColumns, Prefixes};
 use super::python_runtime::{GcTotals, PythonVersion};
 use super::registries::Registries;
@@ -15,7 +15,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use stethoscope::MetricType;
-use stethoscope::cell::{Buckets, FloatCounter, FloatGauge, Window};
+use stethoscope::cell::{Buckets, FloatCounter, FloatGauge, NativeHistogramOptions, Window};
 use stethoscope::{Handle, RegisterError, Registry, endpoint};
 
 /// The options of a page.
@@ -24,9 +24,11 @@ pub struct Options {
     /// The sliding window of medians and maxima, from 6 ms to six years; a minute
     /// unless set.
     pub window: Duration,
-    /// The buckets of the histograms of durations, in seconds; from a millisecond to
-    /// a thousand seconds unless set.
-    pub buckets: Buckets,
+    /// The buckets of the histograms of durations, in seconds; unless set, from a
+    /// millisecond to a thousand seconds, or none if the histograms are native.
+    pub buckets: Option<Buckets>,
+    /// Makes the histograms of durations native.
+    pub native_histograms: bool,
     /// Task prefixes that have series of their own; 1,000 unless set.
     pub max_task_prefixes: usize,
     /// Workers that have series of their own on a scheduler's page; 0 unless set:
@@ -43,18 +45,34 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        let buckets = [
-            0.001, 0.003, 0.01, 0.02, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0,
-        ];
         Self {
             window: Duration::from_secs(60),
-            buckets: Buckets::new(buckets).expect("ascending and finite"),
+            buckets: None,
+            native_histograms: false,
             max_task_prefixes: 1000,
             max_workers: 0,
             left_out: Vec::new(),
             labels: Vec::new(),
             namespace: "dask".to_owned(),
         }
+    }
+}
+
+impl Options {
+    fn histograms(&self) -> HistogramOptions {
+        const DEFAULT: [f64; 14] = [
+            0.001, 0.003, 0.01, 0.02, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0,
+        ];
+        if !self.native_histograms {
+            let buckets = self.buckets.clone();
+            let default = || Buckets::new(DEFAULT).expect("ascending and finite");
+            return HistogramOptions::Classic(buckets.unwrap_or_else(default));
+        }
+        let mut options = NativeHistogramOptions::builder();
+        if let Some(buckets) = &self.buckets {
+            options = options.classic(buckets.clone());
+        }
+        HistogramOptions::Native(options.build().expect("the default schema"))
     }
 }
 
@@ -286,10 +304,14 @@ impl Page {
     /// # Errors
     /// The page has them already.
     pub fn events(&self, event: Event) -> Result<EventMetrics, PageError> {
-        let (window, buckets) = (self.window, &self.options.buckets);
+        let (window, histograms) = (self.window, self.options.histograms());
         let of = |entry: &Entry| self.registries.of(entry);
         Ok(EventMetrics::register(
-            event, self.role, window, buckets, of,
+            event,
+            self.role,
+            window,
+            &histograms,
+            of,
         )?)
     }
 

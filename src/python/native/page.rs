@@ -34,19 +34,21 @@ impl Page {
     /// The page of a `"scheduler"` or a `"worker"`.
     ///
     /// Medians and maxima are over the last `window` seconds, and `buckets` are the
-    /// upper bounds of the histograms of durations, in seconds. At most
+    /// upper bounds of the histograms of durations, in seconds. With
+    /// `native_histograms` those are native, and have such bounds only if given. At most
     /// `max_task_prefixes` task prefixes and `max_workers` workers have series of
     /// their own. The families in `left_out` are not shown, each series has `labels`,
     /// and the names of families about Dask begin with `namespace` (by default
     /// "dask"). Raises `ValueError` if an argument is invalid.
     #[new]
-    #[pyo3(signature = (role, *, window=None, buckets=None, max_task_prefixes=None, max_workers=None, left_out=vec![], labels=vec![], namespace=None))]
+    #[pyo3(signature = (role, *, window=None, buckets=None, native_histograms=false, max_task_prefixes=None, max_workers=None, left_out=vec![], labels=vec![], namespace=None))]
     #[expect(clippy::too_many_arguments, reason = "all by name, in Python")]
     fn new(
         py: Python<'_>,
         role: &str,
         window: Option<f64>,
         buckets: Option<Vec<f64>>,
+        native_histograms: bool,
         max_task_prefixes: Option<usize>,
         max_workers: Option<usize>,
         left_out: Vec<String>,
@@ -67,13 +69,14 @@ impl Page {
         let mut options = Options {
             left_out,
             labels,
+            native_histograms,
             ..Options::default()
         };
         if let Some(window) = window {
             options.window = duration(window)?;
         }
         if let Some(bounds) = buckets {
-            options.buckets = Buckets::new(bounds).map_err(value_error)?;
+            options.buckets = Some(Buckets::new(bounds).map_err(value_error)?);
         }
         if let Some(namespace) = namespace {
             options.namespace = namespace;

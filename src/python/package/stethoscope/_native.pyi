@@ -52,6 +52,7 @@ class Page:
         *,
         window: float | None = None,
         buckets: Sequence[float] | None = None,
+        native_histograms: bool = False,
         max_task_prefixes: int | None = None,
         max_workers: int | None = None,
         left_out: Sequence[str] = ...,
@@ -59,8 +60,9 @@ class Page:
         namespace: str | None = None,
     ) -> Page:
         """Medians and maxima are over the last `window` seconds; `buckets` are the
-        upper bounds of the histograms of durations, in seconds. At most
-        `max_task_prefixes` task prefixes and `max_workers` workers have series of
+        upper bounds of the histograms of durations, in seconds. With
+        `native_histograms` those are native, and have such bounds only if given. At
+        most `max_task_prefixes` task prefixes and `max_workers` workers have series of
         their own. The families in `left_out` are not shown, each series has `labels`,
         and the names of families about Dask begin with `namespace`, by default "dask".
 

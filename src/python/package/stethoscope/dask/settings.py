@@ -172,6 +172,7 @@ class Settings:
     window: float = 60.0
     #: Upper bounds of the duration histograms, or None for the built-in ones.
     buckets: list[float] | None = None
+    native_histograms: bool = False
     max_task_prefixes: int = 1000
     max_workers: int = 0
     #: Whether the page shows the metrics of the library prometheus_client.
@@ -192,6 +193,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "refresh_interval": _seconds(at_least=0.01),
     "window": _seconds(at_least=1.0),
     "buckets": _bounds,
+    "native_histograms": _boolean,
     "max_task_prefixes": _count,
     "max_workers": _count,
     "prometheus_client": _boolean,
@@ -298,6 +300,7 @@ def make_page(role: str, wanted: Settings, worker_name: str | None = None) -> Pa
     options: dict[str, Any] = {
         "window": wanted.window,
         "buckets": wanted.buckets,
+        "native_histograms": wanted.native_histograms,
         "max_task_prefixes": wanted.max_task_prefixes,
         "max_workers": wanted.max_workers,
         "left_out": wanted.exclude_families,
@@ -345,7 +348,7 @@ class _Part:
 
 def _parts(options: dict[str, Any], configured_labels: int) -> Iterator[_Part]:
     yield _Part(NAMESPACE, "namespace", options["namespace"])
-    for name in ("window", "buckets", "max_task_prefixes", "max_workers"):
+    for name in ("window", "buckets", "native_histograms", "max_task_prefixes", "max_workers"):
         if options[name] is not None:
             yield _Part(f"{PREFIX}.{name.replace('_', '-')}", name, options[name])
     for family in options["left_out"]:
