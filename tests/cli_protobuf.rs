@@ -62,8 +62,181 @@ fn own_page_is_accepted() {
     assert_eq!(cut.status.code(), Some(1));
     let message = String::from_utf8(cut.stderr).unwrap();
     assert!(message.contains("the page is cut off"), "{message}");
-    assert_eq!(check(&page, &["--json"]).status.code(), Some(2));
     assert_eq!(check(b"", &["--format", "protobuf"]).status.code(), Some(1));
+}
+
+/// The lines of a page of one family.
+fn json(family: &MetricFamily) -> String {
+    let output = check(&family.encode_length_delimited_to_vec(), &["--json"]);
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn json_has_a_line_for_each_sample() {
+    let exemplar = protobuf::Exemplar {
+        label: vec![label("trace_id", "7")],
+        value: Some(0.5),
+        timestamp: Some(protobuf::Timestamp {
+            seconds: 2,
+            nanos: 1_500_000,
+        }),
+    };
+    let counter = Metric {
+        label: vec![label("b", "\"x\""), label("a", "")],
+        counter: Some(protobuf::Counter {
+            value: Some(1e6),
+            exemplar: Some(exemplar.clone()),
+            created_timestamp: None,
+        }),
+        timestamp_ms: Some(-5),
+        ..Metric::default()
+    };
+    assert_eq!(
+        json(&family(protobuf::MetricType::Counter, vec![counter])),
+        "{\"name\":\"x\",\"labels\":[[\"b\",\"\\\"x\\\"\"],[\"a\",\"\"]],\"value\":\"1e+06\",\
+         \"timestamp_ms\":-5,\"exemplar\":{\"value\":\"0.5\",\"labels\":[[\"trace_id\",\"7\"]],\
+         \"timestamp_ms\":2001}}\n"
+    );
+    let summary = Metric {
+        summary: Some(protobuf::Summary {
+            sample_count: Some(u64::MAX),
+            sample_sum: Some(f64::NAN),
+            quantile: vec![protobuf::Quantile {
+                quantile: Some(1.0),
+                value: Some(2.5),
+            }],
+            created_timestamp: None,
+        }),
+        ..Metric::default()
+    };
+    assert_eq!(
+        json(&family(protobuf::MetricType::Summary, vec![summary])),
+        "{\"name\":\"x\",\"labels\":[[\"quantile\",\"1.0\"]],\"value\":\"2.5\"}\n\
+         {\"name\":\"x_sum\",\"labels\":[],\"value\":\"NaN\"}\n\
+         {\"name\":\"x_count\",\"labels\":[],\"value\":\"18446744073709551615\"}\n"
+    );
+    let classic = Histogram {
+        sample_count: Some(3),
+        sample_sum: Some(1.5),
+        bucket: vec![protobuf::Bucket {
+            cumulative_count: Some(2),
+            upper_bound: Some(1.0),
+            exemplar: Some(exemplar),
+            cumulative_count_float: None,
+        }],
+        ..Histogram::default()
+    };
+    assert_eq!(
+        json(&histograms(&[classic])),
+        "{\"name\":\"x_bucket\",\"labels\":[[\"n\",\"0\"],[\"le\",\"1.0\"]],\"value\":\"2\",\
+         \"exemplar\":{\"value\":\"0.5\",\"labels\":[[\"trace_id\",\"7\"]],\"timestamp_ms\":2001}}\n\
+         {\"name\":\"x_sum\",\"labels\":[[\"n\",\"0\"]],\"value\":\"1.5\"}\n\
+         {\"name\":\"x_count\",\"labels\":[[\"n\",\"0\"]],\"value\":\"3\"}\n"
+    );
+}
+
+#[test]
+fn json_has_native_buckets_by_their_indices() {
+    let mut histogram = native();
+    histogram.schema = Some(-1);
+    histogram.sample_count = Some(9);
+    histogram.zero_count = Some(1);
+    histogram.positive_span = [(-3, 2), (4, 1)]
+        .map(|(offset, length)| BucketSpan {
+            offset: Some(offset),
+            length: Some(length),
+        })
+        .to_vec();
+    histogram.positive_delta = vec![1, 1, -1];
+    histogram.negative_span = vec![BucketSpan {
+        offset: Some(7),
+        length: Some(1),
+    }];
+    histogram.negative_delta = vec![4];
+    assert_eq!(
+        json(&histograms(&[histogram])),
+        "{\"name\":\"x\",\"labels\":[[\"n\",\"0\"]],\"histogram\":{\"count\":\"9\",\"sum\":\"3\",\
+         \"schema\":-1,\"zero_threshold\":\"1e-10\",\"zero_count\":\"1\",\"negative\":[[7,\"4\"]],\
+         \"positive\":[[-3,\"1\"],[-2,\"2\"],[3,\"1\"]]}}\n"
+    );
+}
+
+#[test]
+fn json_of_own_page_has_the_samples_of_an_independent_decoder() {
+    let page = registry().scraper().scrape(Format::Protobuf).to_vec();
+    let output = check(&page, &["--json"]);
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let decoded = protobuf::decode(&page);
+    let native = lines.lines().filter(|line| line.contains("\"histogram\":"));
+    assert_eq!(native.count(), 1);
+    let classic = lines.lines().filter(|line| line.contains("\"value\":"));
+    // The decoder adds the bucket of +Inf of the native histogram.
+    assert_eq!(classic.count(), protobuf::samples(&decoded).len() - 1);
+}
+
+#[test]
+fn lints_are_those_of_the_text_page() {
+    let mut named = gauges(&[&[label("camelCase", "1")], &[label("camelCase", "2")]]);
+    named.name = Some("jobs_total".to_owned());
+    let empty = family(protobuf::MetricType::Gauge, Vec::new());
+    let falling = Histogram {
+        sample_count: Some(3),
+        sample_sum: Some(1.5),
+        bucket: [(3, 1.0), (2, 2.0)]
+            .map(|(count, bound)| protobuf::Bucket {
+                cumulative_count: Some(count),
+                upper_bound: Some(bound),
+                exemplar: None,
+                cumulative_count_float: None,
+            })
+            .to_vec(),
+        ..Histogram::default()
+    };
+    let mut histograms = histograms(&[falling]);
+    histograms.name = Some("wait_ms".to_owned());
+    let pages: Vec<u8> = [named, empty, histograms]
+        .iter()
+        .flat_map(|family| family.encode_length_delimited_to_vec())
+        .collect();
+    let silent = check(&pages, &[]);
+    assert!(silent.status.success() && silent.stderr.is_empty());
+    let output = check(&pages, &["--lint"]);
+    assert!(output.status.success(), "{output:?}");
+    let warnings = String::from_utf8(output.stderr).unwrap();
+    for expected in [
+        "warning, 2 times: no help text\n  jobs_total\n  wait_ms\n",
+        "warning: only the name of a counter should end in _total: jobs_total\n",
+        "warning: names should be in snake_case, not in camelCase: camelCase of jobs_total\n",
+        "warning: metadata without samples: a typo in the name, or a family without series: x\n",
+        "warning: units should be spelled out in names: \"ms\" in wait_ms\n",
+        "can't count less than the bucket before it: wait_ms\n",
+    ] {
+        assert!(warnings.contains(expected), "{expected}\n{warnings}");
+    }
+    assert!(!warnings.contains("line "), "{warnings}");
+    let all = check(&pages, &["--lint", "--all"]);
+    let all = String::from_utf8(all.stderr).unwrap();
+    assert_eq!(all.matches("no help text").count(), 2, "{all}");
+    // Ours has none but on the help that it lacks.
+    let own = registry().scraper().scrape(Format::Protobuf).to_vec();
+    let warnings = String::from_utf8(check(&own, &["--lint"]).stderr).unwrap();
+    assert_eq!(warnings.lines().count(), 1, "{warnings}");
+}
+
+#[test]
+fn name_beyond_ascii_is_refused_as_prometheus_2_refuses_it() {
+    let mut named = gauges(&[&[label("größe", "1")], &[label("größe", "2")]]);
+    named.help = Some("Help.".to_owned());
+    let page = named.encode_length_delimited_to_vec();
+    assert!(check(&page, &["--as", "3"]).status.success());
+    let output = check(&page, &["--as", "2.42"]);
+    assert_eq!(output.status.code(), Some(1));
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        message.contains("other characters than letters, digits, _ and :: x"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -252,4 +425,79 @@ fn endpoint_is_checked_and_measured_in_protobuf() {
         report.contains("\"samples\":16") || report.contains("\"samples\": 16"),
         "{report}"
     );
+}
+
+/// Pages that are generated for parsers in other languages.
+mod generated {
+    use super::{check, protobuf::MetricFamily};
+    use prost::Message as _;
+    use std::collections::HashMap;
+    use stethoscope::exposition::Format;
+    use stethoscope::generate::{self, Fault, Unstructured};
+
+    fn bytes(seed: u64) -> Vec<u8> {
+        let mut state = seed;
+        let words = std::iter::repeat_with(|| {
+            state = state
+                .wrapping_mul(0x5851_f42d_4c95_7f2d)
+                .wrapping_add(0x1405_7b7e_f767_814f);
+            state ^ (state >> 29)
+        });
+        words.take(1024).flat_map(u64::to_le_bytes).collect()
+    }
+
+    fn decode(mut page: &[u8]) -> Vec<MetricFamily> {
+        let mut families = Vec::new();
+        while !page.is_empty() {
+            families.push(MetricFamily::decode_length_delimited(&mut page).unwrap());
+        }
+        families
+    }
+
+    #[test]
+    fn valid_pages_are_read_by_an_independent_decoder_and_accepted() {
+        let mut metrics = Vec::new();
+        for seed in 0..150 {
+            let page = generate::page(&mut Unstructured::new(&bytes(seed)), Format::Protobuf);
+            metrics.extend(decode(&page).into_iter().flat_map(|family| family.metric));
+            let output = check(&page, &["--format", "protobuf"]);
+            assert!(output.status.success(), "seed {seed}: {output:?}");
+        }
+        let empty = generate::page(&mut Unstructured::new(b""), Format::Protobuf);
+        assert_eq!(decode(&empty)[0].metric.len(), 1);
+        // They use what the format has.
+        assert!(metrics.iter().any(|m| m.timestamp_ms.is_some()));
+        assert!(
+            metrics
+                .iter()
+                .any(|m| m.summary.is_some() && m.label.len() > 1)
+        );
+        let histograms: Vec<_> = metrics
+            .iter()
+            .filter_map(|m| m.histogram.as_ref())
+            .collect();
+        assert!(histograms.iter().any(|h| h.schema.is_none()));
+        assert!(histograms.iter().any(|h| h.negative_span.len() > 1));
+        for schema in -4..=8 {
+            assert!(
+                histograms.iter().any(|h| h.schema == Some(schema)),
+                "{schema}"
+            );
+        }
+    }
+
+    #[test]
+    fn faulty_pages_are_refused_and_every_fault_occurs() {
+        let mut seen: HashMap<Fault, u32> = HashMap::new();
+        for seed in 0..300 {
+            let bytes = bytes(seed);
+            let (page, fault) =
+                generate::faulty_page(&mut Unstructured::new(&bytes), Format::Protobuf);
+            let output = check(&page, &["--format", "protobuf"]);
+            assert_eq!(output.status.code(), Some(1), "seed {seed}: {fault}");
+            *seen.entry(fault).or_default() += 1;
+        }
+        assert_eq!(seen.len(), 12, "{seen:?}");
+        assert!(seen.values().all(|times| *times > 2), "{seen:?}");
+    }
 }

@@ -46,6 +46,20 @@ pub enum Fault {
     MissingEnd,
     /// Something follows `# EOF`.
     AfterEnd,
+    /// A family is on a protobuf page twice.
+    DuplicateFamily,
+    /// The unit of a family on a protobuf page is not the end of its name.
+    UnitNotInName,
+    /// The count of a native histogram is not that of its buckets.
+    NativeCountMismatch,
+    /// The schema of a native histogram is not between -4 and 8.
+    NativeSchema,
+    /// The spans of a native histogram have fewer buckets than are listed.
+    NativeSpans,
+    /// A bucket of a native histogram has a negative count.
+    NegativeBucket,
+    /// A protobuf page ends within a message.
+    CutOff,
 }
 
 impl fmt::Display for Fault {
@@ -70,6 +84,15 @@ impl fmt::Display for Fault {
             Self::NegativeCounter => "a counter is negative",
             Self::MissingEnd => "the page does not end in # EOF",
             Self::AfterEnd => "a line follows # EOF",
+            Self::DuplicateFamily => "a family is there twice",
+            Self::UnitNotInName => "a unit is not the end of its family's name",
+            Self::NativeCountMismatch => {
+                "the count of a native histogram is not that of its buckets"
+            }
+            Self::NativeSchema => "the schema of a native histogram is not between -4 and 8",
+            Self::NativeSpans => "the spans of a native histogram are shorter than its buckets",
+            Self::NegativeBucket => "a bucket of a native histogram has a negative count",
+            Self::CutOff => "the page ends within a message",
         })
     }
 }
@@ -96,7 +119,17 @@ impl Fault {
         Self::NegativeCounter,
         Self::MissingEnd,
         Self::AfterEnd,
+        Self::DuplicateFamily,
+        Self::UnitNotInName,
+        Self::NativeCountMismatch,
+        Self::NativeSchema,
+        Self::NativeSpans,
+        Self::NegativeBucket,
+        Self::CutOff,
     ];
+
+    /// Those of text pages.
+    pub(super) const TEXT: &'static [Self] = Self::ALL.split_at(19).0;
 
     /// Returns the page with this fault. None if it has no place for the fault. In some
     /// places and formats, the result is not refused.

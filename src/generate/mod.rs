@@ -6,20 +6,22 @@
 mod choices;
 mod fault;
 mod page;
+mod protobuf;
 mod registry;
 
 pub use arbitrary::Unstructured;
 pub use fault::Fault;
 
-use crate::exposition::ContentType;
 use crate::exposition::validate::validate;
+use crate::exposition::{ContentType, Format};
 use choices::Choices;
 
 /// Generates a valid page: one that the parser accepts strictly.
 ///
 /// It uses all of its format, not only what this crate writes: blanks, comments,
 /// timestamps, exemplars, escapes, numbers in every spelling, names in quotes if the
-/// content type allows them.
+/// content type allows them. [`Format::Protobuf`] gives delimited messages, with native
+/// histograms, packed lists and fields in any order: `stethoscope check` accepts those.
 ///
 /// ```
 /// use stethoscope::exposition::{Format, validate::validate};
@@ -31,14 +33,19 @@ use choices::Choices;
 /// assert!(validate(&page, Format::OpenMetrics).is_ok());
 /// ```
 pub fn page(bytes: &mut Unstructured<'_>, content_type: impl Into<ContentType>) -> Vec<u8> {
+    let content_type = content_type.into();
     let mut choices = Choices::new(bytes);
-    page::generate(&mut choices, content_type.into()).into_bytes()
+    if content_type.format == Format::Protobuf {
+        return protobuf::page(&mut choices);
+    }
+    page::generate(&mut choices, content_type).into_bytes()
 }
 
 /// Generates a page that is valid but for one fault, and tells the fault.
 ///
-/// The parser refuses the page if it reads strictly. Other readers may accept it: not
-/// every parser checks everything.
+/// The parser refuses the page if it reads strictly, and `stethoscope check` refuses
+/// it if it is protobuf. Other readers may accept it: not every parser checks
+/// everything.
 ///
 /// ```
 /// use stethoscope::exposition::{Format, validate::validate};
@@ -58,10 +65,13 @@ pub fn faulty_page(
 ) -> (Vec<u8>, Fault) {
     let content_type = content_type.into();
     let mut choices = Choices::new(bytes);
+    if content_type.format == Format::Protobuf {
+        return protobuf::faulty_page(&mut choices);
+    }
     let page = page::generate(&mut choices, content_type);
-    let start = choices.below(Fault::ALL.len());
+    let start = choices.below(Fault::TEXT.len());
     // Not every page has room for every fault.
-    let faults = Fault::ALL.iter().cycle().skip(start).take(Fault::ALL.len());
+    let faults = (Fault::TEXT.iter().cycle().skip(start)).take(Fault::TEXT.len());
     faults
         .filter_map(|fault| Some((fault.apply(&page, &mut choices)?, *fault)))
         .find(|(page, _)| validate(page, content_type).is_err())

@@ -366,7 +366,7 @@ impl Check {
     ) -> Result<(), Stop> {
         let options = reading.options;
         if options.format == Format::Protobuf {
-            return self.read_protobuf(source);
+            return self.read_protobuf(source, out);
         }
         let name = source.name.clone();
         let bar = progress(source.len);
@@ -451,11 +451,8 @@ impl Check {
     }
 
     /// Reads a protobuf page, which is kept in memory, to its end or its first error.
-    fn read_protobuf(&self, source: &mut Source) -> Result<(), Stop> {
-        if self.json || self.lint {
-            let option = if self.json { "--json" } else { "--lint" };
-            return Err(Stop::Unreadable(format!("{option} is for text pages only")));
-        }
+    fn read_protobuf(&self, source: &mut Source, out: &mut impl Write) -> Result<(), Stop> {
+        let name = source.name.clone();
         let mut page = Vec::new();
         let limit = self.max_memory.saturating_add(1);
         source
@@ -468,19 +465,44 @@ impl Check {
                 self.max_memory
             )));
         }
-        match protobuf::read(&page) {
-            Err(fault) => Err(Stop::Refused(fault)),
-            Ok(_) if page.is_empty() => Err(Stop::Refused("the page is empty".to_owned())),
-            Ok(contents) => {
-                if contents.samples == 0 {
-                    let name = &source.name;
-                    output::eprintln(format_args!(
-                        "{name}: warning: the page contains no samples"
-                    ));
-                }
-                Ok(())
+        let lints = self.lint || self.is_lenient();
+        let mut linter = lints.then(protobuf::Linter::new);
+        let mut findings = Findings::new(&name, self.all);
+        let mut refusal = None;
+        let mut warn = |warning: &Warning| {
+            let message = protobuf::message(warning.lint());
+            if self
+                .server
+                .is_some_and(|server| server.refuses(warning.lint()))
+            {
+                refusal.get_or_insert_with(|| format!("{message}: {}", warning.short_subject()));
+            } else if self.is_shown(warning.lint()) {
+                findings.add_without_line(warning, &message);
             }
+        };
+        let read = protobuf::read(&page, |family| {
+            if self.json {
+                json::write_family(family, out)
+                    .unwrap_or_else(|error| output::exit_on_write_error(&error));
+            }
+            if let Some(linter) = &mut linter {
+                linter.visit(family, &mut warn);
+            }
+        });
+        findings.print();
+        let contents = read.map_err(Stop::Refused)?;
+        if page.is_empty() {
+            return Err(Stop::Refused("the page is empty".to_owned()));
         }
+        if let Some(refusal) = refusal {
+            return Err(Stop::Refused(refusal));
+        }
+        if contents.samples == 0 {
+            output::eprintln(format_args!(
+                "{name}: warning: the page contains no samples"
+            ));
+        }
+        Ok(())
     }
 
     /// Returns true if warnings of a lint are printed.

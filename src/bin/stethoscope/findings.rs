@@ -2,7 +2,7 @@
 
 use super::output;
 use indicatif::ProgressBar;
-use stethoscope::exposition::parser::{Excerpt, Line};
+use stethoscope::exposition::parser::Line;
 use stethoscope::exposition::validate::{Lint, Warning};
 
 /// The subjects shown of each kind of warning.
@@ -18,10 +18,12 @@ pub(super) struct Findings {
 
 struct Group {
     lint: Lint,
+    message: String,
     count: u64,
-    first: Excerpt,
-    /// The first different subjects, each with its line.
-    subjects: Vec<(String, usize)>,
+    /// The first warning as it is printed if it is the only one.
+    first: String,
+    /// The first different subjects, each with its line if the page has lines.
+    subjects: Vec<(String, Option<usize>)>,
 }
 
 impl Findings {
@@ -34,21 +36,43 @@ impl Findings {
         }
     }
 
+    /// Adds a warning about a line of a text page.
     pub(super) fn add(&mut self, warning: &Warning, line: Option<Line<'_>>, bar: &ProgressBar) {
+        let shown = || warning.display_in(line).to_string();
         if self.all {
-            let excerpt = warning.display_in(line);
-            let name = &self.name;
-            bar.suspend(|| output::eprintln(format_args!("{name}: warning: {excerpt}")));
+            bar.suspend(|| self.print_one(&shown()));
             return;
         }
+        let message = || warning.lint().to_string();
+        self.add_to_group(warning, Some(warning.line()), message, shown);
+    }
+
+    /// Adds a warning about a page without lines.
+    pub(super) fn add_without_line(&mut self, warning: &Warning, message: &str) {
+        let shown = || format!("{message}: {}", warning.short_subject());
+        if self.all {
+            self.print_one(&shown());
+            return;
+        }
+        self.add_to_group(warning, None, || message.to_owned(), shown);
+    }
+
+    fn add_to_group(
+        &mut self,
+        warning: &Warning,
+        line: Option<usize>,
+        message: impl FnOnce() -> String,
+        shown: impl FnOnce() -> String,
+    ) {
         let known = (self.groups.iter_mut()).find(|group| group.lint == warning.lint());
         let group = match known {
             Some(group) => group,
             None => {
                 self.groups.push(Group {
                     lint: warning.lint(),
+                    message: message(),
                     count: 0,
-                    first: warning.display_in(line),
+                    first: shown(),
                     subjects: Vec::new(),
                 });
                 self.groups.last_mut().expect("just pushed")
@@ -58,8 +82,13 @@ impl Findings {
         let is_new = || (group.subjects.iter()).all(|(known, _)| *known != warning.short_subject());
         if group.subjects.len() < SHOWN && is_new() {
             let subject = warning.short_subject().into_owned();
-            group.subjects.push((subject, warning.line()));
+            group.subjects.push((subject, line));
         }
+    }
+
+    fn print_one(&self, shown: &str) {
+        let name = &self.name;
+        output::eprintln(format_args!("{name}: warning: {shown}"));
     }
 
     /// Prints the groups.
@@ -67,13 +96,16 @@ impl Findings {
         let name = &self.name;
         for group in &self.groups {
             if group.count == 1 {
-                output::eprintln(format_args!("{name}: warning: {}", group.first));
+                self.print_one(&group.first);
                 continue;
             }
-            let Group { lint, count, .. } = group;
-            let mut text = format!("{name}: warning, {count} times: {lint}");
+            let Group { message, count, .. } = group;
+            let mut text = format!("{name}: warning, {count} times: {message}");
             for (subject, line) in &group.subjects {
-                text += &format!("\n  line {line}: {subject}");
+                text += &match line {
+                    Some(line) => format!("\n  line {line}: {subject}"),
+                    None => format!("\n  {subject}"),
+                };
             }
             if *count > group.subjects.len() as u64 {
                 text += "\n  … (--all shows each line)";

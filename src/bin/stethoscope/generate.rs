@@ -37,6 +37,8 @@ enum FormatName {
     /// OpenMetrics 1.0 with quoted UTF-8 names (escaping=allow-utf-8).
     #[value(name = "openmetrics-utf8")]
     OpenmetricsUtf8,
+    /// Delimited MetricFamily messages.
+    Protobuf,
 }
 
 impl FormatName {
@@ -46,6 +48,7 @@ impl FormatName {
             Self::Prometheus1 => ContentType::new(Format::Text1, Escaping::AllowUtf8),
             Self::Openmetrics => Format::OpenMetrics.into(),
             Self::OpenmetricsUtf8 => ContentType::new(Format::OpenMetrics, Escaping::AllowUtf8),
+            Self::Protobuf => Format::Protobuf.into(),
         }
     }
 }

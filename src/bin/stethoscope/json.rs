@@ -3,8 +3,10 @@
 //! Written by hand, because strings must be safe to print: beyond what JSON
 //! requires, characters that a terminal obeys or hides are escaped.
 
+use super::protobuf::{Exemplar, Family, Histogram, Metric, MetricValue, Native};
+use std::fmt::Display;
 use std::io::{self, Write};
-use stethoscope::exposition::number::format_go;
+use stethoscope::exposition::number::{format_bound, format_go};
 use stethoscope::exposition::parser::{Labels, Sample, Timestamp, is_unprintable};
 
 /// Writes `{"name":…,"labels":[[…,…]],"value":"…"}`, with `timestamp_ms` and
@@ -34,13 +36,171 @@ pub(super) fn write_sample(sample: &Sample<'_>, into: &mut impl Write) -> io::Re
     writeln!(into, "}}")
 }
 
+/// Writes the samples of a protobuf family, each as a line, by the names that servers
+/// store them under. A native histogram has `histogram` in place of `value`.
+pub(super) fn write_family(family: &Family, into: &mut impl Write) -> io::Result<()> {
+    for metric in &family.metrics {
+        let lines = Lines {
+            name: &family.name,
+            metric,
+        };
+        match &metric.value {
+            MetricValue::Single(value, exemplar) => {
+                lines.write(
+                    "",
+                    None,
+                    &format_go(*value).as_str(),
+                    exemplar.as_ref(),
+                    into,
+                )?;
+            }
+            MetricValue::Summary(summary) => {
+                for (quantile, value) in &summary.quantiles {
+                    let label = Some(("quantile", *quantile));
+                    lines.write("", label, &format_go(*value).as_str(), None, into)?;
+                }
+                lines.write("_sum", None, &format_go(summary.sum).as_str(), None, into)?;
+                lines.write("_count", None, &summary.count, None, into)?;
+            }
+            MetricValue::Histogram(histogram) => {
+                if let Some(native) = &histogram.native {
+                    lines.write_native(histogram, native, into)?;
+                }
+                for bucket in &histogram.buckets {
+                    let label = Some(("le", bucket.bound));
+                    let exemplar = bucket.exemplar.as_ref();
+                    lines.write("_bucket", label, &bucket.count, exemplar, into)?;
+                }
+                if histogram.native.is_none() || !histogram.buckets.is_empty() {
+                    lines.write("_sum", None, &format_go(histogram.sum).as_str(), None, into)?;
+                    lines.write("_count", None, &histogram.count, None, into)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The lines of a series.
+struct Lines<'a> {
+    name: &'a str,
+    metric: &'a Metric,
+}
+
+impl Lines<'_> {
+    /// Writes a line with a value, with the label of a bucket or a quantile.
+    fn write(
+        &self,
+        suffix: &str,
+        added: Option<(&str, f64)>,
+        value: &dyn Display,
+        exemplar: Option<&Exemplar>,
+        into: &mut impl Write,
+    ) -> io::Result<()> {
+        self.write_head(suffix, added, into)?;
+        write!(into, ",\"value\":\"{value}\"")?;
+        self.write_timestamp(into)?;
+        if let Some(exemplar) = exemplar {
+            write!(into, ",\"exemplar\":")?;
+            write_exemplar(exemplar, into)?;
+        }
+        writeln!(into, "}}")
+    }
+
+    fn write_native(
+        &self,
+        histogram: &Histogram,
+        native: &Native,
+        into: &mut impl Write,
+    ) -> io::Result<()> {
+        self.write_head("", None, into)?;
+        write!(
+            into,
+            ",\"histogram\":{{\"count\":\"{}\",\"sum\":\"{}\",\"schema\":{},\
+             \"zero_threshold\":\"{}\",\"zero_count\":\"{}\"",
+            histogram.count,
+            format_go(histogram.sum).as_str(),
+            native.schema,
+            format_go(native.zero_threshold).as_str(),
+            native.zero_count
+        )?;
+        for (name, side) in [
+            ("negative", &native.negative),
+            ("positive", &native.positive),
+        ] {
+            write!(into, ",\"{name}\":[")?;
+            for (position, (index, count)) in side.iter().enumerate() {
+                let comma = if position == 0 { "" } else { "," };
+                write!(into, "{comma}[{index},\"{count}\"]")?;
+            }
+            write!(into, "]")?;
+        }
+        write!(into, "}}")?;
+        self.write_timestamp(into)?;
+        if !native.exemplars.is_empty() {
+            write!(into, ",\"exemplars\":[")?;
+            for (position, exemplar) in native.exemplars.iter().enumerate() {
+                write!(into, "{}", if position == 0 { "" } else { "," })?;
+                write_exemplar(exemplar, into)?;
+            }
+            write!(into, "]")?;
+        }
+        writeln!(into, "}}")
+    }
+
+    /// Writes the name and the labels.
+    fn write_head(
+        &self,
+        suffix: &str,
+        added: Option<(&str, f64)>,
+        into: &mut impl Write,
+    ) -> io::Result<()> {
+        write!(into, "{{\"name\":")?;
+        write_string(&format!("{}{suffix}", self.name), into)?;
+        let added = added.map(|(name, value)| (name, format_bound(value)));
+        let added = added.as_ref().map(|(name, value)| (*name, value.as_str()));
+        write_pairs(self.metric.labels.iter().map(as_str).chain(added), into)
+    }
+
+    fn write_timestamp(&self, into: &mut impl Write) -> io::Result<()> {
+        match self.metric.timestamp_ms {
+            Some(timestamp) => write!(into, ",\"timestamp_ms\":{timestamp}"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn as_str((name, value): &(String, String)) -> (&str, &str) {
+    (name, value)
+}
+
+fn write_exemplar(exemplar: &Exemplar, into: &mut impl Write) -> io::Result<()> {
+    write!(
+        into,
+        "{{\"value\":\"{}\"",
+        format_go(exemplar.value).as_str()
+    )?;
+    write_pairs(exemplar.labels.iter().map(as_str), into)?;
+    if let Some(timestamp) = exemplar.timestamp_ms {
+        write!(into, ",\"timestamp_ms\":{timestamp}")?;
+    }
+    write!(into, "}}")
+}
+
 fn write_labels(labels: Labels<'_, '_>, into: &mut impl Write) -> io::Result<()> {
+    write_pairs(labels.map(|label| (label.name, label.value)), into)
+}
+
+fn write_pairs<S: AsRef<str>>(
+    pairs: impl Iterator<Item = (S, S)>,
+    into: &mut impl Write,
+) -> io::Result<()> {
     write!(into, ",\"labels\":[")?;
-    for (index, label) in labels.enumerate() {
+    for (index, (name, value)) in pairs.enumerate() {
         write!(into, "{}", if index == 0 { "[" } else { ",[" })?;
-        write_string(&label.name, into)?;
+        write_string(name.as_ref(), into)?;
         write!(into, ",")?;
-        write_string(&label.value, into)?;
+        write_string(value.as_ref(), into)?;
         write!(into, "]")?;
     }
     write!(into, "]")

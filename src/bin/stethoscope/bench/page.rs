@@ -57,14 +57,17 @@ impl Page {
     }
 
     fn parse_protobuf(page: &[u8]) -> Result<Self, String> {
-        let contents = protobuf::read(page)?;
+        let contents = protobuf::read(page, |_| ())?;
         Ok(Self {
             bytes: page.len(),
             families: contents.families,
             samples: contents.samples,
             cpu: contents.cpu,
             parse: median(|| {
-                std::hint::black_box(protobuf::read(page)).ok();
+                std::hint::black_box(protobuf::read(page, |family| {
+                    std::hint::black_box(family);
+                }))
+                .ok();
             }),
             is_protobuf: true,
         })
