@@ -32,6 +32,14 @@ pub enum SegmentErrorKind {
     },
     /// The file is from before the last boot of the machine, or from another one.
     OtherBoot,
+    /// The file belongs to another user, or others may write to it.
+    FileNotPrivate,
+    /// The file is longer than a reader of untrusted files accepts.
+    TooLong,
+    /// Another process merges the segments of this directory.
+    InUse,
+    /// The file that holds the sums of processes that have died is damaged.
+    DamagedTotals,
     /// The log was replaced each time that it was read.
     Busy,
 }
@@ -98,6 +106,19 @@ impl fmt::Display for SegmentError {
             SegmentErrorKind::OtherBoot => {
                 f.write_str("the segment is from before the last boot, or from another machine")
             }
+            SegmentErrorKind::FileNotPrivate => {
+                f.write_str("expected a file of this user's that nobody else can write to")
+            }
+            SegmentErrorKind::TooLong => {
+                f.write_str("the segment is longer than 256 MiB, which is the most that is read")
+            }
+            SegmentErrorKind::InUse => f.write_str(
+                "another process merges the segments of this directory: end it, or use its page",
+            ),
+            SegmentErrorKind::DamagedTotals => f.write_str(
+                "the sums of processes that have died are damaged: remove the file to begin again \
+                 without them",
+            ),
             SegmentErrorKind::Busy => f.write_str(
                 "the segment changed too often while it was read: try again in a moment",
             ),

@@ -13,12 +13,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The longest page that a segment may make, in bytes, by a generous estimate.
-const MAX_PAGE: usize = 256 << 20;
+pub(super) const MAX_PAGE: usize = 256 << 20;
 
 /// The row of a series as it was copied last.
 pub(super) struct MirrorCell {
     row: Box<[AtomicU64]>,
-    created: f64,
+    pub(super) created: f64,
     shape: Arc<Shape>,
 }
 
@@ -150,7 +150,7 @@ impl Mirror {
 }
 
 /// Registers a family as a segment describes it.
-fn register(
+pub(super) fn register(
     registry: &Registry,
     descriptor: &Descriptor,
     shape: &Arc<Shape>,
@@ -248,7 +248,7 @@ impl MirrorFamily {
 }
 
 impl MirrorCell {
-    fn set(&self, row: &[u64]) {
+    pub(super) fn set(&self, row: &[u64]) {
         for (word, value) in self.row.iter().zip(row) {
             // Relaxed: as in `read`.
             word.store(*value, Ordering::Relaxed);
@@ -259,36 +259,56 @@ impl MirrorCell {
 /// Returns an upper bound of the bytes that a family takes on a page. A small file
 /// could otherwise ask for a very long page: a long name, and many series.
 fn page_estimate(family: &FamilyView) -> usize {
+    let lines = LineEstimate::of(&family.record.descriptor);
+    let series = family.series.values();
+    let series = series.map(|series| lines.series(&series.labels));
+    series.fold(lines.metadata, usize::saturating_add)
+}
+
+/// Upper bounds of the bytes of a family's lines.
+#[derive(Clone, Copy)]
+pub(super) struct LineEstimate {
+    /// The lines about the family.
+    pub(super) metadata: usize,
+    /// A line without the values of labels.
+    line: usize,
+    /// The lines of a series.
+    lines: usize,
+}
+
+impl LineEstimate {
     /// Escaping writes up to eight bytes for one.
     const ESCAPED: usize = 8;
     /// Number, punctuation, timestamp.
     const REST: usize = 96;
-    let descriptor = &family.record.descriptor;
-    let names = descriptor
-        .label_names
-        .iter()
-        .map(String::len)
-        .sum::<usize>();
-    let constant: usize = descriptor
-        .const_labels
-        .iter()
-        .map(|(name, value)| name.len() + value.len())
-        .sum();
-    let states = match &descriptor.shape {
-        Shape::StateSet { states } => states.iter().map(String::len).max().unwrap_or(0),
-        _ => 0,
-    };
-    let line = descriptor.name.len() + names + constant + states;
-    let lines = descriptor.shape.width() + 1;
-    let series: usize = family
-        .series
-        .values()
-        .map(|series| {
-            let labels = series.labels.iter().map(String::len).sum::<usize>();
-            (line + labels) * ESCAPED + REST + 4 * series.labels.len()
-        })
-        .fold(0, usize::saturating_add);
-    series
-        .saturating_mul(lines)
-        .saturating_add((descriptor.help.len() + line) * ESCAPED)
+
+    pub(super) fn of(descriptor: &Descriptor) -> Self {
+        let names = descriptor
+            .label_names
+            .iter()
+            .map(String::len)
+            .sum::<usize>();
+        let constant: usize = descriptor
+            .const_labels
+            .iter()
+            .map(|(name, value)| name.len() + value.len())
+            .sum();
+        let states = match &descriptor.shape {
+            Shape::StateSet { states } => states.iter().map(String::len).max().unwrap_or(0),
+            _ => 0,
+        };
+        let line = descriptor.name.len() + names + constant + states;
+        Self {
+            metadata: (descriptor.help.len() + line) * Self::ESCAPED,
+            line,
+            lines: descriptor.shape.width() + 1,
+        }
+    }
+
+    /// Returns the bound for the lines of a series.
+    pub(super) fn series(&self, labels: &[String]) -> usize {
+        let values = labels.iter().map(String::len).sum::<usize>();
+        let line = (self.line + values) * Self::ESCAPED + Self::REST + 4 * labels.len();
+        line.saturating_mul(self.lines)
+    }
 }

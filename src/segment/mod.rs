@@ -34,6 +34,12 @@
 //! also after the registry was dropped: a process that ends leaves its last values.
 //! The file itself is left behind, too; delete it when it was read.
 //!
+//! # Groups
+//!
+//! A [`Group`] makes one page of the segments of a directory, for servers that answer
+//! with several processes: counters and histograms are summed, gauges merged by a
+//! [`GaugeRule`]. What processes that have died had counted stays in the sums.
+//!
 //! # Forks
 //!
 //! A forked child moves to a file of its own before `fork` returns there, with the
@@ -59,6 +65,10 @@ mod error;
 #[cfg(not(loom))]
 mod file;
 #[cfg(not(loom))]
+mod group;
+#[cfg(not(loom))]
+mod merged;
+#[cfg(not(loom))]
 mod mirror;
 #[cfg(not(loom))]
 mod owner;
@@ -66,6 +76,10 @@ mod owner;
 mod proc;
 #[cfg(not(loom))]
 mod reader;
+#[cfg(not(loom))]
+mod segment_file;
+#[cfg(not(loom))]
+mod snapshot;
 
 #[cfg(test)]
 mod heap;
@@ -76,6 +90,8 @@ mod tests;
 
 #[cfg(not(loom))]
 pub use error::{SegmentError, SegmentErrorKind};
+#[cfg(not(loom))]
+pub use group::{GaugeRule, Group, GroupInfo, GroupOptions};
 #[cfg(not(loom))]
 pub use owner::Segment;
 #[cfg(not(loom))]

@@ -254,7 +254,7 @@ fn describe_process(header: &[AtomicU64], stat: &Stat) {
 }
 
 /// Returns the time in milliseconds since 1970 (UTC).
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     let since_1970 = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

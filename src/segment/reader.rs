@@ -1,14 +1,13 @@
 //! The reader of a segment: of a process that runs, stands still or has died.
 
 use super::error::{SegmentError, SegmentErrorKind};
-use super::file::{self, EXTENSION};
-use super::format::{BYTE_ORDER, HEADER, MAGIC, VERSION, header, state};
+use super::file::EXTENSION;
+use super::format::{HEADER, header, state};
 use super::mirror::Mirror;
-use super::proc::{self, Stat};
-use super::view::{View, Words};
+use super::segment_file::SegmentFile;
+use super::view::View;
 use crate::cell::{FloatGauge, Gauge, StateSet};
 use crate::{Handle, RegisterError, Registry};
-use rustix::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -126,6 +125,26 @@ pub struct SegmentInfo {
 }
 
 impl SegmentInfo {
+    /// Returns the facts that a header states.
+    pub(super) fn of(header: &[u64; HEADER]) -> Self {
+        let name_length = usize::try_from(header[header::NAME_LENGTH]).unwrap_or(usize::MAX);
+        let name: Vec<u8> = header[header::NAME..]
+            .iter()
+            .flat_map(|word| word.to_ne_bytes())
+            .take(name_length.min(header::MAX_NAME))
+            .collect();
+        Self {
+            pid: u32::try_from(header[header::PID]).unwrap_or(0),
+            parent_pid: u32::try_from(header[header::PARENT_PID]).unwrap_or(0),
+            command: String::from_utf8_lossy(&name).into_owned(),
+            created: Duration::from_millis(header[header::CREATED]),
+            heartbeat: Duration::from_millis(header[header::HEARTBEAT]),
+            ended: header[header::STATE] == state::ENDED,
+            unplaced: header[header::UNPLACED],
+            ..Self::default()
+        }
+    }
+
     /// Returns the time since the last heartbeat.
     #[must_use]
     pub fn heartbeat_age(&self) -> Duration {
@@ -179,35 +198,30 @@ impl Reader {
     /// If the file cannot be opened, or is not a segment of this version of the
     /// format, of this machine and of this boot.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, SegmentError> {
-        let path = path.as_ref();
-        let file = SegmentFile {
-            fd: file::open_for_reading(path)?,
-            path: path.to_owned(),
-        };
+        Self::of(SegmentFile::open(path.as_ref())?)
+    }
+
+    /// Opens a segment, as [`open`](Self::open) does, from a file that another program
+    /// may have made to harm this one: for programs that read the segments of many
+    /// processes, and must survive all of them.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open). If the file belongs to another user, others may
+    /// write to it, or it is longer than 256 MiB.
+    pub fn open_untrusted(path: impl AsRef<Path>) -> Result<Self, SegmentError> {
+        Self::of(SegmentFile::open_untrusted(path.as_ref())?)
+    }
+
+    fn of(file: SegmentFile) -> Result<Self, SegmentError> {
         let header = file.header()?;
-        let fault = |kind| Err(SegmentError::new(path, kind));
-        if header[header::MAGIC] != MAGIC {
-            return fault(SegmentErrorKind::NotASegment);
-        }
-        if header[header::BYTE_ORDER] != BYTE_ORDER {
-            return fault(SegmentErrorKind::ByteOrder);
-        }
-        if header[header::VERSION] >> 32 != VERSION >> 32 {
-            let found = (header[header::VERSION] >> 32) as u32;
-            return fault(SegmentErrorKind::Version { found });
-        }
-        let boot = [header[header::BOOT_ID], header[header::BOOT_ID + 1]];
-        if proc::boot_id().is_some_and(|id| id != boot) {
-            return fault(SegmentErrorKind::OtherBoot);
-        }
         let mirror = Mirror::new();
         let mut reader = Self {
-            file,
             view: View::default(),
             // The names are valid, and the registry is new.
             page: Page::new(&mirror.registry)
-                .map_err(|error| SegmentError::io(path, std::io::Error::other(error)))?,
+                .map_err(|error| SegmentError::io(&file.path, std::io::Error::other(error)))?,
             mirror,
+            file,
             info: SegmentInfo::default(),
         };
         reader.info = reader.describe(&header);
@@ -235,23 +249,11 @@ impl Reader {
     }
 
     fn describe(&self, header: &[u64; HEADER]) -> SegmentInfo {
-        let name_length = usize::try_from(header[header::NAME_LENGTH]).unwrap_or(usize::MAX);
-        let name: Vec<u8> = header[header::NAME..]
-            .iter()
-            .flat_map(|word| word.to_ne_bytes())
-            .take(name_length.min(header::MAX_NAME))
-            .collect();
         SegmentInfo {
-            pid: u32::try_from(header[header::PID]).unwrap_or(0),
-            parent_pid: u32::try_from(header[header::PARENT_PID]).unwrap_or(0),
-            command: String::from_utf8_lossy(&name).into_owned(),
-            created: Duration::from_millis(header[header::CREATED]),
-            heartbeat: Duration::from_millis(header[header::HEARTBEAT]),
-            ended: header[header::STATE] == state::ENDED,
             series: self.mirror.len(),
-            unplaced: header[header::UNPLACED],
             left_out: self.mirror.left_out,
             damaged: self.view.damaged,
+            ..SegmentInfo::of(header)
         }
     }
 
@@ -289,77 +291,7 @@ impl Reader {
     /// it is in the same namespace of process ids, `/proc` is asked, too.
     #[must_use]
     pub fn state(&self) -> ProcessState {
-        let Ok(header) = self.file.header() else {
-            return ProcessState::Dead;
-        };
-        let gone = match header[header::STATE] {
-            state::ENDED => ProcessState::Ended,
-            _ => ProcessState::Dead,
-        };
-        if !file::is_locked(&self.file.fd) {
-            return gone;
-        }
-        if header[header::PID_NAMESPACE] != proc::pid_namespace() {
-            return ProcessState::Running;
-        }
-        // A child that was forked in an unusual way may hold the lock still.
-        match Stat::of(&header[header::PID].to_string()) {
-            Some(stat) if stat.start_time == header[header::START_TIME] => match stat.state {
-                b'T' | b't' => ProcessState::Stopped,
-                b'Z' | b'X' | b'x' => gone,
-                _ => ProcessState::Running,
-            },
-            _ => gone,
-        }
-    }
-}
-
-/// A segment's file, which is copied from.
-struct SegmentFile {
-    fd: OwnedFd,
-    path: PathBuf,
-}
-
-impl SegmentFile {
-    /// Copies the header.
-    fn header(&self) -> Result<[u64; HEADER], SegmentError> {
-        let mut header = [0; HEADER];
-        // First: its Release publishes the rest.
-        let magic = self.load(header::MAGIC);
-        match magic.is_some() && self.copy(0, &mut header) {
-            true => Ok(header),
-            false => Err(SegmentError::not_a_segment(&self.path)),
-        }
-    }
-}
-
-impl Words for SegmentFile {
-    fn len(&self) -> usize {
-        let bytes = rustix::fs::fstat(&self.fd).map_or(0, |stat| stat.st_size);
-        usize::try_from(bytes).unwrap_or(0) / size_of::<u64>()
-    }
-
-    fn copy(&self, offset: usize, into: &mut [u64]) -> bool {
-        let Some(mut at) = offset.checked_mul(size_of::<u64>()) else {
-            return false;
-        };
-        let mut bytes = vec![0; size_of_val(into)];
-        let mut rest = &mut bytes[..];
-        while !rest.is_empty() {
-            match rustix::io::pread(&self.fd, &mut *rest, at as u64) {
-                Ok(0) => return false,
-                Ok(read) => {
-                    at += read;
-                    rest = &mut rest[read..];
-                }
-                Err(rustix::io::Errno::INTR) => {}
-                Err(_) => return false,
-            }
-        }
-        for (word, bytes) in into.iter_mut().zip(bytes.chunks_exact(size_of::<u64>())) {
-            *word = u64::from_ne_bytes(bytes.try_into().unwrap_or_default());
-        }
-        true
+        self.file.state()
     }
 }
 

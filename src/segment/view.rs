@@ -15,6 +15,7 @@
 use super::format::{
     self, CHUNK_TAG, Decoded, Encoding, FamilyRecord, HEADER, LINE, chunk, header,
 };
+use crate::MetricType;
 use crate::family::Shape;
 use crate::sync::{Ordering, fence};
 use std::collections::{BTreeMap, HashMap};
@@ -331,29 +332,35 @@ impl FamilyView {
 
     /// Writes the row of a series. Returns false if its words were not copied.
     pub(super) fn row(&self, slot: usize, slabs: &[(usize, &[u64])], row: &mut [u64]) -> bool {
-        let stride = self.record.stride();
-        if stride == 0 {
-            row.fill(1);
-            return true;
+        match self.words(slot, slabs) {
+            Some(words) => {
+                self.record.decode_row(words, row);
+                true
+            }
+            None => false,
         }
-        let index = slabs.partition_point(|(first, _)| *first <= slot);
-        let Some((first, copy)) = index.checked_sub(1).map(|index| slabs[index]) else {
-            return false;
-        };
-        let words = copy.get((slot - first) * stride..);
-        let Some(words) = words.and_then(|words| words.get(..self.record.words())) else {
-            return false;
-        };
-        self.decode(words, row);
-        true
     }
 
+    /// Returns the words of a series, none if its value takes none. `None` if they were
+    /// not copied.
+    pub(super) fn words<'v>(&self, slot: usize, slabs: &[(usize, &'v [u64])]) -> Option<&'v [u64]> {
+        let stride = self.record.stride();
+        if stride == 0 {
+            return Some(&[]);
+        }
+        let index = slabs.partition_point(|(first, _)| *first <= slot);
+        let (first, copy) = slabs[index.checked_sub(1)?];
+        let words = copy.get((slot - first) * stride..)?;
+        words.get(..self.record.words())
+    }
+}
+
+impl FamilyRecord {
     /// Turns the words of a series into its row. Values that no cell has, which
     /// would spoil the page, are replaced by the nearest ones.
-    fn decode(&self, words: &[u64], row: &mut [u64]) {
-        use crate::MetricType::Counter;
-        let is_counter = self.record.descriptor.metric_type == Counter;
-        match (&self.record.encoding, &self.record.descriptor.shape) {
+    pub(super) fn decode_row(&self, words: &[u64], row: &mut [u64]) {
+        let is_counter = self.descriptor.metric_type == MetricType::Counter;
+        match (&self.encoding, &self.descriptor.shape) {
             (Encoding::F64, _) if is_counter => row[0] = not_negative(words[0]),
             (Encoding::I64, _) if is_counter => {
                 row[0] = words[0].cast_signed().max(0).cast_unsigned()
@@ -364,8 +371,7 @@ impl FamilyView {
                     total = total.saturating_add(*count);
                     *cumulative = total;
                 }
-                let may_fall = bounds.first().is_some_and(|bound| *bound < 0.0);
-                row[words.len() - 1] = match may_fall {
+                row[words.len() - 1] = match may_fall(bounds) {
                     true => words[0],
                     false => not_negative(words[0]),
                 };
@@ -379,6 +385,45 @@ impl FamilyView {
             _ => row[0] = words[0],
         }
     }
+
+    /// Adds the words of a series of a counter or a histogram to others of the same
+    /// description. Values that no cell has are replaced by the nearest ones, and no
+    /// sum falls.
+    pub(super) fn add_words(&self, words: &[u64], sums: &mut [u64]) {
+        match (&self.encoding, &self.descriptor.shape) {
+            (Encoding::F64, _) => sums[0] = add_floats(sums[0], not_negative(words[0])),
+            (Encoding::I64, _) => {
+                let sum = sums[0].cast_signed();
+                sums[0] = sum
+                    .saturating_add(words[0].cast_signed().max(0))
+                    .cast_unsigned();
+            }
+            (Encoding::Histogram, Shape::Histogram { bounds }) => {
+                let sum = match may_fall(bounds) {
+                    true => words[0],
+                    false => not_negative(words[0]),
+                };
+                sums[0] = add_floats(sums[0], sum);
+                for (sum, count) in sums[1..].iter_mut().zip(&words[1..]) {
+                    *sum = sum.saturating_add(*count);
+                }
+            }
+            _ => {
+                for (sum, word) in sums.iter_mut().zip(words) {
+                    *sum = sum.saturating_add(*word);
+                }
+            }
+        }
+    }
+}
+
+/// Returns true if the sum of a histogram with these bounds may fall.
+fn may_fall(bounds: &[f64]) -> bool {
+    bounds.first().is_some_and(|bound| *bound < 0.0)
+}
+
+fn add_floats(a: u64, b: u64) -> u64 {
+    (f64::from_bits(a) + f64::from_bits(b)).to_bits()
 }
 
 /// Returns the bits of a number that is neither negative nor NaN.
