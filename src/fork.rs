@@ -373,11 +373,11 @@ mod models {
     use loom::sync::Arc;
 
     /// Memory that threads inside the gate write, and a fork reads.
-    struct Memory(UnsafeCell<()>);
+    struct SharedMemory(UnsafeCell<()>);
 
     // SAFETY: loom panics if two threads access the memory without order.
     #[allow(unsafe_code)]
-    unsafe impl Sync for Memory {}
+    unsafe impl Sync for SharedMemory {}
 
     #[test]
     fn fork_finds_no_thread_inside_the_gate() {
@@ -385,7 +385,7 @@ mod models {
         builder.preemption_bound = Some(3);
         builder.check(|| {
             let gate = Arc::new(Gate::new());
-            let inside = Arc::new(Memory(UnsafeCell::new(())));
+            let inside = Arc::new(SharedMemory(UnsafeCell::new(())));
             let thread = loom::thread::spawn({
                 let (gate, inside) = (Arc::clone(&gate), Arc::clone(&inside));
                 move || {

@@ -1,7 +1,7 @@
 //! Label values: owned by a series, or borrowed by a look-up.
 //!
 //! A series owns its values as one run of bytes with their ends beside it, stored
-//! in place if they are short. A look-up borrows a `&[&str]`, from which a [`Key`]
+//! in place if they are short. A look-up borrows a `&[&str]`, from which a [`LookupKey`]
 //! is made on the stack: finding a series clones nothing. Each value is one word of
 //! the key, which both the hash and the comparison use.
 
@@ -14,7 +14,7 @@ use std::fmt;
 /// The values of a series' labels, in the order of its family's label names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LabelValues {
-    words: Words,
+    words: KeyWords,
     /// The values, one after the other. 40 bytes hold most sets in place.
     text: SmallVec<[u8; 40]>,
     /// The end of each value in `text`.
@@ -23,7 +23,7 @@ pub(crate) struct LabelValues {
 
 impl LabelValues {
     /// Copies the values of `key`; `None` if they are longer than 4 GiB together.
-    pub(crate) fn new(key: &Key<'_>) -> Option<Self> {
+    pub(crate) fn new(key: &LookupKey<'_>) -> Option<Self> {
         let mut owned = Self {
             words: key.words,
             text: SmallVec::new(),
@@ -39,7 +39,7 @@ impl LabelValues {
     /// Returns true if these are the values of `key`, which must have been made with
     /// this family's seed.
     #[inline]
-    pub(crate) fn matches(&self, key: &Key<'_>) -> bool {
+    pub(crate) fn matches(&self, key: &LookupKey<'_>) -> bool {
         let same_text = || {
             self.bytes()
                 .eq(key.values.iter().map(|value| value.as_bytes()))
@@ -79,25 +79,25 @@ impl LabelValues {
 /// plus one in the highest byte. The word of a longer value is its hash, with 0xff in
 /// the highest byte. If values without a word follow, the highest byte of the last
 /// word is 0xfe.
-type Words = [u64; WORDS];
+type KeyWords = [u64; WORDS];
 
 const WORDS: usize = 4;
 
 /// The values of a look-up, with their hash and their words.
-pub(crate) struct Key<'k> {
+pub(crate) struct LookupKey<'k> {
     values: &'k [&'k str],
-    words: Words,
+    words: KeyWords,
     /// Whether equal words imply equal values.
     words_suffice: bool,
     pub(crate) hash: u64,
 }
 
-impl<'k> Key<'k> {
+impl<'k> LookupKey<'k> {
     /// Makes the key of `values`. `seed` is random for each family, so that someone
     /// who chooses label values cannot choose collisions.
     #[inline]
     pub(crate) fn new(seed: u64, values: &'k [&'k str]) -> Self {
-        let mut words = Words::default();
+        let mut words = KeyWords::default();
         let mut words_suffice = values.len() <= words.len();
         let mut hash = seed;
         for (index, value) in values.iter().enumerate() {
@@ -233,7 +233,7 @@ mod tests {
     use std::collections::HashSet;
 
     fn owned(values: &[&str]) -> LabelValues {
-        LabelValues::new(&Key::new(7, values)).unwrap()
+        LabelValues::new(&LookupKey::new(7, values)).unwrap()
     }
 
     #[test]
@@ -249,11 +249,11 @@ mod tests {
     #[test]
     fn label_values_are_compared_individually() {
         let values = owned(&["a", "bc"]);
-        assert!(values.matches(&Key::new(7, &["a", "bc"])));
+        assert!(values.matches(&LookupKey::new(7, &["a", "bc"])));
         for other in [&["ab", "c"][..], &["a"], &["a", "bc", ""], &["", "abc"]] {
-            let key = Key::new(7, other);
+            let key = LookupKey::new(7, other);
             assert!(!values.matches(&key), "{other:?}");
-            assert_ne!(key.hash, Key::new(7, &["a", "bc"]).hash, "{other:?}");
+            assert_ne!(key.hash, LookupKey::new(7, &["a", "bc"]).hash, "{other:?}");
         }
     }
 
@@ -261,27 +261,29 @@ mod tests {
     fn long_and_many_values_differ_if_one_differs() {
         let values = ["/api/items", "b", "c", "d", "e", "/api/parts"];
         let one = owned(&values);
-        assert!(one.matches(&Key::new(7, &values)));
-        assert!(!one.matches(&Key::new(7, &values[..5])));
+        assert!(one.matches(&LookupKey::new(7, &values)));
+        assert!(!one.matches(&LookupKey::new(7, &values[..5])));
         for index in 0..values.len() {
             let mut other = values;
             other[index] = "another";
-            assert!(!one.matches(&Key::new(7, &other)), "{other:?}");
+            assert!(!one.matches(&LookupKey::new(7, &other)), "{other:?}");
         }
     }
 
     #[test]
     fn first_values_alone_do_not_match() {
         let one = owned(&["a", "b", "c", "d", "e"]);
-        assert!(one.matches(&Key::new(7, &["a", "b", "c", "d", "e"])));
-        assert!(!one.matches(&Key::new(7, &["a", "b", "c", "d"])));
-        assert!(!owned(&["a", "b", "c", "d"]).matches(&Key::new(7, &["a", "b", "c", "d", "e"])));
+        assert!(one.matches(&LookupKey::new(7, &["a", "b", "c", "d", "e"])));
+        assert!(!one.matches(&LookupKey::new(7, &["a", "b", "c", "d"])));
+        assert!(
+            !owned(&["a", "b", "c", "d"]).matches(&LookupKey::new(7, &["a", "b", "c", "d", "e"]))
+        );
     }
 
     #[test]
     fn values_with_equal_hashes_are_compared_by_text() {
         let mut one = owned(&["/api/items"]);
-        let other = Key::new(7, &["/api/parts"]);
+        let other = LookupKey::new(7, &["/api/parts"]);
         one.words = other.words;
         assert!(!one.matches(&other));
     }
@@ -290,7 +292,7 @@ mod tests {
     fn numbered_values_spread_over_a_table() {
         for prefix in ["prefix", "/a/long/prefix"] {
             let hashes: HashSet<u64> = (0..10_000)
-                .map(|i| Key::new(1, &[prefix, &format!("{prefix}{i}"), &i.to_string()]).hash)
+                .map(|i| LookupKey::new(1, &[prefix, &format!("{prefix}{i}"), &i.to_string()]).hash)
                 .map(|hash| hash & 0xffff)
                 .collect();
             // 10,000 balls in 65,536 bins leave 9,300 bins hit on average.
@@ -363,7 +365,7 @@ mod tests {
         fn owned_values_equal_their_source(values in prop::collection::vec(".{0,20}", 0..6)) {
             let borrowed: Vec<&str> = values.iter().map(String::as_str).collect();
             let owned = owned(&borrowed);
-            prop_assert!(owned.matches(&Key::new(7, &borrowed)));
+            prop_assert!(owned.matches(&LookupKey::new(7, &borrowed)));
             prop_assert_eq!(owned.iter().collect::<Vec<_>>(), borrowed);
         }
 
@@ -374,7 +376,7 @@ mod tests {
         ) {
             let a: Vec<&str> = a.iter().map(String::as_str).collect();
             let b: Vec<&str> = b.iter().map(String::as_str).collect();
-            prop_assert_eq!(owned(&a).matches(&Key::new(7, &b)), a == b);
+            prop_assert_eq!(owned(&a).matches(&LookupKey::new(7, &b)), a == b);
         }
     }
 }

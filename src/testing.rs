@@ -29,11 +29,11 @@ use std::fmt;
 /// The samples of a page, as of one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {
-    samples: Vec<Sample>,
+    samples: Vec<ScrapedSample>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-struct Sample {
+struct ScrapedSample {
     name: String,
     /// Sorted by name.
     labels: Vec<(String, String)>,
@@ -69,7 +69,7 @@ impl Snapshot {
                 let mut labels: Vec<_> = sample.labels().map(label).collect();
                 labels.sort();
                 let name = sample.name().into_owned();
-                samples.push(Sample {
+                samples.push(ScrapedSample {
                     name,
                     labels,
                     value: sample.value(),
@@ -136,7 +136,7 @@ impl Snapshot {
     fn find(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let mut wanted = labels.to_vec();
         wanted.sort_unstable();
-        let is_it = |sample: &&Sample| {
+        let is_it = |sample: &&ScrapedSample| {
             sample.name == name
                 && sample.labels.len() == wanted.len()
                 && sample
@@ -150,7 +150,7 @@ impl Snapshot {
 
     /// Describes a missing sample, and lists those of the same name.
     fn missing(&self, name: &str, labels: &[(&str, &str)]) -> String {
-        let asked = Sample {
+        let asked = ScrapedSample {
             name: name.to_owned(),
             labels: labels
                 .iter()
@@ -184,7 +184,7 @@ fn same_names(labels: &[(String, String)], asked: &[(&str, &str)]) -> bool {
             .all(|(name, _)| asked.iter().any(|(other, _)| other == name))
 }
 
-impl fmt::Display for Sample {
+impl fmt::Display for ScrapedSample {
     /// Writes the series as in a query.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)?;

@@ -45,9 +45,9 @@ use tower_service::Service;
 /// # Ok::<(), stethoscope::RegisterError>(())
 /// ```
 #[derive(Clone)]
-pub struct HttpMetrics(Arc<Shared>);
+pub struct HttpMetrics(Arc<HttpFamilies>);
 
-struct Shared {
+struct HttpFamilies {
     requests: Family<Counter>,
     seconds: Family<Histogram>,
     in_flight: Handle<Gauge>,
@@ -121,7 +121,7 @@ impl HttpMetricsBuilder {
     /// # Errors
     /// If one of the names is taken.
     pub fn register(self, registry: &Registry) -> Result<HttpMetrics, RegisterError> {
-        Ok(HttpMetrics(Arc::new(Shared {
+        Ok(HttpMetrics(Arc::new(HttpFamilies {
             requests: registry.counter_family(
                 "http_requests_total",
                 "Requests that have ended.",

@@ -42,7 +42,7 @@ use crate::sync::{AtomicU64, Ordering, thread_slot};
 #[derive(Debug)]
 pub struct Histogram {
     buckets: Buckets,
-    words: Words,
+    words: ShardWords,
 }
 
 impl Histogram {
@@ -51,7 +51,7 @@ impl Histogram {
     pub fn new(buckets: &Buckets) -> Self {
         Self {
             buckets: buckets.clone(),
-            words: Words::new(1, buckets),
+            words: ShardWords::new(1, buckets),
         }
     }
 
@@ -119,7 +119,7 @@ impl Cell for Histogram {
                 super::Placed::Beside(Self {
                     buckets: buckets.clone(),
                     // SAFETY: the duties of `Placement::place`.
-                    words: unsafe { Words::borrowed(words) },
+                    words: unsafe { ShardWords::borrowed(words) },
                 })
             },
         })
@@ -178,7 +178,7 @@ pub struct ShardedHistogram {
     buckets: Buckets,
     /// First `exclusive` shards, each written by the one thread whose slot is its
     /// index, then half as many that the other threads share.
-    words: Words,
+    words: ShardWords,
     /// A power of two.
     exclusive: usize,
 }
@@ -195,7 +195,7 @@ impl ShardedHistogram {
     pub(super) fn with_shards(shards: usize, buckets: &Buckets) -> Self {
         Self {
             buckets: buckets.clone(),
-            words: Words::new(shards + shards / 2, buckets),
+            words: ShardWords::new(shards + shards / 2, buckets),
             exclusive: shards,
         }
     }
@@ -335,7 +335,7 @@ type Memory = super::placement::Words;
 /// The sums and counts of one or more shards, each from the beginning of a cache
 /// line on, so that histograms and shards side by side do not slow each other down.
 #[derive(Debug)]
-struct Words {
+struct ShardWords {
     words: Memory,
     /// The first word that begins a cache line.
     start: usize,
@@ -343,7 +343,7 @@ struct Words {
     per_shard: usize,
 }
 
-impl Words {
+impl ShardWords {
     fn new(shards: usize, buckets: &Buckets) -> Self {
         let counts = buckets.bounds().len() + 1;
         let per_shard = (1 + counts).next_multiple_of(LINE);

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::buckets::at_least;
-use super::ring::{Ring, Slice, View};
+use super::ring::{Ring, RingView, Slice};
 use super::{AtomicF64, Cell, OptionsError, Window};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, Padded, zeroed};
 
@@ -512,7 +512,7 @@ impl Cell for Quantile {
 
 /// The slices of a window, merged chunk by chunk.
 struct MergedWindow<'a> {
-    view: View<'a, BinCounts>,
+    view: RingView<'a, BinCounts>,
     /// The number of slices of the view that were merged.
     slices: usize,
     values: u64,
@@ -527,7 +527,7 @@ struct MergedWindow<'a> {
 impl<'a> MergedWindow<'a> {
     /// Merges the slices in the window. If they hold nothing and `keep_last` is set,
     /// goes on to the latest slice that holds something.
-    fn new(view: View<'a, BinCounts>, keep_last: bool) -> Self {
+    fn new(view: RingView<'a, BinCounts>, keep_last: bool) -> Self {
         let mut merged = Self {
             view,
             slices: 0,

@@ -97,7 +97,7 @@ pub(super) trait Slice {
 }
 
 #[derive(Debug)]
-struct Slot<S> {
+struct RingSlot<S> {
     /// The epoch of a slot that is no longer the newest; only ever raised.
     tag: AtomicU64,
     slice: S,
@@ -126,7 +126,7 @@ pub(super) struct Ring<S> {
     window: Window,
     /// The beginning of epoch 0.
     start: Instant,
-    slots: Box<[Slot<S>]>,
+    slots: Box<[RingSlot<S>]>,
     /// Written once a slice, read at every write: kept away from what writers
     /// write.
     turn: Padded<Turn>,
@@ -149,7 +149,7 @@ impl<S: Slice> Ring<S> {
             window,
             start,
             slots: (0..window.slots())
-                .map(|_| Slot {
+                .map(|_| RingSlot {
                     tag: AtomicU64::new(0),
                     slice: slice(),
                 })
@@ -295,13 +295,13 @@ impl<S: Slice> Ring<S> {
     /// Reads the window with `read`, and again if the ring turned meanwhile. The
     /// result of the third attempt is taken as it is: a ring that turns three
     /// times while it is read has slices too short to be told apart.
-    pub(super) fn read<R>(&self, at: Instant, mut read: impl FnMut(View<'_, S>) -> R) -> R {
+    pub(super) fn read<R>(&self, at: Instant, mut read: impl FnMut(RingView<'_, S>) -> R) -> R {
         let nanos = self.nanos(at);
         let mut tries = 3;
         loop {
             let state = self.state();
             let epoch = (nanos / self.window.slice_nanos).max(state.epoch());
-            let result = read(View {
+            let result = read(RingView {
                 ring: self,
                 state,
                 epoch,
@@ -318,13 +318,13 @@ impl<S: Slice> Ring<S> {
 }
 
 /// The ring as one reading sees it.
-pub(super) struct View<'a, S> {
+pub(super) struct RingView<'a, S> {
     ring: &'a Ring<S>,
     state: RingState,
     epoch: u64,
 }
 
-impl<'a, S> View<'a, S> {
+impl<'a, S> RingView<'a, S> {
     /// Returns the slices that may hold observations, the newest first. The flag
     /// says whether the slice is in the window.
     pub(super) fn slices(&self) -> impl Iterator<Item = (&'a S, bool)> + use<'a, S> {
@@ -343,13 +343,13 @@ impl<'a, S> View<'a, S> {
     }
 }
 
-impl<S> Clone for View<'_, S> {
+impl<S> Clone for RingView<'_, S> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<S> Copy for View<'_, S> {}
+impl<S> Copy for RingView<'_, S> {}
 
 #[cfg(all(test, not(loom)))]
 mod tests {

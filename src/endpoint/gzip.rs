@@ -38,7 +38,7 @@ impl Compressor {
         &mut self,
         requested: &RequestedPage,
         scraper: &mut Scraper,
-        scratch: &mut Scratch,
+        scratch: &mut GzipBuffers,
         into: &mut Vec<u8>,
     ) -> bool {
         into.clear();
@@ -82,7 +82,7 @@ impl Compressor {
         &mut self,
         _: &RequestedPage,
         _: &mut Scraper,
-        _: &mut Scratch,
+        _: &mut GzipBuffers,
         _: &mut Vec<u8>,
     ) -> bool {
         match *self {}
@@ -91,7 +91,7 @@ impl Compressor {
 
 /// Buffers for the steps between a scraper and a response.
 #[derive(Default)]
-pub(super) struct Scratch {
+pub(super) struct GzipBuffers {
     /// The text that HTML is made from.
     pub(super) text: Vec<u8>,
     /// The page to be compressed.
@@ -101,7 +101,7 @@ pub(super) struct Scratch {
     lengths: HighWater,
 }
 
-impl Scratch {
+impl GzipBuffers {
     /// Bytes that the buffers hold.
     #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {

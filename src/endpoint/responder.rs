@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::error_response::{ErrorResponse, Status};
-use super::gzip::{Compressor, Scratch};
+use super::gzip::{Compressor, GzipBuffers};
 use super::paths::{METRICS_PATH, Method};
 use super::route::RequestedPage;
 use crate::exposition::HighWater;
@@ -66,7 +66,7 @@ pub struct Responder {
     scraper: Scraper,
     compressor: Option<Compressor>,
     body: Vec<u8>,
-    scratch: Scratch,
+    scratch: GzipBuffers,
     /// The latest lengths of bodies.
     lengths: HighWater,
 }
@@ -181,7 +181,7 @@ impl Responder {
             scraper: registry.scraper(),
             compressor: Compressor::new(),
             body: Vec::new(),
-            scratch: Scratch::default(),
+            scratch: GzipBuffers::default(),
             lengths: HighWater::default(),
         }
     }

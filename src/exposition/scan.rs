@@ -1,7 +1,7 @@
 //! Finds the next byte of a class, sixteen bytes at a time: the first step of the
 //! escapers and of the lexer.
 //!
-//! A [`Block`] answers one question about its sixteen bytes with a mask of sixteen
+//! A [`Vector`] answers one question about its sixteen bytes with a mask of sixteen
 //! bits; a scan asks it of block after block. On x86-64 a block is an SSE2
 //! register; elsewhere it is an array, which compilers vectorise where they can.
 //! The last bytes of a text are read in a block that overlaps the one before, and a
@@ -56,7 +56,7 @@ pub(crate) fn label_name_end_in_blocks(text: &[u8], from: usize) -> Option<usize
 #[inline]
 pub(crate) fn quoted_end(text: &[u8], from: usize) -> Found {
     let is_stop = |byte| matches!(byte, b'"' | b'\\' | b'\n');
-    scan(text, from, Block::ends_quoted, is_stop)
+    scan(text, from, Vector::ends_quoted, is_stop)
 }
 
 /// Finds the first `"`, `\`, newline or non-ASCII byte from `from` on, in whole
@@ -98,7 +98,7 @@ pub(crate) fn common_prefix_len(text: &[u8], other: &[u8], asked: usize) -> usiz
         && let Some((block, rest)) = rests.0.split_first_chunk()
         && let Some((other, other_rest)) = rests.1.split_first_chunk()
     {
-        let differ = Block::load(block).equal_to(Block::load(other)) ^ ALL;
+        let differ = Vector::load(block).equal_to(Vector::load(other)) ^ ALL;
         if differ != 0 {
             return common + differ.trailing_zeros() as usize;
         }
@@ -118,7 +118,7 @@ pub(crate) fn line_end(text: &[u8], from: usize) -> usize {
 fn scan(
     text: &[u8],
     from: usize,
-    stops: impl Fn(Block) -> u32,
+    stops: impl Fn(Vector) -> u32,
     is_stop: impl Fn(u8) -> bool,
 ) -> Found {
     scan_blocks(text, from, &stops).unwrap_or_else(|before| {
@@ -139,12 +139,12 @@ fn found(result: Result<Found, Found>) -> Option<usize> {
 /// Scans whole blocks. The error is the position after the last block, if nothing
 /// was found.
 #[inline(always)]
-fn scan_blocks(text: &[u8], from: usize, stops: impl Fn(Block) -> u32) -> Result<Found, Found> {
+fn scan_blocks(text: &[u8], from: usize, stops: impl Fn(Vector) -> u32) -> Result<Found, Found> {
     let mut at = from;
     let mut rest = text.get(from..).unwrap_or_default();
     let mut non_ascii = 0;
     while let Some((bytes, after)) = rest.split_first_chunk() {
-        let block = Block::load(bytes);
+        let block = Vector::load(bytes);
         let stops = stops(block);
         if stops != 0 {
             let first = stops.trailing_zeros();
@@ -169,14 +169,14 @@ fn scan_blocks(text: &[u8], from: usize, stops: impl Fn(Block) -> u32) -> Result
 fn scan_rest(
     text: &[u8],
     from: usize,
-    stops: impl Fn(Block) -> u32,
+    stops: impl Fn(Vector) -> u32,
     is_stop: impl Fn(u8) -> bool,
 ) -> Found {
     let (Some(bytes), true) = (text.last_chunk(), from < text.len()) else {
         return scan_bytes(text, from, is_stop);
     };
     let start = text.len() - WIDTH;
-    let block = Block::load(bytes);
+    let block = Vector::load(bytes);
     let asked = u32::MAX << (from - start);
     // The end of the text, after the block, stops every scan.
     let stops = stops(block) & asked | 1 << WIDTH;
@@ -200,10 +200,10 @@ fn scan_bytes(text: &[u8], from: usize, is_stop: impl Fn(u8) -> bool) -> Found {
 }
 
 #[cfg(target_arch = "x86_64")]
-use sse2::Block;
+use sse2::Vector;
 
 #[cfg(not(target_arch = "x86_64"))]
-use portable::Block;
+use portable::Vector;
 
 #[cfg(target_arch = "x86_64")]
 mod sse2 {
@@ -234,9 +234,9 @@ mod sse2 {
 
     /// Sixteen bytes of text.
     #[derive(Clone, Copy)]
-    pub(super) struct Block(__m128i);
+    pub(super) struct Vector(__m128i);
 
-    impl Block {
+    impl Vector {
         #[allow(unsafe_code)]
         #[inline(always)]
         pub(super) fn load(bytes: &[u8; WIDTH]) -> Self {
@@ -290,9 +290,9 @@ mod portable {
 
     /// Sixteen bytes of text.
     #[derive(Clone, Copy)]
-    pub(super) struct Block([u8; WIDTH]);
+    pub(super) struct Vector([u8; WIDTH]);
 
-    impl Block {
+    impl Vector {
         #[inline(always)]
         pub(super) fn load(bytes: &[u8; WIDTH]) -> Self {
             Self(*bytes)
@@ -426,7 +426,7 @@ mod tests {
             for at in 0..WIDTH {
                 let mut bytes = *b"azAZ09_:@[`{/\n \x7f";
                 bytes[at] = odd;
-                let (fast, plain) = (sse2::Block::load(&bytes), portable::Block::load(&bytes));
+                let (fast, plain) = (sse2::Vector::load(&bytes), portable::Vector::load(&bytes));
                 assert_eq!(fast.ends_quoted(), plain.ends_quoted());
                 assert_eq!(fast.names(b':'), plain.names(b':'));
                 assert_eq!(fast.names(b'9'), plain.names(b'9'));
@@ -434,8 +434,8 @@ mod tests {
                 assert_eq!(fast.equal(odd), plain.equal(odd));
                 let other = *b"azAZ09_:@[`{/\n \x7f";
                 assert_eq!(
-                    fast.equal_to(sse2::Block::load(&other)),
-                    plain.equal_to(portable::Block::load(&other))
+                    fast.equal_to(sse2::Vector::load(&other)),
+                    plain.equal_to(portable::Vector::load(&other))
                 );
             }
         }

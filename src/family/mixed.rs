@@ -1,7 +1,7 @@
 //! Families whose series have different labels.
 
-use super::{Descriptor, Family, Handle, Labels, Metric, SeriesError};
-use crate::label::Key;
+use super::{Descriptor, Family, Handle, Metric, SeriesError, SeriesLabels};
+use crate::label::LookupKey;
 use crate::name::{self, NameRules};
 use smallvec::SmallVec;
 use std::fmt;
@@ -81,7 +81,7 @@ impl<C: Metric> MixedFamily<C> {
 
     /// Removes the series for which `keep` returns false. Returns their number. As
     /// [`Family::retain`].
-    pub fn retain(&self, keep: impl FnMut(Labels<'_>) -> bool) -> usize {
+    pub fn retain(&self, keep: impl FnMut(SeriesLabels<'_>) -> bool) -> usize {
         self.0.retain(keep)
     }
 
@@ -116,7 +116,7 @@ impl<C: Metric> MixedFamily<C> {
 
     /// Calls `read` with the key of these labels: names and values in turn, sorted by
     /// name, without those that are empty.
-    fn with_key<R>(&self, labels: &[(&str, &str)], read: impl FnOnce(&Key<'_>) -> R) -> R {
+    fn with_key<R>(&self, labels: &[(&str, &str)], read: impl FnOnce(&LookupKey<'_>) -> R) -> R {
         let mut sorted: SmallVec<[(&str, &str); 8]> = labels
             .iter()
             .copied()
@@ -127,7 +127,7 @@ impl<C: Metric> MixedFamily<C> {
             .iter()
             .flat_map(|(name, value)| [*name, *value])
             .collect();
-        read(&Key::new(self.0.0.seed, &values))
+        read(&LookupKey::new(self.0.0.seed, &values))
     }
 }
 

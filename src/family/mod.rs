@@ -37,7 +37,7 @@ pub use label_set::LabelSet;
 pub use lazy::LazyHandle;
 pub use metric::Metric;
 pub use mixed::MixedFamily;
-pub use series::{Handle, Labels};
+pub use series::{Handle, SeriesLabels};
 #[cfg(feature = "metrics")]
 pub(crate) use table::{Entry, Hashed};
 pub(crate) use table::{Readers, Table};
@@ -45,7 +45,7 @@ pub use typed::TypedFamily;
 pub(crate) use view::{Change, Renamed, SeriesView, Source};
 
 use crate::cell::Counter;
-use crate::label::{Key, LabelValues};
+use crate::label::{LabelValues, LookupKey};
 use crate::sync::{Arc as SyncArc, AtomicBool, AtomicU64, Ordering};
 use series::Series;
 use stale::{Expiry, Reading};
@@ -53,7 +53,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use storage::FamilyStorage;
-use table::{Found, TableWriter};
+use table::{EntryGuard, TableWriter};
 
 /// The state that the families of a registry share.
 pub(crate) struct Shared {
@@ -197,7 +197,7 @@ impl<C: Metric> Family<C> {
 
     #[inline]
     fn with_values(&self, values: &[&str]) -> Result<Handle<C>, SeriesError> {
-        let key = Key::new(self.0.seed, values);
+        let key = LookupKey::new(self.0.seed, values);
         match self.0.find(&key) {
             Some(series) => Ok(Handle(series)),
             None => self.0.make(&key),
@@ -241,7 +241,7 @@ impl<C: Metric> Family<C> {
         values: &[&str],
         update: impl FnOnce(&C) -> R,
     ) -> Result<R, SeriesError> {
-        let key = Key::new(self.0.seed, values);
+        let key = LookupKey::new(self.0.seed, values);
         match self.0.table.find(&key) {
             Some(series) => Ok(update(&series.cell)),
             None => self.0.make(&key).map(|series| update(&series)),
@@ -282,7 +282,10 @@ impl<C: Metric> Family<C> {
         {
             return Err(SeriesError::OtherOptions);
         }
-        values.read(|values| self.0.insert(&Key::new(self.0.seed, values), Some(cell)))
+        values.read(|values| {
+            self.0
+                .insert(&LookupKey::new(self.0.seed, values), Some(cell))
+        })
     }
 
     /// Returns a handle that finds or makes the series with these label values
@@ -312,14 +315,18 @@ impl<C: Metric> Family<C> {
     #[inline]
     #[must_use]
     pub fn get(&self, values: impl LabelSet) -> Option<Handle<C>> {
-        values.read(|values| self.0.find(&Key::new(self.0.seed, values)).map(Handle))
+        values.read(|values| {
+            self.0
+                .find(&LookupKey::new(self.0.seed, values))
+                .map(Handle)
+        })
     }
 
     /// Removes a series. Returns true if it existed.
     ///
     /// Handles to it remain usable, but their updates are not shown.
     pub fn remove(&self, values: impl LabelSet) -> bool {
-        values.read(|values| self.0.remove(&Key::new(self.0.seed, values)))
+        values.read(|values| self.0.remove(&LookupKey::new(self.0.seed, values)))
     }
 
     /// Removes the series that have all of these labels. Returns their number.
@@ -350,10 +357,10 @@ impl<C: Metric> Family<C> {
     /// `keep` is called for the series that exist at the time of the call, and
     /// may do anything, including making and removing series of this family. If
     /// it panics, no series is removed.
-    pub fn retain(&self, mut keep: impl FnMut(Labels<'_>) -> bool) -> usize {
+    pub fn retain(&self, mut keep: impl FnMut(SeriesLabels<'_>) -> bool) -> usize {
         let names = &self.0.descriptor.label_names;
         self.0.retain(|series| {
-            keep(Labels {
+            keep(SeriesLabels {
                 names,
                 values: &series.labels,
             })
@@ -415,14 +422,14 @@ impl<C: Metric> Family<C> {
 
 impl<C: Metric> Inner<C> {
     #[inline]
-    fn find(&self, key: &Key<'_>) -> Option<SyncArc<Series<C>>> {
-        self.table.find(key).map(Found::keep)
+    fn find(&self, key: &LookupKey<'_>) -> Option<SyncArc<Series<C>>> {
+        self.table.find(key).map(EntryGuard::keep)
     }
 
     /// Makes the series of `key`, or finds the one that another thread has just
     /// made.
     #[cold]
-    fn make(&self, key: &Key<'_>) -> Result<Handle<C>, SeriesError> {
+    fn make(&self, key: &LookupKey<'_>) -> Result<Handle<C>, SeriesError> {
         // Relaxed: if it is out of date, the limit is found under the mutex.
         if self.is_full.load(Ordering::Relaxed)
             && let Some(series) = self.overflow(|overflow| self.find(overflow))
@@ -446,7 +453,7 @@ impl<C: Metric> Inner<C> {
     }
 
     /// Returns a series that another thread has made, unless it was removed since.
-    fn with_existing(&self, key: &Key<'_>) -> Result<Handle<C>, SeriesError> {
+    fn with_existing(&self, key: &LookupKey<'_>) -> Result<Handle<C>, SeriesError> {
         match self.find(key) {
             Some(series) => Ok(Handle(series)),
             None => self.make(key),
@@ -455,7 +462,7 @@ impl<C: Metric> Inner<C> {
 
     /// Calls `read` with the key of the overflow series, or with an empty key if
     /// the family has none.
-    fn overflow<R>(&self, read: impl FnOnce(&Key<'_>) -> R) -> R {
+    fn overflow<R>(&self, read: impl FnOnce(&LookupKey<'_>) -> R) -> R {
         let value = self.policy.overflow.as_deref();
         let values: Vec<&str> = self
             .descriptor
@@ -463,11 +470,11 @@ impl<C: Metric> Inner<C> {
             .iter()
             .filter_map(|_| value)
             .collect();
-        read(&Key::new(self.seed, &values))
+        read(&LookupKey::new(self.seed, &values))
     }
 
     /// Adds a series, unless it exists or the limit is reached.
-    fn insert(&self, key: &Key<'_>, cell: Option<C>) -> Result<Handle<C>, SeriesError> {
+    fn insert(&self, key: &LookupKey<'_>, cell: Option<C>) -> Result<Handle<C>, SeriesError> {
         let result = self.add(key, cell, self.policy.max_series);
         if let Err(SeriesError::Full { .. }) = result {
             self.count_refusal();
@@ -482,7 +489,12 @@ impl<C: Metric> Inner<C> {
     }
 
     /// Adds a series. Without a cell, one is made.
-    fn add(&self, key: &Key<'_>, cell: Option<C>, limit: usize) -> Result<Handle<C>, SeriesError> {
+    fn add(
+        &self,
+        key: &LookupKey<'_>,
+        cell: Option<C>,
+        limit: usize,
+    ) -> Result<Handle<C>, SeriesError> {
         let expected = self.descriptor.label_names.len();
         let found = key.values().len();
         if found != expected && !self.descriptor.mixed {
@@ -528,7 +540,7 @@ impl<C: Metric> Inner<C> {
         Ok(Handle(series))
     }
 
-    fn remove(&self, key: &Key<'_>) -> bool {
+    fn remove(&self, key: &LookupKey<'_>) -> bool {
         if self.descriptor.permanent {
             return false;
         }

@@ -1,7 +1,7 @@
 //! Loom models of a family's table: every interleaving of a few threads.
 
-use super::table::{Entry, Found, Readers, Table};
-use crate::label::Key;
+use super::table::{Entry, EntryGuard, Readers, Table};
+use crate::label::LookupKey;
 use crate::sync::{MAX_EXCLUSIVE_SLOTS, ThreadSlots};
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
@@ -22,13 +22,13 @@ struct Watched {
 unsafe impl Sync for Watched {}
 
 impl Entry for Watched {
-    type Key<'k> = Key<'k>;
+    type Key<'k> = LookupKey<'k>;
 
     fn hash(&self) -> u64 {
         self.memory.with(|_| HASH)
     }
 
-    fn matches(&self, key: &Key<'_>) -> bool {
+    fn matches(&self, key: &LookupKey<'_>) -> bool {
         self.memory.with(|_| key.values() == [self.name])
     }
 }
@@ -46,12 +46,12 @@ impl Drop for Watched {
     }
 }
 
-struct Model {
+struct TableModel {
     table: Table<Watched, ()>,
     freed: Arc<AtomicU64>,
 }
 
-impl Model {
+impl TableModel {
     fn new() -> Arc<Self> {
         Arc::new(Self {
             table: Table::new(Readers::new(), ()),
@@ -79,10 +79,10 @@ impl Model {
         &self,
         thread: usize,
         name: &str,
-        make: impl FnOnce(Found<'_, Watched>) -> R,
+        make: impl FnOnce(EntryGuard<'_, Watched>) -> R,
     ) -> Option<R> {
         let values = [name];
-        let mut key = Key::new(0, &values);
+        let mut key = LookupKey::new(0, &values);
         key.hash = HASH;
         // SAFETY: the caller's duty.
         unsafe { self.table.find_as(thread, &key) }.map(make)
@@ -108,9 +108,9 @@ impl Model {
 }
 
 /// Removes an entry while `look` runs in another thread.
-fn removed_during(look: fn(&Model)) {
+fn removed_during(look: fn(&TableModel)) {
     loom::model(move || {
-        let model = Model::new();
+        let model = TableModel::new();
         model.insert("a");
         let reader = thread::spawn({
             let model = Arc::clone(&model);
@@ -163,7 +163,7 @@ fn exclusive_stripe_may_pass_to_another_thread() {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(2);
     builder.check(|| {
-        let model = Model::new();
+        let model = TableModel::new();
         let numbers = Arc::new(ThreadSlots::new());
         model.insert("a");
         let readers = [(); 2].map(|()| {
@@ -189,7 +189,7 @@ fn exclusive_stripe_may_pass_to_another_thread() {
 #[test]
 fn inserted_entry_is_found_initialised() {
     loom::model(|| {
-        let model = Model::new();
+        let model = TableModel::new();
         model.insert("a");
         // The reader is the second thread: loom remembers one access to each
         // atomic, and the writer's own access to the slot would hide the reader's.
@@ -213,7 +213,7 @@ fn look_up_succeeds_while_the_table_grows() {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);
     builder.check(|| {
-        let model = Model::new();
+        let model = TableModel::new();
         for name in ["a", "b", "c", "d", "e"] {
             model.insert(name);
         }

@@ -3,7 +3,7 @@
 use super::storage::Storage;
 use super::table::Entry;
 use crate::cell::Cell;
-use crate::label::{Key, LabelValues};
+use crate::label::{LabelValues, LookupKey};
 use crate::sync::Arc;
 use std::fmt;
 use std::ops::Deref;
@@ -20,7 +20,7 @@ pub(super) struct Series<C> {
 }
 
 impl<C: Cell> Entry for Series<C> {
-    type Key<'k> = Key<'k>;
+    type Key<'k> = LookupKey<'k>;
 
     #[inline]
     fn hash(&self) -> u64 {
@@ -28,7 +28,7 @@ impl<C: Cell> Entry for Series<C> {
     }
 
     #[inline]
-    fn matches(&self, key: &Key<'_>) -> bool {
+    fn matches(&self, key: &LookupKey<'_>) -> bool {
         self.labels.matches(key)
     }
 }
@@ -103,12 +103,12 @@ pub(super) fn label_pairs<'a>(
 
 /// The label values of one series, with their names.
 #[derive(Clone, Copy)]
-pub struct Labels<'a> {
+pub struct SeriesLabels<'a> {
     pub(super) names: &'a [String],
     pub(super) values: &'a LabelValues,
 }
 
-impl<'a> Labels<'a> {
+impl<'a> SeriesLabels<'a> {
     /// Returns names and values, in the order of the family's labels.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&'a str, &'a str)> + use<'a> {
         label_pairs(self.names, self.values)
@@ -123,7 +123,7 @@ impl<'a> Labels<'a> {
     }
 }
 
-impl fmt::Debug for Labels<'_> {
+impl fmt::Debug for SeriesLabels<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.iter()).finish()
     }

@@ -18,11 +18,11 @@
 //! ```
 //!
 //! Every function here is safe to call: a [`Table`] knows the readers it must
-//! wait for, a [`Found`] entry keeps its reader present, and only the holder of
+//! wait for, an [`EntryGuard`] keeps its reader present, and only the holder of
 //! the mutex can change the slots.
 
 use crate::fork::{ForkSafeGuard, ForkSafeMutex};
-use crate::label::Key;
+use crate::label::LookupKey;
 use crate::sync::{
     Arc, AtomicPtr, AtomicUsize, MAX_EXCLUSIVE_SLOTS, Ordering, Padded, dekker_fence, thread_slot,
 };
@@ -45,7 +45,7 @@ pub(crate) trait Hashed {
     fn hash(&self) -> u64;
 }
 
-impl Hashed for Key<'_> {
+impl Hashed for LookupKey<'_> {
     #[inline]
     fn hash(&self) -> u64 {
         self.hash
@@ -88,7 +88,7 @@ impl Readers {
     /// reader is present: the reader leaves by a plain load and store.
     #[inline]
     #[allow(unsafe_code)]
-    unsafe fn enter(&self, thread: usize) -> Reader<'_> {
+    unsafe fn enter(&self, thread: usize) -> ReaderPresence<'_> {
         let exclusive = thread < OWN;
         let index = match exclusive {
             true => thread,
@@ -103,7 +103,7 @@ impl Readers {
         // sees the entry unlinked.
         stripe.fetch_add(1, Ordering::SeqCst);
         dekker_fence();
-        Reader {
+        ReaderPresence {
             stripe,
             exclusive,
             not_send: PhantomData,
@@ -155,7 +155,7 @@ impl crate::fork::CorrectInChild for Readers {
 }
 
 /// The presence of a reader.
-struct Reader<'a> {
+struct ReaderPresence<'a> {
     stripe: &'a AtomicUsize,
     /// True if no other thread writes to the stripe.
     exclusive: bool,
@@ -163,7 +163,7 @@ struct Reader<'a> {
     not_send: PhantomData<*const ()>,
 }
 
-impl Drop for Reader<'_> {
+impl Drop for ReaderPresence<'_> {
     #[inline]
     fn drop(&mut self) {
         // Release, both: pairs with the SeqCst load in `GracePeriod::is_over`.
@@ -289,7 +289,7 @@ impl<T: Entry, S> Table<T, S> {
     /// Finds the entry of `key`. Takes no lock and allocates nothing.
     #[inline(always)]
     #[allow(unsafe_code)]
-    pub(crate) fn find(&self, key: &T::Key<'_>) -> Option<Found<'_, T>> {
+    pub(crate) fn find(&self, key: &T::Key<'_>) -> Option<EntryGuard<'_, T>> {
         // SAFETY: a thread's number below `MAX_EXCLUSIVE_SLOTS` is its own.
         unsafe { self.find_as(thread_slot(), key) }
     }
@@ -301,12 +301,16 @@ impl<T: Entry, S> Table<T, S> {
     /// found entry lives.
     #[inline(always)]
     #[allow(unsafe_code)]
-    pub(super) unsafe fn find_as(&self, thread: usize, key: &T::Key<'_>) -> Option<Found<'_, T>> {
+    pub(super) unsafe fn find_as(
+        &self,
+        thread: usize,
+        key: &T::Key<'_>,
+    ) -> Option<EntryGuard<'_, T>> {
         // SAFETY: the caller's duty.
         let reader = unsafe { self.readers.enter(thread) };
         // SAFETY: the reader is present until it is dropped with what is found.
         let entry = unsafe { self.probe(key) }?;
-        Some(Found { entry, reader })
+        Some(EntryGuard { entry, reader })
     }
 
     /// Returns a pointer to the entry of `key`, which came from `Arc::into_raw`.
@@ -314,8 +318,8 @@ impl<T: Entry, S> Table<T, S> {
     /// # Safety
     /// A reader must be present in `self.readers`. The entry may be used for as
     /// long as it is.
-    // Apart from `find_as`, so that the result is returned in a register: as a
-    // `Found`, which is returned in memory, a look-up took a fifth longer.
+    // Apart from `find_as`, so that the result is returned in a register: as an
+    // `EntryGuard`, which is returned in memory, a look-up took a fifth longer.
     #[inline]
     #[allow(unsafe_code)]
     unsafe fn probe(&self, key: &T::Key<'_>) -> Option<NonNull<T>> {
@@ -356,14 +360,14 @@ impl<T: Entry, S> Table<T, S> {
 }
 
 /// An entry that was found. While it lives, the entry is not dropped.
-pub(crate) struct Found<'t, T> {
+pub(crate) struct EntryGuard<'t, T> {
     /// INVARIANT: loaded from a slot of the table while `reader` was present.
     entry: NonNull<T>,
     #[expect(dead_code, reason = "held to keep the entry from being dropped")]
-    reader: Reader<'t>,
+    reader: ReaderPresence<'t>,
 }
 
-impl<T> Found<'_, T> {
+impl<T> EntryGuard<'_, T> {
     /// Returns a reference to the entry that outlives the look-up.
     #[inline]
     #[allow(unsafe_code)]
@@ -378,7 +382,7 @@ impl<T> Found<'_, T> {
     }
 }
 
-impl<T> Deref for Found<'_, T> {
+impl<T> Deref for EntryGuard<'_, T> {
     type Target = T;
 
     #[inline]
@@ -422,7 +426,7 @@ impl<T: Entry, S> TableWriter<'_, T, S> {
 
     /// Finds the entry of `key`.
     pub(crate) fn find(&self, key: &T::Key<'_>) -> Option<Arc<T>> {
-        self.table.find(key).map(Found::keep)
+        self.table.find(key).map(EntryGuard::keep)
     }
 
     /// Links `entry`, whose key must not be in the table yet: otherwise one of
@@ -559,13 +563,13 @@ mod tests {
     struct Named(String);
 
     impl Entry for Named {
-        type Key<'k> = Key<'k>;
+        type Key<'k> = LookupKey<'k>;
 
         fn hash(&self) -> u64 {
             0
         }
 
-        fn matches(&self, key: &Key<'_>) -> bool {
+        fn matches(&self, key: &LookupKey<'_>) -> bool {
             key.values() == [self.0.as_str()]
         }
     }
@@ -576,9 +580,9 @@ mod tests {
 
     /// Finds an entry by name, as a thread that shares its stripe.
     #[allow(unsafe_code)]
-    fn find<'t>(table: &'t Table<Named, ()>, name: &str) -> Option<Found<'t, Named>> {
+    fn find<'t>(table: &'t Table<Named, ()>, name: &str) -> Option<EntryGuard<'t, Named>> {
         let values = [name];
-        let mut key = Key::new(0, &values);
+        let mut key = LookupKey::new(0, &values);
         key.hash = 0;
         // SAFETY: the number is not below `OWN`.
         unsafe { table.find_as(MAX_EXCLUSIVE_SLOTS, &key) }

@@ -60,7 +60,7 @@ impl Page {
 }
 
 pub(super) fn generate(choices: &mut Choices<'_, '_>, content_type: ContentType) -> Page {
-    let mut writer = Writer {
+    let mut writer = PageWriter {
         openmetrics: content_type.format == Format::OpenMetrics,
         quotes: content_type.format != Format::Text && content_type.escaping == Escaping::AllowUtf8,
         choices,
@@ -79,7 +79,7 @@ pub(super) fn generate(choices: &mut Choices<'_, '_>, content_type: ContentType)
     }
 }
 
-struct Writer<'w, 'a, 'b> {
+struct PageWriter<'w, 'a, 'b> {
     choices: &'w mut Choices<'a, 'b>,
     openmetrics: bool,
     /// Names may be any text, in quotes.
@@ -89,7 +89,7 @@ struct Writer<'w, 'a, 'b> {
 }
 
 /// The labels of a series, with what its samples share.
-struct Series {
+struct LabelledSeries {
     labels: Vec<(String, String)>,
     timestamp: String,
 }
@@ -102,7 +102,7 @@ const BOUNDS: [(&str, f64); 5] = [
     ("1e+06", 1e6),
 ];
 
-impl Writer<'_, '_, '_> {
+impl PageWriter<'_, '_, '_> {
     fn push(&mut self, text: String, kind: Kind) {
         self.lines.push(Line {
             text,
@@ -207,7 +207,7 @@ impl Writer<'_, '_, '_> {
     }
 
     /// Chooses the labels of a series: the first tells it from the others.
-    fn series(&mut self, index: usize, labelled: usize) -> Series {
+    fn series(&mut self, index: usize, labelled: usize) -> LabelledSeries {
         const NAMES: [&str; 4] = ["code", "path", "_p", "a9"];
         let mut labels = Vec::new();
         if index > 0 || labelled > 0 {
@@ -221,10 +221,10 @@ impl Writer<'_, '_, '_> {
             (true, true) => self.choices.of(&[" 1700000000", " 1.5", " 0"]).to_owned(),
             (true, false) => self.choices.of(&[" 1700000000123", " 0"]).to_owned(),
         };
-        Series { labels, timestamp }
+        LabelledSeries { labels, timestamp }
     }
 
-    fn write_series(&mut self, name: &str, family_type: &str, series: &Series) {
+    fn write_series(&mut self, name: &str, family_type: &str, series: &LabelledSeries) {
         match family_type {
             "counter" => {
                 let value = self.positive();
@@ -249,7 +249,7 @@ impl Writer<'_, '_, '_> {
         }
     }
 
-    fn write_histogram(&mut self, name: &str, family_type: &str, series: &Series) {
+    fn write_histogram(&mut self, name: &str, family_type: &str, series: &LabelledSeries) {
         let (sum, count) = match family_type {
             "histogram" => ("_sum", "_count"),
             _ => ("_gsum", "_gcount"),
@@ -283,7 +283,7 @@ impl Writer<'_, '_, '_> {
         }
     }
 
-    fn write_summary(&mut self, name: &str, series: &Series) {
+    fn write_summary(&mut self, name: &str, series: &LabelledSeries) {
         for quantile in &["0.5", "0.9", "0.99"][..self.choices.below(4)] {
             let value = self.positive();
             self.write_sample(name, "", Some(("quantile", quantile)), series, &value);
@@ -294,7 +294,7 @@ impl Writer<'_, '_, '_> {
         self.write_created(name, series);
     }
 
-    fn write_created(&mut self, name: &str, series: &Series) {
+    fn write_created(&mut self, name: &str, series: &LabelledSeries) {
         if self.openmetrics && self.choices.rarely(3) {
             self.write_sample(name, "_created", None, series, "1699999999.5");
         }
@@ -305,7 +305,7 @@ impl Writer<'_, '_, '_> {
         name: &str,
         suffix: &str,
         extra: Option<(&str, &str)>,
-        series: &Series,
+        series: &LabelledSeries,
         value: &str,
     ) {
         let (text, kind) = self.sample(name, suffix, extra, series, value, Role::Other);
@@ -318,7 +318,7 @@ impl Writer<'_, '_, '_> {
         name: &str,
         suffix: &str,
         extra: Option<(&str, &str)>,
-        series: &Series,
+        series: &LabelledSeries,
         value: &str,
         role: Role,
     ) -> (String, Kind) {

@@ -1,6 +1,6 @@
 //! The families that a recorder has registered, by name, and their descriptions.
 
-use super::histograms::{Histograms, Rules};
+use super::histograms::{HistogramRules, Histograms};
 use crate::cell::{Counter, FloatGauge, Gauge, Histogram, NativeHistogram, Quantile};
 use crate::family::{Descriptor, Metric, MixedFamily, SeriesError, Source, ends_in_unit};
 use crate::name::{Escaping, written_label_name, written_metric_name};
@@ -13,13 +13,13 @@ use std::sync::Arc;
 
 /// A kind of instrument of the facade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum InstrumentKind {
     Counter,
     Gauge,
     Histogram,
 }
 
-impl Kind {
+impl InstrumentKind {
     fn word(self) -> &'static str {
         match self {
             Self::Counter => "counter",
@@ -83,7 +83,7 @@ const MAX_REFUSED: usize = 100;
 
 pub(super) struct Families {
     registry: Registry,
-    rules: Rules,
+    rules: HistogramRules,
     max_series: usize,
     /// By the full name, without the namespace.
     families: HashMap<String, AnyFamily>,
@@ -93,7 +93,7 @@ pub(super) struct Families {
 }
 
 impl Families {
-    pub(super) fn new(registry: Registry, rules: Rules, max_series: usize) -> Self {
+    pub(super) fn new(registry: Registry, rules: HistogramRules, max_series: usize) -> Self {
         Self {
             registry,
             rules,
@@ -105,47 +105,59 @@ impl Families {
     }
 
     pub(super) fn counter(&mut self, key: &Key) -> Option<metrics::Counter> {
-        let family = self.family(Kind::Counter, key.name(), |this, name, description| {
-            let family = this.builder::<Counter>(name, description, ());
-            family.register_mixed().map(AnyFamily::Counter)
-        });
+        let family = self.family(
+            InstrumentKind::Counter,
+            key.name(),
+            |this, name, description| {
+                let family = this.builder::<Counter>(name, description, ());
+                family.register_mixed().map(AnyFamily::Counter)
+            },
+        );
         match family {
             Some(AnyFamily::Counter(family)) => {
                 Some(metrics::Counter::from_arc(series(&family, key)?))
             }
-            _ => self.refuse(Kind::Counter, key.name()),
+            _ => self.refuse(InstrumentKind::Counter, key.name()),
         }
     }
 
     pub(super) fn gauge(&mut self, key: &Key) -> Option<metrics::Gauge> {
-        let family = self.family(Kind::Gauge, key.name(), |this, name, description| {
-            let family = this.builder::<FloatGauge>(name, description, ());
-            family.register_mixed().map(AnyFamily::Gauge)
-        });
+        let family = self.family(
+            InstrumentKind::Gauge,
+            key.name(),
+            |this, name, description| {
+                let family = this.builder::<FloatGauge>(name, description, ());
+                family.register_mixed().map(AnyFamily::Gauge)
+            },
+        );
         match family {
             Some(AnyFamily::Gauge(family)) => Some(metrics::Gauge::from_arc(series(&family, key)?)),
-            _ => self.refuse(Kind::Gauge, key.name()),
+            _ => self.refuse(InstrumentKind::Gauge, key.name()),
         }
     }
 
     pub(super) fn histogram(&mut self, key: &Key) -> Option<metrics::Histogram> {
         let given = key.name();
-        let family = self.family(Kind::Histogram, given, |this, name, description| {
-            Ok(match this.rules.form(given, name).clone() {
-                Histograms::Buckets(buckets) => {
-                    let family = this.builder(name, description, buckets);
-                    AnyFamily::Histogram(family.register_mixed()?)
-                }
-                Histograms::Quantiles(options) => {
-                    let family = this.builder(name, description, options);
-                    AnyFamily::Summary(family.register_mixed()?)
-                }
-                Histograms::Native(options) => {
-                    let family = this.builder(name, description, options);
-                    AnyFamily::Native(family.register_mixed()?)
-                }
-            })
-        });
+        let family = self.family(
+            InstrumentKind::Histogram,
+            given,
+            |this, name, description| {
+                Ok(match this.rules.form(given, name).clone() {
+                    Histograms::Buckets(buckets) => {
+                        let family = this.builder(name, description, buckets);
+                        AnyFamily::Histogram(family.register_mixed()?)
+                    }
+                    Histograms::Quantiles(options) => {
+                        let family = this.builder(name, description, options);
+                        AnyFamily::Summary(family.register_mixed()?)
+                    }
+                    Histograms::Native(options) => {
+                        let family = this.builder(name, description, options);
+                        AnyFamily::Native(family.register_mixed()?)
+                    }
+                })
+            },
+        );
         match family {
             Some(AnyFamily::Histogram(family)) => {
                 Some(metrics::Histogram::from_arc(series(&family, key)?))
@@ -156,7 +168,7 @@ impl Families {
             Some(AnyFamily::Native(family)) => {
                 Some(metrics::Histogram::from_arc(series(&family, key)?))
             }
-            _ => self.refuse(Kind::Histogram, given),
+            _ => self.refuse(InstrumentKind::Histogram, given),
         }
     }
 
@@ -164,7 +176,7 @@ impl Families {
     /// if it cannot be.
     fn family(
         &mut self,
-        kind: Kind,
+        kind: InstrumentKind,
         name: &str,
         register: impl FnOnce(&Self, &str, &Description) -> Result<AnyFamily, RegisterError>,
     ) -> Option<AnyFamily> {
@@ -194,7 +206,7 @@ impl Families {
     }
 
     /// Shows an instrument as refused.
-    fn refuse<T>(&mut self, kind: Kind, name: &str) -> Option<T> {
+    fn refuse<T>(&mut self, kind: InstrumentKind, name: &str) -> Option<T> {
         if self.refused.is_none() {
             let family = self.registry.family(
                 "stethoscope_recorder_refused",
@@ -213,7 +225,13 @@ impl Families {
     }
 
     /// Describes an instrument, whether it exists yet or not.
-    pub(super) fn describe(&mut self, kind: Kind, name: &str, unit: Option<Unit>, help: String) {
+    pub(super) fn describe(
+        &mut self,
+        kind: InstrumentKind,
+        name: &str,
+        unit: Option<Unit>,
+        help: String,
+    ) {
         let full_name = kind.full_name(name);
         let description = Description { help, unit };
         if self.descriptions.get(&full_name) == Some(&description) {

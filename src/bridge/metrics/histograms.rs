@@ -66,13 +66,13 @@ impl Matcher {
 
 /// The forms of all histograms.
 #[derive(Clone, Debug)]
-pub(super) struct Rules {
+pub(super) struct HistogramRules {
     /// Sorted by rank.
     rules: Vec<(Matcher, Histograms)>,
     default: Histograms,
 }
 
-impl Default for Rules {
+impl Default for HistogramRules {
     fn default() -> Self {
         Self {
             rules: Vec::new(),
@@ -81,7 +81,7 @@ impl Default for Rules {
     }
 }
 
-impl Rules {
+impl HistogramRules {
     pub(super) fn add(&mut self, names: Matcher, form: Histograms) {
         let rank = names.rank();
         let at = self

@@ -18,8 +18,8 @@ use crate::family::{Entry, Hashed, Readers, Table};
 use crate::fork::ForkSafeMutex;
 use crate::sync::Arc as SyncArc;
 use ::metrics::{Key, KeyName, Metadata, SetRecorderError, SharedString, Unit};
-use families::{Families, Kind};
-use histograms::Rules;
+use families::{Families, InstrumentKind};
+use histograms::HistogramRules;
 use std::fmt;
 use std::sync::Arc;
 
@@ -59,12 +59,12 @@ use std::sync::Arc;
 /// assert!(page.ends_with(b"\nrequests_total{code=\"200\"} 1\n"));
 /// ```
 #[derive(Clone)]
-pub struct Recorder(Arc<State>);
+pub struct Recorder(Arc<Instruments>);
 
-struct State {
-    counters: Series<::metrics::Counter>,
-    gauges: Series<::metrics::Gauge>,
-    histograms: Series<::metrics::Histogram>,
+struct Instruments {
+    counters: SeriesTable<::metrics::Counter>,
+    gauges: SeriesTable<::metrics::Gauge>,
+    histograms: SeriesTable<::metrics::Histogram>,
     families: ForkSafeMutex<Families>,
 }
 
@@ -87,7 +87,7 @@ impl Recorder {
     pub fn builder(registry: &Registry) -> RecorderBuilder {
         RecorderBuilder {
             registry: registry.clone(),
-            rules: Rules::default(),
+            rules: HistogramRules::default(),
             max_series: usize::MAX,
         }
     }
@@ -105,7 +105,7 @@ impl Recorder {
     #[inline]
     fn find_or_make<T: Clone + Send + Sync>(
         &self,
-        series: &Series<T>,
+        series: &SeriesTable<T>,
         key: &Key,
         make: impl FnOnce(&mut Families) -> Option<T>,
     ) -> Option<T> {
@@ -118,7 +118,7 @@ impl Recorder {
     #[cold]
     fn make<T: Clone + Send + Sync>(
         &self,
-        series: &Series<T>,
+        series: &SeriesTable<T>,
         key: &Key,
         make: impl FnOnce(&mut Families) -> Option<T>,
     ) -> Option<T> {
@@ -137,14 +137,20 @@ impl Recorder {
         Some(made)
     }
 
-    fn describe(&self, kind: Kind, name: &KeyName, unit: Option<Unit>, help: SharedString) {
+    fn describe(
+        &self,
+        kind: InstrumentKind,
+        name: &KeyName,
+        unit: Option<Unit>,
+        help: SharedString,
+    ) {
         let mut families = self.0.families.lock();
         families.describe(kind, name.as_str(), unit, help.into_owned());
     }
 }
 
 /// The instruments of one kind, by their key.
-type Series<T> = Table<SeriesEntry<T>, ()>;
+type SeriesTable<T> = Table<SeriesEntry<T>, ()>;
 
 struct SeriesEntry<T> {
     key: Key,
@@ -174,15 +180,15 @@ impl Hashed for Key {
 
 impl ::metrics::Recorder for Recorder {
     fn describe_counter(&self, name: KeyName, unit: Option<Unit>, help: SharedString) {
-        self.describe(Kind::Counter, &name, unit, help);
+        self.describe(InstrumentKind::Counter, &name, unit, help);
     }
 
     fn describe_gauge(&self, name: KeyName, unit: Option<Unit>, help: SharedString) {
-        self.describe(Kind::Gauge, &name, unit, help);
+        self.describe(InstrumentKind::Gauge, &name, unit, help);
     }
 
     fn describe_histogram(&self, name: KeyName, unit: Option<Unit>, help: SharedString) {
-        self.describe(Kind::Histogram, &name, unit, help);
+        self.describe(InstrumentKind::Histogram, &name, unit, help);
     }
 
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> ::metrics::Counter {
@@ -224,7 +230,7 @@ impl ::metrics::Recorder for Recorder {
 #[must_use = "a builder does nothing until `build` or `install`"]
 pub struct RecorderBuilder {
     registry: Registry,
-    rules: Rules,
+    rules: HistogramRules,
     max_series: usize,
 }
 
@@ -254,7 +260,7 @@ impl RecorderBuilder {
     pub fn build(self) -> Recorder {
         let readers = Readers::new();
         let families = Families::new(self.registry, self.rules, self.max_series);
-        Recorder(Arc::new(State {
+        Recorder(Arc::new(Instruments {
             counters: Table::new(SyncArc::clone(&readers), ()),
             gauges: Table::new(SyncArc::clone(&readers), ()),
             histograms: Table::new(readers, ()),

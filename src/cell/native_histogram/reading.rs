@@ -30,13 +30,13 @@ pub struct NativeReading {
     steps: u32,
     zero: u64,
     sum: f64,
-    positive: Buckets,
-    negative: Buckets,
+    positive: DenseBuckets,
+    negative: DenseBuckets,
 }
 
 /// The buckets of one side, without gaps.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Buckets {
+struct DenseBuckets {
     /// The index of the first bucket.
     first: i32,
     counts: Vec<u64>,
@@ -166,7 +166,7 @@ impl NativeReading {
     }
 }
 
-impl Buckets {
+impl DenseBuckets {
     /// Makes all counts 0, for buckets with these indices.
     fn reset(&mut self, indices: std::ops::Range<i32>) {
         self.first = indices.start;

@@ -21,7 +21,7 @@ use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, sockopt};
 use super::document::Document;
 use super::input::Input;
 use super::page_pool::{PageId, PagePool};
-use super::request::{Owner, owner};
+use super::request::{Recipient, recipient};
 use super::response::Disposition;
 use crate::endpoint::error_response::ErrorResponse;
 
@@ -233,9 +233,9 @@ impl Connection {
             self.input.push(&room[..taken]);
             return Ok(None);
         }
-        match owner(&room[..received], documents) {
-            Owner::Theirs => Ok(Some(Read::Theirs)),
-            Owner::NotHttp => Err(ErrorResponse::NotHttp),
+        match recipient(&room[..received], documents) {
+            Recipient::Theirs => Ok(Some(Read::Theirs)),
+            Recipient::NotHttp => Err(ErrorResponse::NotHttp),
             _ if received == limit => Err(ErrorResponse::TargetTooLong),
             _ if self.peer_finished => Err(ErrorResponse::Truncated),
             _ => {
@@ -260,7 +260,7 @@ impl Connection {
     }
 
     fn find_head(&mut self, documents: &[Document]) -> Result<Option<usize>, ErrorResponse> {
-        if owner(self.input.bytes(), documents) == Owner::NotHttp {
+        if recipient(self.input.bytes(), documents) == Recipient::NotHttp {
             return Err(ErrorResponse::NotHttp);
         }
         self.input.head_end()
@@ -287,7 +287,7 @@ impl Connection {
         if ours == 0 {
             return Ok((peeked, 0));
         }
-        if owner(&into[ours..peeked], documents) == Owner::Undecided && ours < peeked {
+        if recipient(&into[ours..peeked], documents) == Recipient::Undecided && ours < peeked {
             self.enlarge_receive_buffer();
         }
         match self.receive(&mut into[..ours])? {

@@ -8,7 +8,7 @@
 //! the client's window closed.
 
 use super::document::Document;
-use super::request::{Owner, head_end, owner};
+use super::request::{Recipient, head_end, recipient};
 use crate::endpoint::error_response::ErrorResponse;
 
 /// A buffer with room for more than this is freed when it is empty.
@@ -50,7 +50,7 @@ impl Input {
 
     /// Returns how many of the bytes that follow belong to requests of ours.
     pub(super) fn ours_in(&mut self, following: &[u8], documents: &[Document]) -> usize {
-        if self.is_empty() && owner(following, documents) != Owner::Ours {
+        if self.is_empty() && recipient(following, documents) != Recipient::Ours {
             return 0;
         }
         let before = self.bytes.len();
@@ -64,7 +64,7 @@ impl Input {
                 Ok(None) | Err(_) => break self.bytes.len(),
             }
             scanned = 0;
-            if owner(&self.bytes[at..], documents) != Owner::Ours {
+            if recipient(&self.bytes[at..], documents) != Recipient::Ours {
                 break at;
             }
         };

@@ -1,7 +1,7 @@
 //! The listener: one thread with one event loop.
 //!
 //! ```text
-//! client ──> kernel ──peek──> owner? ── the host's ──> ConnectionHandler, untouched
+//! client ──> kernel ──peek──> whose? ── the host's ──> ConnectionHandler, untouched
 //!                               │ ours, and whole
 //!                               ▼
 //!                             route ── nothing there ──> error response

@@ -13,7 +13,7 @@ use crate::exposition::HighWater;
 pub(super) struct PageId(usize);
 
 #[derive(Default)]
-struct Page {
+struct PooledPage {
     bytes: Vec<u8>,
     /// Includes the readers.
     holders: usize,
@@ -23,7 +23,7 @@ struct Page {
 /// A pool of pages, see the module.
 #[derive(Default)]
 pub(super) struct PagePool {
-    pages: Vec<Page>,
+    pages: Vec<PooledPage>,
     /// The latest lengths of pages.
     lengths: HighWater,
     /// The latest numbers of pages held at once.
@@ -33,7 +33,7 @@ pub(super) struct PagePool {
 impl PagePool {
     /// Takes an empty page, with the caller as its only holder.
     pub(super) fn take(&mut self) -> PageId {
-        let free = |page: &Page| page.holders == 0;
+        let free = |page: &PooledPage| page.holders == 0;
         // One that has a buffer, if possible.
         let index = self
             .pages
@@ -41,7 +41,7 @@ impl PagePool {
             .position(|page| free(page) && page.bytes.capacity() > 0)
             .or_else(|| self.pages.iter().position(free))
             .unwrap_or_else(|| {
-                self.pages.push(Page::default());
+                self.pages.push(PooledPage::default());
                 self.pages.len() - 1
             });
         let page = &mut self.pages[index];
@@ -69,7 +69,7 @@ impl PagePool {
         self.lengths.trim(&mut page.bytes);
         let buffers = self.pages.iter().filter(|p| p.bytes.capacity() > 0).count();
         if buffers > self.held.get() {
-            let is_spare = |page: &&mut Page| page.holders == 0 && page.bytes.capacity() > 0;
+            let is_spare = |page: &&mut PooledPage| page.holders == 0 && page.bytes.capacity() > 0;
             if let Some(spare) = self.pages.iter_mut().find(is_spare) {
                 spare.bytes = Vec::new();
             }

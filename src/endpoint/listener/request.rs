@@ -2,7 +2,7 @@
 //! tell it, then the whole head, strictly.
 //!
 //! ```text
-//!   bytes received ─► owner()      ours? theirs? not HTTP? not known yet?
+//!   bytes received ─► recipient()      ours? theirs? not HTTP? not known yet?
 //!                  ─► head_end()   the end of the head, looking at new bytes only
 //!                  ─► Request::parse()   httparse, then the checks it leaves open
 //! ```
@@ -21,7 +21,7 @@ const MAX_HEADERS: usize = 64;
 
 /// The server that a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Owner {
+pub(super) enum Recipient {
     /// The bytes so far allow either.
     Undecided,
     /// `GET` or `HEAD` of `/metrics`, `/metrics/` or a document.
@@ -38,7 +38,7 @@ pub(super) enum Owner {
 /// request-line = method SP request-target SP HTTP-version     RFC 9112, 3
 /// method       = 1*tchar                                      RFC 9110, 9.1
 /// ```
-pub(super) fn owner(bytes: &[u8], documents: &[Document]) -> Owner {
+pub(super) fn recipient(bytes: &[u8], documents: &[Document]) -> Recipient {
     let line = &bytes[leading_newlines(bytes)..];
     let method_len = line.iter().position(|&byte| !is_tchar(byte));
     let (method, rest) = line.split_at(method_len.unwrap_or(line.len()));
@@ -46,17 +46,17 @@ pub(super) fn owner(bytes: &[u8], documents: &[Document]) -> Owner {
         None => {
             let may_be_ours = b"GET".starts_with(method) || b"HEAD".starts_with(method);
             return if may_be_ours {
-                Owner::Undecided
+                Recipient::Undecided
             } else {
-                Owner::Theirs
+                Recipient::Theirs
             };
         }
         Some(b' ') if !method.is_empty() => {}
-        Some(b'\r') if line.len() == 1 => return Owner::Undecided,
-        Some(_) => return Owner::NotHttp,
+        Some(b'\r') if line.len() == 1 => return Recipient::Undecided,
+        Some(_) => return Recipient::NotHttp,
     }
     if method != b"GET" && method != b"HEAD" {
-        return Owner::Theirs;
+        return Recipient::Theirs;
     }
     let target = &rest[1..];
     let path_len = target.iter().position(|byte| b" ?".contains(byte));
@@ -64,9 +64,9 @@ pub(super) fn owner(bytes: &[u8], documents: &[Document]) -> Owner {
         .into_iter()
         .chain(documents.iter().map(Document::path));
     match path_len {
-        Some(len) if ours.any(|path| path.as_bytes() == &target[..len]) => Owner::Ours,
-        None if ours.any(|path| path.as_bytes().starts_with(target)) => Owner::Undecided,
-        _ => Owner::Theirs,
+        Some(len) if ours.any(|path| path.as_bytes() == &target[..len]) => Recipient::Ours,
+        None if ours.any(|path| path.as_bytes().starts_with(target)) => Recipient::Undecided,
+        _ => Recipient::Theirs,
     }
 }
 
@@ -293,16 +293,16 @@ fn is_host(host: &str) -> bool {
 /// Asserts what must hold for any bytes, however they are cut in pieces.
 #[cfg(any(test, fuzzing))]
 pub(super) fn check_reading(bytes: &[u8]) {
-    // Owner it is, once known, does not change with what follows.
-    let mut known = Owner::Undecided;
+    // A recipient that is known does not change with what follows.
+    let mut known = Recipient::Undecided;
     let documents = [Document::new("/metrics/targets", "application/json")];
     for len in 0..=bytes.len() {
-        let now = owner(&bytes[..len], &documents);
+        let now = recipient(&bytes[..len], &documents);
         let stays = match known {
-            Owner::Undecided => true,
+            Recipient::Undecided => true,
             // A method that is not ours may still turn out to be invalid.
-            Owner::Theirs => now == Owner::Theirs || now == Owner::NotHttp,
-            Owner::Ours | Owner::NotHttp => now == known,
+            Recipient::Theirs => now == Recipient::Theirs || now == Recipient::NotHttp,
+            Recipient::Ours | Recipient::NotHttp => now == known,
         };
         assert!(
             stays,
@@ -338,7 +338,7 @@ pub(super) fn check_reading(bytes: &[u8]) {
         assert!(!head.contains(&0) && request.path.is_ascii());
         let is_ours = request.path == METRICS_PATH || request.path == documents[0].path();
         if is_ours && head[..5] == *b"GET /" {
-            assert_eq!(known, Owner::Ours, "of {bytes:?}");
+            assert_eq!(known, Recipient::Ours, "of {bytes:?}");
         }
     }
 }
@@ -349,29 +349,29 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn owner_is_known_from_the_first_bytes() {
+    fn recipient_is_known_from_the_first_bytes() {
         for (bytes, answer) in [
-            ("", Owner::Undecided),
-            ("\r", Owner::Undecided),
-            ("\r\n\r\nG", Owner::Undecided),
-            ("GET", Owner::Undecided),
-            ("HEAD /metr", Owner::Undecided),
-            ("GET /metrics", Owner::Undecided),
-            ("GET /metrics/", Owner::Undecided),
-            ("GET /metrics ", Owner::Ours),
-            ("\r\nHEAD /metrics/?x", Owner::Ours),
-            ("X", Owner::Theirs),
-            ("GETX", Owner::Theirs),
-            ("GET /metrics\r", Owner::Theirs),
-            ("GET /metrics/t", Owner::Theirs),
-            ("GET http:", Owner::Theirs),
-            ("\n", Owner::NotHttp),
-            ("\rX", Owner::NotHttp),
-            (" GET", Owner::NotHttp),
-            ("GET\t", Owner::NotHttp),
-            ("X{", Owner::NotHttp),
+            ("", Recipient::Undecided),
+            ("\r", Recipient::Undecided),
+            ("\r\n\r\nG", Recipient::Undecided),
+            ("GET", Recipient::Undecided),
+            ("HEAD /metr", Recipient::Undecided),
+            ("GET /metrics", Recipient::Undecided),
+            ("GET /metrics/", Recipient::Undecided),
+            ("GET /metrics ", Recipient::Ours),
+            ("\r\nHEAD /metrics/?x", Recipient::Ours),
+            ("X", Recipient::Theirs),
+            ("GETX", Recipient::Theirs),
+            ("GET /metrics\r", Recipient::Theirs),
+            ("GET /metrics/t", Recipient::Theirs),
+            ("GET http:", Recipient::Theirs),
+            ("\n", Recipient::NotHttp),
+            ("\rX", Recipient::NotHttp),
+            (" GET", Recipient::NotHttp),
+            ("GET\t", Recipient::NotHttp),
+            ("X{", Recipient::NotHttp),
         ] {
-            assert_eq!(owner(bytes.as_bytes(), &[]), answer, "{bytes:?}");
+            assert_eq!(recipient(bytes.as_bytes(), &[]), answer, "{bytes:?}");
         }
     }
 
@@ -380,18 +380,18 @@ mod tests {
         let documents =
             ["/metrics/targets", "/about"].map(|path| Document::new(path, "text/plain"));
         for (bytes, answer) in [
-            ("GET /metrics", Owner::Undecided),
-            ("GET /metrics/targets", Owner::Undecided),
-            ("GET /abo", Owner::Undecided),
-            ("GET /metrics ", Owner::Ours),
-            ("GET /metrics/targets ", Owner::Ours),
-            ("HEAD /about?x", Owner::Ours),
-            ("GET /metrics/t ", Owner::Theirs),
-            ("GET /metrics/targets/", Owner::Theirs),
-            ("GET /abx", Owner::Theirs),
-            ("POST /about ", Owner::Theirs),
+            ("GET /metrics", Recipient::Undecided),
+            ("GET /metrics/targets", Recipient::Undecided),
+            ("GET /abo", Recipient::Undecided),
+            ("GET /metrics ", Recipient::Ours),
+            ("GET /metrics/targets ", Recipient::Ours),
+            ("HEAD /about?x", Recipient::Ours),
+            ("GET /metrics/t ", Recipient::Theirs),
+            ("GET /metrics/targets/", Recipient::Theirs),
+            ("GET /abx", Recipient::Theirs),
+            ("POST /about ", Recipient::Theirs),
         ] {
-            assert_eq!(owner(bytes.as_bytes(), &documents), answer, "{bytes:?}");
+            assert_eq!(recipient(bytes.as_bytes(), &documents), answer, "{bytes:?}");
         }
     }
 

@@ -17,7 +17,7 @@ use super::page_pool::{PageId, PagePool};
 use crate::Scraper;
 use crate::cell::Histogram;
 use crate::endpoint::error_response::ErrorResponse;
-use crate::endpoint::gzip::{Compressor, Scratch};
+use crate::endpoint::gzip::{Compressor, GzipBuffers};
 use crate::endpoint::route::RequestedPage;
 use crate::endpoint::selection::Selection;
 use crate::sync::Ordering;
@@ -325,7 +325,7 @@ struct Renderer {
     scraper: Scraper,
     pool: PagePool,
     compressor: Option<Compressor>,
-    scratch: Scratch,
+    scratch: GzipBuffers,
     page_seconds: Handle<Histogram>,
 }
 
@@ -339,7 +339,7 @@ impl Renderer {
             scraper,
             pool: PagePool::default(),
             compressor,
-            scratch: Scratch::default(),
+            scratch: GzipBuffers::default(),
             page_seconds,
         }
     }
@@ -503,9 +503,9 @@ mod tests {
     }
 
     /// Has every scrape wait for its refresh.
-    struct Wait;
+    struct WaitForRefresh;
 
-    impl Refresh for Wait {
+    impl Refresh for WaitForRefresh {
         fn refresh(&mut self, _: RefreshDone) -> Option<Duration> {
             Some(Duration::from_secs(3600))
         }
@@ -513,7 +513,7 @@ mod tests {
 
     #[test]
     fn scrape_that_is_left_for_the_next_turn_does_not_wait_again() {
-        let mut fixture = fixture(Some(Box::new(Wait)));
+        let mut fixture = fixture(Some(Box::new(WaitForRefresh)));
         fixture.push("name[]=f1");
         fixture.push("name[]=f2");
         assert_eq!(fixture.turn(), Vec::<Vec<usize>>::new());
