@@ -13,13 +13,6 @@ import pytest
 from harness import HOST, Cluster
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "newest: only on the newest Dask, to keep the run short")
-    config.addinivalue_line(
-        "markers", "soak: takes a minute or more; `make soak` and `make test-all`"
-    )
-
-
 @pytest.fixture
 def new_cluster(tmp_path: Path) -> Iterator[Callable[..., Cluster]]:
     """Make a cluster with some environment variables, without any process yet."""
