@@ -120,4 +120,19 @@ pub(super) struct Status(
 
 impl Status {
     pub(super) const OK: Status = Status(200, "OK");
+
+    /// The status of a response that this module did not make. The phrase may be empty.
+    pub(super) fn of(code: u16) -> Self {
+        let phrase = match code {
+            200 => "OK",
+            400 => "Bad Request",
+            404 => "Not Found",
+            405 => "Method Not Allowed",
+            406 => "Not Acceptable",
+            500 => "Internal Server Error",
+            503 => "Service Unavailable",
+            _ => "",
+        };
+        Self(code, phrase)
+    }
 }

@@ -130,7 +130,7 @@ pub struct ScrapeResponse<'a> {
 }
 
 /// The most headers that a response has.
-const MAX_HEADERS: usize = 6;
+pub(super) const MAX_HEADERS: usize = 6;
 
 impl<'a> ScrapeResponse<'a> {
     fn new(
@@ -145,6 +145,41 @@ impl<'a> ScrapeResponse<'a> {
         Self {
             status: status.0,
             headers: fields,
+            body,
+        }
+    }
+
+    /// A response that is not a page: a document, or an error in a sentence.
+    ///
+    /// ```
+    /// use stethoscope::endpoint::ScrapeResponse;
+    /// let gone = ScrapeResponse::document(503, "text/plain", b"The process has died.\n");
+    /// assert_eq!(gone.status(), 503);
+    /// ```
+    #[must_use]
+    pub fn document(status: u16, content_type: &'static str, body: &'a [u8]) -> Self {
+        let headers = [
+            ("Content-Type", content_type),
+            ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
+        ];
+        Self::new(Status::of(status), headers.into_iter(), body)
+    }
+
+    /// Returns the same response with a body that lives longer, for example a copy that
+    /// was made under a lock.
+    ///
+    /// ```
+    /// # use stethoscope::endpoint::ScrapeResponse;
+    /// let response = ScrapeResponse::document(200, "text/plain", b"short-lived");
+    /// let body = response.body().to_vec();
+    /// assert_eq!(response.with_body(&body), response);
+    /// ```
+    #[must_use]
+    pub fn with_body<'b>(&self, body: &'b [u8]) -> ScrapeResponse<'b> {
+        ScrapeResponse {
+            status: self.status,
+            headers: self.headers,
             body,
         }
     }

@@ -12,5 +12,6 @@ mod gzip;
 mod handed_over;
 mod hostile;
 mod http;
+mod pages;
 mod refused;
 mod running;

@@ -11,7 +11,7 @@ use super::error::{SpawnError, SpawnErrorKind};
 use super::event_loop::{self, EventLoop};
 use super::hand_over::HandOver;
 use super::handle::{Endpoint, HandleState};
-use super::handlers::{ConnectionHandler, Refresh};
+use super::handlers::{ConnectionHandler, Pages, Refresh};
 use super::limits::Limits;
 use super::listening_socket::{ListeningSocket, bind_all};
 use super::scrapes::ScrapeQueue;
@@ -47,6 +47,7 @@ pub struct Builder {
     refresh: Option<Box<dyn Refresh>>,
     handler: Option<Box<dyn ConnectionHandler>>,
     documents: Vec<Document>,
+    pages: Option<Box<dyn Pages>>,
 }
 
 /// Whether a socket stays with its owner.
@@ -66,6 +67,7 @@ impl Builder {
             refresh: None,
             handler: None,
             documents: Vec::new(),
+            pages: None,
         }
     }
 
@@ -161,6 +163,13 @@ impl Builder {
         self
     }
 
+    /// Sets a callback that answers requests for other paths. With a
+    /// [`connection_handler`](Self::connection_handler), it is asked about nothing.
+    pub fn pages(mut self, pages: impl Pages + 'static) -> Self {
+        self.pages = Some(Box::new(pages));
+        self
+    }
+
     /// Listens, and starts the thread. The thread blocks all signals but those of
     /// faults, so that they reach the threads of the host application.
     ///
@@ -199,6 +208,7 @@ impl Builder {
             metrics,
             scrapes,
             self.documents,
+            self.pages,
             self.handler.map(HandOver::new),
         )?;
         let signals = BlockedSignals::new();

@@ -11,6 +11,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,14 +23,17 @@ use super::connections::{ConnectionId, Connections};
 use super::document::Document;
 use super::hand_over::{HandOver, HandedOver};
 use super::handle::HandleState;
+use super::handlers::Pages;
 use super::limits::Limits;
 use super::listening_socket::ListeningSocket;
+use super::page_pool::{PageId, PagePool};
 use super::request::{self, HeaderSpace, Request};
 use super::response::{self, Date, Disposition, HeadWriter};
 use super::scrapes::{Batch, ScrapeQueue};
 use super::self_metrics::{DropReason, SelfMetrics};
 use crate::endpoint::error_response::{ErrorResponse, Status};
 use crate::endpoint::paths::Method;
+use crate::endpoint::responder::{MAX_HEADERS, ScrapeRequest};
 use crate::endpoint::route::RequestedPage;
 use crate::sync::Ordering;
 
@@ -66,6 +70,7 @@ pub(super) struct EventLoop {
     connections: Connections,
     scrapes: ScrapeQueue,
     documents: Vec<Document>,
+    pages: Option<Box<dyn Pages>>,
     hand_over: Option<HandOver>,
     date: Date,
     /// Bytes that are received; as long as a request's head may be.
@@ -87,6 +92,7 @@ impl EventLoop {
         metrics: SelfMetrics,
         scrapes: ScrapeQueue,
         documents: Vec<Document>,
+        pages: Option<Box<dyn Pages>>,
         hand_over: Option<HandOver>,
     ) -> io::Result<Self> {
         Ok(Self {
@@ -99,6 +105,7 @@ impl EventLoop {
             connections: Connections::default(),
             scrapes,
             documents,
+            pages,
             hand_over,
             date: Date::now(),
             ending: Vec::new(),
@@ -230,6 +237,7 @@ impl EventLoop {
 
     /// Routes the request whose head is at the front of the input.
     fn accept_request(&mut self, id: ConnectionId, len: usize, now: Instant) {
+        let has_room = self.pages.is_none() || self.has_room_for_a_page(now);
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
@@ -248,6 +256,19 @@ impl EventLoop {
         };
         let method = request.method;
         let page = route(&request, &self.documents);
+        if let (Err(ErrorResponse::NotFound), Some(pages)) = (&page, &mut self.pages)
+            && method != Method::Other
+        {
+            let answer = match has_room {
+                true => answer(pages.as_mut(), self.scrapes.pool_mut(), &request),
+                false => Err(ErrorResponse::Busy),
+            };
+            connection.accept_request(len, disposition, now);
+            return match answer {
+                Ok(answer) => self.send_answer(id, answer, method, now),
+                Err(error) => self.send_error(id, error, method != Method::Head, now),
+            };
+        }
         connection.accept_request(len, disposition, now);
         match page {
             Ok(page) if method == Method::Head => self.send_headers(id, &page, now),
@@ -399,6 +420,29 @@ impl EventLoop {
         response::write_error(head, error, &self.date, disposition, body);
         connection.begin_response(None, now);
         self.begin_writing(id, now);
+    }
+
+    /// Sends a page of the host's.
+    fn send_answer(&mut self, id: ConnectionId, answer: Answer, method: Method, now: Instant) {
+        self.date.refresh();
+        self.metrics.responded(answer.status);
+        let page = answer.page;
+        if let Some(connection) = self.connections.get_mut(id) {
+            let disposition = connection.disposition();
+            let head = connection.head_buffer();
+            let mut head = HeadWriter::begin(head, answer.status, &self.date, disposition);
+            for (name, value) in answer.headers.into_iter().flatten() {
+                head.field(name, value);
+            }
+            head.end(self.scrapes.pool().bytes(page).len());
+            let has_body = method != Method::Head;
+            connection.begin_response(has_body.then_some(page), now);
+            if has_body {
+                self.scrapes.pool_mut().hold_for_reader(page);
+            }
+            self.begin_writing(id, now);
+        }
+        self.scrapes.pool_mut().release(page);
     }
 
     /// Responds to a `HEAD` request, for which no page is made.
@@ -666,6 +710,55 @@ fn route(
             request.values("Accept"),
             encodings,
         ),
+    }
+}
+
+/// A response of the host's.
+struct Answer {
+    status: Status,
+    headers: [Option<(&'static str, &'static str)>; MAX_HEADERS],
+    /// Held by the receiver.
+    page: PageId,
+}
+
+/// Asks the host for a response.
+fn answer(
+    pages: &mut dyn Pages,
+    pool: &mut PagePool,
+    request: &Request<'_, '_>,
+) -> Result<Answer, ErrorResponse> {
+    let join = |name| request.values(name).collect::<Vec<_>>().join(", ");
+    let (accept, encoding) = (join("Accept"), join("Accept-Encoding"));
+    let method = match request.method {
+        Method::Head => "HEAD",
+        _ => "GET",
+    };
+    let scrape = ScrapeRequest::new(method)
+        .query(request.query)
+        .accept(&accept)
+        .accept_encoding(&encoding);
+    let page = pool.take();
+    let body = pool.bytes_mut(page);
+    let answered = catch_unwind(AssertUnwindSafe(|| {
+        let response = pages.respond(request.path, &scrape)?;
+        let mut headers = [None; MAX_HEADERS];
+        for (field, header) in headers.iter_mut().zip(response.headers()) {
+            *field = Some(header);
+        }
+        body.extend_from_slice(response.body());
+        Some((Status::of(response.status()), headers))
+    }));
+    let answered = answered.map_err(|_| ErrorResponse::Panicked);
+    match answered.and_then(|answered| answered.ok_or(ErrorResponse::NotFound)) {
+        Ok((status, headers)) => Ok(Answer {
+            status,
+            headers,
+            page,
+        }),
+        Err(error) => {
+            pool.release(page);
+            Err(error)
+        }
     }
 }
 

@@ -1,11 +1,13 @@
 //! Callbacks that the host application implements: refreshing values before a
-//! scrape, and taking over connections that are not for the metrics.
+//! scrape, pages at other paths, and taking over connections that are not for the
+//! metrics.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::handle::HandleState;
+use crate::endpoint::{ScrapeRequest, ScrapeResponse};
 use crate::sync::Ordering;
 
 /// Takes over connections whose next request is not for the metrics.
@@ -33,6 +35,47 @@ pub trait ConnectionHandler: Send {
     fn waiting(&self) -> usize {
         0
     }
+}
+
+/// Answers requests for paths that are known only when they are asked for, for
+/// example the pages of other processes.
+///
+/// ```
+/// # use std::io::{Read, Write};
+/// # use stethoscope::Registry;
+/// # use stethoscope::endpoint::{Builder, Pages, Responder, ScrapeRequest, ScrapeResponse};
+/// struct Tenants(Vec<(String, Responder)>);
+///
+/// impl Pages for Tenants {
+///     fn respond(&mut self, path: &str, request: &ScrapeRequest<'_>) -> Option<ScrapeResponse<'_>> {
+///         let name = path.strip_prefix("/tenant/")?;
+///         let (_, responder) = self.0.iter_mut().find(|(tenant, _)| tenant == name)?;
+///         Some(responder.respond(request))
+///     }
+/// }
+///
+/// let tenant = Registry::new();
+/// tenant.gauge("answer", "The answer.")?.set(42);
+/// let tenants = Tenants(vec![("a".to_owned(), Responder::new(&tenant))]);
+/// let endpoint = Builder::new(&Registry::new())
+///     .pages(tenants)
+///     .listen("127.0.0.1:0")
+///     .spawn()?;
+///
+/// let mut client = std::net::TcpStream::connect(endpoint.local_addr().unwrap())?;
+/// client.write_all(b"GET /tenant/a HTTP/1.0\r\n\r\n")?;
+/// let mut answer = String::new();
+/// client.read_to_string(&mut answer)?;
+/// assert!(answer.ends_with("answer 42\n"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait Pages: Send {
+    /// Returns the response to a request of the method `GET` or `HEAD`, or `None` if
+    /// there is nothing at the path: the client is then sent status 404.
+    ///
+    /// Runs on the endpoint's thread: other connections wait meanwhile. If it panics,
+    /// the client is sent status 500.
+    fn respond(&mut self, path: &str, request: &ScrapeRequest<'_>) -> Option<ScrapeResponse<'_>>;
 }
 
 /// Refreshes values before a page is made.

@@ -44,7 +44,7 @@ pub use builder::{Builder, serve};
 pub use document::Document;
 pub use error::{SpawnError, SpawnErrorKind};
 pub use handle::Endpoint;
-pub use handlers::{ConnectionHandler, Refresh, RefreshDone};
+pub use handlers::{ConnectionHandler, Pages, Refresh, RefreshDone};
 pub use limits::Limits;
 pub use listening_socket::Address;
 
