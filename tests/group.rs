@@ -2,10 +2,13 @@
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code)]
 
+#[path = "support/directory.rs"]
+mod directory;
 #[path = "support/segments.rs"]
 mod segments;
 
-use segments::{Directory, eventually, page};
+use directory::Directory;
+use segments::{eventually, page};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -24,7 +27,7 @@ struct Process {
 
 impl Process {
     fn new(directory: &Directory) -> Self {
-        let segment = Segment::in_dir(&directory.0).unwrap();
+        let segment = Segment::in_dir(directory.path()).unwrap();
         let registry = Registry::in_segment(&segment);
         Self { segment, registry }
     }
@@ -55,12 +58,12 @@ fn value(page: &str, sample: &str) -> f64 {
 }
 
 fn segments_in(directory: &Directory) -> usize {
-    segment::list(&directory.0).unwrap().len()
+    segment::list(directory.path()).unwrap().len()
 }
 
 #[test]
 fn counters_and_histograms_are_summed() {
-    let directory = Directory::new("group-sums");
+    let directory = Directory::to_create_in_memory("group-sums");
     let mut processes = Vec::new();
     for n in 1..=3_u32 {
         let process = Process::new(&directory);
@@ -82,7 +85,7 @@ fn counters_and_histograms_are_summed() {
         info.unwrap().with([format!("{}", n % 2)]).unwrap();
         processes.push(process);
     }
-    let mut group = Group::in_dir(&directory.0).unwrap();
+    let mut group = Group::in_dir(directory.path()).unwrap();
     for processes_left in [3, 3, 2, 0] {
         processes.truncate(processes_left);
         let page = refreshed(&mut group);
@@ -120,7 +123,7 @@ fn counters_and_histograms_are_summed() {
 
 #[test]
 fn gauges_are_merged_by_their_rule() {
-    let directory = Directory::new("group-gauges");
+    let directory = Directory::to_create_in_memory("group-gauges");
     let mut processes = Vec::new();
     for n in [4, -7, 5] {
         let process = Process::new(&directory);
@@ -150,7 +153,7 @@ fn gauges_are_merged_by_their_rule() {
             .gauge(name, rule)
             .gauge(format!("float_{name}"), rule);
     }
-    let mut group = Group::with_options(&directory.0, options).unwrap();
+    let mut group = Group::with_options(directory.path(), options).unwrap();
     let shown = refreshed(&mut group);
     for (name, expected) in [("sum", 2.0), ("min", -7.0), ("max", 5.0), ("last", 5.0)] {
         assert_eq!(value(&shown, name), expected, "{shown}");
@@ -181,47 +184,47 @@ fn gauges_are_merged_by_their_rule() {
 
 #[test]
 fn totals_go_on_with_the_next_group() {
-    let directory = Directory::new("group-again");
+    let directory = Directory::to_create_in_memory("group-again");
     for n in 1..=5 {
         let process = Process::new(&directory);
         process.counter("jobs_total").inc_by(10);
         let histogram = process.registry.histogram("size", "", Buckets::default());
         histogram.unwrap().observe(0.3);
         drop(process);
-        let mut group = Group::in_dir(&directory.0).unwrap();
+        let mut group = Group::in_dir(directory.path()).unwrap();
         let shown = refreshed(&mut group);
         assert_eq!(value(&shown, "jobs_total"), 10.0 * f64::from(n), "{shown}");
         assert_eq!(value(&shown, "size_count"), f64::from(n), "{shown}");
         assert_eq!(shown, refreshed(&mut group));
-        let other = Group::in_dir(&directory.0).map(drop);
+        let other = Group::in_dir(directory.path()).map(drop);
         let other = other.unwrap_err();
         assert!(matches!(other.kind(), SegmentErrorKind::InUse), "{other}");
     }
     assert_eq!(segments_in(&directory), 0);
     // The accumulator is private, and all that is left.
-    let files: Vec<_> = fs::read_dir(&directory.0).unwrap().collect();
+    let files: Vec<_> = fs::read_dir(directory.path()).unwrap().collect();
     assert_eq!(files.len(), 1);
-    let accumulator = directory.0.join("totals.accumulator");
+    let accumulator = directory.path().join("totals.accumulator");
     let mode = fs::metadata(accumulator).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
 
 #[test]
 fn file_that_is_in_the_totals_is_not_counted_again() {
-    let directory = Directory::new("group-twice");
+    let directory = Directory::to_create_in_memory("group-twice");
     let process = Process::new(&directory);
     process.counter("jobs_total").inc_by(3);
     let path = process.segment.path();
-    let link = directory.0.join("kept");
+    let link = directory.path().join("kept");
     fs::hard_link(&path, &link).unwrap();
     drop(process);
-    let mut group = Group::in_dir(&directory.0).unwrap();
+    let mut group = Group::in_dir(directory.path()).unwrap();
     refreshed(&mut group);
     assert!(!path.exists());
     drop(group);
     // As if the group had been killed before it removed the file.
     fs::hard_link(&link, &path).unwrap();
-    let mut group = Group::in_dir(&directory.0).unwrap();
+    let mut group = Group::in_dir(directory.path()).unwrap();
     assert!(!path.exists());
     assert_eq!(value(&refreshed(&mut group), "jobs_total"), 3.0);
     // The file comes back while the group lives: it is the same file still.
@@ -238,12 +241,12 @@ fn file_that_is_in_the_totals_is_not_counted_again() {
 
 #[test]
 fn accumulator_that_was_not_finished_is_ignored() {
-    let directory = Directory::new("group-unfinished");
+    let directory = Directory::to_create_in_memory("group-unfinished");
     let process = Process::new(&directory);
     process.counter("jobs_total").inc_by(3);
-    let new = directory.0.join("totals.accumulator.new");
+    let new = directory.path().join("totals.accumulator.new");
     fs::write(&new, "half of it").unwrap();
-    let mut group = Group::in_dir(&directory.0).unwrap();
+    let mut group = Group::in_dir(directory.path()).unwrap();
     assert_eq!(value(&refreshed(&mut group), "jobs_total"), 3.0);
     drop(process);
     assert_eq!(value(&refreshed(&mut group), "jobs_total"), 3.0);
@@ -252,12 +255,12 @@ fn accumulator_that_was_not_finished_is_ignored() {
 
 #[test]
 fn damaged_accumulator_is_an_error() {
-    let directory = Directory::new("group-damaged-totals");
+    let directory = Directory::to_create_in_memory("group-damaged-totals");
     let process = Process::new(&directory);
     process.counter("jobs_total").inc_by(3);
     drop(process);
-    refreshed(&mut Group::in_dir(&directory.0).unwrap());
-    let path = directory.0.join("totals.accumulator");
+    refreshed(&mut Group::in_dir(directory.path()).unwrap());
+    let path = directory.path().join("totals.accumulator");
     let bytes = fs::read(&path).unwrap();
     // The family's record, and the end of the file.
     let name = bytes.windows(4).position(|bytes| bytes == b"jobs");
@@ -266,19 +269,19 @@ fn damaged_accumulator_is_an_error() {
     let cut = bytes[..bytes.len() - 64].to_vec();
     for damaged in [damaged, cut] {
         fs::write(&path, damaged).unwrap();
-        let error = Group::in_dir(&directory.0).map(drop).unwrap_err();
+        let error = Group::in_dir(directory.path()).map(drop).unwrap_err();
         let kind = error.kind();
         assert!(matches!(kind, SegmentErrorKind::DamagedTotals), "{error}");
         assert!(error.to_string().contains("totals.accumulator"), "{error}");
     }
     fs::write(&path, bytes).unwrap();
-    let mut group = Group::in_dir(&directory.0).unwrap();
+    let mut group = Group::in_dir(directory.path()).unwrap();
     assert_eq!(value(&refreshed(&mut group), "jobs_total"), 3.0);
 }
 
 #[test]
 fn families_of_one_name_that_differ_are_left_out_and_kept() {
-    let directory = Directory::new("group-differ");
+    let directory = Directory::to_create_in_memory("group-differ");
     let (old, new) = (Process::new(&directory), Process::new(&directory));
     let observe = |process: &Process, bound, value| {
         let buckets = Buckets::new([bound]).unwrap();
@@ -288,7 +291,7 @@ fn families_of_one_name_that_differ_are_left_out_and_kept() {
     observe(&old, 1.0, 0.5);
     observe(&new, 2.0, 0.5);
     new.counter("jobs_total").inc();
-    let mut group = Group::in_dir(&directory.0).unwrap();
+    let mut group = Group::in_dir(directory.path()).unwrap();
     let shown = refreshed(&mut group);
     assert_eq!(value(&shown, "size_count"), 1.0, "{shown}");
     assert_eq!(value(&shown, "jobs_total"), 1.0, "{shown}");
@@ -299,20 +302,20 @@ fn families_of_one_name_that_differ_are_left_out_and_kept() {
     // Both are kept.
     let third = Process::new(&directory);
     observe(&third, 2.0, 1.5);
-    let mut group = Group::in_dir(&directory.0).unwrap();
+    let mut group = Group::in_dir(directory.path()).unwrap();
     let shown = refreshed(&mut group);
     assert_eq!(value(&shown, "size_count"), 1.0, "{shown}");
     assert_eq!(group.info().left_out, 1);
     drop(group);
-    let accumulator = fs::read(directory.0.join("totals.accumulator")).unwrap();
+    let accumulator = fs::read(directory.path().join("totals.accumulator")).unwrap();
     let sizes = accumulator.windows(4).filter(|bytes| bytes == b"size");
     assert_eq!(sizes.count(), 2);
 }
 
 #[test]
 fn series_that_come_and_go_are_followed() {
-    let directory = Directory::new("group-churn");
-    let mut group = Group::in_dir(&directory.0).unwrap();
+    let directory = Directory::to_create_in_memory("group-churn");
+    let mut group = Group::in_dir(directory.path()).unwrap();
     let mut scraper = group.registry().scraper();
     let processes: Vec<Process> = (0..3).map(|_| Process::new(&directory)).collect();
     let families: Vec<_> = processes
@@ -363,26 +366,26 @@ fn series_that_come_and_go_are_followed() {
 
 #[test]
 fn members_are_those_that_the_filter_accepts() {
-    let directory = Directory::new("group-filter");
+    let directory = Directory::to_create_in_memory("group-filter");
     let process = Process::new(&directory);
     process.counter("jobs_total").inc();
     let nobody = GroupOptions::default().members(|info| info.pid == 1);
-    let mut group = Group::with_options(&directory.0, nobody).unwrap();
+    let mut group = Group::with_options(directory.path(), nobody).unwrap();
     assert_eq!(refreshed(&mut group), "");
     drop(group);
     let me = std::process::id();
     let mine = GroupOptions::default().members(move |info| info.pid == me);
-    let mut group = Group::with_options(&directory.0, mine).unwrap();
+    let mut group = Group::with_options(directory.path(), mine).unwrap();
     assert_eq!(value(&refreshed(&mut group), "jobs_total"), 1.0);
 }
 
 #[test]
 fn hostile_files_are_refused_and_the_rest_is_right() {
-    let directory = Directory::new("group-hostile");
+    let directory = Directory::to_create_in_memory("group-hostile");
     let process = Process::new(&directory);
     process.counter("jobs_total").inc_by(3);
     let path = process.segment.path();
-    let file = |name: &str| directory.0.join(format!("{name}.segment"));
+    let file = |name: &str| directory.path().join(format!("{name}.segment"));
     fs::write(file("garbage"), "something else").unwrap();
     fs::write(file("empty"), "").unwrap();
     symlink(&path, file("symlink")).unwrap();
@@ -403,7 +406,7 @@ fn hostile_files_are_refused_and_the_rest_is_right() {
     bytes[16..24].copy_from_slice(&(1_u64 << 32).to_ne_bytes());
     bytes[80..96].fill(7);
     fs::write(file("boot"), &bytes).unwrap();
-    let mut group = Group::in_dir(&directory.0).unwrap();
+    let mut group = Group::in_dir(directory.path()).unwrap();
     for _ in 0..2 {
         let shown = refreshed(&mut group);
         assert_eq!(value(&shown, "jobs_total"), 3.0, "{shown}");
@@ -421,12 +424,12 @@ fn make_fifo(path: &Path) {
 
 #[test]
 fn damaged_and_cut_segments_count_as_far_as_they_go() {
-    let directory = Directory::new("group-damaged");
-    let mut group = Group::in_dir(&directory.0).unwrap();
+    let directory = Directory::to_create_in_memory("group-damaged");
+    let mut group = Group::in_dir(directory.path()).unwrap();
     let honest = Process::new(&directory);
     honest.counter("jobs_total").inc_by(3);
     let bytes = fs::read(honest.segment.path()).unwrap();
-    let hostile = directory.0.join("hostile.segment");
+    let hostile = directory.path().join("hostile.segment");
     let mut expected = 3.0;
     for round in 0..150_usize {
         let mut damaged = bytes.clone();
@@ -447,8 +450,8 @@ fn damaged_and_cut_segments_count_as_far_as_they_go() {
 
 #[test]
 fn file_cut_under_the_group_costs_only_its_own_part() {
-    let directory = Directory::new("group-cut");
-    let mut group = Group::in_dir(&directory.0).unwrap();
+    let directory = Directory::to_create_in_memory("group-cut");
+    let mut group = Group::in_dir(directory.path()).unwrap();
     let (honest, hostile) = (Process::new(&directory), Process::new(&directory));
     honest.counter("jobs_total").inc_by(3);
     let family = hostile.registry.counter_family("other_total", "", ["n"]);
@@ -461,7 +464,7 @@ fn file_cut_under_the_group_costs_only_its_own_part() {
     // A copy, so that this process does not touch memory that is gone.
     let bytes = fs::read(&path).unwrap();
     for cut in (0..bytes.len()).step_by(bytes.len() / 50).rev() {
-        fs::write(directory.0.join("cut.segment"), &bytes[..cut]).unwrap();
+        fs::write(directory.path().join("cut.segment"), &bytes[..cut]).unwrap();
         let shown = refreshed(&mut group);
         assert_eq!(value(&shown, "jobs_total"), 3.0);
     }
@@ -477,7 +480,7 @@ fn spawn(role: &str, directory: &Directory) -> Child {
             "--include-ignored",
         ])
         .env("GROUP_ROLE", role)
-        .env("GROUP_DIRECTORY", &directory.0)
+        .env("GROUP_DIRECTORY", directory.path())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -506,7 +509,7 @@ fn process_of_a_test() {
 #[test]
 fn group_killed_at_any_instant_counts_nothing_twice_and_loses_nothing() {
     const DEATHS: u64 = 20;
-    let directory = Directory::new("group-killed");
+    let directory = Directory::to_create_in_memory("group-killed");
     let mut expected = 0;
     for death in 0..DEATHS {
         let mut folding = spawn("fold", &directory);
@@ -530,7 +533,7 @@ fn group_killed_at_any_instant_counts_nothing_twice_and_loses_nothing() {
         folding.kill().unwrap();
         folding.wait().unwrap();
         if death % 5 == 4 {
-            let mut group = Group::in_dir(&directory.0).unwrap();
+            let mut group = Group::in_dir(directory.path()).unwrap();
             let shown = refreshed(&mut group);
             assert!(before < expected);
             assert_eq!(value(&shown, "jobs_total"), expected as f64, "{shown}");
@@ -543,10 +546,10 @@ fn group_killed_at_any_instant_counts_nothing_twice_and_loses_nothing() {
 
 #[test]
 fn forked_child_of_the_group_only_reads() {
-    let directory = Directory::new("group-fork");
+    let directory = Directory::to_create_in_memory("group-fork");
     let process = Process::new(&directory);
     process.counter("jobs_total").inc_by(3);
-    let mut group = Group::in_dir(&directory.0).unwrap();
+    let mut group = Group::in_dir(directory.path()).unwrap();
     refreshed(&mut group);
     drop(process);
     // SAFETY: the child ends with `_exit`, and the allocator of the C library may be
@@ -572,9 +575,9 @@ fn forked_child_of_the_group_only_reads() {
 
 #[test]
 fn file_of_a_process_that_died_before_its_header_is_removed() {
-    let directory = Directory::new("group-headless");
-    let mut group = Group::in_dir(&directory.0).unwrap();
-    let path = directory.0.join("1-2.segment");
+    let directory = Directory::to_create_in_memory("group-headless");
+    let mut group = Group::in_dir(directory.path()).unwrap();
+    let path = directory.path().join("1-2.segment");
     let file = fs::File::create(&path).unwrap();
     file.set_len(16_384).unwrap();
     refreshed(&mut group);

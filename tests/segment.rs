@@ -533,6 +533,31 @@ fn killed_processes_leave_every_acknowledged_update() {
     assert!(acknowledged_lines > 1_000, "{acknowledged_lines}");
 }
 
+#[test]
+fn reader_learns_how_a_process_has_ended_that_is_no_child() {
+    let directory = Directory::to_create_in_memory("exit-status");
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release
+        .split('.')
+        .map_while(|part| part.parse::<u32>().ok());
+    let kernel_tells = (numbers.next(), numbers.next()) >= (Some(6), Some(15));
+    for signal in [libc::SIGKILL, libc::SIGABRT] {
+        let mut child = spawn("count", &directory, "");
+        wait_until_ready(&mut child);
+        let path = segment::list(directory.path()).unwrap().remove(0);
+        let reader = Reader::open(&path).unwrap();
+        assert_eq!(reader.exit_status(), None);
+        // SAFETY: a child of this process, which was not waited for.
+        let killed = unsafe { libc::kill(child.id().cast_signed(), signal) };
+        assert_eq!(killed, 0);
+        let status = child.wait().unwrap();
+        assert_eq!(reader.exit_status(), kernel_tells.then_some(status));
+        // Too late to learn of it.
+        assert_eq!(Reader::open(&path).unwrap().exit_status(), None);
+        fs::remove_file(path).unwrap();
+    }
+}
+
 /// Waits until `condition` holds.
 fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();

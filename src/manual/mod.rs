@@ -7,6 +7,7 @@
 //! | [`choosing_a_cell`] | which type to use for a value, and what each costs |
 //! | [`embedding`] | metrics in a library or a worker: structure, lifetimes, tests |
 //! | [`serving`] | answering scrapes: the listener, or your own server (feature `http`) |
+//! | `serving_other_processes` | `stethoscope serve`: stopped and dead processes, and several as one (features `cli`, `http`, `segment`) |
 //! | [`migrating`] | coming from `prometheus`, `prometheus-client` or `metrics` |
 //! | [`fuzzing`] | testing your own exporter or parser against this crate (feature `arbitrary`) |
 //! | [`reading_pages`] | the parser, validation and lints (feature `parse`) |
@@ -36,3 +37,5 @@ pub mod migrating;
 pub mod reading_pages;
 #[cfg(feature = "http")]
 pub mod serving;
+#[cfg(all(feature = "http", feature = "segment", target_os = "linux"))]
+pub mod serving_other_processes;

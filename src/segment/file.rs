@@ -1,7 +1,7 @@
 //! The file of a segment: created, locked, grown and mapped.
 
 use super::arena::Backing;
-use super::error::SegmentError;
+use super::error::{SegmentError, SegmentErrorKind};
 use super::format::LINE;
 use crate::fork;
 use rustix::fd::OwnedFd;
@@ -12,7 +12,7 @@ use std::ffi::c_void;
 use std::path::{Path, PathBuf};
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 /// The magic numbers of file systems that are memory.
 const TMPFS: u64 = 0x0102_1994;
@@ -49,6 +49,65 @@ pub(super) fn check_directory(directory: &OwnedFd, path: &Path) -> Result<(), Se
     match kind & 0xffff_ffff {
         TMPFS | RAMFS => Ok(()),
         _ => Err(SegmentError::not_in_memory(path)),
+    }
+}
+
+/// The exclusive right to remove files of a directory of segments.
+///
+/// It lasts until it is dropped or the process ends; forked children share it.
+///
+/// ```
+/// # #[cfg(target_os = "linux")] {
+/// use stethoscope::segment::DirectoryLock;
+/// # let directory = format!("/dev/shm/stethoscope-lock-{}", std::process::id());
+/// let lock = DirectoryLock::acquire(&directory)?;
+/// assert!(DirectoryLock::acquire(&directory).is_err());
+/// # std::fs::remove_dir_all(&directory)?;
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct DirectoryLock(pub(super) OwnedFd);
+
+impl DirectoryLock {
+    /// Locks a directory, which is made with mode 0700 if it does not exist.
+    ///
+    /// # Errors
+    /// If the directory is not in memory, belongs to another user, or others may write
+    /// to it; or if somebody has locked it, in this process or another one.
+    pub fn acquire(directory: impl AsRef<Path>) -> Result<Self, SegmentError> {
+        let path = directory.as_ref();
+        let directory = open_directory(path)?;
+        match fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self(directory)),
+            Err(Errno::WOULDBLOCK) => Err(SegmentError::new(path, SegmentErrorKind::InUse)),
+            Err(error) => Err(SegmentError::io(path, error)),
+        }
+    }
+
+    /// Removes a file that has been there for a minute and is not a segment yet: its
+    /// process died before it had written the header. Returns true if it is one.
+    pub fn remove_unfinished(&self, name: &str) -> bool {
+        /// A process needs microseconds from the file to its header.
+        const AGE: u64 = 60;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let Ok(fd) = fs::openat(&self.0, name, flags, Mode::empty()) else {
+            return false;
+        };
+        let is_old = fs::fstat(&fd).is_ok_and(|stat| {
+            let modified = u64::try_from(stat.st_mtime).unwrap_or(0);
+            let now = UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
+            FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+                && now.saturating_sub(modified) > AGE
+        });
+        let mut magic = [0; size_of::<u64>()];
+        let has_none = rustix::io::pread(&fd, &mut magic, 0).is_ok_and(|_| magic == [0; 8]);
+        is_old && has_none && !is_locked(&fd) && self.remove(name)
+    }
+
+    /// Removes a file of the directory. Returns true if it was there.
+    pub fn remove(&self, name: &str) -> bool {
+        fs::unlinkat(&self.0, name, fs::AtFlags::empty()).is_ok()
     }
 }
 

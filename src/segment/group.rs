@@ -13,7 +13,7 @@
 //! killed here counts nothing twice and loses nothing when it is started again.
 
 use super::error::{SegmentError, SegmentErrorKind};
-use super::file::{self, EXTENSION};
+use super::file::{DirectoryLock, EXTENSION};
 use super::format::{Encoding, FamilyRecord, header};
 use super::merged::{MergedFamily, Rule};
 use super::mirror::MAX_PAGE;
@@ -24,13 +24,11 @@ use super::view::{FamilyView, Values, View, Words};
 use crate::cell::{Gauge, Number};
 use crate::family::{Descriptor, Shape};
 use crate::{Handle, MetricType, RegisterError, Registry};
-use rustix::fd::OwnedFd;
-use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags};
+use rustix::fs::{self, AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, HashMap};
 use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 /// The file with the sums of the dead.
 const ACCUMULATOR: &str = "totals.accumulator";
@@ -44,9 +42,6 @@ const MAX_BYTES: usize = 1 << 30;
 /// The longest page of the sums of the dead, in bytes, by a generous estimate: half of
 /// what the page may have, so that the living have the rest.
 const MAX_KEPT: usize = MAX_PAGE / 2;
-/// The age at which a file without a header is removed. A process needs microseconds
-/// from the one to the other.
-const MAX_AGE_WITHOUT_HEADER: Duration = Duration::from_secs(60);
 
 /// The rule by which the gauges of several processes become one.
 ///
@@ -175,7 +170,7 @@ pub struct GroupInfo {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Group {
-    directory: OwnedFd,
+    lock: DirectoryLock,
     path: PathBuf,
     /// The process that has made the group. Its forked children only read.
     owner: u32,
@@ -296,17 +291,10 @@ impl Group {
         options: GroupOptions,
     ) -> Result<Self, SegmentError> {
         let path = directory.as_ref();
-        let directory = file::open_directory(path)?;
-        match fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => {
-                return Err(SegmentError::new(path, SegmentErrorKind::InUse));
-            }
-            Err(error) => return Err(SegmentError::io(path, error)),
-        }
+        let lock = DirectoryLock::acquire(path)?;
         let registry = Registry::new();
         let mut group = Self {
-            directory,
+            lock,
             path: path.to_owned(),
             owner: std::process::id(),
             options,
@@ -443,7 +431,7 @@ impl Group {
             }
             let path = self.path.join(&name);
             let Ok(file) = SegmentFile::open_untrusted(&path) else {
-                let is_removed = may_fold && self.remove_without_header(&name);
+                let is_removed = may_fold && self.lock.remove_unfinished(&name);
                 self.info.refused += usize::from(!is_removed);
                 continue;
             };
@@ -473,26 +461,6 @@ impl Group {
             self.members.insert(name, member);
         }
         Ok(())
-    }
-
-    /// Removes a file whose process died before it had a header. Returns true if it is
-    /// one.
-    fn remove_without_header(&self, name: &str) -> bool {
-        let path = self.path.join(name);
-        let Ok(fd) = file::open_for_reading(&path) else {
-            return false;
-        };
-        let mut magic = [0; 8];
-        let has_magic = rustix::io::pread(&fd, &mut magic, 0).is_ok_and(|_| magic != [0; 8]);
-        let age = std::fs::symlink_metadata(&path)
-            .and_then(|metadata| metadata.modified())
-            .ok()
-            .and_then(|modified| SystemTime::now().duration_since(modified).ok());
-        let is_old = age.is_some_and(|age| age > MAX_AGE_WITHOUT_HEADER);
-        is_old
-            && !has_magic
-            && !file::is_locked(&fd)
-            && fs::unlinkat(&self.directory, name, AtFlags::empty()).is_ok()
     }
 
     /// Finds the merged families and series of a member.
@@ -773,13 +741,8 @@ impl Group {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY;
         let mode = Mode::RUSR | Mode::WUSR;
         // One that was begun before this process was started.
-        let _ = fs::unlinkat(&self.directory, NEW_ACCUMULATOR, AtFlags::empty());
-        let fd = fs::openat(
-            &self.directory,
-            NEW_ACCUMULATOR,
-            flags | OFlags::CLOEXEC,
-            mode,
-        )?;
+        let _ = fs::unlinkat(&self.lock.0, NEW_ACCUMULATOR, AtFlags::empty());
+        let fd = fs::openat(&self.lock.0, NEW_ACCUMULATOR, flags | OFlags::CLOEXEC, mode)?;
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
         let mut rest = &bytes[..];
         while !rest.is_empty() {
@@ -787,17 +750,12 @@ impl Group {
                 Ok(written) => rest = &rest[written..],
                 Err(Errno::INTR) => {}
                 Err(error) => {
-                    let _ = fs::unlinkat(&self.directory, NEW_ACCUMULATOR, AtFlags::empty());
+                    let _ = fs::unlinkat(&self.lock.0, NEW_ACCUMULATOR, AtFlags::empty());
                     return Err(error);
                 }
             }
         }
-        fs::renameat(
-            &self.directory,
-            NEW_ACCUMULATOR,
-            &self.directory,
-            ACCUMULATOR,
-        )
+        fs::renameat(&self.lock.0, NEW_ACCUMULATOR, &self.lock.0, ACCUMULATOR)
     }
 
     /// Removes the files that the accumulator includes. One that cannot be removed
@@ -810,7 +768,7 @@ impl Group {
                 .and_then(|file| FileId::of(&file, &folded.name))
                 .is_some_and(|id| id == *folded);
             if is_it {
-                let _ = fs::unlinkat(&self.directory, &*folded.name, AtFlags::empty());
+                let _ = fs::unlinkat(&self.lock.0, &*folded.name, AtFlags::empty());
             }
         }
     }

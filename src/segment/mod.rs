@@ -63,6 +63,8 @@ mod view;
 #[cfg(not(loom))]
 mod error;
 #[cfg(not(loom))]
+mod exit;
+#[cfg(not(loom))]
 mod file;
 #[cfg(not(loom))]
 mod group;
@@ -90,6 +92,8 @@ mod tests;
 
 #[cfg(not(loom))]
 pub use error::{SegmentError, SegmentErrorKind};
+#[cfg(not(loom))]
+pub use file::DirectoryLock;
 #[cfg(not(loom))]
 pub use group::{GaugeRule, Group, GroupInfo, GroupOptions};
 #[cfg(not(loom))]

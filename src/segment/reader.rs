@@ -1,6 +1,7 @@
 //! The reader of a segment: of a process that runs, stands still or has died.
 
 use super::error::{SegmentError, SegmentErrorKind};
+use super::exit::ExitWatch;
 use super::file::EXTENSION;
 use super::format::{HEADER, header, state};
 use super::mirror::Mirror;
@@ -40,6 +41,8 @@ pub struct Reader {
     mirror: Mirror,
     info: SegmentInfo,
     page: Page,
+    /// `None` if the process was dead already.
+    exit: Option<ExitWatch>,
 }
 
 /// The families of the segment, after those about the process.
@@ -103,6 +106,8 @@ impl std::fmt::Debug for Reader {
 pub struct SegmentInfo {
     /// The process id, in its own namespace.
     pub pid: u32,
+    /// The time at which the process was started, in clock ticks since boot.
+    pub start_time: u64,
     /// The process id of the parent at the start, in the process' namespace.
     pub parent_pid: u32,
     /// The command line.
@@ -135,6 +140,7 @@ impl SegmentInfo {
             .collect();
         Self {
             pid: u32::try_from(header[header::PID]).unwrap_or(0),
+            start_time: header[header::START_TIME],
             parent_pid: u32::try_from(header[header::PARENT_PID]).unwrap_or(0),
             command: String::from_utf8_lossy(&name).into_owned(),
             created: Duration::from_millis(header[header::CREATED]),
@@ -221,6 +227,7 @@ impl Reader {
             page: Page::new(&mirror.registry)
                 .map_err(|error| SegmentError::io(&file.path, std::io::Error::other(error)))?,
             mirror,
+            exit: ExitWatch::of(&header),
             file,
             info: SegmentInfo::default(),
         };
@@ -277,6 +284,14 @@ impl Reader {
     #[must_use]
     pub fn info(&self) -> &SegmentInfo {
         &self.info
+    }
+
+    /// Returns the exit status of the process, if it has ended since the reader was
+    /// opened, and its parent has taken note of it. Needs Linux 6.15, and a process in
+    /// the same namespace of process ids.
+    #[must_use]
+    pub fn exit_status(&self) -> Option<std::process::ExitStatus> {
+        self.exit.as_ref()?.status()
     }
 
     /// Returns the path of the file.

@@ -13,6 +13,8 @@ mod output;
 mod protobuf;
 #[cfg(all(feature = "segment", target_os = "linux"))]
 mod read;
+#[cfg(all(feature = "segment", feature = "http", target_os = "linux"))]
+mod serve;
 mod source;
 mod units;
 
@@ -34,6 +36,8 @@ enum Command {
     Generate(generate::Generate),
     #[cfg(all(feature = "segment", target_os = "linux"))]
     Read(read::Read),
+    #[cfg(all(feature = "segment", feature = "http", target_os = "linux"))]
+    Serve(serve::Serve),
 }
 
 /// An error that the user must fix before a command can begin, as one line.
@@ -62,6 +66,8 @@ fn main() -> ExitCode {
         Command::Generate(generate) => generate.run(),
         #[cfg(all(feature = "segment", target_os = "linux"))]
         Command::Read(read) => read.run(),
+        #[cfg(all(feature = "segment", feature = "http", target_os = "linux"))]
+        Command::Serve(serve) => serve.run(),
     };
     result.unwrap_or_else(|UsageError(reason)| {
         output::eprintln(format_args!("stethoscope: {reason}"));

@@ -1,0 +1,214 @@
+//! `stethoscope serve`: the metrics of all processes of a host that keep them in
+//! segments, at one port.
+
+mod agent;
+mod agent_metrics;
+mod process;
+
+use super::units::{duration, size};
+use super::{UsageError, output};
+use agent::{Agent, SharedAgent};
+use agent_metrics::AgentMetrics;
+use clap::{Args, ValueEnum};
+use process::Retention;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use stethoscope::Registry;
+use stethoscope::endpoint::{Address, Builder};
+use stethoscope::segment::{self, GaugeRule, GroupOptions};
+
+/// The time between two looks at the directory.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Serves the metrics of all processes that keep them in segments, also of those that
+/// are stopped or dead.
+///
+/// Paths: /process/ID, the page of a process (503 once it is dead); /postmortem/ID, the
+/// last page of one that has died; /group/NAME, one page for all processes of a group;
+/// /metrics/targets, all of these for Prometheus' http_sd_configs; /metrics, the agent
+/// itself. ID is the name of the segment's file without extension.
+///
+/// The last page of a dead process is listed until it was scraped twice, for at least
+/// five minutes and at most an hour. Then its file is removed.
+#[derive(Args)]
+pub(super) struct Serve {
+    /// The directory of segments [default: STETHOSCOPE_SEGMENT_DIR, or
+    /// /dev/shm/stethoscope-UID]. It is made if it does not exist.
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// The address to serve at. Several are possible.
+    #[arg(long, value_name = "ADDRESS", required = true)]
+    listen: Vec<String>,
+    /// The host and port that targets have in the list [default: that of --listen, with
+    /// the name of the host for an address like 0.0.0.0].
+    #[arg(long, value_name = "HOST:PORT")]
+    address: Option<String>,
+    /// Serve one page for the processes whose segments are in the subdirectory GROUP of
+    /// the directory: counters and histograms summed, those of the dead included, whose
+    /// files are removed. Several are possible.
+    #[arg(long, value_name = "GROUP", value_parser = group_name)]
+    merge: Vec<String>,
+    /// The rule for the gauges of groups, or for that of one name: per-process (a series
+    /// for each, as without a rule), sum, min, max, or last (that of the process which
+    /// has begun last). Several are possible.
+    #[arg(long, value_name = "[NAME=]RULE", value_parser = gauge_rule)]
+    gauge: Vec<(Option<String>, Rule)>,
+    /// The shortest time for which a dead process is listed.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
+    keep_at_least: Duration,
+    /// The longest time for which a dead process is listed.
+    #[arg(long, value_name = "TIME", default_value = "60m", value_parser = duration)]
+    keep_at_most: Duration,
+    /// The most dead processes that are listed. The oldest go first.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    keep_processes: usize,
+    /// The most bytes that the segments of dead processes may have.
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size)]
+    keep_size: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+enum Rule {
+    /// A series for each process, told apart by the label `process`.
+    PerProcess,
+    /// The sum.
+    Sum,
+    /// The least value.
+    Min,
+    /// The greatest value.
+    Max,
+    /// The value of the process that has begun last.
+    Last,
+}
+
+impl From<Rule> for GaugeRule {
+    fn from(rule: Rule) -> Self {
+        match rule {
+            Rule::PerProcess => Self::PerProcess,
+            Rule::Sum => Self::Sum,
+            Rule::Min => Self::Min,
+            Rule::Max => Self::Max,
+            Rule::Last => Self::Last,
+        }
+    }
+}
+
+/// Parses the rule of a gauge, or of all.
+fn gauge_rule(text: &str) -> Result<(Option<String>, Rule), String> {
+    let (name, rule) = match text.rsplit_once('=') {
+        Some((name, rule)) => (Some(name.to_owned()), rule),
+        None => (None, text),
+    };
+    match Rule::from_str(rule, false) {
+        Ok(rule) => Ok((name, rule)),
+        Err(_) => Err(format!(
+            "unknown rule {rule:?}: expected per-process, sum, min, max or last"
+        )),
+    }
+}
+
+/// Checks that a group's name is one part of a path.
+fn group_name(text: &str) -> Result<String, String> {
+    match process::is_id(text) {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "invalid group {text:?}: expected up to 128 letters, digits, -, _ and ., the first \
+             one not a dot"
+        )),
+    }
+}
+
+impl Serve {
+    pub(super) fn run(self) -> Result<ExitCode, UsageError> {
+        // A descriptor for each process, another to learn of its exit, and connections.
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let limit = getrlimit(Resource::Nofile);
+        let raised = Rlimit {
+            current: limit.maximum,
+            ..limit
+        };
+        // A host with few processes does not need it.
+        let _ = setrlimit(Resource::Nofile, raised);
+        let registry = Registry::new();
+        let metrics = AgentMetrics::new(&registry).map_err(usage)?;
+        let directory = self.dir.clone().unwrap_or_else(segment::default_directory);
+        let retention = Retention {
+            at_least: self.keep_at_least,
+            at_most: self.keep_at_most,
+            processes: self.keep_processes,
+            bytes: self.keep_size,
+        };
+        let mut agent = Agent::new(directory, retention, metrics).map_err(usage)?;
+        for group in &self.merge {
+            agent
+                .add_group(group, self.group_options())
+                .map_err(usage)?;
+        }
+        agent.look();
+        let agent = Arc::new(Mutex::new(agent));
+        let mut builder = Builder::new(&registry)
+            .self_metrics(true)
+            .pages(SharedAgent::new(&agent));
+        for address in &self.listen {
+            builder = builder.listen(address.as_str());
+        }
+        let endpoint = builder.spawn().map_err(usage)?;
+        let address = match (&self.address, endpoint.local_addr()) {
+            (Some(address), _) => address.clone(),
+            (None, Some(address)) if address.ip().is_unspecified() => {
+                let host = std::fs::read_to_string("/proc/sys/kernel/hostname");
+                let host = host.unwrap_or_default();
+                format!("{}:{}", host.trim(), address.port())
+            }
+            (None, Some(address)) => address.to_string(),
+            (None, None) => String::new(),
+        };
+        agent::lock(&agent).set_address(&address);
+        for address in endpoint.local_addrs() {
+            if let Address::Tcp(address) = address {
+                output::eprintln(format_args!("stethoscope: serving at http://{address}/"));
+            }
+        }
+        loop {
+            std::thread::sleep(INTERVAL);
+            agent::lock(&agent).look();
+        }
+    }
+
+    fn group_options(&self) -> GroupOptions {
+        let options = GroupOptions::default();
+        self.gauge
+            .iter()
+            .fold(options, |options, (name, rule)| match name {
+                Some(name) => options.gauge(name, (*rule).into()),
+                None => options.gauges((*rule).into()),
+            })
+    }
+}
+
+fn usage(error: impl std::fmt::Display) -> UsageError {
+    UsageError(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gauge_rules_have_a_name_or_none() {
+        assert_eq!(gauge_rule("sum"), Ok((None, Rule::Sum)));
+        let named = Some("a=b".to_owned());
+        assert_eq!(gauge_rule("a=b=per-process"), Ok((named, Rule::PerProcess)));
+        assert!(gauge_rule("a=mean").unwrap_err().contains("expected"));
+    }
+
+    #[test]
+    fn group_is_one_part_of_a_path() {
+        assert!(group_name("web-1.a_b").is_ok());
+        for text in ["", ".", "..", ".a", "a/b", "a b", "\u{e4}"] {
+            assert!(group_name(text).is_err(), "{text:?}");
+        }
+    }
+}

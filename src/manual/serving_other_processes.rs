@@ -1,0 +1,88 @@
+//! Serving the processes of a host: alive, stopped and dead, or as one.
+//!
+//! Processes that keep their metrics in a [segment](crate::segment) need no port and no thread. `stethoscope serve`
+//! answers for them; it is part of the command line tool with the features `cli`, `http` and `segment`:
+//!
+//! ```sh
+//! cargo install stethoscope --features cli,gzip,http,segment
+//! stethoscope serve --dir /run/metrics --listen 0.0.0.0:9464 --merge web
+//! ```
+//!
+//! # What it serves
+//!
+//! | path | |
+//! |---|---|
+//! | `/process/ID` | the page of a process, with `stethoscope_process_state`, `stethoscope_process_alive` and `stethoscope_heartbeat_age_seconds`; status 503 once it is dead, so that `up` becomes 0 |
+//! | `/postmortem/ID` | the last page of a process that has died, exact to its last update |
+//! | `/group/NAME` | one page for all processes of a group |
+//! | `/metrics/targets` | all of these, for `http_sd_configs` |
+//! | `/metrics` | the agent itself |
+//!
+//! The `ID` is the name of the segment's file without extension: the process id, and the time at which it was started.
+//! A process that is stopped, by a signal, a debugger or a frozen control group, is served like any other. It takes no
+//! part in it.
+//!
+//! ```yaml
+//! scrape_configs:
+//!   - job_name: host
+//!     http_sd_configs:
+//!       - url: http://HOST:9464/metrics/targets
+//!         refresh_interval: 15s
+//!     relabel_configs:
+//!       - source_labels: [__meta_stethoscope_command]
+//!         target_label: command
+//! ```
+//!
+//! Each target has an `instance` of its own. Other labels to choose from are `__meta_stethoscope_pid`, `_command`,
+//! `_group`, and for the dead `_state`, `_exit_signal` and `_exit_code`.
+//!
+//! # The dead
+//!
+//! The last page has the job `stethoscope-postmortem`, so that sums over your own jobs do not count a process twice. It
+//! says `stethoscope_process_alive 0`, `stethoscope_process_death_timestamp_seconds`, and
+//! `stethoscope_process_exit_info{state,code,signal}`: the state is `ended` after an orderly exit, else `dead`; code and
+//! signal are empty unless the kernel tells them (Linux 6.15, a process of the same namespace that was alive when the
+//! agent saw it).
+//!
+//! It is listed until it was scraped twice, for at least 5 minutes and at most an hour, and as long as there are not
+//! more than 100 of them or 256 MiB. Then the file is removed. Options change each bound.
+//!
+//! # Groups
+//!
+//! Servers that fork their workers (gunicorn, uvicorn with workers, your own) are one service, and want one page. Let
+//! the processes of a group keep their segments in a subdirectory, here `/run/metrics/web`, and name it with `--merge`.
+//! Start the agent first, which makes the directories, or make them with mode 0700.
+//!
+//! - Counters and histograms are summed. Those of the dead stay in the sum, and their files are removed. The sum never
+//!   falls while the agent is restarted, or killed at whatever instant.
+//! - Gauges are those of the living: a series for each process, with the label `process`, or by `--gauge sum`, `min`,
+//!   `max` or `last` (of the process that has begun last). `--gauge NAME=RULE` is for one gauge.
+//! - A state of a state set is on if it is on in one process. Infos are shown once.
+//! - Families of one name must be alike in type, labels and buckets. Otherwise the oldest process decides, and
+//!   `stethoscope_group_left_out` tells.
+//! - A series that one process removes while others have it lowers the sum: remove it in all, or in none.
+//!
+//! In a program, [`Group`](crate::segment::Group) is the same: one of the processes of a group can serve the page of
+//! all. A group has one reader at a time that may remove files; it holds a lock on the directory.
+//!
+//! # Security
+//!
+//! The agent refuses a directory that is not in memory, belongs to another user, or is writable by others, and files
+//! that are symbolic links, belong to others, are longer than 256 MiB, or are from another boot or kind of machine. It
+//! copies what it reads and checks all of it, so whatever a process writes into its segment spoils no other page. It
+//! serves plain HTTP: put it where only your scrapers reach it.
+//!
+//! # The agent's own metrics
+//!
+//! | metric | |
+//! |---|---|
+//! | `stethoscope_agent_processes{state}` | processes with a page of their own |
+//! | `stethoscope_agent_files_refused` | files in the directory that are not served |
+//! | `stethoscope_agent_files_removed_total` | segments of the dead that were removed |
+//! | `stethoscope_agent_postmortems_unseen_total` | those of them that were not scraped twice |
+//! | `stethoscope_agent_group_errors_total{group}` | readings of a group that failed |
+//! | `stethoscope_http_…` | connections and responses, as of [any endpoint](crate::endpoint::Builder::self_metrics) |
+//!
+//! The page of a group begins with `stethoscope_group_processes`, `stethoscope_group_files_refused`,
+//! `stethoscope_group_files_damaged` and `stethoscope_group_left_out`, and counts the dead in
+//! `stethoscope_group_folded_total`.

@@ -1,0 +1,521 @@
+//! `stethoscope serve`, as Prometheus meets it.
+#![cfg(target_os = "linux")]
+#![allow(unsafe_code)]
+
+#[path = "support/directory.rs"]
+mod directory;
+#[path = "support/segments.rs"]
+mod segments;
+
+use directory::Directory;
+use segments::eventually;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use stethoscope::exposition::Format;
+use stethoscope::exposition::validate::validate;
+use stethoscope::segment::{self, Segment};
+use stethoscope::{Handle, Registry, cell::Counter};
+
+/// A running agent, which is killed in the end.
+struct Agent {
+    process: Child,
+    address: String,
+}
+
+/// Returns the command of an agent.
+fn command(directory: &Directory, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stethoscope"));
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--dir"])
+        .arg(directory.path())
+        .args(arguments)
+        .stderr(Stdio::piped());
+    command
+}
+
+impl Agent {
+    fn start(directory: &Directory, arguments: &[&str]) -> Self {
+        let mut process = command(directory, arguments)
+            .spawn()
+            .expect("the tool starts");
+        let mut line = String::new();
+        let stderr = process.stderr.take().unwrap();
+        BufReader::new(stderr).read_line(&mut line).unwrap();
+        let address = line
+            .trim_end()
+            .strip_prefix("stethoscope: serving at http://");
+        let address = address.unwrap_or_else(|| panic!("{line}"));
+        Self {
+            process,
+            address: address.trim_end_matches('/').to_owned(),
+        }
+    }
+
+    /// Sends a request. Returns status and body.
+    fn request(&self, method: &str, path: &str) -> (u16, String) {
+        let mut client = TcpStream::connect(&self.address).unwrap();
+        write!(client, "{method} {path} HTTP/1.0\r\n\r\n").unwrap();
+        let mut response = String::new();
+        client.read_to_string(&mut response).unwrap();
+        let (head, body) = response.split_once("\r\n\r\n").expect("a whole response");
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, body.to_owned())
+    }
+
+    /// Returns a page, after checking that it is strictly valid.
+    fn page(&self, path: &str) -> String {
+        let (status, page) = self.request("GET", path);
+        assert_eq!(status, 200, "{path}: {page}");
+        validate(&page, Format::Text).unwrap_or_else(|error| panic!("{error}\n{page}"));
+        page
+    }
+
+    fn status(&self, path: &str) -> u16 {
+        self.request("GET", path).0
+    }
+
+    /// Returns the labels of the target with this path.
+    fn target(&self, path: &str) -> Option<serde_json::Value> {
+        let (status, list) = self.request("GET", "/metrics/targets");
+        assert_eq!(status, 200);
+        let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+        let targets = list.as_array().unwrap();
+        let target = targets
+            .iter()
+            .find(|target| target["labels"]["__metrics_path__"] == path)?;
+        assert_eq!(target["targets"], serde_json::json!([self.address]));
+        Some(target["labels"].clone())
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A segment of this process.
+struct Process {
+    segment: Segment,
+    registry: Registry,
+    jobs: Handle<Counter>,
+}
+
+impl Process {
+    fn new(directory: &Path) -> Self {
+        let segment = Segment::in_dir(directory).unwrap();
+        let registry = Registry::in_segment(&segment);
+        let jobs = registry.counter("jobs_total", "Jobs.").unwrap();
+        Self {
+            segment,
+            registry,
+            jobs,
+        }
+    }
+
+    fn id(&self) -> String {
+        id(&self.segment.path())
+    }
+}
+
+fn id(path: &Path) -> String {
+    path.file_stem().unwrap().to_str().unwrap().to_owned()
+}
+
+/// Starts a process that counts to 41 and waits, and returns it with the id of its
+/// segment.
+fn spawn(directory: &Directory) -> (Child, String) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "process_of_a_test",
+            "--nocapture",
+            "--include-ignored",
+        ])
+        .env("SERVE_DIRECTORY", directory.path())
+        .stdout(Stdio::piped())
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let output = BufReader::new(child.stdout.take().unwrap());
+    let mut lines = output.lines().map_while(Result::ok);
+    let path = lines.find_map(|line| line.strip_prefix("ready ").map(PathBuf::from));
+    (child, id(&path.expect("it began")))
+}
+
+/// The process that other tests start.
+#[test]
+#[ignore = "other tests run it"]
+fn process_of_a_test() {
+    let Ok(directory) = std::env::var("SERVE_DIRECTORY") else {
+        return;
+    };
+    let process = Process::new(Path::new(&directory));
+    process.jobs.inc_by(41);
+    println!("\nready {}", process.segment.path().display());
+    // Until the test closes it, or kills this process.
+    let _ = std::io::stdin().read(&mut [0]);
+}
+
+fn kill(child: &Child, signal: i32) {
+    // SAFETY: a child of this process, which was not waited for.
+    assert_eq!(unsafe { libc::kill(child.id().cast_signed(), signal) }, 0);
+}
+
+#[test]
+fn each_process_has_a_page_and_a_target() {
+    let directory = Directory::to_create_in_memory("serve-pages");
+    let agent = Agent::start(&directory, &[]);
+    let processes = [
+        Process::new(directory.path()),
+        Process::new(directory.path()),
+    ];
+    for (n, process) in processes.iter().enumerate() {
+        process.jobs.inc_by(n as u64 + 3);
+        // At once, though the agent has not looked yet.
+        let page = agent.page(&format!("/process/{}", process.id()));
+        assert!(
+            page.contains(&format!("\njobs_total {}\n", n + 3)),
+            "{page}"
+        );
+        assert!(page.contains("\nstethoscope_process_alive 1\n"), "{page}");
+        process.jobs.inc();
+        let page = agent.page(&format!("/process/{}", process.id()));
+        assert!(
+            page.contains(&format!("\njobs_total {}\n", n + 4)),
+            "{page}"
+        );
+    }
+    for process in &processes {
+        let id = process.id();
+        let path = format!("/process/{id}");
+        eventually("it is listed", || agent.target(&path).is_some());
+        let labels = agent.target(&path).unwrap();
+        assert_eq!(labels["instance"], format!("{}/{id}", agent.address));
+        let pid = std::process::id().to_string();
+        assert_eq!(labels["__meta_stethoscope_pid"], pid);
+        assert_eq!(agent.status(&format!("/postmortem/{id}")), 404);
+    }
+    let page = agent.page("/metrics");
+    let running = "\nstethoscope_agent_processes{state=\"running\"} 2\n";
+    assert!(page.contains(running), "{page}");
+    let (status, body) = agent.request("HEAD", &format!("/process/{}", processes[0].id()));
+    assert_eq!((status, body.as_str()), (200, ""));
+    for path in [
+        "/process/",
+        "/process/none",
+        "/process/../x",
+        "/group/none",
+        "/else",
+    ] {
+        assert_eq!(agent.status(path), 404, "{path}");
+    }
+}
+
+#[test]
+fn stopped_process_has_a_page_that_says_so() {
+    let directory = Directory::to_create_in_memory("serve-stopped");
+    let agent = Agent::start(&directory, &[]);
+    let (mut child, id) = spawn(&directory);
+    let path = format!("/process/{id}");
+    for _ in 0..5 {
+        kill(&child, libc::SIGSTOP);
+        let line = "stethoscope_process_state{stethoscope_process_state=\"stopped\"} 1\n";
+        eventually("it stops", || agent.page(&path).contains(line));
+        assert!(agent.page(&path).contains("\njobs_total 41\n"));
+        kill(&child, libc::SIGCONT);
+        let line = "stethoscope_process_state{stethoscope_process_state=\"running\"} 1\n";
+        eventually("it goes on", || agent.page(&path).contains(line));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// Returns true if the kernel tells how processes end that are no children.
+fn kernel_tells_exits() -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release
+        .split('.')
+        .map_while(|part| part.parse::<u32>().ok());
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    version >= (6, 15)
+}
+
+#[test]
+fn killed_process_fails_and_has_a_last_page_until_it_was_scraped_twice() {
+    let directory = Directory::to_create_in_memory("serve-killed");
+    let agent = Agent::start(&directory, &["--keep-at-least", "1ms"]);
+    let (mut child, id) = spawn(&directory);
+    let (process, last) = (format!("/process/{id}"), format!("/postmortem/{id}"));
+    assert!(agent.page(&process).contains("\njobs_total 41\n"));
+    assert!(agent.target(&last).is_none());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(agent.status(&process), 503);
+    eventually("it is listed", || agent.target(&last).is_some());
+    let labels = agent.target(&last).unwrap();
+    assert_eq!(labels["job"], "stethoscope-postmortem");
+    assert_eq!(labels["__meta_stethoscope_state"], "dead");
+    assert!(agent.target(&process).is_some(), "its target fails");
+    let page = agent.page(&last);
+    let signal = match kernel_tells_exits() {
+        true => "9",
+        false => "",
+    };
+    for line in [
+        "\njobs_total 41\n",
+        "\nstethoscope_process_alive 0\n",
+        &format!(
+            "\nstethoscope_process_exit_info{{state=\"dead\",code=\"\",signal=\"{signal}\"}} 1\n"
+        ),
+        "\nstethoscope_process_death_timestamp_seconds ",
+    ] {
+        assert!(page.contains(line), "no {line} in {page}");
+    }
+    let file = directory.path().join(format!("{id}.segment"));
+    assert!(file.exists());
+    agent.page(&last);
+    eventually("its file is removed", || !file.exists());
+    eventually("it is gone", || agent.status(&last) == 404);
+    assert!(agent.target(&process).is_none());
+    let page = agent.page("/metrics");
+    assert!(
+        page.contains("\nstethoscope_agent_files_removed_total 1\n"),
+        "{page}"
+    );
+    assert!(
+        page.contains("\nstethoscope_agent_postmortems_unseen_total 0\n"),
+        "{page}"
+    );
+}
+
+#[test]
+fn last_pages_are_bounded_in_time_and_number() {
+    let directory = Directory::to_create_in_memory("serve-bounds");
+    for bound in [&["--keep-at-most", "1ms"][..], &["--keep-processes", "2"]] {
+        let agent = Agent::start(&directory, bound);
+        let ids: Vec<String> = (0..4)
+            .map(|_| Process::new(directory.path()).id())
+            .collect();
+        let left = match bound[0] {
+            "--keep-processes" => 2,
+            _ => 0,
+        };
+        let count = || segment::list(directory.path()).unwrap().len();
+        eventually("files are removed", || count() == left);
+        let pages = ids
+            .iter()
+            .filter(|id| agent.status(&format!("/postmortem/{id}")) == 200);
+        assert_eq!(pages.count(), left);
+        drop(agent);
+        let _ = segment::list(directory.path())
+            .unwrap()
+            .iter()
+            .try_for_each(fs::remove_file);
+    }
+}
+
+#[test]
+fn group_has_one_page_whatever_dies() {
+    let directory = Directory::to_create_in_memory("serve-group");
+    let group = directory.path().join("web");
+    let arguments = ["--merge", "web", "--gauge", "sum", "--gauge", "oldest=max"];
+    let mut agent = Agent::start(&directory, &arguments);
+    let mut expected = 0;
+    for round in 0..3 {
+        let processes: Vec<Process> = (0..4).map(|_| Process::new(&group)).collect();
+        for (n, process) in processes.iter().enumerate() {
+            process.jobs.inc_by(n as u64);
+            process.registry.gauge("open", "").unwrap().set(2);
+            process.registry.gauge("oldest", "").unwrap().set(n as i64);
+            expected += n as u64;
+        }
+        let page = agent.page("/group/web");
+        for line in [
+            &format!("\njobs_total {expected}\n"),
+            "\nopen 8\n",
+            "\noldest 3\n",
+            "\nstethoscope_group_processes 4\n",
+        ] {
+            assert!(page.contains(line), "round {round}: no {line} in {page}");
+        }
+        assert!(agent.target("/group/web").is_some());
+        let id = processes[0].id();
+        assert_eq!(agent.status(&format!("/process/{id}")), 404);
+        drop(processes);
+        // Without a scrape, too.
+        eventually("files are removed", || {
+            segment::list(&group).unwrap().is_empty()
+        });
+        drop(agent);
+        agent = Agent::start(&directory, &arguments);
+        let page = agent.page("/group/web");
+        assert!(
+            page.contains(&format!("\njobs_total {expected}\n")),
+            "{page}"
+        );
+        assert!(page.contains("\nstethoscope_group_processes 0\n"), "{page}");
+    }
+}
+
+#[test]
+fn unsafe_directories_and_second_agents_are_refused() {
+    let directory = Directory::to_create_in_memory("serve-unsafe");
+    let refused = |directory: &Directory, arguments: &[&str], why: &str| {
+        let output = command(directory, arguments).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(why), "{stderr}");
+    };
+    let agent = Agent::start(&directory, &["--merge", "web"]);
+    refused(&directory, &[], "another process");
+    refused(&directory, &["--merge", "../web"], "invalid group");
+    refused(&directory, &["--gauge", "mean"], "unknown rule");
+    drop(agent);
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    refused(&directory, &[], "nobody else can write to");
+    let link = Directory::to_create_in_memory("serve-link");
+    symlink(directory.path(), link.path()).unwrap();
+    refused(&link, &[], "");
+    fs::remove_file(link.path()).unwrap();
+}
+
+#[test]
+fn hostile_files_change_no_other_page() {
+    let directory = Directory::to_create_in_memory("serve-hostile");
+    let process = Process::new(directory.path());
+    process.jobs.inc_by(3);
+    let file = process.segment.path();
+    let bytes = fs::read(&file).unwrap();
+    let path = |name: &str| directory.path().join(format!("{name}.segment"));
+    fs::write(path("garbage"), "something else").unwrap();
+    symlink(&file, path("symlink")).unwrap();
+    fs::write(path("no path"), &bytes).unwrap();
+    fs::write(path("writable"), &bytes).unwrap();
+    fs::set_permissions(path("writable"), fs::Permissions::from_mode(0o622)).unwrap();
+    // A terabyte that takes no memory.
+    fs::write(path("long"), &bytes).unwrap();
+    let long = fs::OpenOptions::new()
+        .write(true)
+        .open(path("long"))
+        .unwrap();
+    long.set_len(1 << 40).unwrap();
+    let agent = Agent::start(&directory, &["--keep-at-most", "60m"]);
+    let own = format!("/process/{}", process.id());
+    assert!(agent.page(&own).contains("\njobs_total 3\n"));
+    let metrics = agent.page("/metrics");
+    assert!(
+        metrics.contains("\nstethoscope_agent_files_refused 5\n"),
+        "{metrics}"
+    );
+    // Damaged at many places, and cut: served as far as they go.
+    for round in 0..40_usize {
+        let mut damaged = bytes.clone();
+        let at = 512 * 8 + round * 997 % (bytes.len() - 512 * 8);
+        damaged[at] ^= 1 << (round % 8);
+        damaged.truncate(bytes.len() - round * 13 % (bytes.len() / 2));
+        let name = format!("damaged-{round}");
+        fs::write(path(&name), damaged).unwrap();
+        agent.page(&format!("/postmortem/{name}"));
+        assert!(agent.page(&own).contains("\njobs_total 3\n"));
+    }
+}
+
+#[test]
+fn pid_that_is_used_again_is_another_process() {
+    let directory = Directory::to_create_in_memory("serve-reused");
+    let process = Process::new(directory.path());
+    let mut bytes = fs::read(process.segment.path()).unwrap();
+    // Word 8: the time at which the process was started.
+    bytes[64..72].copy_from_slice(&1_u64.to_ne_bytes());
+    let old = directory.path().join("1-1.segment");
+    fs::write(&old, bytes).unwrap();
+    // As if a child of the old process held its file.
+    let held = fs::File::open(&old).unwrap();
+    // SAFETY: the descriptor is open.
+    assert_eq!(unsafe { libc::flock(held.as_raw_fd(), libc::LOCK_EX) }, 0);
+    let agent = Agent::start(&directory, &[]);
+    assert_eq!(agent.status("/process/1-1"), 503);
+    let page = agent.page("/postmortem/1-1");
+    assert!(page.contains("\nstethoscope_process_alive 0\n"), "{page}");
+    // Nobody knows how it ended: the process of this id lives.
+    let exit = "\nstethoscope_process_exit_info{state=\"dead\",code=\"\",signal=\"\"} 1\n";
+    assert!(page.contains(exit), "{page}");
+    let own = agent.page(&format!("/process/{}", process.id()));
+    assert!(own.contains("\nstethoscope_process_alive 1\n"), "{own}");
+}
+
+#[test]
+fn processes_killed_and_stopped_at_random_instants_have_valid_pages() {
+    let directory = Directory::to_create_in_memory("serve-random");
+    let agent = Agent::start(&directory, &["--keep-at-least", "1ms"]);
+    for death in 0..10_u64 {
+        let (mut child, id) = spawn(&directory);
+        let stopped = death % 2 == 0;
+        if stopped {
+            kill(&child, libc::SIGSTOP);
+        }
+        assert!(
+            agent
+                .page(&format!("/process/{id}"))
+                .contains("\njobs_total 41\n")
+        );
+        let signal = [libc::SIGKILL, libc::SIGABRT, libc::SIGQUIT][(death % 3) as usize];
+        kill(&child, signal);
+        if stopped {
+            kill(&child, libc::SIGCONT);
+        }
+        child.wait().unwrap();
+        assert_eq!(agent.status(&format!("/process/{id}")), 503);
+        let page = agent.page(&format!("/postmortem/{id}"));
+        assert!(page.contains("\njobs_total 41\n"), "{page}");
+        if kernel_tells_exits() {
+            assert!(
+                page.contains(&format!("signal=\"{signal}\"}} 1\n")),
+                "{page}"
+            );
+        }
+    }
+}
+
+#[test]
+fn promtool_accepts_every_page() {
+    let directory = Directory::to_create_in_memory("serve-promtool");
+    let process = Process::new(directory.path());
+    process.jobs.inc();
+    let member = Process::new(&directory.path().join("web"));
+    member.jobs.inc();
+    let dead = Process::new(directory.path());
+    let last = format!("/postmortem/{}", dead.id());
+    drop(dead);
+    let agent = Agent::start(&directory, &["--merge", "web"]);
+    let own = format!("/process/{}", process.id());
+    for path in ["/metrics", "/group/web", &own, &last] {
+        let page = agent.page(path);
+        let promtool = Command::new("promtool")
+            .args(["check", "metrics"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let Ok(mut promtool) = promtool else {
+            assert!(std::env::var_os("CI").is_none(), "promtool is needed in CI");
+            eprintln!("skipped: there is no promtool");
+            return;
+        };
+        let mut stdin = promtool.stdin.take().unwrap();
+        stdin.write_all(page.as_bytes()).unwrap();
+        drop(stdin);
+        let output = promtool.wait_with_output().unwrap();
+        // 3: it would name some metrics otherwise.
+        let is_valid = matches!(output.status.code(), Some(0 | 3));
+        assert!(is_valid, "{path}: {output:?}\n{page}");
+    }
+}
