@@ -71,6 +71,20 @@ fn every_number_of_up_to_three_decimals_reads_back() {
 }
 
 #[test]
+fn numbers_of_up_to_six_decimals_read_back() {
+    for millionths in (0..2_000_000u64).step_by(7) {
+        numbers::float_reads_back(millionths as f64 / 1e6);
+    }
+    // Up to where six decimals are more than 15 digits.
+    for exponent in 6..17 {
+        for millionths in 10u64.pow(exponent) - 500..10u64.pow(exponent) + 500 {
+            numbers::float_reads_back(millionths as f64 / 1e6);
+            numbers::float_reads_back(-(millionths as f64) / 1e6);
+        }
+    }
+}
+
+#[test]
 fn a_value_has_one_text() {
     for (value, text) in [
         (0.0, "0"),
