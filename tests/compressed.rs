@@ -127,6 +127,29 @@ fn values_that_repeat_join_the_matches_around_them() {
 }
 
 #[test]
+fn values_repeated_by_another_block_may_change() {
+    let registry = Registry::new();
+    let gauges = registry.gauge_family("load", "Load.", ["prefix"]).unwrap();
+    let names = ["read", "getitem", "sum", "mean", "merge", "store", "map"];
+    let handles: Vec<_> = (0..300)
+        .map(|n| {
+            let prefix = format!("{}-chunk-{}", names[n % 7], n * 7919 % 1009);
+            gauges.with([prefix.as_str()]).unwrap()
+        })
+        .collect();
+    let mut scraper = registry.scraper();
+    for (index, handle) in handles.iter().enumerate().step_by(5) {
+        // Another value, perhaps of another length, while those that repeat it stay.
+        for value in [5, 0, 1234] {
+            handle.set(value);
+            assert_same_page(&registry, &mut scraper, Format::Text.into());
+        }
+        handle.set(if index > 150 { 5 } else { 0 });
+        assert_same_page(&registry, &mut scraper, Format::Text.into());
+    }
+}
+
+#[test]
 fn sources_beyond_the_window_become_literals() {
     let registry = Registry::new();
     let family = registry.gauge_family("g", "Gauges.", ["x"]).unwrap();

@@ -5,7 +5,6 @@ use super::huffman::{
     Codes, Counts, MAX_DISTANCE, MAX_DISTANCE_LEN, MAX_MATCH, MIN_DISTANCE, are_plain,
 };
 use super::matcher::{MAX_BACK, Step};
-use crate::exposition::number::MAX_LEN;
 use std::slice::Iter;
 
 /// Bits that are the same on every page: literals, and perhaps the length of a
@@ -31,11 +30,11 @@ const MATCH: u8 = 1;
 const LAST: u8 = 2;
 /// There are so many bits that they must be flushed before a distance.
 const LONG: u8 = 4;
-/// The segment begins with this match, which repeats the beginning of the segment
-/// before: a match of the value before can go on with it.
+/// The segment begins with this match, which repeats the beginning of another
+/// segment: a match of the value before can go on with it.
 const JOINS_START: u8 = 8;
 /// The end of the segment, either the match or the last literals, repeats the end
-/// of the segment before: a match of the value after can begin with it.
+/// of another one: a match of the value after can begin with it.
 const JOINS_VALUE: u8 = 16;
 
 /// Bytes that an op takes at most, and a match of a value after it.
@@ -46,24 +45,49 @@ pub(super) const MAX_VALUE_LEN: usize = 40;
 const MAX_JOINING: usize = 8;
 
 /// The positions on the page of the latest segments, by their numbers.
-pub(super) struct Starts([u32; MAX_BACK + 1]);
+pub(super) struct Starts {
+    starts: [u32; MAX_BACK + 1],
+    /// Positions of the values after the segments, set by [`set_both`](Self::set_both).
+    values: [u32; MAX_BACK + 1],
+}
 
 impl Starts {
     /// No positions.
     pub(super) fn new() -> Self {
-        Self([0; MAX_BACK + 1])
+        Self {
+            starts: [0; MAX_BACK + 1],
+            values: [0; MAX_BACK + 1],
+        }
     }
 
     #[inline(always)]
     pub(super) fn set(&mut self, number: usize, start: usize) {
-        self.0[number & MAX_BACK] = start as u32;
+        self.starts[number & MAX_BACK] = start as u32;
+    }
+
+    /// Notes the start of a segment, and its end.
+    pub(super) fn set_both(&mut self, number: usize, start: usize, value: usize) {
+        self.set(number, start);
+        self.values[number & MAX_BACK] = value as u32;
+    }
+
+    /// The text of one of the latest segments.
+    pub(super) fn text<'a>(&self, page: &'a [u8], number: usize) -> &'a [u8] {
+        &page[self.get(number)..self.values[number & MAX_BACK] as usize]
+    }
+
+    /// The start of one of the latest segments, which is the end of the value
+    /// before it.
+    #[inline(always)]
+    fn get(&self, number: usize) -> usize {
+        self.starts[number & MAX_BACK] as usize
     }
 
     /// The distance between a match in segment `number` and its source.
     #[inline(always)]
     fn distance(&self, number: usize, back: u16, delta: i16) -> u32 {
-        let start = self.0[number & MAX_BACK];
-        let source = self.0[number.wrapping_sub(usize::from(back)) & MAX_BACK];
+        let start = self.starts[number & MAX_BACK];
+        let source = self.starts[number.wrapping_sub(usize::from(back)) & MAX_BACK];
         start
             .wrapping_sub(source)
             .wrapping_add_signed(i32::from(delta))
@@ -88,40 +112,46 @@ pub(super) fn take_segment<'a>(steps: &mut &'a [Step]) -> &'a [Step] {
 }
 
 /// Returns how many bytes at the end of a segment can join a match of the value
-/// after it: they repeat the end of the segment before.
-fn joining(steps: &[Step], text: &[u8], before: &[u8]) -> usize {
+/// after it: they repeat the end of another segment.
+fn joining(steps: &[Step], text: &[u8], other: &[u8]) -> usize {
     let Some(last) = steps.last() else {
         return 0;
     };
+    // A match joins as a whole, or another one would be needed.
     let length = last.length();
     if length > 0 {
-        let to_the_end = text.len() as isize - before.len() as isize == isize::from(last.delta);
-        return if last.back == 1 && to_the_end {
-            length
-        } else {
-            0
+        return match other.ends_with(&text[text.len() - length..]) {
+            true => length,
+            false => 0,
         };
     }
     let most = usize::from(last.literals).min(MAX_JOINING);
-    let pairs = text.iter().rev().zip(before.iter().rev());
+    let pairs = text.iter().rev().zip(other.iter().rev());
     pairs.take(most).take_while(|(a, b)| a == b).count()
 }
 
-/// Returns the length of the match that a segment begins with, if it repeats the
-/// beginning of the segment before.
-fn joined_start(steps: &[Step]) -> usize {
-    match steps.first() {
-        Some(first) if first.literals == 0 && first.back == 1 && first.delta == 0 => first.length(),
-        _ => 0,
-    }
+/// Returns the match that a segment begins with, if it repeats the beginning of
+/// another segment and the value before can join it.
+fn joined_start(steps: &[Step]) -> Option<Step> {
+    let first = *steps.first()?;
+    let joins = first.literals == 0 && first.delta == 0 && (1..256).contains(&first.length());
+    joins.then_some(first)
 }
 
-/// Appends the ops of a segment. `before` is the text of the segment before, if
-/// it is of the same block. Returns false if a literal has no code.
+/// Returns how many lines back the value is that the value before the next segment
+/// may repeat: the one before the source of the segment's beginning.
+pub(super) fn value_back(next: &[Step]) -> usize {
+    joined_start(next).map_or(1, |step| usize::from(step.back))
+}
+
+/// Appends the ops of a segment. `other` is the segment before the value that the
+/// value after this one may repeat, see [`value_back`]; a value before the segment
+/// can `join` it. Returns false if a literal has no code.
 pub(super) fn code_segment(
     steps: &[Step],
     text: &[u8],
-    before: Option<&[u8]>,
+    other: Option<&[u8]>,
+    join: bool,
     codes: &Codes,
     ops: &mut Vec<Op>,
 ) -> bool {
@@ -182,13 +212,12 @@ pub(super) fn code_segment(
         op.kept = op.count;
         ops.push(op);
     }
-    if before.is_some() && joined_start(steps) & 0xff == joined_start(steps) {
-        let joins = joined_start(steps) > 0;
-        ops[first].flags |= if joins { JOINS_START } else { 0 };
+    if join && joined_start(steps).is_some() {
+        ops[first].flags |= JOINS_START;
     }
     let last = ops.last_mut().expect("one was pushed");
     last.flags |= LAST;
-    let joining = before.map_or(0, |before| joining(steps, text, before));
+    let joining = other.map_or(0, |other| joining(steps, text, other));
     if last.flags & MATCH != 0 {
         if (1..256).contains(&joining) {
             last.flags |= JOINS_VALUE;
@@ -244,25 +273,42 @@ pub(super) fn put_segment(
         .all(|op| put_op(op, number, starts, codes, writer))
 }
 
+/// The lines whose values a block may repeat.
+#[derive(Clone, Copy)]
+pub(super) struct Sources {
+    /// The first of them.
+    pub(super) oldest: usize,
+    /// The first line of the block.
+    pub(super) first: usize,
+}
+
 /// Writes segments, each with the value after it.
 pub(super) struct LineWriter<'a> {
     page: &'a [u8],
     codes: &'a Codes,
-    latest: LatestValues,
     ops: Iter<'a, Op>,
+    sources: Sources,
     /// The first op of the next segment is written.
     joined: bool,
+    /// A value repeats one before the block.
+    repeats_earlier: bool,
 }
 
 impl<'a> LineWriter<'a> {
-    pub(super) fn new(page: &'a [u8], codes: &'a Codes, ops: &'a [Op]) -> Self {
+    pub(super) fn new(page: &'a [u8], codes: &'a Codes, ops: &'a [Op], sources: Sources) -> Self {
         Self {
             page,
             codes,
-            latest: LatestValues::default(),
             ops: ops.iter(),
+            sources,
             joined: false,
+            repeats_earlier: false,
         }
+    }
+
+    /// Returns true if some value repeats one before the block.
+    pub(super) fn repeats_earlier(&self) -> bool {
+        self.repeats_earlier
     }
 
     /// Writes the next segment and a value. Returns false if a source is too far
@@ -291,18 +337,18 @@ impl<'a> LineWriter<'a> {
             };
             op = next;
         }
-        let repeats = self.latest.find(self.page, value, end);
-        if let Repeats::One(distance) = repeats
-            && let Some((bits, count)) = codes.distance(distance)
-        {
+        let (back, after) = match self.ops.as_slice().first() {
+            Some(next) if next.flags & JOINS_START != 0 => {
+                (usize::from(next.back), usize::from(next.length))
+            }
+            _ => (1, 0),
+        };
+        let line = LineValue::new(self.page, number, value, end);
+        let distance = line.repeats(self.page, back, self.sources.oldest, starts);
+        if let Some((bits, count)) = distance.and_then(|distance| codes.distance(distance)) {
             let before = match !written && op.flags & JOINS_VALUE != 0 {
                 true => usize::from(op.length),
                 false => 0,
-            };
-            let next = self.ops.as_slice().first();
-            let after = match next {
-                Some(next) if next.flags & JOINS_START != 0 => usize::from(next.length),
-                _ => 0,
             };
             let length = before + (end - value) + after;
             if (MIN_VALUE_MATCH..=MAX_MATCH).contains(&length) {
@@ -317,6 +363,7 @@ impl<'a> LineWriter<'a> {
                 writer.put(u64::from(code.bits), code.count);
                 writer.put(bits, count);
                 writer.flush();
+                self.repeats_earlier |= number - back < self.sources.first;
                 self.joined = after > 0;
                 return true;
             }
@@ -324,22 +371,61 @@ impl<'a> LineWriter<'a> {
         if !written && !put_op(op, number, starts, codes, writer) {
             return false;
         }
-        let value = &self.page[value..end];
-        match repeats {
-            Repeats::Two(distance) if value.len() >= MIN_VALUE_MATCH => {
-                let Some((bits, count)) = codes.distance(distance) else {
-                    return false;
-                };
-                let code = codes.length(value.len());
-                writer.put(u64::from(code.bits), code.count);
-                writer.put(bits, count);
-                writer.flush();
-            }
-            _ => put_literals(value, codes, writer),
-        }
+        put_literals(&self.page[value..end], codes, writer);
         true
     }
 }
+
+/// A value on the page.
+#[derive(Clone, Copy)]
+struct LineValue {
+    number: usize,
+    start: usize,
+    end: usize,
+    /// The eight bytes before its end.
+    last: u64,
+}
+
+impl LineValue {
+    #[inline(always)]
+    fn new(page: &[u8], number: usize, start: usize, end: usize) -> Self {
+        Self {
+            number,
+            start,
+            end,
+            last: last_eight(page, end),
+        }
+    }
+
+    /// Returns the distance to the value so many lines back, if that is the same and
+    /// not before line `oldest`.
+    #[inline(always)]
+    fn repeats(self, page: &[u8], back: usize, oldest: usize, starts: &Starts) -> Option<u32> {
+        if self.number < oldest + back {
+            return None;
+        }
+        let source_end = starts.get(self.number + 1 - back);
+        // With the blank before a value, a longer one does not end like it.
+        let len = self.end - self.start + 1;
+        let different = self.last ^ last_eight(page, source_end);
+        let same = different >> (8 * 8usize.saturating_sub(len)) == 0
+            && (len <= 8 || page[..source_end].ends_with(&page[self.start - 1..self.end]));
+        same.then(|| (self.end - source_end) as u32)
+    }
+}
+
+/// The eight bytes before the end of a value. There are as many: metadata precedes
+/// it.
+#[inline(always)]
+fn last_eight(page: &[u8], end: usize) -> u64 {
+    let bytes = page.get(end.wrapping_sub(8)..end);
+    bytes.map_or(0, |bytes| {
+        u64::from_le_bytes(bytes.try_into().expect("eight bytes"))
+    })
+}
+
+/// Matches of values, with what joins them, are at least this long.
+const MIN_VALUE_MATCH: usize = 4;
 
 /// Writes a value as literals.
 #[inline(always)]
@@ -369,89 +455,16 @@ fn put_literals(mut value: &[u8], codes: &Codes, writer: &mut BitWriter<'_>) {
     }
 }
 
-/// The values of a block's latest lines.
-#[derive(Default)]
-struct LatestValues {
-    one: LatestValue,
-    two: LatestValue,
-}
-
-/// A value on the page.
-#[derive(Clone, Copy, Default)]
-struct LatestValue {
-    start: usize,
-    len: usize,
-    /// The last eight bytes of the value, or all.
-    last: u64,
-}
-
-impl LatestValue {
-    #[inline(always)]
-    fn new(page: &[u8], start: usize, end: usize) -> Self {
-        let len = end - start;
-        // Metadata precedes a value, so there are eight bytes.
-        let bytes = page.get(end.wrapping_sub(8)..end);
-        let bytes = bytes.map_or([0; 8], |bytes| bytes.try_into().expect("eight bytes"));
-        let before = 8usize.saturating_sub(len) as u32 * 8;
-        Self {
-            start,
-            len,
-            last: u64::from_le_bytes(bytes).checked_shr(before).unwrap_or(0),
-        }
-    }
-
-    /// Compares the texts of two values, none of which is empty.
-    #[inline(always)]
-    fn is_same(self, other: Self, page: &[u8]) -> bool {
-        let text = |value: Self| &page[value.start..value.start + value.len];
-        self.last == other.last
-            && self.len == other.len
-            && (self.len <= 8 || text(self) == text(other))
-    }
-}
-
-/// A line whose value a value repeats, and the distance to it.
-#[derive(Clone, Copy)]
-enum Repeats {
-    Nothing,
-    /// The line before.
-    One(u32),
-    /// The line before that.
-    Two(u32),
-}
-
-/// Matches of values, with what joins them, are at least this long.
-const MIN_VALUE_MATCH: usize = 4;
-
-impl LatestValues {
-    /// Compares a value with the two before, and remembers it.
-    #[inline(always)]
-    fn find(&mut self, page: &[u8], start: usize, end: usize) -> Repeats {
-        let new = LatestValue::new(page, start, end);
-        let Self { one, two } = *self;
-        *self = Self { one: new, two: one };
-        if new.is_same(one, page) {
-            return Repeats::One((start - one.start) as u32);
-        }
-        if new.is_same(two, page) {
-            return Repeats::Two((start - two.start) as u32);
-        }
-        Repeats::Nothing
-    }
-}
-
 /// A symbol of a page, before it is coded.
 pub(super) enum Symbol {
     Literal(u8),
     Match { length: usize, distance: u32 },
 }
 
-/// Visits the symbols of segments and values, as [`LineWriter`] writes them. Some
-/// more literals may join a value. Sources may be too far away: such a match
-/// becomes literals.
+/// Visits the symbols of segments and values, as [`LineWriter`] writes them. Sources
+/// may be too far away: such a match becomes literals.
 #[derive(Default)]
 pub(super) struct LineVisitor {
-    latest: LatestValues,
     /// Bytes of the next segment that are written.
     joined: usize,
 }
@@ -462,39 +475,35 @@ pub(super) struct Segment<'a> {
     pub(super) steps: &'a [Step],
     pub(super) text: &'a [u8],
     pub(super) number: usize,
-    /// The text of the segment before, if it is of the same block.
-    pub(super) before: Option<&'a [u8]>,
     /// Steps from the next segment on, if it is of the same block.
     pub(super) after: &'a [Step],
 }
 
 impl LineVisitor {
-    /// Visits a segment and a value.
+    /// Visits a segment and a value, which may repeat one from line `oldest` on.
     pub(super) fn visit(
         &mut self,
         page: &[u8],
         segment: Segment<'_>,
         (value, end): (usize, usize),
+        oldest: usize,
         starts: &Starts,
         visit: &mut impl FnMut(Symbol),
     ) {
         let joined = std::mem::take(&mut self.joined);
-        let repeats = self.latest.find(page, value, end);
-        let Segment { steps, text, .. } = segment;
-        if let Repeats::One(distance) = repeats
+        let line = LineValue::new(page, segment.number, value, end);
+        let back = value_back(segment.after);
+        let distance = line.repeats(page, back, oldest, starts);
+        if let Some(distance) = distance
             && (MIN_DISTANCE..=MAX_DISTANCE).contains(&distance)
         {
-            let before = segment.before;
-            let before = before.map_or(0, |before| joining(steps, text, before));
-            let before = if before + joined > text.len() {
-                0
-            } else {
-                before
-            };
-            let after = joined_start(segment.after);
+            let after = joined_start(segment.after).map_or(0, Step::length);
+            let other = &page[..value - distance as usize];
+            let before = joining(segment.steps, segment.text, other);
+            let fits = before + joined <= segment.text.len();
+            let before = if fits { before } else { 0 };
             let length = before + (end - value) + after;
-            if (MIN_VALUE_MATCH..=MAX_MATCH).contains(&length) && length - after - before <= MAX_LEN
-            {
+            if (MIN_VALUE_MATCH..=MAX_MATCH).contains(&length) {
                 visit_segment(segment, joined, before, starts, visit);
                 visit(Symbol::Match { length, distance });
                 self.joined = after;
@@ -502,17 +511,8 @@ impl LineVisitor {
             }
         }
         visit_segment(segment, joined, 0, starts, visit);
-        let length = end - value;
-        match repeats {
-            Repeats::Two(distance)
-                if (MIN_VALUE_MATCH..=MAX_LEN).contains(&length)
-                    && (MIN_DISTANCE..=MAX_DISTANCE).contains(&distance) =>
-            {
-                visit(Symbol::Match { length, distance });
-            }
-            _ => page[value..end]
-                .iter()
-                .for_each(|&byte| visit(Symbol::Literal(byte))),
+        for &byte in &page[value..end] {
+            visit(Symbol::Literal(byte));
         }
     }
 }

@@ -81,7 +81,7 @@ impl Coder {
         let mut any_byte = false;
         for_each(&mut |run| any_byte |= run.has_exemplars());
         let has_codes = self.generation > 0 && (self.any_byte || !any_byte);
-        let complete = has_codes && self.code(page, &mut for_each);
+        let complete = has_codes && self.code(page, starts, &mut for_each);
         let due = self.schedule.is_due();
         if complete && !due {
             return;
@@ -101,7 +101,7 @@ impl Coder {
             self.codes.write_header(&mut self.header);
             self.any_byte = any_byte;
             self.schedule.restart();
-            let complete = self.code(page, &mut for_each);
+            let complete = self.code(page, starts, &mut for_each);
             debug_assert!(complete, "each symbol of the page was counted");
         }
     }
@@ -111,10 +111,11 @@ impl Coder {
     fn code<F: Family>(
         &self,
         page: &[u8],
+        starts: &mut Starts,
         for_each: &mut impl FnMut(&mut dyn FnMut(&mut Run<'_, F>)),
     ) -> bool {
         let mut complete = true;
-        for_each(&mut |run| complete &= run.code(page, &self.codes, self.generation));
+        for_each(&mut |run| complete &= run.code(page, starts, &self.codes, self.generation));
         complete
     }
 

@@ -8,8 +8,8 @@
 use super::Family;
 use super::bits::BitBuffer;
 use super::code::{
-    LineVisitor, LineWriter, MAX_OP_LEN, MAX_VALUE_LEN, Op, Segment, Starts, Symbol, code_segment,
-    max_ops, put_segment, put_symbol, take_segment, visit_segment,
+    LineVisitor, LineWriter, MAX_OP_LEN, MAX_VALUE_LEN, Op, Segment, Sources, Starts, Symbol,
+    code_segment, max_ops, put_segment, put_symbol, take_segment, value_back, visit_segment,
 };
 use super::coder::Coder;
 use super::huffman::Codes;
@@ -88,6 +88,8 @@ struct BlockCode {
     /// Bits of the previous page that are the block, none if `len` is 0.
     start: usize,
     len: usize,
+    /// Some value there repeats one before the block.
+    repeats_earlier: bool,
 }
 
 /// A position in the lines of a run: at the end of a value.
@@ -314,15 +316,10 @@ impl<F: Family> Run<'_, F> {
     /// Parses the lines from number `known` on.
     fn parse_lines(&mut self, page: &[u8], families: usize, known: usize, matcher: &mut Matcher) {
         matcher.clear();
-        // In a large family, sources lie in the block of a line or the one before,
-        // so that the others need not be seen again.
         let mut per_block = 1;
         self.for_each_family(|_, view| per_block = view.body.lines_per_block());
         let first_seen = (known / per_block).saturating_sub(1) * per_block;
-        let oldest = |block: usize| match families {
-            1 => (block.saturating_sub(1) * per_block).saturating_sub(first_seen),
-            _ => 0,
-        };
+        let oldest = |block| oldest_source(families, block, per_block).saturating_sub(first_seen);
         let mut last_block = 0;
         let tail = self.for_each_piece(|code, piece| {
             last_block = piece.block;
@@ -348,7 +345,13 @@ impl<F: Family> Run<'_, F> {
 
     /// Makes ops of the steps, if there are none of this generation of codes.
     /// Returns false if some literal has no code.
-    pub(super) fn code(&mut self, page: &[u8], codes: &Codes, generation: u64) -> bool {
+    pub(super) fn code(
+        &mut self,
+        page: &[u8],
+        starts: &mut Starts,
+        codes: &Codes,
+        generation: u64,
+    ) -> bool {
         let mut same = true;
         self.for_each_family(|_, view| same &= view.code.generation == generation);
         if same {
@@ -362,13 +365,11 @@ impl<F: Family> Run<'_, F> {
         let mut complete = true;
         // The next step of the present family.
         let (mut family, mut step) = (0, 0);
-        let mut before = None;
         let tail = self.for_each_piece(|code, piece| {
             if piece.family != family {
                 (family, step) = (piece.family, 0);
             }
             if piece.first {
-                before = None;
                 code.blocks[piece.block] = BlockCode {
                     first_op: code.ops.len(),
                     ..BlockCode::default()
@@ -377,13 +378,17 @@ impl<F: Family> Run<'_, F> {
             let mut rest = &code.steps[step..];
             let steps = take_segment(&mut rest);
             step += steps.len();
+            starts.set_both(piece.number, piece.start, piece.value);
             let text = &page[piece.start..piece.value];
-            complete &= code_segment(steps, text, before, codes, &mut code.ops);
-            before = Some(text);
+            let back = value_back(if piece.last { &[] } else { rest });
+            let other = piece.number.checked_sub(back);
+            let other = other.map(|number| starts.text(page, number));
+            complete &= code_segment(steps, text, other, !piece.first, codes, &mut code.ops);
         });
         let text = &page[tail.start..tail.start + tail.before];
         self.with_last(|code| {
-            complete &= code_segment(&code.tail_steps, text, None, codes, &mut code.tail_ops);
+            let (steps, ops) = (&code.tail_steps, &mut code.tail_ops);
+            complete &= code_segment(steps, text, None, false, codes, ops);
         });
         let generation = if complete { generation } else { 0 };
         self.for_each_family(|_, view| view.code.generation = generation);
@@ -397,15 +402,19 @@ impl<F: Family> Run<'_, F> {
         starts: &mut Starts,
         mut visit: impl FnMut(Symbol),
     ) {
+        let (mut families, mut per_block) = (0, 1);
+        self.for_each_family(|_, view| {
+            families += 1;
+            per_block = view.body.lines_per_block();
+        });
         let (mut family, mut step) = (0, 0);
         let mut lines = LineVisitor::default();
-        let mut before = None;
         let tail = self.for_each_piece(|code, piece| {
             if piece.family != family {
                 (family, step) = (piece.family, 0);
             }
             if piece.first {
-                (lines, before) = (LineVisitor::default(), None);
+                lines = LineVisitor::default();
             }
             starts.set(piece.number, piece.start);
             let mut rest = &code.steps[step..];
@@ -413,13 +422,12 @@ impl<F: Family> Run<'_, F> {
                 steps: take_segment(&mut rest),
                 text: &page[piece.start..piece.value],
                 number: piece.number,
-                before,
                 after: if piece.last { &[] } else { rest },
             };
             step += segment.steps.len();
             let value = (piece.value, piece.end);
-            lines.visit(page, segment, value, starts, &mut visit);
-            before = Some(&page[piece.start..piece.value]);
+            let oldest = oldest_source(families, piece.block, per_block);
+            lines.visit(page, segment, value, oldest, starts, &mut visit);
         });
         starts.set(tail.number, tail.start);
         self.with_last(|code| {
@@ -427,7 +435,6 @@ impl<F: Family> Run<'_, F> {
                 steps: &code.tail_steps,
                 text: &page[tail.start..tail.start + tail.before],
                 number: tail.number,
-                before: None,
                 after: &[],
             };
             visit_segment(segment, 0, 0, starts, &mut visit);
@@ -477,8 +484,9 @@ impl<F: Family> Run<'_, F> {
         let mut families = 0;
         self.for_each_family(|_, _| families += 1);
         let mut cursor = Cursor::new(self.position);
-        // A value has another length, so that distances across it have changed.
-        let mut resized = false;
+        // A value has another length, so that distances across it have changed; or
+        // another text, so that it is not repeated any more.
+        let (mut resized, mut changed) = (false, false);
         for family in &mut *self.families {
             let Some(view) = family.view() else {
                 continue;
@@ -488,13 +496,15 @@ impl<F: Family> Run<'_, F> {
             }
             cursor.before += view.head_len;
             let code = &mut *view.code;
+            let per_block = view.body.lines_per_block();
             // The block before, if it was copied: its starts are not known.
             let mut copied: Option<(Cursor, BlockView<'_>)> = None;
             for (index, block) in view.body.blocks().enumerate() {
                 let after = cursor.after(&block);
                 let last_op = code.blocks.get(index + 1).map(|next| next.first_op);
                 let block_code = &mut code.blocks[index];
-                let same = !block.changed && !resized && block_code.len > 0;
+                let stale = block.changed || resized || (changed && block_code.repeats_earlier);
+                let same = !stale && block_code.len > 0;
                 let start = output.len();
                 if let Some(previous) = previous.filter(|_| same) {
                     output.copy(previous, block_code.start, block_code.len);
@@ -504,8 +514,14 @@ impl<F: Family> Run<'_, F> {
                         set_starts(cursor, block.lines, starts);
                     }
                     let ops = &code.ops[block_code.first_op..last_op.unwrap_or(code.ops.len())];
-                    if !write_block(page, cursor, block.lines, ops, codes, starts, output) {
-                        return false;
+                    let sources = Sources {
+                        oldest: oldest_source(families, index, per_block),
+                        first: cursor.number,
+                    };
+                    let lines = (block.lines, sources);
+                    match write_block(page, cursor, lines, ops, codes, starts, output) {
+                        Some(repeats_earlier) => block_code.repeats_earlier = repeats_earlier,
+                        None => return false,
                     }
                 }
                 block_code.start = start;
@@ -513,8 +529,8 @@ impl<F: Family> Run<'_, F> {
                 cursor = after;
                 match families {
                     // Sources lie in the block before at most.
-                    1 => resized = block.resized,
-                    _ => resized |= block.resized,
+                    1 => (resized, changed) = (block.resized, block.changed),
+                    _ => (resized, changed) = (resized | block.resized, changed | block.changed),
                 }
                 if families > 1
                     && let Some((cursor, block)) = copied.take()
@@ -535,6 +551,15 @@ impl<F: Family> Run<'_, F> {
     }
 }
 
+/// The first line that a block may refer to. In a large family that is in the block
+/// before, so that the others need not be seen again.
+fn oldest_source(families: usize, block: usize, per_block: usize) -> usize {
+    match families {
+        1 => block.saturating_sub(1) * per_block,
+        _ => 0,
+    }
+}
+
 /// Empties ops, and makes room for so many of them, not much more.
 fn prepare(ops: &mut Vec<Op>, most: usize) {
     ops.clear();
@@ -550,30 +575,31 @@ fn set_starts(mut cursor: Cursor, lines: &[Line], starts: &mut Starts) {
     }
 }
 
-/// Writes a block. Returns false if some source is too far away.
+/// Writes a block. Returns true if some value repeats one before the block; none if
+/// some source is too far away.
 ///
 /// Not inlined: the loop needs every register.
 #[inline(never)]
 fn write_block(
     page: &[u8],
     mut cursor: Cursor,
-    lines: &[Line],
+    (lines, sources): (&[Line], Sources),
     ops: &[Op],
     codes: &Codes,
     starts: &mut Starts,
     output: &mut BitBuffer,
-) -> bool {
+) -> Option<bool> {
     let room = ops.len() * MAX_OP_LEN + lines.len() * MAX_VALUE_LEN;
     output.write(room, |writer| {
-        let mut line_writer = LineWriter::new(page, codes, ops);
+        let mut line_writer = LineWriter::new(page, codes, ops, sources);
         for line in lines {
             let number = cursor.number;
             starts.set(number, cursor.start);
             let value = cursor.next(line.prefix_len, line.value_len);
             if !line_writer.put(number, value, cursor.start, starts, writer) {
-                return false;
+                return None;
             }
         }
-        true
+        Some(line_writer.repeats_earlier())
     })
 }
