@@ -2,10 +2,11 @@
 //!
 //! # Modules
 //!
-//! A module imports only from modules above its own line.
+//! A module imports only from modules above its own line. There is one exception: a family keeps its new cells in a
+//! `segment`, if its registry has one.
 //!
 //! ```text
-//! sync           atomics from std, or from loom for the models
+//! sync, fork     atomics from std, or from loom for the models; locks that are free in a forked child
 //! name           metric and label names: validation, escaping schemes
 //! label          label values, borrowed look-up keys
 //! cell           atomics that hold a value
@@ -14,8 +15,15 @@
 //! exposition     pages, both ways
 //!   format, negotiation, number, escape
 //!   layout, writer, scraper     registry -> page
+//!   gzip, protobuf              registry -> compressed page, and delimited messages
 //!   parser, validate            page -> events, and what a grammar cannot check
+//! segment        cells in a file that another process reads
+//! process        the metrics of the process
+//! bridge         instruments of other crates -> registry
+//! batch          pages of programs that end: files and a Pushgateway
 //! endpoint       answers to scrapes, and a listener
+//! tower          a layer that counts HTTP requests
+//! generate       pages and registries for fuzzers
 //! testing        assertions for the tests of programs that embed the crate
 //! ```
 //!

@@ -62,8 +62,7 @@
 //!
 //! ```
 //! use stethoscope::Registry;
-//! use stethoscope::cell::Histogram;
-//! use stethoscope::cell::Buckets;
+//! use stethoscope::cell::{Buckets, Histogram};
 //!
 //! let registry = Registry::new();
 //! let seconds = registry
