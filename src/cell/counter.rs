@@ -8,7 +8,7 @@
 use std::ops::Deref;
 
 use super::stripe::stripes;
-use super::{AtomicF64, ExemplarLabels, SingleWriter, WithExemplars, Writer};
+use super::{AtomicF64, ExemplarLabels, SingleWriter, WithExemplars, Writer, single_writer_reads};
 use crate::sync::{AtomicU64, Ordering, Padded, const_fn, thread_slot};
 
 /// A `u64` that only goes up, shared by any number of writers.
@@ -78,13 +78,9 @@ impl Counter {
     }
 }
 
-impl SingleWriter<Counter> {
-    /// Returns the current count.
-    #[inline]
-    pub fn get(&self) -> u64 {
-        self.cell().get()
-    }
-}
+single_writer_reads!(Counter {
+    "Returns the current count." get: u64,
+});
 
 impl<H: Deref<Target = SingleWriter<Counter>>> Writer<Counter, H> {
     /// Adds one.
@@ -303,13 +299,9 @@ fn saturating_sum(total: f64, amount: f64) -> f64 {
     (total + amount).min(f64::MAX)
 }
 
-impl SingleWriter<FloatCounter> {
-    /// Returns the current total.
-    #[inline]
-    pub fn get(&self) -> f64 {
-        self.cell().get()
-    }
-}
+single_writer_reads!(FloatCounter {
+    "Returns the current total." get: f64,
+});
 
 impl<H: Deref<Target = SingleWriter<FloatCounter>>> Writer<FloatCounter, H> {
     /// Adds one.

@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{AtomicF64, SingleWriter, Writer};
+use super::{AtomicF64, SingleWriter, Writer, single_writer_reads};
 use crate::sync::{AtomicI64, Ordering, const_fn};
 
 /// An `i64` that goes up and down, shared by any number of writers.
@@ -100,13 +100,9 @@ impl Gauge {
     }
 }
 
-impl SingleWriter<Gauge> {
-    /// Returns the current value.
-    #[inline]
-    pub fn get(&self) -> i64 {
-        self.cell().get()
-    }
-}
+single_writer_reads!(Gauge {
+    "Returns the current value." get: i64,
+});
 
 impl<H: Deref<Target = SingleWriter<Gauge>>> Writer<Gauge, H> {
     /// Sets the value.
@@ -256,13 +252,9 @@ impl FloatGauge {
     }
 }
 
-impl SingleWriter<FloatGauge> {
-    /// Returns the current value.
-    #[inline]
-    pub fn get(&self) -> f64 {
-        self.cell().get()
-    }
-}
+single_writer_reads!(FloatGauge {
+    "Returns the current value." get: f64,
+});
 
 impl<H: Deref<Target = SingleWriter<FloatGauge>>> Writer<FloatGauge, H> {
     /// Sets the value.

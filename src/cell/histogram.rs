@@ -12,7 +12,10 @@
 use std::ops::Deref;
 
 use super::stripe::stripes;
-use super::{AtomicF64, Buckets, Cell, ExemplarLabels, SingleWriter, WithExemplars, Writer};
+use super::{
+    AtomicF64, Buckets, Cell, ExemplarLabels, SingleWriter, WithExemplars, Writer,
+    single_writer_reads,
+};
 use crate::sync::{AtomicU64, Ordering, thread_slot};
 
 /// Counts observations by bucket, shared by any number of writers.
@@ -126,19 +129,10 @@ impl Cell for Histogram {
     }
 }
 
-impl SingleWriter<Histogram> {
-    /// Returns the number of observations.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        self.cell().count()
-    }
-
-    /// Returns the sum of the observations.
-    #[must_use]
-    pub fn sum(&self) -> f64 {
-        self.cell().sum()
-    }
-}
+single_writer_reads!(Histogram {
+    "Returns the number of observations." count: u64,
+    "Returns the sum of the observations." sum: f64,
+});
 
 impl<H: Deref<Target = SingleWriter<Histogram>>> Writer<Histogram, H> {
     /// Counts `value` in its bucket and adds it to the sum. NaN is ignored.
@@ -330,7 +324,7 @@ const LINE: usize = 8;
 #[cfg(not(all(feature = "segment", target_os = "linux", not(loom))))]
 type Memory = Box<[AtomicU64]>;
 #[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
-type Memory = super::placement::Words;
+type Memory = super::placement::CellWords;
 
 /// The sums and counts of one or more shards, each from the beginning of a cache
 /// line on, so that histograms and shards side by side do not slow each other down.

@@ -53,6 +53,7 @@ pub(crate) use placement::Placed;
 pub use placement::Placement;
 pub use quantile::{Quantile, QuantileOptions, QuantileOptionsBuilder};
 pub use ring::Window;
+use single_writer::single_writer_reads;
 pub use single_writer::{AlreadyClaimed, SingleWriter, Writer};
 pub use state_set::{StateSet, States};
 pub use static_histogram::{StaticBuckets, StaticHistogram};

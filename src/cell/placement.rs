@@ -20,7 +20,7 @@ pub(crate) enum Encoding {
 #[cfg(not(loom))]
 pub use placing::Placement;
 #[cfg(not(loom))]
-pub(crate) use placing::{Placed, Words};
+pub(crate) use placing::{CellWords, Placed};
 
 #[cfg(not(loom))]
 #[allow(unsafe_code)]
@@ -75,7 +75,7 @@ mod placing {
     }
 
     /// Words that are owned, or those of a segment.
-    pub(crate) struct Words {
+    pub(crate) struct CellWords {
         /// INVARIANT: points to words that outlive `self`. If `owned`, they are those
         /// of a box.
         words: NonNull<[AtomicU64]>,
@@ -83,11 +83,11 @@ mod placing {
     }
 
     // SAFETY: the words are atomics, reached by shared references only.
-    unsafe impl Send for Words {}
+    unsafe impl Send for CellWords {}
     // SAFETY: as above.
-    unsafe impl Sync for Words {}
+    unsafe impl Sync for CellWords {}
 
-    impl Words {
+    impl CellWords {
         /// Refers to words that something else owns.
         ///
         /// # Safety
@@ -100,7 +100,7 @@ mod placing {
         }
     }
 
-    impl FromIterator<AtomicU64> for Words {
+    impl FromIterator<AtomicU64> for CellWords {
         fn from_iter<I: IntoIterator<Item = AtomicU64>>(words: I) -> Self {
             let words: Box<[AtomicU64]> = words.into_iter().collect();
             Self {
@@ -110,7 +110,7 @@ mod placing {
         }
     }
 
-    impl Deref for Words {
+    impl Deref for CellWords {
         type Target = [AtomicU64];
 
         #[inline]
@@ -120,7 +120,7 @@ mod placing {
         }
     }
 
-    impl Drop for Words {
+    impl Drop for CellWords {
         fn drop(&mut self) {
             if self.owned {
                 // SAFETY: it came from a box, which nothing else frees.
@@ -129,7 +129,7 @@ mod placing {
         }
     }
 
-    impl fmt::Debug for Words {
+    impl fmt::Debug for CellWords {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             (**self).fmt(f)
         }

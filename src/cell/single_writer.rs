@@ -77,6 +77,23 @@ impl<C> SingleWriter<C> {
     }
 }
 
+/// Implements methods for a [`SingleWriter`] that only read its cell.
+macro_rules! single_writer_reads {
+    ($cell:ty { $($doc:literal $name:ident: $value:ty,)+ }) => {
+        impl SingleWriter<$cell> {
+            $(
+                #[doc = $doc]
+                #[must_use]
+                #[inline]
+                pub fn $name(&self) -> $value {
+                    self.cell().$name()
+                }
+            )+
+        }
+    };
+}
+pub(super) use single_writer_reads;
+
 /// The one writer of a [`SingleWriter`] cell.
 ///
 /// Holds the cell through `H`: a reference, an `Arc`, or a family's handle. It

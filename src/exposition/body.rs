@@ -20,7 +20,7 @@
 use super::number::MAX_LEN;
 use super::page::Editor;
 use super::template::Template;
-use super::writer::{Line, Values, patch_in_place, rewrite_block};
+use super::writer::{BlockValues, Line, patch_in_place, rewrite_block};
 use crate::family::SeriesView;
 use std::mem;
 
@@ -217,7 +217,7 @@ impl Body {
                 continue;
             }
             block.changed = true;
-            let values = Values {
+            let values = BlockValues {
                 width,
                 current,
                 last,
@@ -232,7 +232,7 @@ impl Body {
                 page.keep(block.len);
             } else {
                 page.keep(len_done);
-                let values = Values {
+                let values = BlockValues {
                     width,
                     current: &current[series_done * width..],
                     last: &last[series_done * width..],

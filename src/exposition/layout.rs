@@ -7,7 +7,7 @@ use super::exemplars::Exemplars;
 use super::format::Escaping;
 #[cfg(feature = "gzip")]
 use super::gzip::{Family, FamilyCode, FamilyView, PageCompressor};
-use super::page::{Editor, Page};
+use super::page::{Editor, KeptPage};
 use super::template::{self, Dialect, Template};
 use crate::family::{Change, SeriesView, Source};
 use std::collections::{HashMap, HashSet};
@@ -25,7 +25,7 @@ pub(super) struct Layout {
     /// Number of families laid out so far.
     #[cfg(feature = "gzip")]
     families_made: u64,
-    page: Page,
+    page: KeptPage,
     /// False while the page is written, and if a cell has panicked meanwhile.
     is_whole: bool,
     /// Scrapes of other layouts since the last one of this.
@@ -53,7 +53,7 @@ impl Layout {
             families: Vec::new(),
             #[cfg(feature = "gzip")]
             families_made: 0,
-            page: Page::default(),
+            page: KeptPage::default(),
             is_whole: false,
             idle: 0,
             #[cfg(feature = "gzip")]
@@ -124,7 +124,7 @@ impl Layout {
             new_lines += family.lay_out(old, &mut text);
         }
         text.extend_from_slice(self.end());
-        self.page = Page::new(text, new_lines * VALUE_GROWTH);
+        self.page = KeptPage::new(text, new_lines * VALUE_GROWTH);
         self.is_whole = true;
     }
 

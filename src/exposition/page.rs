@@ -24,7 +24,7 @@ const ROOM: usize = 4096;
 
 /// A page, kept from one scrape to the next.
 #[derive(Default)]
-pub(super) struct Page {
+pub(super) struct KeptPage {
     /// The text, and at least [`PADDING`] bytes after it.
     bytes: Vec<u8>,
     /// Length of the text.
@@ -33,7 +33,7 @@ pub(super) struct Page {
     saved: Vec<u8>,
 }
 
-impl Page {
+impl KeptPage {
     /// Makes a page of `text`, which is expected to grow by so many bytes.
     pub(super) fn new(mut text: Vec<u8>, growth: usize) -> Self {
         let len = text.len();
@@ -243,7 +243,7 @@ mod tests {
                     new.map(|len| pattern(seed + 1000, len * factor)),
                 ))
                 .collect();
-            let mut page = Page::new(edits.iter().flat_map(|(old, _)| old.clone()).collect(), growth);
+            let mut page = KeptPage::new(edits.iter().flat_map(|(old, _)| old.clone()).collect(), growth);
             let mut editor = page.edit();
             for (old, new) in &edits {
                 let Some(new) = new else {

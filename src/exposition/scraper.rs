@@ -127,7 +127,7 @@ impl Scraper {
         page: &mut Vec<u8>,
     ) {
         let escaping = self.begin(content_type);
-        let registry = protobuf::Contents {
+        let registry = protobuf::RegistryFamilies {
             generation: self.generation,
             sources: &self.contents.families,
         };
@@ -138,7 +138,7 @@ impl Scraper {
     /// Runs the hooks and writes a protobuf page of all families.
     fn scrape_protobuf(&mut self, content_type: ContentType) -> &[u8] {
         let escaping = self.begin(content_type);
-        let registry = protobuf::Contents {
+        let registry = protobuf::RegistryFamilies {
             generation: self.generation,
             sources: &self.contents.families,
         };

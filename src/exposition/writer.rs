@@ -17,7 +17,7 @@ pub(super) struct Line {
 
 /// The numbers of a block, in rows.
 #[derive(Clone, Copy)]
-pub(super) struct Values<'a> {
+pub(super) struct BlockValues<'a> {
     /// Numbers in a row.
     pub(super) width: usize,
     /// The numbers as the cells are now.
@@ -46,7 +46,7 @@ pub(super) fn patch_in_place(
     text: &mut [u8],
     lines: &mut [Line],
     templates: &[Template],
-    values: Values<'_>,
+    values: BlockValues<'_>,
 ) -> (usize, usize) {
     let mut patcher = Patcher { text, position: 0 };
     visit_lines(lines, templates, values, &mut patcher)
@@ -93,7 +93,7 @@ pub(super) fn rewrite_block(
     new: &mut [u8],
     lines: &mut [Line],
     templates: &[Template],
-    values: Values<'_>,
+    values: BlockValues<'_>,
 ) -> (usize, bool) {
     let mut rewriter = Rewriter {
         old,
@@ -189,10 +189,10 @@ trait Visitor {
 fn visit_lines(
     lines: &mut [Line],
     templates: &[Template],
-    values: Values<'_>,
+    values: BlockValues<'_>,
     visitor: &mut impl Visitor,
 ) -> (usize, usize) {
-    let Values {
+    let BlockValues {
         width,
         current,
         last,

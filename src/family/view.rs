@@ -45,7 +45,7 @@ impl<C: Metric> Source for Inner<C> {
     }
 
     fn view(self: Arc<Self>) -> Box<dyn SeriesView> {
-        Box::new(FamilyView {
+        Box::new(FamilySource {
             family: self,
             series: Vec::new(),
             // A generation that the family cannot have: the first refresh
@@ -103,14 +103,14 @@ pub(crate) trait SeriesView: Send {
     fn read_native(&self, series: usize, into: &mut NativeReading) -> bool;
 }
 
-struct FamilyView<C: Metric> {
+struct FamilySource<C: Metric> {
     family: Arc<Inner<C>>,
     series: Vec<SyncArc<Series<C>>>,
     generation: u64,
     removals: u64,
 }
 
-impl<C: Metric> SeriesView for FamilyView<C> {
+impl<C: Metric> SeriesView for FamilySource<C> {
     fn len(&self) -> usize {
         self.series.len()
     }

@@ -1,7 +1,7 @@
 //! Faults, each put into a valid page.
 
 use super::choices::Choices;
-use super::page::{Kind, Line, Page, Role, Sample};
+use super::page::{PageLine, PageLineKind, PageLines, Role, SampleParts};
 use std::fmt;
 
 /// The fault of a page.
@@ -133,12 +133,12 @@ impl Fault {
 
     /// Returns the page with this fault. None if it has no place for the fault. In some
     /// places and formats, the result is not refused.
-    pub(super) fn apply(self, page: &Page, choices: &mut Choices<'_, '_>) -> Option<Vec<u8>> {
+    pub(super) fn apply(self, page: &PageLines, choices: &mut Choices<'_, '_>) -> Option<Vec<u8>> {
         let mut lines = page.lines.clone();
         match self {
             Self::InvalidUtf8 => return invalid_utf8(page, choices),
             Self::MissingNewline => {
-                let mut bytes = Page { lines }.into_bytes();
+                let mut bytes = PageLines { lines }.into_bytes();
                 bytes.pop();
                 return Some(bytes);
             }
@@ -147,7 +147,7 @@ impl Fault {
                 lines[index].text.push('\r');
             }
             Self::UnknownType => {
-                let index = any(&lines, choices, |line| line.kind == Kind::Type)?;
+                let index = any(&lines, choices, |line| line.kind == PageLineKind::Type)?;
                 let text = &mut lines[index].text;
                 let word = text.rfind(' ')? + 1;
                 text.replace_range(word.., choices.of(&["Counter", "number", "gauges"]));
@@ -181,20 +181,23 @@ impl Fault {
                 lines.remove(index);
             }
             Self::MissingEnd => {
-                lines.pop_if(|line| line.kind == Kind::End)?;
+                lines.pop_if(|line| line.kind == PageLineKind::End)?;
             }
             Self::AfterEnd => {
-                let end = lines.last().filter(|line| line.kind == Kind::End)?.clone();
+                let end = lines
+                    .last()
+                    .filter(|line| line.kind == PageLineKind::End)?
+                    .clone();
                 lines.push(end);
             }
             _ => self.change_sample(&mut lines, choices)?,
         }
-        Some(Page { lines }.into_bytes())
+        Some(PageLines { lines }.into_bytes())
     }
 
     /// Puts the fault into the line of a sample.
-    fn change_sample(self, lines: &mut [Line], choices: &mut Choices<'_, '_>) -> Option<()> {
-        let fits = |line: &Line| match self {
+    fn change_sample(self, lines: &mut [PageLine], choices: &mut Choices<'_, '_>) -> Option<()> {
+        let fits = |line: &PageLine| match self {
             Self::MissingValue | Self::InvalidValue => sample(line).is_some(),
             Self::CountMismatch => role(line) == Some(Role::Count),
             Self::DecreasingBucket => role(line) == Some(Role::Bucket),
@@ -202,7 +205,7 @@ impl Fault {
             _ => sample(line).is_some_and(|sample| sample.label.is_some()),
         };
         let index = any(lines, choices, fits)?;
-        let Sample { label, value, .. } = sample(&lines[index])?;
+        let SampleParts { label, value, .. } = sample(&lines[index])?;
         let text = &mut lines[index].text;
         let (begin, end) = label.unwrap_or_default();
         match self {
@@ -232,39 +235,42 @@ impl Fault {
 
 /// Returns the index of one of the lines for which `fits` returns true.
 fn any(
-    lines: &[Line],
+    lines: &[PageLine],
     choices: &mut Choices<'_, '_>,
-    fits: impl Fn(&Line) -> bool,
+    fits: impl Fn(&PageLine) -> bool,
 ) -> Option<usize> {
     let indices = lines.iter().enumerate().filter(|(_, line)| fits(line));
     let indices: Vec<usize> = indices.map(|(index, _)| index).collect();
     (!indices.is_empty()).then(|| choices.of(&indices))
 }
 
-fn sample(line: &Line) -> Option<Sample> {
+fn sample(line: &PageLine) -> Option<SampleParts> {
     match line.kind {
-        Kind::Sample(sample) => Some(sample),
+        PageLineKind::Sample(sample) => Some(sample),
         _ => None,
     }
 }
 
-fn role(line: &Line) -> Option<Role> {
+fn role(line: &PageLine) -> Option<Role> {
     sample(line).map(|sample| sample.role)
 }
 
-fn is_metadata(line: &Line) -> bool {
-    matches!(line.kind, Kind::Help | Kind::Type | Kind::Unit)
+fn is_metadata(line: &PageLine) -> bool {
+    matches!(
+        line.kind,
+        PageLineKind::Help | PageLineKind::Type | PageLineKind::Unit
+    )
 }
 
 /// Returns true for the lines of a family, not for the end of the page.
-fn is_of(line: &Line, family: usize) -> bool {
-    line.family == family && line.kind != Kind::End
+fn is_of(line: &PageLine, family: usize) -> bool {
+    line.family == family && line.kind != PageLineKind::End
 }
 
 /// Puts a byte that is not UTF-8 at the end of a label value or of a help text.
-fn invalid_utf8(page: &Page, choices: &mut Choices<'_, '_>) -> Option<Vec<u8>> {
-    let has_text = |line: &Line| {
-        line.kind == Kind::Help || sample(line).is_some_and(|sample| sample.label.is_some())
+fn invalid_utf8(page: &PageLines, choices: &mut Choices<'_, '_>) -> Option<Vec<u8>> {
+    let has_text = |line: &PageLine| {
+        line.kind == PageLineKind::Help || sample(line).is_some_and(|sample| sample.label.is_some())
     };
     let index = any(&page.lines, choices, has_text)?;
     let before: usize = page.lines[..index]
@@ -277,7 +283,7 @@ fn invalid_utf8(page: &Page, choices: &mut Choices<'_, '_>) -> Option<Vec<u8>> {
         None => line.text.len(),
     };
     let lines = page.lines.clone();
-    let mut bytes = Page { lines }.into_bytes();
+    let mut bytes = PageLines { lines }.into_bytes();
     bytes.insert(before + place, choices.of(&[0xff, 0xc0, 0x80]));
     Some(bytes)
 }

@@ -4,34 +4,34 @@ use super::choices::Choices;
 use crate::exposition::{ContentType, Escaping, Format};
 
 /// A page as lines, so that a fault can be put into one of them.
-pub(super) struct Page {
-    pub(super) lines: Vec<Line>,
+pub(super) struct PageLines {
+    pub(super) lines: Vec<PageLine>,
 }
 
 /// A line of a page, without its end.
 #[derive(Clone)]
-pub(super) struct Line {
+pub(super) struct PageLine {
     pub(super) text: String,
-    pub(super) kind: Kind,
+    pub(super) kind: PageLineKind,
     /// The number of its family.
     pub(super) family: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum PageLineKind {
     /// A comment or an empty line.
     Comment,
     Help,
     Type,
     Unit,
-    Sample(Sample),
+    Sample(SampleParts),
     /// `# EOF`
     End,
 }
 
 /// The parts of a sample's line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Sample {
+pub(super) struct SampleParts {
     pub(super) role: Role,
     /// Where the first label begins and ends, if there is one.
     pub(super) label: Option<(usize, usize)>,
@@ -48,7 +48,7 @@ pub(super) enum Role {
     Other,
 }
 
-impl Page {
+impl PageLines {
     pub(super) fn into_bytes(self) -> Vec<u8> {
         let mut page = String::new();
         for line in self.lines {
@@ -59,7 +59,7 @@ impl Page {
     }
 }
 
-pub(super) fn generate(choices: &mut Choices<'_, '_>, content_type: ContentType) -> Page {
+pub(super) fn generate(choices: &mut Choices<'_, '_>, content_type: ContentType) -> PageLines {
     let mut writer = PageWriter {
         openmetrics: content_type.format == Format::OpenMetrics,
         quotes: content_type.format != Format::Text && content_type.escaping == Escaping::AllowUtf8,
@@ -72,9 +72,9 @@ pub(super) fn generate(choices: &mut Choices<'_, '_>, content_type: ContentType)
         writer.write_family();
     }
     if writer.openmetrics {
-        writer.push("# EOF".to_owned(), Kind::End);
+        writer.push("# EOF".to_owned(), PageLineKind::End);
     }
-    Page {
+    PageLines {
         lines: writer.lines,
     }
 }
@@ -84,7 +84,7 @@ struct PageWriter<'w, 'a, 'b> {
     openmetrics: bool,
     /// Names may be any text, in quotes.
     quotes: bool,
-    lines: Vec<Line>,
+    lines: Vec<PageLine>,
     family: usize,
 }
 
@@ -103,8 +103,8 @@ const BOUNDS: [(&str, f64); 5] = [
 ];
 
 impl PageWriter<'_, '_, '_> {
-    fn push(&mut self, text: String, kind: Kind) {
-        self.lines.push(Line {
+    fn push(&mut self, text: String, kind: PageLineKind) {
+        self.lines.push(PageLine {
             text,
             kind,
             family: self.family,
@@ -156,13 +156,13 @@ impl PageWriter<'_, '_, '_> {
 
     fn write_metadata(&mut self, name: &str, family_type: &str, has_unit: bool) {
         let quoted = self.metadata_name(name, family_type);
-        let mut lines = vec![(Kind::Type, format!("# TYPE {quoted} {family_type}"))];
+        let mut lines = vec![(PageLineKind::Type, format!("# TYPE {quoted} {family_type}"))];
         let is_untyped = matches!(family_type, "untyped" | "unknown");
         if is_untyped && !has_unit && self.choices.below(2) == 1 {
             lines.clear();
         }
         if has_unit {
-            lines.push((Kind::Unit, format!("# UNIT {quoted} seconds")));
+            lines.push((PageLineKind::Unit, format!("# UNIT {quoted} seconds")));
         }
         let mut help = self
             .choices
@@ -173,7 +173,7 @@ impl PageWriter<'_, '_, '_> {
             help = help.replace('"', "\\\"");
         }
         if !help.is_empty() {
-            lines.push((Kind::Help, format!("# HELP {quoted} {help}")));
+            lines.push((PageLineKind::Help, format!("# HELP {quoted} {help}")));
         }
         let first = self.choices.below(lines.len().max(1));
         lines.rotate_left(first);
@@ -202,7 +202,7 @@ impl PageWriter<'_, '_, '_> {
             let text = self
                 .choices
                 .of(&["", "# a comment", "#", "# TYPES of things"]);
-            self.push(text.to_owned(), Kind::Comment);
+            self.push(text.to_owned(), PageLineKind::Comment);
         }
     }
 
@@ -321,7 +321,7 @@ impl PageWriter<'_, '_, '_> {
         series: &LabelledSeries,
         value: &str,
         role: Role,
-    ) -> (String, Kind) {
+    ) -> (String, PageLineKind) {
         let mut labels: Vec<String> = series
             .labels
             .iter()
@@ -359,13 +359,13 @@ impl PageWriter<'_, '_, '_> {
         text += self.blank();
         let begin = text.len();
         text += value;
-        let sample = Sample {
+        let sample = SampleParts {
             role,
             label: first,
             value: (begin, text.len()),
         };
         text += &series.timestamp;
-        (text, Kind::Sample(sample))
+        (text, PageLineKind::Sample(sample))
     }
 
     /// Returns blanks where the text formats allow them.

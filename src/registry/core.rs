@@ -15,11 +15,11 @@ use std::sync::Arc;
 /// The state that all clones and views of a registry share.
 pub(crate) struct Core {
     pub(super) shared: SyncArc<Shared>,
-    state: ForkSafeMutex<State>,
+    state: ForkSafeMutex<CoreState>,
 }
 
 #[derive(Default)]
-pub(super) struct State {
+pub(super) struct CoreState {
     pub(super) families: Vec<Arc<dyn Source>>,
     /// Each name that a family requires, with the full name of that family.
     names: HashMap<String, String>,
@@ -54,7 +54,7 @@ impl Core {
         self.shared.segment.set(segment.clone()).is_ok()
     }
 
-    pub(super) fn lock(&self) -> ForkSafeGuard<'_, State> {
+    pub(super) fn lock(&self) -> ForkSafeGuard<'_, CoreState> {
         // No code that can panic leaves the state half changed.
         self.state.lock()
     }
@@ -196,7 +196,7 @@ impl Core {
     }
 }
 
-impl State {
+impl CoreState {
     fn find(&self, full_name: &str) -> Option<&Arc<dyn Source>> {
         self.families
             .iter()

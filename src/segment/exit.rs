@@ -1,7 +1,7 @@
 //! The exit status of a process that is not a child of this one.
 
 use super::format::{HEADER, header};
-use super::proc::{self, Stat};
+use super::proc::{self, ProcessStat};
 use rustix::fd::OwnedFd;
 use rustix::ioctl::{self, Updater, opcode};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -37,7 +37,7 @@ impl ExitWatch {
         let pid = i32::try_from(header[header::PID]).ok()?;
         let watch = Self(pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?);
         // Afterwards: the process that has this id now is that of the header.
-        let stat = Stat::of(&pid.to_string())?;
+        let stat = ProcessStat::of(&pid.to_string())?;
         (stat.start_time == header[header::START_TIME]).then_some(watch)
     }
 

@@ -204,9 +204,9 @@ pub(super) fn word_of_bytes(bytes: &[u8]) -> u64 {
 }
 
 /// The words of a decoded record that have not been read yet.
-struct Words<'w>(&'w [u64]);
+struct RecordWords<'w>(&'w [u64]);
 
-impl<'w> Words<'w> {
+impl<'w> RecordWords<'w> {
     fn next(&mut self) -> Option<u64> {
         let (first, rest) = self.0.split_first()?;
         self.0 = rest;
@@ -303,7 +303,7 @@ impl FamilyRecord {
         record.strings(&strings).finish()
     }
 
-    fn decode(words: &mut Words<'_>) -> Option<Self> {
+    fn decode(words: &mut RecordWords<'_>) -> Option<Self> {
         let low_high = |word: u64| ((word & 0xffff_ffff) as usize, (word >> 32) as usize);
         let codes = words.next()?;
         let metric_type = type_from_code(codes & 0xff)?;
@@ -443,7 +443,7 @@ pub(super) fn decode(words: &[u64]) -> Option<(Decoded<'_>, usize)> {
     let first = *words.first()?;
     let length = (first & 0xffff_ffff) as usize;
     let record = words.get(..length).filter(|record| !record.is_empty())?;
-    let mut words = Words(&record[1..]);
+    let mut words = RecordWords(&record[1..]);
     let decoded = match first >> 32 {
         0 => return None,
         kind::FAMILY => Decoded::Family {
@@ -480,5 +480,5 @@ pub(super) fn decode(words: &[u64]) -> Option<(Decoded<'_>, usize)> {
 
 /// Decodes the label values of a series record.
 pub(super) fn labels(words: &[u64], count: usize) -> Option<Vec<String>> {
-    Words(words).strings(count)
+    RecordWords(words).strings(count)
 }

@@ -60,7 +60,7 @@ struct Slot {
     doomed: bool,
 }
 
-struct Family {
+struct LoggedFamily {
     record: Location,
     words: usize,
     /// The word of a series that does not change, if there is one.
@@ -93,7 +93,7 @@ pub(super) struct Log<B> {
     retired: VecDeque<(Instant, Chain)>,
     /// The attempts to compact that are still to be skipped.
     skipped_compactions: usize,
-    families: BTreeMap<u64, Family>,
+    families: BTreeMap<u64, LoggedFamily>,
     next_family: u64,
     doomed: VecDeque<Doomed>,
 }
@@ -300,7 +300,7 @@ impl<B: Backing> Log<B> {
         self.next_family += 1;
         self.families.insert(
             id,
-            Family {
+            LoggedFamily {
                 record,
                 words: family.words(),
                 constant_word: family.encoding.constant_word(),
@@ -653,7 +653,7 @@ impl<B: Backing> Log<B> {
 }
 
 /// Returns the live records that are not doomed, each after those that it needs.
-fn live_records(families: &mut BTreeMap<u64, Family>) -> impl Iterator<Item = &mut Location> {
+fn live_records(families: &mut BTreeMap<u64, LoggedFamily>) -> impl Iterator<Item = &mut Location> {
     families
         .values_mut()
         .filter(|family| !family.removed)

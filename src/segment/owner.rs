@@ -5,7 +5,7 @@ use super::error::SegmentError;
 use super::file::{self, MappedFile};
 use super::format::{self, BYTE_ORDER, Encoding, FamilyRecord, MAGIC, VERSION, header, state};
 use super::log::Log;
-use super::proc::{self, Stat};
+use super::proc::{self, ProcessStat};
 use crate::family::Descriptor;
 use crate::fork::{self, CorrectInChild, ForkSafeMutex};
 use rustix::io::Errno;
@@ -51,7 +51,7 @@ impl Segment {
         fork::install_handlers();
         let path = directory.as_ref();
         let directory = file::open_directory(path)?;
-        let stat = Stat::of("self").ok_or_else(|| SegmentError::io(path, Errno::NOENT))?;
+        let stat = ProcessStat::of("self").ok_or_else(|| SegmentError::io(path, Errno::NOENT))?;
         let pid = std::process::id();
         let mapped = MappedFile::create(&directory, path, pid, stat.start_time)?;
         let path = mapped.path().to_owned();
@@ -196,7 +196,7 @@ impl Owner {
 impl CorrectInChild for Owner {
     unsafe fn correct_in_child(&self) {
         let mut log = self.log.lock();
-        let stat = Stat::of("self");
+        let stat = ProcessStat::of("self");
         let start_time = stat.as_ref().map_or(0, |stat| stat.start_time);
         let (copied, root, number) = (log.words_of_child(), log.root(), log.number());
         let is_intact = || Log::<MappedFile>::is_intact(self.header, number);
@@ -224,7 +224,7 @@ impl Drop for Owner {
 }
 
 /// Fills the header. The magic comes last.
-fn describe_process(header: &[AtomicU64], stat: &Stat) {
+fn describe_process(header: &[AtomicU64], stat: &ProcessStat) {
     // Relaxed, all but the magic, which publishes them.
     let set = |index: usize, value: u64| header[index].store(value, Ordering::Relaxed);
     let [boot_high, boot_low] = proc::boot_id().unwrap_or_default();

@@ -3,7 +3,7 @@
 use super::error::{SegmentError, SegmentErrorKind};
 use super::file;
 use super::format::{BYTE_ORDER, HEADER, MAGIC, VERSION, header, state};
-use super::proc::{self, Stat};
+use super::proc::{self, ProcessStat};
 use super::reader::ProcessState;
 use super::view::Words;
 use rustix::fd::OwnedFd;
@@ -120,7 +120,7 @@ impl SegmentFile {
             return ProcessState::Running;
         }
         // A child that was forked in an unusual way may hold the lock still.
-        match Stat::of(&header[header::PID].to_string()) {
+        match ProcessStat::of(&header[header::PID].to_string()) {
             Some(stat) if stat.start_time == header[header::START_TIME] => match stat.state {
                 b'T' | b't' => ProcessState::Stopped,
                 b'Z' | b'X' | b'x' => gone,

@@ -4,7 +4,7 @@ use super::format::{
     self, BYTE_ORDER, CHUNK_TAG, FamilyRecord, HEADER, LINE, MAGIC, VERSION, chunk, header, state,
 };
 use super::owner;
-use super::proc::{self, Stat};
+use super::proc::{self, ProcessStat};
 
 /// A segment under construction: header and slabs, then one chunk of the log.
 pub(super) struct Snapshot {
@@ -63,7 +63,7 @@ impl Snapshot {
         log[chunk::LENGTH] = log.len() as u64;
         words.extend(log);
         let [boot_high, boot_low] = proc::boot_id().unwrap_or_default();
-        let stat = Stat::of("self");
+        let stat = ProcessStat::of("self");
         let time = owner::now();
         words[header::MAGIC] = MAGIC;
         words[header::BYTE_ORDER] = BYTE_ORDER;

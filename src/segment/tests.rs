@@ -93,7 +93,7 @@ fn page(mirror: &Mirror, format: Format, escaping: Escaping) -> String {
 }
 
 #[derive(Clone, Debug)]
-enum Step {
+enum LogStep {
     AddFamily(usize),
     Place { family: usize, label: String },
     Store { series: usize, value: u64 },
@@ -104,16 +104,16 @@ enum Step {
     Read,
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = LogStep> {
     prop_oneof![
-        1 => (0..5_usize).prop_map(Step::AddFamily),
-        8 => (any::<usize>(), ".{0,20}").prop_map(|(family, label)| Step::Place { family, label }),
-        4 => (any::<usize>(), 0..2_u64).prop_map(|(series, value)| Step::Store { series, value }),
-        6 => any::<usize>().prop_map(|series| Step::Remove { series }),
-        6 => any::<usize>().prop_map(|handle| Step::Release { handle }),
-        1 => any::<usize>().prop_map(Step::RemoveFamily),
-        1 => (0..40_000_usize).prop_map(Step::Limit),
-        2 => Just(Step::Read),
+        1 => (0..5_usize).prop_map(LogStep::AddFamily),
+        8 => (any::<usize>(), ".{0,20}").prop_map(|(family, label)| LogStep::Place { family, label }),
+        4 => (any::<usize>(), 0..2_u64).prop_map(|(series, value)| LogStep::Store { series, value }),
+        6 => any::<usize>().prop_map(|series| LogStep::Remove { series }),
+        6 => any::<usize>().prop_map(|handle| LogStep::Release { handle }),
+        1 => any::<usize>().prop_map(LogStep::RemoveFamily),
+        1 => (0..40_000_usize).prop_map(LogStep::Limit),
+        2 => Just(LogStep::Read),
     ]
 }
 
@@ -127,7 +127,7 @@ struct Held {
 
 /// Takes some steps, and compares what readers see with what is live. With a limit
 /// of the memory, placing may fail.
-fn run(steps: &[Step], extent: usize) {
+fn run(steps: &[LogStep], extent: usize) {
     let memory = Heap::new(extent, usize::MAX);
     let mut log = Log::new(Arena::new(memory.clone())).unwrap();
     let mut follower = View::default();
@@ -138,13 +138,13 @@ fn run(steps: &[Step], extent: usize) {
         let families: Vec<u64> = live.keys().copied().collect();
         let pick = |index: usize, len: usize| (len > 0).then(|| index % len.max(1));
         match step {
-            Step::AddFamily(kind) => {
+            LogStep::AddFamily(kind) => {
                 let name = format!("family_{}", live.len());
                 if let Some(id) = log.add_family(&family(*kind, &name)) {
                     live.insert(id, BTreeMap::new());
                 }
             }
-            Step::Place { family, label } => {
+            LogStep::Place { family, label } => {
                 let Some(index) = pick(*family, families.len()) else {
                     continue;
                 };
@@ -165,7 +165,7 @@ fn run(steps: &[Step], extent: usize) {
                     assert!(series.insert(slot, (ordinal, label.clone(), 0)).is_none());
                 }
             }
-            Step::Store { series, value } => {
+            LogStep::Store { series, value } => {
                 let Some(index) = pick(*series, held.len()) else {
                     continue;
                 };
@@ -178,7 +178,7 @@ fn run(steps: &[Step], extent: usize) {
                     *shown = if held.words.len() == 4 { 0 } else { *value };
                 }
             }
-            Step::Remove { series } => {
+            LogStep::Remove { series } => {
                 let Some(index) = pick(*series, held.len()) else {
                     continue;
                 };
@@ -188,13 +188,13 @@ fn run(steps: &[Step], extent: usize) {
                     live.get_mut(&held.family).unwrap().remove(&held.slot);
                 }
             }
-            Step::Release { handle } => {
+            LogStep::Release { handle } => {
                 if let Some(index) = pick(*handle, held.len()) {
                     let held = held.remove(index);
                     log.release(held.family, held.slot);
                 }
             }
-            Step::RemoveFamily(index) => {
+            LogStep::RemoveFamily(index) => {
                 let Some(index) = pick(*index, families.len()) else {
                     continue;
                 };
@@ -207,8 +207,8 @@ fn run(steps: &[Step], extent: usize) {
                     held.is_live = false;
                 }
             }
-            Step::Limit(limit) => memory.set_limit(*limit),
-            Step::Read => {
+            LogStep::Limit(limit) => memory.set_limit(*limit),
+            LogStep::Read => {
                 // What could not be removed for lack of room is still shown.
                 if log.has_doomed() {
                     continue;

@@ -24,6 +24,7 @@ use std::ops::Deref;
 use super::stripe::stripes;
 use super::{
     AtomicF64, Cell, ExemplarLabels, SingleWriter, SupportsExemplars, WithExemplars, Writer,
+    single_writer_reads,
 };
 use crate::sync::{AtomicU64, Ordering, thread_slot, zeroed_words};
 pub(super) use scale::Geometry;
@@ -262,19 +263,10 @@ native_histogram! {
     ShardedNativeHistogram: shards,
 }
 
-impl SingleWriter<NativeHistogram> {
-    /// Returns the number of observations.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        self.cell().count()
-    }
-
-    /// Returns the sum of the observations.
-    #[must_use]
-    pub fn sum(&self) -> f64 {
-        self.cell().sum()
-    }
-}
+single_writer_reads!(NativeHistogram {
+    "Returns the number of observations." count: u64,
+    "Returns the sum of the observations." sum: f64,
+});
 
 impl<H: Deref<Target = SingleWriter<NativeHistogram>>> Writer<NativeHistogram, H> {
     /// Counts `value` in its bucket and adds it to the sum. NaN is ignored.

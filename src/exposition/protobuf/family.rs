@@ -161,7 +161,7 @@ struct Form {
     /// The value of a metric, with all numbers 0.
     value: Vec<u8>,
     /// The places of numbers in a value.
-    places: Vec<Place>,
+    places: Vec<NumberPlace>,
     /// The numbers of a row that a metric is ahead of the one before: 1 if there is
     /// one for each state.
     stride: usize,
@@ -171,7 +171,7 @@ struct Form {
 
 /// The place of a number in the bytes of a value.
 #[derive(Clone, Copy)]
-struct Place {
+struct NumberPlace {
     /// The position of the number in the row of a series.
     index: usize,
     offset: usize,
@@ -203,7 +203,7 @@ impl Form {
             extra_labels = states.iter().map(label).collect();
         }
         let created = created_field(metric_type).filter(|_| descriptor.created);
-        let mut value = Value::default();
+        let mut value = ValueTemplate::default();
         value.message(value_field(metric_type), |value| {
             value.push_shape(&descriptor.shape);
             if let Some(field) = created {
@@ -252,12 +252,12 @@ fn value_field(metric_type: MetricType) -> u8 {
 
 /// Bytes with places for numbers.
 #[derive(Default)]
-struct Value {
+struct ValueTemplate {
     bytes: Vec<u8>,
-    places: Vec<Place>,
+    places: Vec<NumberPlace>,
 }
 
-impl Value {
+impl ValueTemplate {
     /// Appends the fields of a series of this shape.
     fn push_shape(&mut self, shape: &Shape) {
         match shape {
@@ -301,7 +301,7 @@ impl Value {
     }
 
     fn place(&mut self, index: usize, kind: Kind) {
-        self.places.push(Place {
+        self.places.push(NumberPlace {
             index,
             offset: self.bytes.len(),
             kind,
@@ -313,10 +313,11 @@ impl Value {
         fill(&mut inner);
         push_field_bytes(field, &inner.bytes, &mut self.bytes);
         let start = self.bytes.len() - inner.bytes.len();
-        self.places.extend(inner.places.iter().map(|place| Place {
-            offset: start + place.offset,
-            ..*place
-        }));
+        self.places
+            .extend(inner.places.iter().map(|place| NumberPlace {
+                offset: start + place.offset,
+                ..*place
+            }));
     }
 }
 

@@ -32,7 +32,7 @@ use std::sync::Arc;
 /// The layouts of a scraper, by escaping, and the page written last.
 #[derive(Default)]
 pub(super) struct Pages {
-    layouts: [Option<Layout>; 4],
+    layouts: [Option<ProtobufLayout>; 4],
     page: Vec<u8>,
     /// The escaping of the layout that `page` shows as it was left. Such a page is
     /// brought up to date in place.
@@ -47,12 +47,12 @@ pub(super) struct Pages {
 impl Pages {
     /// Returns the layout of an escaping, up to date, and true if it has changed.
     fn layout<'l>(
-        layouts: &'l mut [Option<Layout>; 4],
+        layouts: &'l mut [Option<ProtobufLayout>; 4],
         escaping: Escaping,
-        registry: Contents<'_>,
-    ) -> (&'l mut Layout, bool) {
+        registry: RegistryFamilies<'_>,
+    ) -> (&'l mut ProtobufLayout, bool) {
         let slot = &mut layouts[escaping as usize];
-        let layout = slot.get_or_insert_with(|| Layout::new(escaping));
+        let layout = slot.get_or_insert_with(|| ProtobufLayout::new(escaping));
         layout.idle = 0;
         let changed = layout.refresh(registry.generation, registry.sources);
         (layout, changed)
@@ -63,7 +63,7 @@ impl Pages {
     pub(super) fn write(
         &mut self,
         escaping: Escaping,
-        registry: Contents<'_>,
+        registry: RegistryFamilies<'_>,
         wanted: &mut dyn FnMut(&str) -> bool,
         rows: &mut Vec<u64>,
         page: &mut Vec<u8>,
@@ -77,7 +77,7 @@ impl Pages {
     pub(super) fn scrape(
         &mut self,
         escaping: Escaping,
-        registry: Contents<'_>,
+        registry: RegistryFamilies<'_>,
         rows: &mut Vec<u64>,
     ) -> &[u8] {
         // Set again once the page is whole: a cell may panic.
@@ -122,14 +122,14 @@ impl Pages {
 
 /// The families of a registry.
 #[derive(Clone, Copy)]
-pub(super) struct Contents<'a> {
+pub(super) struct RegistryFamilies<'a> {
     /// Counts the changes to the families and their members.
     pub(super) generation: u64,
     pub(super) sources: &'a [Arc<dyn Source>],
 }
 
 /// A registry as it is laid out for scrapes in protobuf with one escaping.
-struct Layout {
+struct ProtobufLayout {
     escaping: Escaping,
     /// The scraper's generation when the layout was brought up to date.
     generation: Option<u64>,
@@ -146,7 +146,7 @@ struct Scratch {
     native: NativeReading,
 }
 
-impl Layout {
+impl ProtobufLayout {
     /// An empty layout.
     fn new(escaping: Escaping) -> Self {
         Self {
