@@ -175,7 +175,7 @@ ifdef COMPARE
 	$(PYTHON) benches/figures.py compare $(COMPARE) $(BENCH_NAME).json
 endif
 
-bench-hello: # Compile time of a small program, beside prometheus'.
+bench-hello: # Compile time and binary size of a small program, beside peers.
 	benches/hello/run
 
 bench-dask: $(VENV)/ready # A cluster with this page, with Dask's own, and without.

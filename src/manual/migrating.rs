@@ -16,35 +16,54 @@
 //! | `push_metrics(job, grouping, url, ..)` | [`Pushgateway`](crate::batch) (feature `push`) |
 //! | `Collector` | [`Registry::on_scrape`](crate::Registry::on_scrape), or a cell of your own |
 //!
-//! A module with `lazy_static!` and `register_*!` keeps its statics. Cells without labels need no initialisation at all:
+//! A program with `lazy_static!` and `register_*!` keeps its statics. Cells without labels need no initialisation at all.
+//! There:
 //!
 //! ```text
+//! use lazy_static::lazy_static;
+//! use prometheus::{Encoder, IntCounter, IntCounterVec, TextEncoder};
+//! use prometheus::{register_int_counter, register_int_counter_vec};
+//!
 //! lazy_static! {
 //!     static ref REQUESTS: IntCounterVec =
 //!         register_int_counter_vec!("requests_total", "Requests.", &["code"]).unwrap();
-//!     static ref RESTARTS: IntCounter =
-//!         register_int_counter!("restarts_total", "Restarts.").unwrap();
+//!     static ref RESTARTS: IntCounter = register_int_counter!("restarts_total", "Restarts.").unwrap();
 //! }
-//! REQUESTS.with_label_values(&["200"]).inc();
-//! RESTARTS.inc();
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     REQUESTS.with_label_values(&["200"]).inc();
+//!     RESTARTS.inc();
+//!     let mut page = Vec::new();
+//!     TextEncoder::new().encode(&prometheus::gather(), &mut page)?;
+//!     print!("{}", String::from_utf8(page)?);
+//!     Ok(())
+//! }
 //! ```
+//!
+//! Here:
 //!
 //! ```
 //! use std::sync::LazyLock;
-//! use stethoscope::cell::Counter;
-//! use stethoscope::{Family, Registry};
+//! use stethoscope::{Family, Registry, cell::Counter, exposition::Format};
 //!
 //! static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::new);
 //! static REQUESTS: LazyLock<Family<Counter>> =
 //!     LazyLock::new(|| REGISTRY.counter_family("requests_total", "Requests.", ["code"]).unwrap());
-//!
 //! static RESTARTS: Counter = Counter::new();
 //!
-//! REGISTRY.register("restarts_total", "Restarts.", &RESTARTS)?; // once, where the program starts
-//! REQUESTS.with(["200"])?.inc();
-//! RESTARTS.inc();
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     REGISTRY.register("restarts_total", "Restarts.", &RESTARTS)?;
+//!     REQUESTS.with(["200"])?.inc();
+//!     RESTARTS.inc();
+//!     let mut scraper = REGISTRY.scraper(); // kept, if there is a next scrape
+//!     print!("{}", str::from_utf8(scraper.scrape(Format::Text))?);
+//!     # let page = str::from_utf8(scraper.scrape(Format::Text))?;
+//!     # assert!(page.contains("\nrestarts_total 1\n") && page.ends_with("\nrequests_total{code=\"200\"} 1\n"));
+//!     Ok(())
+//! }
 //! ```
+//!
+//! The crate has no registry of its own for the process; [why](super::comparison#no-global-registry).
 //!
 //! A series beyond `max_series`, or a wrong number of label values, is an error rather than a panic.
 //!
@@ -76,20 +95,72 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # From `metrics` with `metrics-exporter-prometheus`
+//! Labels that are a type stay one (feature `derive`):
 //!
-//! Dependencies, and your own code for as long as you like, keep the macros: with the feature `metrics`,
-//! `bridge::Recorder` takes the exporter's place, and puts what they count beside what you register.
+//! ```
+//! # #[cfg(feature = "derive")]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use stethoscope::cell::Counter;
+//! use stethoscope::{LabelValue, Labels, Metrics, Registry, TypedFamily};
 //!
-//! ```text
-//! PrometheusBuilder::new().install()?;          // there: a recorder and a server
+//! #[derive(Clone, Copy, LabelValue)] // there: EncodeLabelValue, Hash, PartialEq, Eq, Debug
+//! #[label(rename_all = "UPPERCASE")]
+//! enum Method {
+//!     Get,
+//!     Put,
+//! }
 //!
-//! Recorder::new(&registry).install()?;          // here: the recorder,
-//! let _endpoint = endpoint::serve(&registry, address)?;   // and the server
+//! #[derive(Labels)] // there: EncodeLabelSet, and the same
+//! struct Request<'a> {
+//!     method: Method,
+//!     path: &'a str,
+//! }
+//!
+//! #[derive(Metrics)]
+//! struct ServerMetrics {
+//!     /// Requests answered.
+//!     requests_total: TypedFamily<Request<'static>, Counter>,
+//! }
+//!
+//! let registry = Registry::new();
+//! let metrics = ServerMetrics::register(&registry)?;
+//! let request = Request { method: Method::Get, path: "/" };
+//! metrics.requests_total.with(&request)?.inc(); // there: get_or_create(&request), of owned strings
+//! # let _ = Method::Put;
+//! # let page = registry.scraper().scrape(stethoscope::exposition::Format::Text).to_vec();
+//! # assert!(page.ends_with(b"\nrequests_total{method=\"GET\",path=\"/\"} 1\n"));
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "derive"))]
+//! # fn main() {}
 //! ```
 //!
-//! Two names change on such a page: counters end in `_total`, and histograms have buckets, not quantiles, unless
-//! `Recorder::builder` says otherwise.
+//! # From `metrics`
+//!
+//! Dependencies, and your own code for as long as you like, keep the macros. Only the recorder changes (feature
+//! `metrics`), and what the macros count is beside what you register:
+//!
+//! ```
+//! # #[cfg(feature = "metrics")]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use stethoscope::{Registry, bridge::Recorder, exposition::Format};
+//!
+//! let registry = Registry::new();
+//! Recorder::new(&registry).install()?; // there: PrometheusBuilder::new().install_recorder()?
+//! let restarts = registry.counter("restarts_total", "Restarts.")?;
+//!
+//! metrics::describe_counter!("requests", "Requests.");
+//! metrics::counter!("requests", "code" => "200").increment(1);
+//! restarts.inc();
+//!
+//! let mut scraper = registry.scraper();
+//! let page = str::from_utf8(scraper.scrape(Format::Text))?; // there: handle.render()
+//! assert!(page.contains("\nrequests_total{code=\"200\"} 1\n") && page.contains("\nrestarts_total 1\n"));
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "metrics"))]
+//! # fn main() {}
+//! ```
 //!
 //! The macros look metrics up by name at each call. Where that costs too much, keep a handle:
 //!
@@ -98,21 +169,47 @@
 //! | `describe_counter!(name, help)` | help is given when the family is registered |
 //! | `counter!(name).increment(1)` | `counter.inc()` on a kept handle |
 //! | `counter!(name, "code" => code)` | `family.update([code], Counter::inc)` |
-//! | `histogram!` with configured buckets | `registry.histogram(name, help, buckets)` |
-//! | `set_buckets_for_metric(Matcher::Suffix(..), ..)` | `Recorder::builder(..).histograms(Matcher::Suffix(..), buckets)` |
-//! | `PrometheusBuilder::new().install()` | `endpoint::serve(&registry, address)` (feature `http`) |
+//! | `histogram!(name).record(seconds)` | `histogram.observe(seconds)` |
+//!
+//! # From `metrics-exporter-prometheus`
+//!
+//! The page stays, but for two things: counters end in `_total`, and histograms have buckets, not quantiles, unless
+//! `Recorder::builder` says otherwise.
+//!
+//! | there | here |
+//! |---|---|
+//! | `PrometheusBuilder::new().install()` | `Recorder::new(&registry).install()`, and `endpoint::serve(&registry, address)` (feature `http`) |
 //! | `PrometheusHandle::render()` | `scraper.scrape(Format::Text)` |
-//! | `idle_timeout` | `.expire_after(age)` on the family's builder, or [`Family::remove_stale`](crate::Family::remove_stale) |
+//! | `set_buckets(..)` | `Recorder::builder(&registry).default_histograms(..)` |
+//! | `set_buckets_for_metric(Matcher::Suffix(..), ..)` | `Recorder::builder(..).histograms(Matcher::Suffix(..), buckets)` |
+//! | `set_native_histogram_for_metric(..)` | the same, with `NativeHistogramOptions` |
+//! | `set_quantiles` | the same, with `QuantileOptions` |
+//! | `add_global_label` | [`Registry::with_const_labels`](crate::Registry::with_const_labels) |
+//! | `idle_timeout` | `.expire_after(age)` on the family's builder, or [`Family::remove_stale`](crate::Family::remove_stale), for families that you register |
+//! | `run_upkeep` | nothing: observations are in their buckets at once |
+//! | `with_push_gateway` | [`Pushgateway`](crate::batch) (feature `push`) |
 //!
 //! ```
-//! use stethoscope::Registry;
-//! use stethoscope::cell::Counter;
-//! use stethoscope::exposition::Format;
+//! # #[cfg(all(feature = "metrics", feature = "http", target_os = "linux"))]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use stethoscope::bridge::{Matcher, Recorder};
+//! use stethoscope::{Registry, cell::Buckets, endpoint};
 //!
+//! // There: PrometheusBuilder::new()
+//! //     .set_buckets_for_metric(Matcher::Suffix("_bytes".into()), &[1e3, 1e6])?
+//! //     .with_http_listener(address)
+//! //     .install()?;
 //! let registry = Registry::new();
-//! let requests = registry.counter_family("requests_total", "Requests.", ["code"])?;
-//! requests.update(["200"], Counter::inc)?;
-//! let mut scraper = registry.scraper();
-//! assert!(scraper.scrape(Format::Text).ends_with(b"requests_total{code=\"200\"} 1\n"));
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! Recorder::builder(&registry)
+//!     .histograms(Matcher::Suffix("_bytes".into()), Buckets::new([1e3, 1e6])?)
+//!     .install()?;
+//! let endpoint = endpoint::serve(&registry, "127.0.0.1:0")?;
+//! metrics::histogram!("sent_bytes").record(5e3);
+//! # let page = registry.scraper().scrape(stethoscope::exposition::Format::Text).to_vec();
+//! # assert!(std::str::from_utf8(&page)?.contains("sent_bytes_bucket{le=\"1e+06\"} 1\n"));
+//! # endpoint.shutdown();
+//! # Ok(())
+//! # }
+//! # #[cfg(not(all(feature = "metrics", feature = "http", target_os = "linux")))]
+//! # fn main() {}
 //! ```

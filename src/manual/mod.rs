@@ -8,7 +8,8 @@
 //! | [`embedding`] | metrics in a library or a worker: structure, lifetimes, tests |
 //! | [`serving`] | answering scrapes: the listener, or your own server (feature `http`) |
 //! | `serving_other_processes` | `stethoscope serve`: stopped and dead processes, and several as one (features `cli`, `http`, `segment`) |
-//! | [`migrating`] | coming from `prometheus`, `prometheus-client` or `metrics` |
+//! | [`migrating`] | coming from `prometheus`, `prometheus-client`, `metrics` or `metrics-exporter-prometheus` |
+//! | [`comparison`] | other crates beside this one, and what this one leaves out |
 //! | [`fuzzing`] | testing your own exporter or parser against this crate (feature `arbitrary`) |
 //! | [`reading_pages`] | the parser, validation and lints (feature `parse`) |
 //!
@@ -28,6 +29,7 @@
 
 pub mod architecture;
 pub mod choosing_a_cell;
+pub mod comparison;
 pub mod embedding;
 #[cfg(feature = "arbitrary")]
 pub mod fuzzing;
