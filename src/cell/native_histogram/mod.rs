@@ -362,12 +362,16 @@ impl Shards {
         let first = self.first(shard);
         let words = &self.words[first..first + self.per_shard];
         let sum = AtomicF64::of(&words[SUM]);
+        // The bucket is found before the sum is changed: the loads after an atomic
+        // addition wait for it.
         if value > NativeReading::ZERO_THRESHOLD {
+            let count = self.bucket(shard, 0, index::finest(value));
             add(sum, value);
-            increment(self.side(shard, 0).count(index::finest(value)));
+            increment(count);
         } else if value < -NativeReading::ZERO_THRESHOLD && self.options.has_negative_values() {
+            let count = self.bucket(shard, 1, index::finest(-value));
             add(sum, value);
-            increment(self.side(shard, 1).count(index::finest(-value)));
+            increment(count);
         } else if value.is_nan() {
             return;
         } else {
@@ -381,6 +385,22 @@ impl Shards {
         if let Some(bucket) = self.options.finite_classic_bucket(value) {
             increment(&words[self.classic_at() + bucket]);
         }
+    }
+
+    /// Returns the count of the bucket with this index in schema 8, of one side of a
+    /// shard.
+    #[inline]
+    fn bucket(&self, shard: usize, which: usize, finest: i32) -> &AtomicU64 {
+        let found = self.side(shard, which).count(finest);
+        found.unwrap_or_else(|level| self.bucket_outside(shard, which, level, finest))
+    }
+
+    /// Widens the range of a level, or goes on to the next one. The side is made again
+    /// here, so that it need not be in memory where the bucket is found at once.
+    #[cold]
+    #[inline(never)]
+    fn bucket_outside(&self, shard: usize, which: usize, level: usize, finest: i32) -> &AtomicU64 {
+        self.side(shard, which).count_outside(level, finest)
     }
 
     fn first(&self, shard: usize) -> usize {

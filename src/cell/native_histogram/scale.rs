@@ -59,9 +59,11 @@ pub(super) struct Side<'a> {
 }
 
 impl<'a> Side<'a> {
-    /// Returns the count of the bucket with this index in schema 8.
+    /// Returns the count of the bucket with this index in schema 8. If the range of
+    /// the current level does not include it, returns the level, for
+    /// [`count_outside`](Self::count_outside).
     #[inline]
-    pub(super) fn count(self, finest: i32) -> &'a AtomicU64 {
+    pub(super) fn count(self, finest: i32) -> Result<&'a AtomicU64, usize> {
         // Acquire: pairs with the Release in `close`. The range of the level has
         // been seeded.
         let level = self.level.load(Ordering::Acquire) as usize;
@@ -70,8 +72,8 @@ impl<'a> Side<'a> {
         // this thread has seen, a reading that comes after it sees as well.
         let word = self.ranges[level].load(Ordering::Relaxed);
         match Range::from_word(word).and_then(|range| range.slot(index, self.geometry.ring)) {
-            Some(slot) => self.slot(level, slot),
-            None => self.count_outside(level, finest),
+            Some(slot) => Ok(self.slot(level, slot)),
+            None => Err(level),
         }
     }
 
@@ -84,8 +86,7 @@ impl<'a> Side<'a> {
     ///
     /// Each turn that fails has let another one widen or close the same range,
     /// which is possible only as often as a ring has counts.
-    #[cold]
-    fn count_outside(self, mut level: usize, finest: i32) -> &'a AtomicU64 {
+    pub(super) fn count_outside(self, mut level: usize, finest: i32) -> &'a AtomicU64 {
         let Geometry { steps, ring, .. } = self.geometry;
         loop {
             let index = coarser(finest, steps + level as u32);
@@ -237,11 +238,8 @@ impl Range {
         let offset = index - self.anchor;
         let is_included = offset >= -(self.below as i32) && offset <= self.above as i32;
         // A range is at most as long as the ring: no two indices share a position.
-        let slot = if offset < 0 {
-            offset + ring as i32
-        } else {
-            offset
-        };
+        // Without a branch: values on both sides of the anchor are as likely.
+        let slot = offset + (ring as i32 & offset >> 31);
         is_included.then_some(slot as usize)
     }
 
