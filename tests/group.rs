@@ -4,6 +4,8 @@
 
 #[path = "support/directory.rs"]
 mod directory;
+#[path = "properties/segments.rs"]
+mod hostile;
 #[path = "support/segments.rs"]
 mod segments;
 
@@ -467,6 +469,54 @@ fn file_cut_under_the_group_costs_only_its_own_part() {
         fs::write(directory.path().join("cut.segment"), &bytes[..cut]).unwrap();
         let shown = refreshed(&mut group);
         assert_eq!(value(&shown, "jobs_total"), 3.0);
+    }
+}
+
+/// The inputs that are kept for the fuzz target. A package has none.
+fn corpus() -> Vec<Vec<u8>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    if root.join(".cargo_vcs_info.json").exists() {
+        return Vec::new();
+    }
+    let inputs = fs::read_dir(root.join("fuzz/corpus/segment")).unwrap();
+    let inputs: Vec<Vec<u8>> = inputs
+        .map(|input| fs::read(input.unwrap().path()).unwrap())
+        .collect();
+    assert!(!inputs.is_empty(), "the corpus is empty");
+    inputs
+}
+
+#[test]
+fn corpus_of_the_fuzz_target_spoils_no_page() {
+    for input in corpus() {
+        hostile::hold(&input);
+    }
+}
+
+#[test]
+fn damaged_inputs_spoil_no_page() {
+    // The same sequence in each run.
+    let mut random = 7_u64;
+    let mut next = move || {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (random >> 33) as usize
+    };
+    for input in corpus() {
+        for _ in 0..12 {
+            let mut input = input.clone();
+            for _ in 0..1 + next() % 3 {
+                let at = next() % input.len();
+                input[at] = match next() % 4 {
+                    0 => input[at] ^ 1 << (next() % 8),
+                    1 => input[next() % input.len()],
+                    2 => 0xff,
+                    _ => input[at].wrapping_add(1),
+                };
+            }
+            hostile::hold(&input);
+        }
     }
 }
 
