@@ -7,6 +7,7 @@ use stethoscope::Scraper;
 use stethoscope::cell::Buckets;
 use stethoscope::exposition::Format;
 use stethoscope::registry::Value;
+use stethoscope::segment::{Reader, Segment};
 use stethoscope_python::dask::{
     ActivityUnit, Event, NUMBERS, Options, Page, PageError, PrefixColumns, PythonVersion, Role,
     Source, WorkerReading, catalogue,
@@ -23,7 +24,10 @@ fn text(scraper: &mut Scraper) -> String {
 
 /// A page with every family of its role.
 fn full(role: Role) -> Page {
-    let page = page(role);
+    fill(role, page(role))
+}
+
+fn fill(role: Role, page: Page) -> Page {
     for entry in catalogue(role).filter(|entry| entry.source == Source::Sample) {
         let mut family = page.sampled(entry.name).expect(entry.name);
         let Ok(()) = family.update(|set| {
@@ -33,6 +37,9 @@ fn full(role: Role) -> Page {
     }
     for event in Event::ALL {
         page.events(event).expect("registers").observe(0.02);
+    }
+    if role == Role::Worker {
+        page.executing().expect("registers").begin("inc");
     }
     if role == Role::Scheduler {
         let mut prefixes = page.prefixes(&PrefixColumns::all()).expect("registers");
@@ -160,6 +167,57 @@ fn dask_families_are_in_its_namespace() {
             "{text}"
         );
     }
+}
+
+#[test]
+fn page_in_a_segment_is_read_from_outside() {
+    let directory = format!("/dev/shm/stethoscope-catalogue-{}", std::process::id());
+    let segment = Segment::in_dir(&directory).expect("/dev/shm is in memory");
+    let python = PythonVersion::new("CPython", "3.12.1");
+    let page = Page::in_segment(Role::Worker, &python, &Options::default(), &segment);
+    let page = fill(Role::Worker, page.expect("the catalogue registers"));
+    let shown = text(&mut page.registry().scraper());
+    let mut reader = Reader::open(segment.path()).unwrap();
+    reader.refresh().unwrap();
+    let read = text(&mut reader.registry().scraper());
+    std::fs::remove_dir_all(&directory).unwrap();
+    for entry in catalogue(Role::Worker).filter(|entry| entry.source != Source::Endpoint) {
+        let line = |page: &str| {
+            let series = |line: &&str| line.starts_with(&format!("{}{{", entry.name));
+            let plain = |line: &&str| line.starts_with(&format!("{} ", entry.name));
+            let lines = page.lines().filter(|line| series(line) || plain(line));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(line(&read), line(&shown), "{}", entry.name);
+        assert!(entry.metric_type == MetricType::Histogram || !line(&read).is_empty());
+    }
+    assert_eq!(segment.unplaced(), 0);
+}
+
+#[test]
+fn executing_prefixes_stay_at_0_up_to_a_bound() {
+    let page = page(Role::Worker);
+    let mut executing = page.executing().unwrap();
+    let mut scraper = page.registry().scraper();
+    executing.begin("long");
+    for number in 0..1000 {
+        let prefix = format!("prefix-{number}");
+        executing.begin(&prefix);
+        executing.begin(&prefix);
+        executing.end(&prefix);
+        executing.end(&prefix);
+        executing.end(&prefix);
+    }
+    executing.end("unknown");
+    let text = text(&mut scraper);
+    let lines = || {
+        let of_family = |line: &&str| line.starts_with("dask_worker_executing{");
+        text.lines().filter(of_family)
+    };
+    assert!((1..=100).contains(&lines().count()), "{text}");
+    let running: Vec<&str> = lines().filter(|line| !line.ends_with(" 0")).collect();
+    let long = "dask_worker_executing{task_prefix_name=\"long\"} 1";
+    assert_eq!(running, [long]);
 }
 
 #[test]

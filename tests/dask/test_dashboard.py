@@ -43,7 +43,9 @@ STILL = {
     "dask_worker_connections",
 }
 #: Panels that select a state in which nothing is here.
-STILL_SELECTORS = ('state="paused"', 'state="no-worker"', 'status!="running"')
+STILL_SELECTORS = ('state="paused"', 'state="no-worker"', 'status!="running"', "process_alive")
+#: Kinds of scrape jobs that learn of the pages of dead workers.
+WITH_POSTMORTEMS = ("http_sd", "file_sd")
 
 
 def operator_prints(*arguments: str) -> str:
@@ -68,7 +70,9 @@ def families(expression: str) -> set[str]:
     without_mark = expression.replace("stethoscope_sample_age_seconds)", ")")
     return {
         name.removesuffix("_bucket")
-        for name in re.findall(r"\b((?:dask|stethoscope|process|python)_[a-z_]+)\b", without_mark)
+        for name in re.findall(
+            r"\b((?:dask|postmortem|stethoscope|process|python)_[a-z_]+)\b", without_mark
+        )
     }
 
 
@@ -157,6 +161,7 @@ def test_each_expression_moves_with_each_kind_of_scrape_job(
         DASK_DISTRIBUTED__WORKER__MEMORY__TARGET="0.1",
         DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="1",
         DASK_DISTRIBUTED__STETHOSCOPE__TARGETS_FILE=f"{files}/blue.json",
+        DASK_DISTRIBUTED__STETHOSCOPE__BLACK_BOX="true",
     )
     cluster.start_scheduler()
     for name in ("alice", "bob", "carol"):
@@ -184,6 +189,9 @@ def test_each_expression_moves_with_each_kind_of_scrape_job(
                 if selected & (ABSENT | STILL) or any(s in expression for s in STILL_SELECTORS):
                     continue
                 if kind == "ServiceMonitor" and any(f.startswith("dask_worker_") for f in selected):
+                    continue
+                is_of_dead = "postmortem_" in expression or "stethoscope_death" in expression
+                if is_of_dead and kind not in WITH_POSTMORTEMS:
                     continue
                 counted += 1
                 if not moved(server, expression, since):

@@ -5,7 +5,7 @@ use super::{scheduler, worker};
 use crate::instant::AtomicInstant;
 use std::sync::Arc;
 use stethoscope::cell::{
-    Buckets, FloatGauge, Histogram, NativeHistogram, NativeHistogramOptions, Quantile,
+    Buckets, Cell, FloatGauge, Histogram, NativeHistogram, NativeHistogramOptions, Quantile,
     QuantileOptions, Window, WindowMax,
 };
 use stethoscope::{Handle, RegisterError, Registry};
@@ -62,7 +62,7 @@ pub(super) struct TickGauges {
 /// The cells that one kind of event feeds.
 #[derive(Clone, Debug, Default)]
 pub struct EventMetrics {
-    median: Option<Handle<Quantile>>,
+    median: Option<Median>,
     histogram: Option<Durations>,
     tick: Option<Arc<Tick>>,
 }
@@ -106,6 +106,52 @@ impl Durations {
     }
 }
 
+/// The median over the window.
+#[derive(Clone, Debug)]
+enum Median {
+    /// The cell that the page shows.
+    Shown(Handle<Quantile>),
+    /// A cell that each scrape copies the median from, to a gauge: only plain numbers
+    /// can be in a segment.
+    Copied(Arc<Quantile>),
+}
+
+impl Median {
+    fn register(
+        entry: &Entry,
+        registry: &Registry,
+        window: Window,
+        plain: bool,
+    ) -> Result<Self, RegisterError> {
+        let options = QuantileOptions::builder([0.5])
+            .window(window)
+            .keep_last()
+            .build()
+            .expect("one quantile between 0 and 1");
+        if !plain {
+            let family = entry.family::<Quantile>(registry);
+            let shown = family.options(options).as_gauge().register_single()?;
+            return Ok(Self::Shown(shown));
+        }
+        let shown: Handle<FloatGauge> = entry.family(registry).register_single()?;
+        let median = Arc::new(Quantile::new(&options));
+        let copied = Arc::clone(&median);
+        registry.on_scrape(move || {
+            let mut reading = [0; 3];
+            copied.read(&mut reading);
+            shown.set(f64::from_bits(reading[0]));
+        });
+        Ok(Self::Copied(median))
+    }
+
+    fn observe(&self, value: f64) {
+        match self {
+            Self::Shown(median) => median.observe(value),
+            Self::Copied(median) => median.observe(value),
+        }
+    }
+}
+
 /// The ticks of the event loop.
 #[derive(Debug)]
 struct Tick {
@@ -114,24 +160,20 @@ struct Tick {
 }
 
 impl EventMetrics {
-    /// `registry_of` returns the registry of a family.
+    /// `registry_of` returns the registry of a family. `plain` is true if its cells
+    /// must be plain numbers.
     pub(super) fn register<'r>(
         event: Event,
         role: Role,
         window: Window,
         histograms: &HistogramOptions,
+        plain: bool,
         registry_of: impl Fn(&Entry) -> &'r Registry,
     ) -> Result<Self, RegisterError> {
         let families = event.families(role);
-        let median = families.median.map(|entry| {
-            let options = QuantileOptions::builder([0.5])
-                .window(window)
-                .keep_last()
-                .build()
-                .expect("one quantile between 0 and 1");
-            let family = entry.family::<Quantile>(registry_of(&entry));
-            family.options(options).as_gauge().register_single()
-        });
+        let median = families
+            .median
+            .map(|entry| Median::register(&entry, registry_of(&entry), window, plain));
         let histogram = families
             .histogram
             .map(|entry| Durations::register(&entry, registry_of(&entry), histograms));

@@ -15,6 +15,7 @@
 //!     prefixes.rs        <- task prefixes, in passes
 //!     workers.rs         <- workers as the scheduler knows them, in passes
 //!     events.rs          <- ticks, tasks and transfers, as they happen
+//!     executing.rs       <- tasks, as they begin and end
 //!     python_runtime.rs  <- garbage collections, as they end
 //!     process.rs         <- /proc, when a scrape asks
 //! ```
@@ -36,6 +37,7 @@
 mod catalogue;
 mod entry;
 mod events;
+mod executing;
 mod page;
 mod prefix_numbers;
 mod prefixes;
@@ -51,6 +53,7 @@ mod workers;
 pub use catalogue::catalogue;
 pub use entry::{Entry, Role, Sampling, Source};
 pub use events::{Event, EventMetrics};
+pub use executing::Executing;
 pub use page::{Options, Page, PageError};
 pub use prefix_numbers::{NUMBERS, NumberKind, Place, PrefixNumber, STATE_COUNTS, STATES};
 pub use prefixes::{ActivityUnit, PrefixColumns, PrefixUpdate, Prefixes, RowId};

@@ -4,6 +4,7 @@
 use super::catalogue::catalogue;
 use super::entry::{Entry, Role, Source};
 use super::events::{Event, EventMetrics, HistogramOptions};
+use super::executing::Executing;
 use super::prefixes::{PrefixColumns, Prefixes};
 use super::python_runtime::{GcTotals, PythonVersion};
 use super::registries::Registries;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use stethoscope::MetricType;
 use stethoscope::cell::{Buckets, FloatCounter, FloatGauge, NativeHistogramOptions, Window};
+use stethoscope::segment::Segment;
 use stethoscope::{Handle, RegisterError, Registry, endpoint};
 
 /// The options of a page.
@@ -161,6 +163,7 @@ pub struct Page {
     resident_memory: Option<Handle<FloatGauge>>,
     last_sample: Arc<AtomicInstant>,
     sampling: Handle<FloatCounter>,
+    is_in_segment: bool,
 }
 
 impl Page {
@@ -169,6 +172,30 @@ impl Page {
     /// # Errors
     /// An option is invalid.
     pub fn new(role: Role, python: &PythonVersion, options: &Options) -> Result<Self, PageError> {
+        Self::make(role, python, options, None)
+    }
+
+    /// [`new`](Self::new), with the values in a segment, where other processes read
+    /// them. Values that are computed when the page is scraped, such as ages and
+    /// medians, are there as of the last scrape.
+    ///
+    /// # Errors
+    /// An option is invalid.
+    pub fn in_segment(
+        role: Role,
+        python: &PythonVersion,
+        options: &Options,
+        segment: &Segment,
+    ) -> Result<Self, PageError> {
+        Self::make(role, python, options, Some(segment))
+    }
+
+    fn make(
+        role: Role,
+        python: &PythonVersion,
+        options: &Options,
+        segment: Option<&Segment>,
+    ) -> Result<Self, PageError> {
         let window =
             Window::new(options.window, 6).map_err(|_| PageError::Window(options.window))?;
         for name in &options.left_out {
@@ -201,7 +228,7 @@ impl Page {
             .labels
             .iter()
             .map(|(name, value)| (&**name, &**value));
-        let unlabelled = Registry::new();
+        let unlabelled = segment.map_or_else(Registry::new, Registry::in_segment);
         let registry = unlabelled.with_const_labels(labels);
         let left_out = options.left_out.iter().cloned().collect();
         let registries = Registries::new(registry, &options.namespace, left_out);
@@ -229,6 +256,7 @@ impl Page {
             resident_memory,
             last_sample,
             sampling,
+            is_in_segment: segment.is_some(),
         })
     }
 
@@ -306,13 +334,23 @@ impl Page {
     pub fn events(&self, event: Event) -> Result<EventMetrics, PageError> {
         let (window, histograms) = (self.window, self.options.histograms());
         let of = |entry: &Entry| self.registries.of(entry);
+        let plain = self.is_in_segment;
         Ok(EventMetrics::register(
             event,
             self.role,
             window,
             &histograms,
+            plain,
             of,
         )?)
+    }
+
+    /// Puts the family of executing tasks on a worker's page.
+    ///
+    /// # Errors
+    /// The page has it already.
+    pub fn executing(&self) -> Result<Executing, PageError> {
+        Ok(Executing::register(&self.registries)?)
     }
 
     /// Notes that the sampled values are fresh.

@@ -5,6 +5,7 @@ use super::entry::{
     Source::{Event, Sample},
 };
 use super::events::{EventFamilies, TickGauges};
+use super::prefix_numbers::PREFIX;
 
 /// The states of a task at a worker, but for `forgotten`. The results in `memory`
 /// are those that are not spilled; the others are in `disk`.
@@ -90,6 +91,16 @@ const BANDWIDTH_MEDIAN: Entry = Entry::gauge(
 .from(
     Event,
     "`digests[\"transfer-bandwidth\"]`; Dask's own is a maximum",
+);
+
+pub(super) const EXECUTING: Entry = Entry::gauge(
+    "dask_worker_executing",
+    "Number of tasks of each prefix that the worker executes at this instant",
+)
+.labels(&[PREFIX])
+.from(
+    Event,
+    "`state.executing` and `state.long_running`; with `black-box`",
 );
 
 pub(super) const TICK: EventFamilies = EventFamilies {
@@ -223,4 +234,5 @@ pub(super) const FAMILIES: &[Entry] = &[
     TASK_MEDIAN,
     TASK_HISTOGRAM,
     BANDWIDTH_MEDIAN,
+    EXECUTING,
 ];

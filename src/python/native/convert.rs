@@ -1,15 +1,24 @@
 //! Conversions between Python's values and ours.
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt};
 use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::Duration;
 use stethoscope::exposition::ContentType;
+use stethoscope::segment::{SegmentError, SegmentErrorKind};
 use stethoscope::{Registry, Scraper};
 
 pub(super) fn value_error(error: impl std::error::Error) -> PyErr {
     PyValueError::new_err(error.to_string())
+}
+
+/// Converts the failure to make or read a segment.
+pub(super) fn segment_error(error: SegmentError) -> PyErr {
+    match error.kind() {
+        SegmentErrorKind::Io(_) => PyOSError::new_err(error.to_string()),
+        _ => value_error(error),
+    }
 }
 
 /// Converts seconds from Python, such as a timeout.

@@ -12,9 +12,11 @@
 //!
 //! No Python object is ever reachable from the native thread.
 
+mod black_box;
 mod convert;
 mod digest;
 mod document;
+mod executing;
 mod gc;
 mod listener;
 mod page;
@@ -31,9 +33,13 @@ mod _native {
     use pyo3::prelude::*;
 
     #[pymodule_export]
+    use super::black_box::{BlackBox, BlackBoxReader};
+    #[pymodule_export]
     use super::digest::{Digest, TaskFinished};
     #[pymodule_export]
     use super::document::Document;
+    #[pymodule_export]
+    use super::executing::Executing;
     #[pymodule_export]
     use super::gc::GcWatcher;
     #[pymodule_export]

@@ -1,8 +1,10 @@
 //! The page of one server, and the samples that it shows.
 
+use super::black_box::BlackBox;
 use super::convert::{duration, value_error};
 use super::digest::{Digest, TaskFinished};
 use super::document::Document;
+use super::executing::Executing;
 use super::gc::GcWatcher;
 use super::listener::{Listener, Rest};
 use super::prefixes::Prefixes;
@@ -39,9 +41,10 @@ impl Page {
     /// `max_task_prefixes` task prefixes and `max_workers` workers have series of
     /// their own. The families in `left_out` are not shown, each series has `labels`,
     /// and the names of families about Dask begin with `namespace` (by default
-    /// "dask"). Raises `ValueError` if an argument is invalid.
+    /// "dask"). With a `black_box` the values are there. Raises `ValueError` if an
+    /// argument is invalid.
     #[new]
-    #[pyo3(signature = (role, *, window=None, buckets=None, native_histograms=false, max_task_prefixes=None, max_workers=None, left_out=vec![], labels=vec![], namespace=None))]
+    #[pyo3(signature = (role, *, window=None, buckets=None, native_histograms=false, max_task_prefixes=None, max_workers=None, left_out=vec![], labels=vec![], namespace=None, black_box=None))]
     #[expect(clippy::too_many_arguments, reason = "all by name, in Python")]
     fn new(
         py: Python<'_>,
@@ -54,6 +57,7 @@ impl Page {
         left_out: Vec<String>,
         labels: Vec<(String, String)>,
         namespace: Option<String>,
+        black_box: Option<PyRef<'_, BlackBox>>,
     ) -> PyResult<Self> {
         let role = match role {
             "scheduler" => Role::Scheduler,
@@ -87,7 +91,11 @@ impl Page {
         if let Some(workers) = max_workers {
             options.max_workers = workers;
         }
-        let page = dask::Page::new(role, &python, &options).map_err(value_error)?;
+        let page = match &black_box {
+            None => dask::Page::new(role, &python, &options),
+            Some(black_box) => dask::Page::in_segment(role, &python, &options, black_box.segment()),
+        };
+        let page = page.map_err(value_error)?;
         Ok(Self {
             responder: Mutex::new(Responder::new(page.registry())),
             page,
@@ -131,6 +139,11 @@ impl Page {
     /// them, to take the place of the scheduler's handler `inner`.
     fn task_finished(&self, inner: Py<PyAny>) -> PyResult<TaskFinished> {
         Ok(TaskFinished::new(self.events("task")?, inner))
+    }
+
+    /// Put the family of executing tasks on a worker's page.
+    fn executing(&self) -> PyResult<Executing> {
+        Ok(Executing(self.page.executing().map_err(value_error)?))
     }
 
     /// Say that the sampled values are fresh, and how many seconds of the event
@@ -233,6 +246,11 @@ impl Includable<'_> {
 }
 
 impl Page {
+    /// The registry that is shown.
+    pub(super) fn registry(&self) -> &stethoscope::Registry {
+        self.page.registry()
+    }
+
     fn endpoint(&self, documents: &[PyRef<'_, Document>]) -> Builder {
         let page = self.page.endpoint();
         let add = |builder: Builder, document: &PyRef<'_, Document>| builder.document(&document.0);

@@ -2,14 +2,14 @@
 
 use super::registry::process_registry;
 use super::store::Store;
-use crate::native::convert::value_error;
-use pyo3::exceptions::{PyOSError, PyRuntimeError, PyRuntimeWarning};
+use crate::native::convert::segment_error;
+use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use std::ffi::CString;
 use std::path::PathBuf;
 use stethoscope::exposition::Format;
-use stethoscope::segment::{Reader, Segment, SegmentError, SegmentErrorKind};
+use stethoscope::segment::{Reader, Segment};
 
 /// The environment variable with the directory of segments.
 const VARIABLE: &str = "STETHOSCOPE_SEGMENT_DIR";
@@ -26,7 +26,7 @@ pub(in crate::native) fn use_segment(py: Python<'_>, directory: PathBuf) -> PyRe
             "expected no metrics yet: call configure before the first one is made",
         ));
     }
-    let segment = Segment::in_dir(directory).map_err(to_python)?;
+    let segment = Segment::in_dir(directory).map_err(segment_error)?;
     let path = segment.path();
     if store.registry().use_segment(&segment) {
         return Ok(path);
@@ -46,9 +46,11 @@ pub(in crate::native) fn read_segment<'py>(
     let page = py.detach(|| {
         let mut reader = Reader::open(path)?;
         reader.refresh()?;
-        Ok(reader.page().scraper().scrape(Format::Text).to_vec())
+        Ok::<_, stethoscope::segment::SegmentError>(
+            reader.page().scraper().scrape(Format::Text).to_vec(),
+        )
     });
-    Ok(PyBytes::new(py, &page.map_err(to_python)?))
+    Ok(PyBytes::new(py, &page.map_err(segment_error)?))
 }
 
 /// Makes the segment that the environment asks for. If that fails, warns and goes on
@@ -73,11 +75,4 @@ pub(super) fn use_segment_of_environment(store: &Store) {
             error.write_unraisable(py, None);
         }
     });
-}
-
-fn to_python(error: SegmentError) -> PyErr {
-    match error.kind() {
-        SegmentErrorKind::Io(_) => PyOSError::new_err(error.to_string()),
-        _ => value_error(error),
-    }
 }

@@ -57,7 +57,7 @@ impl Store {
     }
 
     /// Does not ask the environment for a segment.
-    pub(super) fn skip_environment(&self) {
+    pub(in crate::native) fn skip_environment(&self) {
         // Relaxed, here and in `family`: the GIL is held, or the order does not matter.
         self.environment_is_read.store(true, Ordering::Relaxed);
     }

@@ -58,6 +58,7 @@ class Page:
         left_out: Sequence[str] = ...,
         labels: Sequence[tuple[str, str]] = ...,
         namespace: str | None = None,
+        black_box: BlackBox | None = None,
     ) -> Page:
         """Medians and maxima are over the last `window` seconds; `buckets` are the
         upper bounds of the histograms of durations, in seconds. With
@@ -65,6 +66,7 @@ class Page:
         most `max_task_prefixes` task prefixes and `max_workers` workers have series of
         their own. The families in `left_out` are not shown, each series has `labels`,
         and the names of families about Dask begin with `namespace`, by default "dask".
+        With a `black_box` the values are there.
 
         Raises `ValueError` if an argument is invalid.
         """
@@ -91,6 +93,9 @@ class Page:
 
     def task_finished(self, inner: Callable[..., Any]) -> TaskFinished:
         """Put the families of finished tasks on the page, fed in the place of `inner`."""
+
+    def executing(self) -> Executing:
+        """Put the family of executing tasks on a worker's page."""
 
     def sampled(self, seconds: float) -> None:
         """Say that the values are those of now, and how much of the loop's time they took."""
@@ -207,6 +212,52 @@ class Workers:
 
     def finish(self) -> None:
         """End the pass: workers that were not in it leave the page."""
+
+@final
+class Executing:
+    """Counts the tasks that a worker executes, by task prefix."""
+
+    def begin(self, prefix: str) -> None:
+        """Count a task that begins."""
+
+    def end(self, prefix: str) -> None:
+        """Count a task that has ended."""
+
+@final
+class BlackBox:
+    """A file in memory that holds the page of a server."""
+
+    path: Path
+    def __new__(cls, directory: str | None = None) -> BlackBox:
+        """Make a file in this directory, or in that of the environment.
+
+        Raises `OSError` or `ValueError` if the directory cannot be used.
+        """
+
+    def include_process(self) -> None:
+        """Keep the metrics of the process there too, unless they are in a file already."""
+
+    def keep(self, page: Page, interval: float) -> None:
+        """Start a thread that brings the page up to date every `interval` seconds."""
+
+    def close(self) -> None:
+        """Stop the thread and remove the file. May be called twice."""
+
+@final
+class BlackBoxReader:
+    """Reads the black box of another process."""
+
+    def __new__(cls, path: str) -> BlackBoxReader:
+        """Open the file. Raises `OSError` or `ValueError` if there is none."""
+
+    def state(self) -> tuple[str, float]:
+        """Return the state of the process, and the seconds since it made progress."""
+
+    def died(self, labels: Sequence[tuple[str, str]], at: float) -> None:
+        """Say on the page how the process died, and when, in seconds since 1970."""
+
+    def page(self) -> bytes:
+        """Return the page of the process in the text format."""
 
 @final
 class TaskFinished:

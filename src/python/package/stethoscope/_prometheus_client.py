@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import threading
 import time
@@ -21,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from stethoscope._native import Mirrored, process_registry
+from stethoscope._signals import blocked_signals
 
 logger = logging.getLogger("distributed.stethoscope")
 
@@ -32,16 +32,6 @@ CPU_SHARE = 0.01
 
 #: Collectors of prometheus_client whose families our pages have already.
 _REPLACED = ("PROCESS_COLLECTOR", "PLATFORM_COLLECTOR", "GC_COLLECTOR")
-
-#: Signals of a fault in the thread itself, which have to be reported.
-_FAULTS = {
-    signal.SIGSEGV,
-    signal.SIGBUS,
-    signal.SIGFPE,
-    signal.SIGILL,
-    signal.SIGABRT,
-    signal.SIGTRAP,
-}
 
 #: The values of the last collection.
 mirrored = Mirrored(process_registry())
@@ -59,13 +49,8 @@ def start() -> Mirrored:
     with _lock:
         if _thread is None:
             _thread = threading.Thread(target=_run, name="prometheus-client", daemon=True)
-            # The thread inherits the mask. A signal that the program waits for must
-            # find no thread that takes it by its default action.
-            mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - _FAULTS)
-            try:
+            with blocked_signals():
                 _thread.start()
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     return mirrored
 
 

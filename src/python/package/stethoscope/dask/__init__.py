@@ -29,6 +29,9 @@ How the parts work together:
     process_metrics.py chooses the page that shows the metrics of the process
     status.py          tells the doctor which version answers, and how
     targets.py         lists the pages of a cluster, for Prometheus to find them
+    black_box.py       keeps the page in a file that outlives the process
+    nanny.py           reads that file when its worker is frozen or has died
+    postmortem.py      keeps and serves what nannies have read
     running.py         attaches to and detaches from a running cluster
 
 The page itself, its cells and its text live in `stethoscope._native`.

@@ -14,9 +14,10 @@ from typing import Any
 
 from stethoscope._errors import Unavailable
 from stethoscope._native import Document
-from stethoscope.dask import digests, process_metrics, settings, targets
+from stethoscope.dask import black_box, digests, process_metrics, settings, targets
 from stethoscope.dask.dedicated_port import DedicatedPort
 from stethoscope.dask.passes import passes
+from stethoscope.dask.postmortem import Postmortems
 from stethoscope.dask.probes import probes
 from stethoscope.dask.route import add_route
 from stethoscope.dask.sampling import Sampler
@@ -146,13 +147,24 @@ class Attachment:
 
     def __init__(self, server: Any, role: str, wanted: Settings) -> None:
         self._process = os.getpid()
-        self._page = settings.make_page(role, wanted, worker_name=_worker_name(server, role))
+        self.status = Status(server, role, wanted.serve)
+        self._box = None
+        if wanted.black_box:
+            self._box, reason = black_box.make()
+            self.status.black_box(self._box, reason)
+        self._page = settings.make_page(
+            role, wanted, worker_name=_worker_name(server, role), black_box=self._box
+        )
         self._sampler = Sampler(server, self._page, probes(role), passes(role, server, self._page))
         self.targets: Targets | None = None
+        #: The last pages of workers that have died, which schedulers keep.
+        self.postmortems: Postmortems | None = None
         #: How the page is served: as configured, or `"route"` if that has failed.
         self.mode = settings.ROUTE
-        self.status = Status(server, role, wanted.serve)
         with ExitStack() as undo:
+            if self._box is not None:
+                undo.callback(self._box.close)
+                black_box.keep(self._box, self._page)
             self._watch_gc(undo)
             self._tap(undo, server, role)
             process_metrics.join(role, self._page, wanted.prometheus_client)
@@ -164,6 +176,10 @@ class Attachment:
             self.sample(lambda: None)
             self._sample_in_background(undo, wanted.refresh_interval)
             self._serve(undo, server, wanted)
+            if role == "worker" and self._box is not None:
+                instance = targets.host_and_port(targets.location(server, wanted), server.address)
+                announcement = black_box.announce(server, self._box, instance)
+                self._announcement = asyncio.create_task(announcement)
             self._undo = undo.pop_all()
 
     def close(self) -> None:
@@ -212,6 +228,11 @@ class Attachment:
             undo.callback(digests.untap, server)
         else:
             logger.warning("tick and median metrics are unavailable: the server has no digests")
+        if role == "worker" and self._box is not None:
+            try:
+                undo.callback(black_box.tap(server, self._page))
+            except AttributeError as error:
+                logger.warning("dask_worker_executing is unavailable: no %s", error)
         if role == "scheduler":
             try:
                 undo.callback(digests.tap_finished_tasks(server, self._page))
@@ -237,8 +258,11 @@ class Attachment:
         undo.callback(self._sampler.stop)
 
     def _list_targets(self, undo: ExitStack, scheduler: Any, wanted: Settings) -> None:
+        # A scheduler may learn of black boxes although it has none itself.
+        self.postmortems = Postmortems(scheduler)
+        undo.callback(self.postmortems.close)
         try:
-            self.targets = Targets(scheduler, wanted)
+            self.targets = Targets(scheduler, wanted, self.postmortems)
             undo.callback(self.targets.close)
         except Exception as error:
             self._lose_targets(error)

@@ -12,7 +12,7 @@ from typing import Any
 
 from tornado.web import HTTPError, RequestHandler
 
-from stethoscope.dask import status, targets
+from stethoscope.dask import postmortem, status, targets
 from stethoscope.dask.settings import TAKE_OVER
 
 
@@ -74,11 +74,58 @@ class StatusHandler(_Handler):
         return 200, [("Content-Type", "application/json")], attachment.status.document.bytes
 
 
-_HANDLERS = {
+class _KeptPageHandler(RequestHandler):
+    """Answers with a page that is kept, compressed, for a worker that cannot."""
+
+    def initialize(self, attach: Callable[[Any], Any], dask_server: Any = None) -> None:
+        self._attach = attach
+        self._server = dask_server
+
+    async def get(self, identifier: str) -> None:
+        attachment = self._attach(self._server)
+        kept = None if attachment is None else attachment.postmortems
+        page = None if kept is None else await self.page(kept, identifier)
+        if page is None:
+            raise HTTPError(404, reason="there is no such page, or no longer")
+        self.set_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+        self.set_header("Vary", "Accept-Encoding")
+        if "gzip" in self.request.headers.get("Accept-Encoding", ""):
+            self.set_header("Content-Encoding", "gzip")
+        else:
+            page = postmortem.plain(page)
+        self.finish(page)
+
+    head = get
+
+    async def page(self, kept: Any, identifier: str) -> bytes | None:
+        """Return the page, compressed by gzip, or None if there is none."""
+        raise NotImplementedError
+
+
+class PostmortemHandler(_KeptPageHandler):
+    """The last page of a dead worker."""
+
+    async def page(self, kept: Any, identifier: str) -> bytes | None:
+        return kept.last_page(identifier, counts=self.request.method == "GET")
+
+
+class FrozenHandler(_KeptPageHandler):
+    """The page of a frozen worker."""
+
+    async def page(self, kept: Any, identifier: str) -> bytes | None:
+        try:
+            return await kept.frozen_page(identifier)
+        except Exception as error:
+            raise HTTPError(502, reason="the worker's nanny does not answer") from error
+
+
+_HANDLERS: dict[str, type[RequestHandler]] = {
     "/metrics": MetricsHandler,
     "/metrics/": MetricsHandler,
     targets.PATH: TargetsHandler,
     status.PATH: StatusHandler,
+    f"{postmortem.POSTMORTEM_PATH}([A-Za-z0-9.-]+)": PostmortemHandler,
+    f"{postmortem.FROZEN_PATH}([A-Za-z0-9.-]+)": FrozenHandler,
 }
 
 

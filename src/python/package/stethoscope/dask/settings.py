@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stethoscope._errors import ConfigError
-from stethoscope._native import Page
+from stethoscope._native import BlackBox, Page
 
 logger = logging.getLogger("distributed.stethoscope")
 
@@ -177,6 +177,8 @@ class Settings:
     max_workers: int = 0
     #: Whether the page shows the metrics of the library prometheus_client.
     prometheus_client: bool = True
+    #: Whether the page is kept in a file that outlives the process.
+    black_box: bool = False
     exclude_families: list[str] = field(default_factory=list)
     labels: dict[str, str] = field(default_factory=dict)
     worker_name_label: bool = False
@@ -197,6 +199,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "max_task_prefixes": _count,
     "max_workers": _count,
     "prometheus_client": _boolean,
+    "black_box": _boolean,
     "exclude_families": _names,
     "labels": _labels,
     "worker_name_label": _boolean,
@@ -290,12 +293,18 @@ def namespace() -> str:
     return str(dask.config.get(NAMESPACE, "dask") or "")
 
 
-def make_page(role: str, wanted: Settings, worker_name: str | None = None) -> Page:
+def make_page(
+    role: str,
+    wanted: Settings,
+    worker_name: str | None = None,
+    black_box: BlackBox | None = None,
+) -> Page:
     """Make the page of a `"scheduler"` or `"worker"`.
 
     Only the page can tell whether a family exists, or whether a label's name is
     taken. A part of the settings that it refuses is logged and left out.
-    `worker_name` is added as a label to each series if the settings ask for it.
+    `worker_name` is added as a label to each series if the settings ask for it. The
+    values are in `black_box`, if there is one.
     """
     options: dict[str, Any] = {
         "window": wanted.window,
@@ -310,9 +319,12 @@ def make_page(role: str, wanted: Settings, worker_name: str | None = None) -> Pa
     if wanted.worker_name_label and worker_name is not None:
         options["labels"].append(("worker_name", worker_name))
     try:
-        return Page(role, **options)
+        page = Page(role, **options)
     except ValueError:
-        return Page(role, **_usable(role, _parts(options, len(wanted.labels))))
+        options = _usable(role, _parts(options, len(wanted.labels)))
+        page = Page(role, **options)
+    # A page that is refused would leave families behind in the file.
+    return page if black_box is None else Page(role, **options, black_box=black_box)
 
 
 def _usable(role: str, parts: Iterator[_Part]) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 A small JSON document: the version of this package and of Dask, the address of the
 server and of a worker's scheduler, how the page was to be served, how it is served,
-and why the two differ if they do. Read by `python -m stethoscope.dask doctor`.
+and why the two differ if they do; with the key `black-box`, the file of the black box,
+or why there is none. Read by `python -m stethoscope.dask doctor`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import platform
 from typing import Any
 
 import stethoscope
-from stethoscope._native import Document
+from stethoscope._native import BlackBox, Document
 
 PATH = "/metrics/status"
 
@@ -34,9 +35,17 @@ class Status:
         }
         if role == "worker":
             self._facts["scheduler"] = server.scheduler.address
+        self._mode: tuple[str, str | None] = (configured, None)
         self.update(configured)
+
+    def black_box(self, box: BlackBox | None, reason: str | None) -> None:
+        """Say where the black box is, or why there is none."""
+        self._facts["black_box"] = None if box is None else str(box.path)
+        self._facts["black_box_reason"] = reason
+        self.update(*self._mode)
 
     def update(self, mode: str, reason: str | None = None) -> None:
         """Say how the page is served now, and why not as configured."""
+        self._mode = (mode, reason)
         facts = {**self._facts, "mode": mode, "reason": reason}
         self.document.replace(json.dumps(facts).encode() + b"\n")

@@ -11,6 +11,8 @@ The native thread serves this document: the list as of the last time the event
 loop was free, which is at each request unless the loop is blocked. On request
 the same list is kept in a file, for Prometheus' file-based discovery (file_sd).
 
+Pages of workers that have died, or are frozen, are targets of their own (`postmortem.py`).
+
 A worker tells the scheduler its `Location` when it registers. A worker without
 this package, or one that was attached later, is listed at the host of its Dask
 address and the port of its dashboard.
@@ -22,13 +24,14 @@ import contextlib
 import json
 import logging
 import os
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from stethoscope._native import Document
 from stethoscope.dask.dedicated_port import SERVICE
-from stethoscope.dask.settings import DEDICATED_PORT, Settings
+from stethoscope.dask.postmortem import Postmortems
+from stethoscope.dask.settings import DEDICATED_PORT, ROUTE, Settings
 
 logger = logging.getLogger("distributed.stethoscope")
 
@@ -79,9 +82,13 @@ def announce(worker: Any, wanted: Settings) -> Callable[[], None]:
 class Targets:
     """The list of one scheduler and its workers. Used on the scheduler's event loop."""
 
-    def __init__(self, scheduler: Any, wanted: Settings) -> None:
+    def __init__(
+        self, scheduler: Any, wanted: Settings, postmortems: Postmortems | None = None
+    ) -> None:
         self._scheduler = scheduler
         self._wanted = wanted
+        self._postmortems = postmortems
+        self._postmortems_version = 0
         self.document = Document(PATH)
         self._file = None
         if wanted.targets_file is not None:
@@ -100,15 +107,26 @@ class Targets:
 
     def refresh(self) -> None:
         """Bring the list up to date."""
+        if self._refresh_postmortems() | self._refresh_workers():
+            self._write()
+
+    def _refresh_postmortems(self) -> bool:
+        if self._postmortems is None:
+            return False
+        self._postmortems.expire()
+        before, self._postmortems_version = self._postmortems_version, self._postmortems.version
+        return before != self._postmortems_version
+
+    def _refresh_workers(self) -> bool:
+        """Make the entries of workers that have changed. Return whether any has."""
         scheduler = self._scheduler
         try:
             changes = (scheduler._workers_added_total, scheduler._workers_removed_total)
         except AttributeError:  # Before 2024.8.
             changes = None
         if changes is not None and changes == self._changes:
-            return
+            return False
         self._changes = changes
-
         before = self._listed
         self._listed = {}
         for address, worker in scheduler.workers.items():
@@ -116,8 +134,7 @@ class Targets:
             if listed is None or listed[0] is not worker:
                 listed = (worker, self._worker_entry(worker))
             self._listed[address] = listed
-        if list(self._listed.values()) != list(before.values()):
-            self._write()
+        return list(self._listed.values()) != list(before.values())
 
     def close(self) -> None:
         """Empty the list and remove the file: an empty list is better than a wrong one."""
@@ -146,8 +163,17 @@ class Targets:
         tls = getattr(self._scheduler.http_server, "ssl_options", None) is not None
         return None if port is None else Location(None, port, "https" if tls else "http")
 
+    def _postmortem_entries(self) -> Iterator[bytes]:
+        if self._postmortems is None:
+            return
+        # Routes of the dashboard, wherever the page is.
+        place = location(self._scheduler, replace(self._wanted, serve=ROUTE))
+        for path, labels in self._postmortems.listed():
+            yield _entry(place, self._scheduler.address, **labels, __metrics_path__=path)
+
     def _write(self) -> None:
         entries = [self._own, *(entry for _, entry in self._listed.values() if entry)]
+        entries += self._postmortem_entries()
         text = b"[" + b",\n ".join(entries) + b"]\n"
         self.document.replace(text)
         if self._file is not None:
@@ -187,12 +213,16 @@ class TargetsFile:
             logger.error("the file with the list of targets is not removed: %s", error)
 
 
-def _entry(place: Location, server_address: str, **labels: str) -> bytes:
+def host_and_port(place: Location, server_address: str) -> str:
+    """Return the place of a server's page as Prometheus writes it."""
     from distributed.comm.addressing import get_address_host
 
     host = place.host or get_address_host(server_address)
-    if ":" in host:
-        host = f"[{host}]"
+    return f"[{host}]:{place.port}" if ":" in host else f"{host}:{place.port}"
+
+
+def _entry(place: Location, server_address: str, **labels: str) -> bytes:
     if place.scheme != "http":
         labels["__scheme__"] = place.scheme
-    return json.dumps({"targets": [f"{host}:{place.port}"], "labels": labels}).encode()
+    target = host_and_port(place, server_address)
+    return json.dumps({"targets": [target], "labels": labels}).encode()

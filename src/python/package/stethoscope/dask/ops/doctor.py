@@ -195,6 +195,12 @@ class Doctor:
                     "set distributed.stethoscope.serve to dedicated-port, which needs nothing of "
                     "the dashboard, or to route if this is as it should be"
                 )
+            if reason := server.status.get("black_box_reason"):
+                server.problems.append(f"there is no black box: {reason}")
+                server.advice.append(
+                    "set STETHOSCOPE_SEGMENT_DIR to a directory in memory that is this user's "
+                    "alone, or distributed.stethoscope.black-box to false"
+                )
         if server.sample_age is not None and server.sample_age > OLD:
             server.problems.append("the event loop is blocked, and does not refresh the values")
             server.advice.append(
@@ -407,6 +413,8 @@ def report(servers: list[Server]) -> str:
         lines.append(f"  handler  {server.handler}")
         if server.sample_age is not None:
             lines.append(f"  sample   {server.sample_age:.3f} s old")
+        if server.status is not None and server.status.get("black_box"):
+            lines.append(f"  box      {server.status['black_box']}")
         lines += [f"  problem  {problem}" for problem in server.problems]
         lines += [f"  to do    {advice}" for advice in server.advice]
     healthy = sum(not server.problems for server in servers)

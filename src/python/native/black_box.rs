@@ -1,0 +1,227 @@
+//! The black box of a server: its page in a file that outlives the process.
+
+use super::convert::{duration, segment_error, value_error};
+use super::page::Page;
+use super::user_metrics::process_registry;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use stethoscope::exposition::Format;
+use stethoscope::segment::{self, Reader, Segment, SegmentError};
+use stethoscope::{RegisterError, Registry, Scraper};
+
+/// The number of heartbeats from one removal of leftover files to the next.
+const BEATS_PER_SWEEP: u32 = 10;
+
+/// The age at which the file of a dead server is removed, if nobody has read it.
+const LEFT_OVER: Duration = Duration::from_secs(3600);
+
+/// A family that every page of Dask's has, and other segments have not.
+const OF_DASK: &str = "stethoscope_sample_age_seconds";
+
+/// A file in memory that holds the page of a server.
+#[pyclass(frozen, module = "stethoscope._native")]
+pub(super) struct BlackBox {
+    segment: Segment,
+    /// Ends the thread that keeps the page up to date when it is dropped.
+    keeper: Mutex<Option<SyncSender<()>>>,
+}
+
+impl BlackBox {
+    pub(super) fn segment(&self) -> &Segment {
+        &self.segment
+    }
+}
+
+#[pymethods]
+impl BlackBox {
+    /// Makes a file in this directory, or in that of the environment.
+    ///
+    /// Raises `OSError` or `ValueError` if the directory cannot be used.
+    #[new]
+    #[pyo3(signature = (directory=None))]
+    fn new(directory: Option<PathBuf>) -> PyResult<Self> {
+        let directory = directory.unwrap_or_else(segment::default_directory);
+        remove_leftovers(&directory, None);
+        Ok(Self {
+            segment: Segment::in_dir(directory).map_err(segment_error)?,
+            keeper: Mutex::new(None),
+        })
+    }
+
+    /// The path of the file.
+    #[getter]
+    fn path(&self) -> PathBuf {
+        self.segment.path()
+    }
+
+    /// Keep the metrics of the process there too, as far as they are made from now
+    /// on. Does nothing if they are in a file already.
+    fn include_process(&self, py: Python<'_>) -> PyResult<()> {
+        let registry = process_registry(py)?;
+        let store = registry.get().store();
+        if store.registry().use_segment(&self.segment) {
+            store.skip_environment();
+        }
+        Ok(())
+    }
+
+    /// Start a thread that brings the page up to date every `interval` seconds,
+    /// without the GIL, and says that the process is alive.
+    fn keep(&self, page: PyRef<'_, Page>, interval: f64) -> PyResult<()> {
+        let interval = duration(interval)?;
+        let (stop, stopped) = sync_channel(1);
+        let (segment, registry) = (self.segment.clone(), page.registry().clone());
+        std::thread::Builder::new()
+            .name("stethoscope-box".to_owned())
+            .spawn(move || {
+                let mut keeper = Keeper::new(segment, &registry);
+                keeper.beat();
+                while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+                    keeper.beat();
+                }
+            })?;
+        *self.lock() = Some(stop);
+        Ok(())
+    }
+
+    /// Stop the thread and remove the file. May be called twice.
+    fn close(&self) {
+        *self.lock() = None;
+        // It may be gone, read by another process.
+        let _ = std::fs::remove_file(self.segment.path());
+    }
+}
+
+impl BlackBox {
+    fn lock(&self) -> MutexGuard<'_, Option<SyncSender<()>>> {
+        self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Brings a page in a segment up to date.
+struct Keeper {
+    segment: Segment,
+    scraper: Scraper,
+    beats: u32,
+}
+
+impl Keeper {
+    fn new(segment: Segment, registry: &Registry) -> Self {
+        Self {
+            segment,
+            scraper: registry.scraper(),
+            beats: 0,
+        }
+    }
+
+    fn beat(&mut self) {
+        // For its hooks: they compute ages and medians, and read /proc.
+        self.scraper.scrape(Format::Text);
+        self.segment.beat();
+        self.beats += 1;
+        if self.beats.is_multiple_of(BEATS_PER_SWEEP)
+            && let Some(directory) = self.segment.path().parent()
+        {
+            remove_leftovers(directory, Some(std::process::id()));
+        }
+    }
+}
+
+/// Removes files of servers of Dask that have died long ago, and those of dead
+/// children of the process `parent`: each forked child gets a copy.
+fn remove_leftovers(directory: &Path, parent: Option<u32>) {
+    // There is nothing to remove if the directory does not exist.
+    for path in segment::list(directory).unwrap_or_default() {
+        // Files of others, which cannot be read, are theirs to remove.
+        if is_left_over(&path, parent).unwrap_or(false) {
+            let _ = std::fs::remove_file(&path);
+        }
+    }
+}
+
+fn is_left_over(path: &Path, parent: Option<u32>) -> Result<bool, SegmentError> {
+    let mut reader = Reader::open(path)?;
+    let info = reader.info();
+    let is_child = parent.is_some_and(|parent| info.parent_pid == parent);
+    if !is_child && info.heartbeat_age() < LEFT_OVER || reader.state().is_alive() {
+        return Ok(false);
+    }
+    reader.refresh()?;
+    Ok(reader.registry().contains(OF_DASK))
+}
+
+/// Reads the black box of another process.
+#[pyclass(frozen, module = "stethoscope._native")]
+pub(super) struct BlackBoxReader(Mutex<Inner>);
+
+struct Inner {
+    reader: Reader,
+    /// The page of the process, after how it died.
+    page: Registry,
+}
+
+#[pymethods]
+impl BlackBoxReader {
+    /// Opens the file.
+    ///
+    /// Raises `OSError` or `ValueError` if there is none.
+    #[new]
+    fn new(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        let reader = py.detach(|| Reader::open(path)).map_err(segment_error)?;
+        let page = Registry::new();
+        page.include(reader.page());
+        Ok(Self(Mutex::new(Inner { reader, page })))
+    }
+
+    /// Return the state of the process in a word, and the seconds since it has last
+    /// shown that it makes progress.
+    fn state(&self, py: Python<'_>) -> PyResult<(&'static str, f64)> {
+        let state = py.detach(|| {
+            let mut inner = self.lock();
+            inner.reader.refresh()?;
+            let age = inner.reader.info().heartbeat_age();
+            Ok((inner.reader.state().word(), age.as_secs_f64()))
+        });
+        state.map_err(segment_error)
+    }
+
+    /// Say on the page how the process died, and when: labels with their values, and
+    /// seconds since 1970.
+    fn died(&self, labels: Vec<(String, String)>, at: f64) -> PyResult<()> {
+        let inner = self.lock();
+        let add = || -> Result<(), RegisterError> {
+            let labels = labels.iter().map(|(name, value)| (&**name, &**value));
+            inner
+                .page
+                .info("stethoscope_death", "How the process died.", labels)?;
+            let died_at = inner.page.float_gauge(
+                "stethoscope_death_timestamp_seconds",
+                "When the process died, in seconds since 1970.",
+            )?;
+            died_at.set(at);
+            Ok(())
+        };
+        add().map_err(value_error)
+    }
+
+    /// Return the page of the process in the text format.
+    fn page<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let page = py.detach(|| {
+            let mut inner = self.lock();
+            inner.reader.refresh()?;
+            Ok(inner.page.scraper().scrape(Format::Text).to_vec())
+        });
+        Ok(PyBytes::new(py, &page.map_err(segment_error)?))
+    }
+}
+
+impl BlackBoxReader {
+    /// Never held while the GIL is waited for.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,413 @@
+"""Workers that are frozen or have died: what their nannies read, and the scheduler serves."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from distributed import Event
+from harness import Cluster, Page, eventually, fetch, scrape
+from tasks import wait_for
+
+import stethoscope
+
+TARGETS = "/metrics/targets"
+
+
+@pytest.fixture(scope="module")
+def directory() -> Iterator[Path]:
+    """A directory of black boxes, in memory."""
+    path = Path(f"/dev/shm/stethoscope-test-{os.getpid()}")
+    path.mkdir(mode=0o700)
+    yield path
+    for file in path.iterdir():
+        file.unlink()
+    path.rmdir()
+
+
+@pytest.fixture(scope="module")
+def boxed(tmp_path_factory: pytest.TempPathFactory, directory: Path) -> Iterator[Cluster]:
+    """A cluster whose pages are in black boxes, with one worker under a nanny."""
+    environment = {
+        "DASK_DISTRIBUTED__STETHOSCOPE__BLACK_BOX": "true",
+        "STETHOSCOPE_SEGMENT_DIR": str(directory),
+    }
+    with Cluster(tmp_path_factory.mktemp("cluster"), environment) as cluster:
+        cluster.start_scheduler()
+        cluster.start_workers(1, "--name", "the worker")
+        yield cluster
+        print(cluster.logs())
+
+
+class Worker:
+    """The worker of the cluster, and its process."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        (self.address,) = eventually(lambda: list(cluster.workers()) or False, timeout=60)
+        self.url = cluster.workers()[self.address]
+        self.pid = cluster.of_worker(self.address, os.getpid)
+        self.wait_until_watched()
+
+    def wait_until_watched(self) -> None:
+        """Wait until its nanny knows its black box."""
+
+        def is_watched(dask_worker: Any) -> bool:
+            announcement = getattr(dask_worker._stethoscope, "_announcement", None)
+            return announcement is None or announcement.done()
+
+        eventually(lambda: self._cluster.of_worker(self.address, is_watched))
+
+    def is_executing(self, prefix: str, number: int) -> bool:
+        executing = scrape(self.url).by("task_prefix_name", "dask_worker_executing")
+        return executing.get(prefix, 0) == number
+
+    def kill(self, by: signal.Signals = signal.SIGKILL) -> None:
+        os.kill(self.pid, by)
+
+    def is_gone(self) -> bool:
+        return self.address not in self._cluster.workers()
+
+    def targets(self, role: str) -> list[dict[str, str]]:
+        """The labels of the targets of a role that are about it."""
+        listed = json.loads(fetch(self._cluster.scheduler_url, TARGETS).body)
+        about = [group["labels"] for group in listed]
+        return [
+            labels
+            for labels in about
+            if labels["role"] == role and labels["worker_address"] == self.address
+        ]
+
+    def target(self, role: str) -> dict[str, str]:
+        """The labels of the one target of a role that is about it, when there is one."""
+
+        def only() -> dict[str, str]:
+            found = self.targets(role)
+            assert len(found) == 1, self._cluster.logs()
+            return found[0]
+
+        return eventually(only, timeout=60)
+
+
+@pytest.fixture
+def worker(boxed: Cluster) -> Iterator[Worker]:
+    yield Worker(boxed)
+    # The next test finds one that is its own.
+    eventually(lambda: len(boxed.workers()) == 1, timeout=60)
+
+
+def kept_page(cluster: Cluster, labels: dict[str, str]) -> Page:
+    return scrape(cluster.scheduler_url, path=labels["__metrics_path__"])
+
+
+def doctor(cluster: Cluster, code: int) -> str:
+    command = [sys.executable, "-m", "stethoscope.dask", "doctor", cluster.scheduler_url]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert result.returncode == code, result.stdout + result.stderr
+    return result.stdout
+
+
+def test_doctor_names_the_files(boxed, worker, directory) -> None:
+    found = re.findall(r"^  box      (.*)$", doctor(boxed, code=0), re.MULTILINE)
+    assert set(map(Path, found)) == set(directory.glob("*.segment"))
+    assert any(Path(path).name.startswith(f"{worker.pid}-") for path in found)
+
+
+def test_killed_worker_leaves_its_last_page(boxed, worker, directory, accepts) -> None:
+    def count() -> None:
+        stethoscope.counter("rows", "Rows.").inc(7)
+
+    boxed.of_worker(worker.address, count)
+    running = boxed.client.map(wait_for, ["never"] * 2, range(2), pure=False)
+    eventually(lambda: worker.is_executing("wait_for", 2))
+    assert worker.targets("postmortem") == []
+    worker.kill()
+
+    labels = worker.target("postmortem")
+    page = kept_page(boxed, labels)
+    accepts(page.text)
+    assert re.fullmatch("/postmortem/[0-9-]+", labels.pop("__metrics_path__"))
+    assert labels == {
+        "job": "dask-postmortem",
+        "role": "postmortem",
+        "worker_name": "the worker",
+        "worker_address": worker.address,
+        "instance": worker.url.removeprefix("http://"),
+        "exit_signal": "SIGKILL",
+        "exit_code": "-9",
+        "exit_reason": "signal",
+    }
+    assert page.value("stethoscope_process_alive") == 0
+    assert page.value("stethoscope_process_state", stethoscope_process_state="dead") == 1
+    assert page.value("stethoscope_death_info", signal="SIGKILL", code="-9", reason="signal") == 1
+    assert page.value("postmortem_dask_worker_executing", task_prefix_name="wait_for") == 2
+    assert page.value("postmortem_rows_total") == 7
+    assert page.value("postmortem_process_resident_memory_bytes") > 1e7
+    died = page.value("stethoscope_death_timestamp_seconds")
+    assert 0 < died - page.value("postmortem_process_start_time_seconds") < 600
+    assert page.has("postmortem_dask_worker_tick_duration_median_seconds")
+    assert page.value("postmortem_dask_worker_memory_limit_bytes") == 512 << 20
+    own = ("postmortem_", "stethoscope_")
+    assert all(name.startswith(own) for name in page.types)
+    log = boxed.logs()
+    line = (
+        rf"worker {worker.address} died: SIGKILL \(signal\); memory [1-9].* of 512.* wait_for \(2\)"
+    )
+    assert re.search(line, log), log
+    # The file of the dead is gone.
+    assert not list(directory.glob(f"{worker.pid}-*"))
+    boxed.client.cancel(running)
+
+
+def test_page_is_served_compressed_and_plain(boxed, worker) -> None:
+    worker.kill(signal.SIGABRT)
+    labels = worker.target("postmortem")
+    assert labels["exit_signal"] == "SIGABRT"
+    path = labels["__metrics_path__"]
+    plain = fetch(boxed.scheduler_url, path)
+    compressed = fetch(boxed.scheduler_url, path, Accept_Encoding="gzip")
+    assert plain.getheader("Content-Encoding") is None
+    assert compressed.getheader("Content-Encoding") == "gzip"
+    assert gzip.decompress(compressed.body) == plain.body
+    assert fetch(boxed.scheduler_url, path, method="HEAD").body == b""
+    assert fetch(boxed.scheduler_url, "/postmortem/999-1").status == 404
+    assert fetch(Worker(boxed).url, path).status == 404
+
+
+def test_frozen_worker_answers_through_its_nanny(boxed, worker, accepts) -> None:
+    running = boxed.client.submit(wait_for, "thawed", pure=False)
+    eventually(lambda: worker.is_executing("wait_for", 1))
+    assert worker.targets("frozen") == []
+    worker.kill(signal.SIGSTOP)
+    try:
+        labels = worker.target("frozen")
+        assert (labels["worker_name"], labels["job"]) == ("the worker", "dask-frozen")
+        assert labels["instance"] == worker.url.removeprefix("http://")
+        page = kept_page(boxed, labels)
+        accepts(page.text)
+        assert page.value("stethoscope_process_alive") == 1
+        assert page.value("stethoscope_process_state", stethoscope_process_state="stopped") == 1
+        assert page.value("dask_worker_executing", task_prefix_name="wait_for") == 1
+    finally:
+        worker.kill(signal.SIGCONT)
+    eventually(lambda: worker.targets("frozen") == [])
+    assert fetch(boxed.scheduler_url, labels["__metrics_path__"]).status == 404
+    assert worker.targets("postmortem") == []
+    Event("thawed", client=boxed.client).set()
+    running.result()
+    assert worker.is_executing("wait_for", 0)
+
+
+def test_worker_that_was_frozen_and_killed_is_only_dead(worker) -> None:
+    worker.kill(signal.SIGSTOP)
+    worker.target("frozen")
+    worker.kill()
+    assert worker.target("postmortem")["exit_signal"] == "SIGKILL"
+    eventually(lambda: worker.targets("frozen") == [])
+
+
+def grow(megabytes: int) -> None:
+    hoard = [bytearray(os.urandom(1 << 20)) for _ in range(megabytes)]
+    time.sleep(60)
+    del hoard
+
+
+def test_worker_over_its_memory_limit_is_said_to_be(boxed, worker) -> None:
+    task = boxed.client.submit(grow, 700, pure=False)
+    labels = worker.target("postmortem")
+    task.cancel()
+    assert labels["exit_reason"] == "memory-limit"
+    assert labels["exit_signal"] in ("SIGTERM", "SIGKILL")
+    page = kept_page(boxed, labels)
+    assert page.value("postmortem_dask_worker_executing", task_prefix_name="grow") == 1
+
+
+def test_worker_that_is_restarted_leaves_nothing(boxed, worker, directory) -> None:
+    assert list(directory.glob(f"{worker.pid}-*"))
+    boxed.client.restart()
+    eventually(lambda: not list(directory.glob(f"{worker.pid}-*")))
+    assert Worker(boxed).pid != worker.pid
+    assert worker.targets("postmortem") == []
+    assert f"worker {worker.address} died" not in boxed.logs()
+
+
+def test_files_of_forked_children_are_removed(boxed, worker, directory) -> None:
+    def fork() -> int:
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
+        return child
+
+    child = boxed.of_worker(worker.address, fork)
+    eventually(lambda: not list(directory.glob(f"{child}-*")), timeout=60)
+    assert list(directory.glob(f"{worker.pid}-*"))
+
+
+def test_scheduler_without_the_package_is_told_once(boxed, worker) -> None:
+    def forget(dask_scheduler: Any) -> None:
+        handlers = dask_scheduler.handlers
+        names = ("stethoscope_death", "stethoscope_frozen")
+        dask_scheduler.handlers = {n: h for n, h in handlers.items() if n not in names}
+
+    boxed.client.run_on_scheduler(forget)
+    for _ in range(2):
+        doomed = Worker(boxed)
+        doomed.kill()
+        eventually(doomed.is_gone)
+        eventually(lambda doomed=doomed: f"worker {doomed.address} died" in boxed.logs())
+    eventually(lambda: "does not keep last pages" in boxed.logs())
+    Worker(boxed)
+    assert boxed.logs().count("does not keep last pages") == 1
+    assert boxed.logs().count("No handler stethoscope_death") == 1
+
+
+# The last test with the shared cluster: its worker leaves, and its nanny too.
+def test_worker_that_is_retired_leaves_nothing(boxed, directory) -> None:
+    worker = Worker(boxed)
+    boxed.client.retire_workers([worker.address])
+    eventually(lambda: not list(directory.glob(f"{worker.pid}-*")))
+    assert worker.targets("postmortem") == []
+    assert f"worker {worker.address} died" not in boxed.logs()
+
+
+def test_directory_that_cannot_be_used_costs_the_black_box_alone(new_cluster, tmp_path) -> None:
+    path = tmp_path / "disk"
+    cluster = new_cluster(
+        DASK_DISTRIBUTED__STETHOSCOPE__BLACK_BOX="true", STETHOSCOPE_SEGMENT_DIR=str(path)
+    )
+    process = cluster.start_scheduler()
+    cluster.start_workers(1)
+    for url in (cluster.scheduler_url, *cluster.workers().values()):
+        page = scrape(url)
+        assert page.has("stethoscope_sample_age_seconds")
+        assert not page.has("dask_worker_executing")
+        status = json.loads(fetch(url, "/metrics/status").body)
+        assert status["black_box"] is None
+        assert str(path) in status["black_box_reason"]
+    report = doctor(cluster, code=1)
+    assert report.count(f"problem  there is no black box: {path}: ") == 2
+    worker = Worker(cluster)
+    worker.kill()
+    eventually(worker.is_gone)
+    assert Worker(cluster).address != worker.address
+    assert process.log.read_text().count("the black box is unavailable") == 1
+    assert "Traceback" not in cluster.logs()
+    assert worker.targets("postmortem") == []
+
+
+def test_reason_is_logged_once(tmp_path, monkeypatch, caplog) -> None:
+    from stethoscope.dask import black_box
+
+    monkeypatch.setattr(black_box, "_logged", None)
+    open_to_all = Path(f"/dev/shm/stethoscope-test-open-{os.getpid()}")
+    open_to_all.mkdir()
+    try:
+        open_to_all.chmod(0o777)
+        for path in ("/nowhere/at/all", str(tmp_path), str(open_to_all)):
+            monkeypatch.setenv("STETHOSCOPE_SEGMENT_DIR", path)
+            before = len(caplog.records)
+            for _ in range(2):
+                box, reason = black_box.make()
+                assert box is None
+                assert path in str(reason)
+            assert len(caplog.records) == before + 1
+    finally:
+        open_to_all.rmdir()
+
+
+def test_without_the_key_nothing_is_made(new_cluster, directory) -> None:
+    before = set(directory.iterdir())
+    cluster = new_cluster(
+        DASK_DISTRIBUTED__STETHOSCOPE__BLACK_BOX="false", STETHOSCOPE_SEGMENT_DIR=str(directory)
+    )
+    cluster.start_scheduler()
+    cluster.start_workers(1)
+    (address,) = cluster.workers()
+
+    def state(dask_worker: Any) -> tuple[str, bool]:
+        attached = dask_worker._stethoscope
+        return type(dask_worker.state.executing).__name__, hasattr(attached, "_announcement")
+
+    assert cluster.of_worker(address, state) == ("set", False)
+    assert not scrape(cluster.workers()[address]).has("dask_worker_executing")
+    assert set(directory.iterdir()) <= before
+
+
+def test_names_on_the_pages_of_the_dead_are_not_those_of_the_living() -> None:
+    from stethoscope.dask.nanny import rename
+
+    page = (
+        b"# HELP a_total Lines\\nof help: # TYPE b x\n# TYPE a_total counter\n"
+        b'a_total{x="c 1\\nd 2"} 1\n# HELP stethoscope_process_alive Alive.\n'
+        b"# TYPE stethoscope_process_alive gauge\nstethoscope_process_alive 0\n"
+        b"# TYPE stethoscope_sample_age_seconds gauge\nstethoscope_sample_age_seconds 1\n"
+    )
+    assert rename(page) == (
+        b"# HELP postmortem_a_total Lines\\nof help: # TYPE b x\n"
+        b"# TYPE postmortem_a_total counter\n"
+        b'postmortem_a_total{x="c 1\\nd 2"} 1\n# HELP stethoscope_process_alive Alive.\n'
+        b"# TYPE stethoscope_process_alive gauge\nstethoscope_process_alive 0\n"
+        b"# TYPE postmortem_stethoscope_sample_age_seconds gauge\n"
+        b"postmortem_stethoscope_sample_age_seconds 1\n"
+    )
+
+
+class _Scheduler:
+    def __init__(self) -> None:
+        self.handlers: dict[str, Any] = {}
+
+
+def test_pages_are_kept_until_scraped_twice_and_five_minutes() -> None:
+    from stethoscope.dask import postmortem
+
+    now = 0.0
+    kept = postmortem.Postmortems(_Scheduler(), clock=lambda: now)
+
+    def die(page: bytes = b"page") -> str:
+        assert kept.died("tcp://w", "w", "w:1", {"signal": "SIGKILL"}, page) == "OK"
+        return [path for path, _ in kept.listed()][-1].removeprefix(postmortem.POSTMORTEM_PATH)
+
+    def is_listed(identifier: str) -> bool:
+        kept.expire()
+        return any(path.endswith(f"/{identifier}") for path, _ in kept.listed())
+
+    scraped, ignored = die(), die()
+    for _ in range(2):
+        assert kept.last_page(scraped, counts=True) == b"page"
+        assert kept.last_page(ignored, counts=False) == b"page"
+    now = 299.0
+    assert is_listed(scraped)
+    assert is_listed(ignored)
+    now = 301.0
+    version = kept.version
+    assert not is_listed(scraped)
+    assert kept.version > version
+    # Prometheus may still have the old list.
+    assert kept.last_page(scraped, counts=True) == b"page"
+    now = 3599.0
+    assert is_listed(ignored)
+    assert kept.last_page(scraped, counts=True) is None
+    now = 3601.0
+    assert not is_listed(ignored)
+
+    first = die()
+    for _ in range(postmortem.MOST_PAGES):
+        last = die()
+    assert kept.last_page(first, counts=True) is None
+    assert kept.last_page(last, counts=True) == b"page"
+    large = die(b"x" * postmortem.MOST_BYTES)
+    assert not is_listed(last)
+    assert is_listed(large)
+    assert kept.died("tcp://w", "w", "w:1", {}, b"x" * (postmortem.MOST_BYTES + 1)) == "too large"
+    assert is_listed(large)
