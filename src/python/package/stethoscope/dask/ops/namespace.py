@@ -7,4 +7,9 @@ import re
 
 def with_namespace(text: str, namespace: str) -> str:
     """Replace the first word of each Dask family that a text names."""
-    return re.sub(r"\bdask_(?=(scheduler|worker|semaphore|stealing)_)", f"{namespace}_", text)
+    # Names on the pages of dead workers have another word before it.
+    return re.sub(
+        r"(?:\b|(?<=postmortem_))dask_(?=(scheduler|worker|semaphore|stealing)_)",
+        f"{namespace}_",
+        text,
+    )
