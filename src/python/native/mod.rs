@@ -55,7 +55,7 @@ mod _native {
     #[pymodule_export]
     use super::user_metrics::{Counter, Gauge, Histogram, Registry, Server, Summary, Timer};
     #[pymodule_export]
-    use super::user_metrics::{process_registry, read_segment, restore, use_segment};
+    use super::user_metrics::{process_registry, read_segment, restore, serve_group, use_segment};
     #[pymodule_export]
     use super::workers::Workers;
 

@@ -11,11 +11,13 @@
 //! timer.rs            .time()                  seconds, of a block or a function
 //! server.rs     Registry.serve(port)          a page without Dask
 //! segment.rs    configure(segment_dir=...)    a file that other processes read
+//! group.rs      serve_processes(directory)    one page for several such processes
 //! ```
 //!
 //! A page of Dask's shows the registry of the process through
 //! [`stethoscope::Registry::include`].
 
+mod group;
 mod metrics;
 mod registry;
 mod segment;
@@ -24,6 +26,7 @@ mod spec;
 mod store;
 mod timer;
 
+pub(super) use group::serve_group;
 pub(super) use metrics::{Counter, Gauge, Histogram, Summary};
 pub(super) use registry::{Registry, process_registry, restore};
 pub(super) use segment::{read_segment, use_segment};

@@ -27,7 +27,12 @@ impl Server {
         for registry in registries {
             page.include(registry);
         }
-        let endpoint = endpoint::serve(&page, (host, port)).map_err(std::io::Error::from)?;
+        Self::of_page(&page, host, port)
+    }
+
+    /// Serves the page that a registry is.
+    pub(super) fn of_page(page: &Registry, host: &str, port: u16) -> PyResult<Self> {
+        let endpoint = endpoint::serve(page, (host, port)).map_err(std::io::Error::from)?;
         let address = endpoint.local_addr().expect("it listens at a TCP port");
         Ok(Self {
             endpoint: Mutex::new(Some(endpoint)),

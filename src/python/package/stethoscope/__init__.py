@@ -33,6 +33,10 @@ line and `stethoscope.read_segment` show at any time, exact to the last update. 
 child counts in a file of its own. (Summaries and native histograms are seen by the
 process alone.)
 
+So the processes of gunicorn, of uvicorn's workers, of multiprocessing or of a
+`ProcessPoolExecutor` need the environment variable and nothing else, and one of them
+serves all: `stethoscope.serve_processes("/dev/shm/shop", 9000)`.
+
 `stethoscope.parse` reads a page back, for tests of any exporter:
 
     [jobs] = stethoscope.parse('# TYPE jobs gauge\\njobs{queue="a"} 3\\n')
@@ -42,7 +46,7 @@ process alone.)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike, fspath
 from typing import Any
 
@@ -60,6 +64,7 @@ from stethoscope._native import (
     process_registry,
     read_segment,
     restore,
+    serve_group,
     use_segment,
 )
 from stethoscope._parsed import Exemplar, Family, Sample
@@ -85,6 +90,7 @@ __all__ = [
     "parse",
     "read_segment",
     "serve",
+    "serve_processes",
     "summary",
     "unregister",
 ]
@@ -112,6 +118,35 @@ def configure(*, segment_dir: str | PathLike[str]) -> str:
     the directory cannot be used.
     """
     return str(use_segment(fspath(segment_dir)))
+
+
+def serve_processes(
+    segment_dir: str | PathLike[str],
+    port: int = 0,
+    host: str = "127.0.0.1",
+    *,
+    gauges: str = "per_process",
+    gauge_rules: Mapping[str, str] | None = None,
+) -> Server:
+    """Serve one page for all processes whose metrics are in files of this directory.
+
+    For prefork servers and pools: each process keeps its metrics there (see `configure`),
+    and one of them, such as the parent, or another serves the page. It needs no GIL.
+
+    Counters and histograms are added up. Processes that have ended stay in these sums,
+    and their files are removed: totals never fall, and files never pile up. Gauges are
+    those of the living, by the rule `gauges`: `"per_process"` (a series for each, with
+    the label `process`), `"sum"`, `"min"`, `"max"` or `"last"` (that of the process
+    which has begun last). `gauge_rules` has other rules for single gauges, by name.
+
+    `port`, `host` and the server that is returned are as in `serve`. Raises `OSError`
+    or `ValueError` if the directory cannot be used, for example because its processes
+    are served already.
+    """
+    if not 0 <= port <= 65535:
+        raise ValueError(f"invalid port {port}: expected 0 to 65535")
+    rules = list((gauge_rules or {}).items())
+    return serve_group(fspath(segment_dir), (host, port), gauges, rules)
 
 
 def _restore(

@@ -418,6 +418,11 @@ def read_segment(path: str) -> bytes:
     file cannot be read or is not a segment.
     """
 
+def serve_group(
+    directory: str, address: tuple[str, int], gauges: str, by_name: list[tuple[str, str]]
+) -> Server:
+    """Serve one page for all processes whose metrics are in files of this directory."""
+
 def use_segment(directory: str) -> Path:
     """Keep the metrics of the process in a file of this directory. Return its path."""
 
