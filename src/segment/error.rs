@@ -113,7 +113,8 @@ impl fmt::Display for SegmentError {
                 f.write_str("the segment is longer than 256 MiB, which is the most that is read")
             }
             SegmentErrorKind::InUse => f.write_str(
-                "another process merges the segments of this directory: end it, or use its page",
+                "another process serves or merges the segments of this directory: end it, or use its \
+                 pages",
             ),
             SegmentErrorKind::DamagedTotals => f.write_str(
                 "the sums of processes that have died are damaged: remove the file to begin again \

@@ -43,7 +43,7 @@ pub(super) struct Serve {
     listen: Vec<String>,
     /// The host and port that targets have in the list [default: that of --listen, with
     /// the name of the host for an address like 0.0.0.0].
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
     address: Option<String>,
     /// Serve one page for the processes whose segments are in the subdirectory GROUP of
     /// the directory: counters and histograms summed, those of the dead included, whose
@@ -53,7 +53,7 @@ pub(super) struct Serve {
     /// The rule for the gauges of groups, or for that of one name: per-process (a series
     /// for each, as without a rule), sum, min, max, or last (that of the process which
     /// has begun last). Several are possible.
-    #[arg(long, value_name = "[NAME=]RULE", value_parser = gauge_rule)]
+    #[arg(long, value_name = "[NAME=]RULE", value_parser = gauge_rule, requires = "merge")]
     gauge: Vec<(Option<String>, Rule)>,
     /// The shortest time for which a dead process is listed.
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
@@ -120,8 +120,25 @@ fn group_name(text: &str) -> Result<String, String> {
     }
 }
 
+/// Checks that an address has a host and a port, as the list of targets needs them.
+fn host_and_port(text: &str) -> Result<String, String> {
+    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
+    let is_host = |host: &str| !host.is_empty() && !host.contains(['/', ' ', '@']);
+    match text.rsplit_once(':') {
+        Some((host, port)) if is_host(host) && is_port(port) => Ok(text.to_owned()),
+        _ => Err(format!(
+            "invalid address {text:?}: expected a host and a port, for example \"node-7:9100\""
+        )),
+    }
+}
+
 impl Serve {
     pub(super) fn run(self) -> Result<ExitCode, UsageError> {
+        if self.keep_at_least > self.keep_at_most {
+            return Err(UsageError(
+                "--keep-at-least is longer than --keep-at-most: expected at most as long".to_owned(),
+            ));
+        }
         // A descriptor for each process, another to learn of its exit, and connections.
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
         let limit = getrlimit(Resource::Nofile);
@@ -202,6 +219,16 @@ mod tests {
         let named = Some("a=b".to_owned());
         assert_eq!(gauge_rule("a=b=per-process"), Ok((named, Rule::PerProcess)));
         assert!(gauge_rule("a=mean").unwrap_err().contains("expected"));
+    }
+
+    #[test]
+    fn address_has_a_host_and_a_port() {
+        for text in ["node-7:9100", "10.0.0.1:80", "[::1]:9100"] {
+            assert_eq!(host_and_port(text), Ok(text.to_owned()));
+        }
+        for text in ["garbage", "node-7:", ":9100", "node:0", "http://node:80", "a b:80"] {
+            assert!(host_and_port(text).is_err(), "{text:?}");
+        }
     }
 
     #[test]
