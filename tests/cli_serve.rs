@@ -378,6 +378,10 @@ fn unsafe_directories_and_second_agents_are_refused() {
     refused(&directory, &[], "another process");
     refused(&directory, &["--merge", "../web"], "invalid group");
     refused(&directory, &["--gauge", "mean"], "unknown rule");
+    refused(&directory, &["--gauge", "sum"], "--merge");
+    refused(&directory, &["--address", "node"], "a host and a port");
+    let bounds = ["--keep-at-least", "2m", "--keep-at-most", "1m"];
+    refused(&directory, &bounds, "--keep-at-least is longer");
     drop(agent);
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
     refused(&directory, &[], "nobody else can write to");

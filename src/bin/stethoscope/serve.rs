@@ -22,6 +22,9 @@ use stethoscope::segment::{self, GaugeRule, GroupOptions};
 /// The time between two looks at the directory.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// The shortest time for which a dead process is listed, unless told.
+const KEEP_AT_LEAST: Duration = Duration::from_secs(300);
+
 /// Serves the metrics of all processes that keep them in segments, also of those that
 /// are stopped or dead.
 ///
@@ -55,9 +58,10 @@ pub(super) struct Serve {
     /// has begun last). Several are possible.
     #[arg(long, value_name = "[NAME=]RULE", value_parser = gauge_rule, requires = "merge")]
     gauge: Vec<(Option<String>, Rule)>,
-    /// The shortest time for which a dead process is listed.
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
-    keep_at_least: Duration,
+    /// The shortest time for which a dead process is listed [default: 5m, or the longest
+    /// if that is shorter].
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    keep_at_least: Option<Duration>,
     /// The longest time for which a dead process is listed.
     #[arg(long, value_name = "TIME", default_value = "60m", value_parser = duration)]
     keep_at_most: Duration,
@@ -134,9 +138,12 @@ fn host_and_port(text: &str) -> Result<String, String> {
 
 impl Serve {
     pub(super) fn run(self) -> Result<ExitCode, UsageError> {
-        if self.keep_at_least > self.keep_at_most {
+        let default = KEEP_AT_LEAST.min(self.keep_at_most);
+        let keep_at_least = self.keep_at_least.unwrap_or(default);
+        if keep_at_least > self.keep_at_most {
             return Err(UsageError(
-                "--keep-at-least is longer than --keep-at-most: expected at most as long".to_owned(),
+                "--keep-at-least is longer than --keep-at-most: expected at most as long"
+                    .to_owned(),
             ));
         }
         // A descriptor for each process, another to learn of its exit, and connections.
@@ -152,7 +159,7 @@ impl Serve {
         let metrics = AgentMetrics::new(&registry).map_err(usage)?;
         let directory = self.dir.clone().unwrap_or_else(segment::default_directory);
         let retention = Retention {
-            at_least: self.keep_at_least,
+            at_least: keep_at_least,
             at_most: self.keep_at_most,
             processes: self.keep_processes,
             bytes: self.keep_size,
@@ -226,7 +233,14 @@ mod tests {
         for text in ["node-7:9100", "10.0.0.1:80", "[::1]:9100"] {
             assert_eq!(host_and_port(text), Ok(text.to_owned()));
         }
-        for text in ["garbage", "node-7:", ":9100", "node:0", "http://node:80", "a b:80"] {
+        for text in [
+            "garbage",
+            "node-7:",
+            ":9100",
+            "node:0",
+            "http://node:80",
+            "a b:80",
+        ] {
             assert!(host_and_port(text).is_err(), "{text:?}");
         }
     }
