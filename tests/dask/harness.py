@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -91,6 +92,14 @@ def eventually(check: Callable[[], Any], timeout: float = 30) -> Any:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
+
+
+def own_tracebacks(log: str) -> list[str]:
+    """The frames of this package in the tracebacks of a log.
+
+    Dask logs some of its own while processes are killed, or close in any order.
+    """
+    return re.findall(r'^ *File ".*/stethoscope/.*', log, re.MULTILINE)
 
 
 def free_port() -> int:
