@@ -147,6 +147,9 @@ fn spawn(directory: &Directory) -> (Child, String) {
     let output = BufReader::new(child.stdout.take().unwrap());
     let mut lines = output.lines().map_while(Result::ok);
     let path = lines.find_map(|line| line.strip_prefix("ready ").map(PathBuf::from));
+    // Open until this process ends: to wait for the child would close it, and the child
+    // could end before it dumps its core.
+    std::mem::forget(child.stdin.take());
     (child, id(&path.expect("it began")))
 }
 
