@@ -147,9 +147,6 @@ fn spawn(directory: &Directory) -> (Child, String) {
     let output = BufReader::new(child.stdout.take().unwrap());
     let mut lines = output.lines().map_while(Result::ok);
     let path = lines.find_map(|line| line.strip_prefix("ready ").map(PathBuf::from));
-    // Open until this process ends: to wait for the child would close it, and the child
-    // could end before it dumps its core.
-    std::mem::forget(child.stdin.take());
     (child, id(&path.expect("it began")))
 }
 
@@ -474,7 +471,8 @@ fn processes_killed_and_stopped_at_random_instants_have_valid_pages() {
                 .page(&format!("/process/{id}"))
                 .contains("\njobs_total 41\n")
         );
-        let signal = [libc::SIGKILL, libc::SIGABRT, libc::SIGQUIT][(death % 3) as usize];
+        // Not SIGQUIT, which the background jobs of a shell ignore.
+        let signal = [libc::SIGKILL, libc::SIGABRT, libc::SIGTERM][(death % 3) as usize];
         kill(&child, signal);
         if stopped {
             kill(&child, libc::SIGCONT);
