@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import gzip
 import json
 import os
@@ -10,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -364,8 +367,45 @@ def test_names_on_the_pages_of_the_dead_are_not_those_of_the_living() -> None:
 
 
 class _Scheduler:
+    """A scheduler whose nannies answer if `answers` is true."""
+
     def __init__(self) -> None:
         self.handlers: dict[str, Any] = {}
+        self.answers = True
+
+    def rpc(self, nanny: str) -> Any:
+        async def page() -> dict[str, bytes]:
+            if not self.answers:
+                raise OSError(f"{nanny} is gone")
+            return {"page": b"page"}
+
+        return types.SimpleNamespace(stethoscope_page=page)
+
+
+def test_frozen_worker_is_forgotten_with_its_nanny() -> None:
+    from stethoscope.dask import postmortem
+
+    now = 0.0
+    scheduler = _Scheduler()
+    kept = postmortem.Postmortems(scheduler, clock=lambda: now)
+    kept.froze("tcp://w", "w", "w:1", "tcp://nanny", True)
+    ((path, _),) = kept.listed()
+    identifier = path.removeprefix(postmortem.FROZEN_PATH)
+
+    def is_listed_after(seconds: float, *, answers: bool) -> bool:
+        nonlocal now
+        now += seconds
+        scheduler.answers = answers
+        with contextlib.nullcontext() if answers else pytest.raises(OSError, match="is gone"):
+            assert asyncio.run(kept.frozen_page(identifier)) == b"page"
+        kept.expire()
+        return list(kept.listed()) != []
+
+    assert is_listed_after(0, answers=False)
+    assert is_listed_after(299, answers=True)
+    assert is_listed_after(299, answers=False)
+    assert is_listed_after(299, answers=False)
+    assert not is_listed_after(2, answers=False)
 
 
 def test_pages_are_kept_until_scraped_twice_and_five_minutes() -> None:

@@ -18,7 +18,7 @@ import re
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from stethoscope.dask.nanny import DEATH, FROZEN, PAGE, TIMEOUT
@@ -55,10 +55,13 @@ class Postmortem:
     unlisted_at: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Frozen:
     nanny: str
-    labels: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str]
+    #: The time of the first request that the nanny has not answered, if it has answered
+    #: none since.
+    silent_since: float | None = None
 
 
 class Postmortems:
@@ -120,8 +123,12 @@ class Postmortems:
             self.version += 1
 
     def expire(self) -> None:
-        """Take pages off the list that were there for long enough."""
+        """Take pages off the list that were there for long enough, or whose nanny is gone."""
         now = self._clock()
+        for identifier, frozen in list(self._frozen.items()):
+            if frozen.silent_since is not None and now - frozen.silent_since > SHORTEST:
+                del self._frozen[identifier]
+                self.version += 1
         for identifier, kept in list(self._pages.items()):
             age = now - kept.since
             if kept.unlisted_at is not None:
@@ -162,7 +169,13 @@ class Postmortems:
         if frozen is None:
             return None
         ask = getattr(self._scheduler.rpc(frozen.nanny), PAGE)
-        answer = await asyncio.wait_for(ask(), TIMEOUT)
+        try:
+            answer = await asyncio.wait_for(ask(), TIMEOUT)
+        except Exception:
+            if frozen.silent_since is None:
+                frozen.silent_since = self._clock()
+            raise
+        frozen.silent_since = None
         return answer["page"] if isinstance(answer, dict) else None
 
 
