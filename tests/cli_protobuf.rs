@@ -3,6 +3,8 @@
 
 #[path = "support/protobuf.rs"]
 mod protobuf;
+#[path = "support/seeds.rs"]
+mod seeds;
 
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
@@ -429,22 +431,11 @@ fn endpoint_is_checked_and_measured_in_protobuf() {
 
 /// Pages that are generated for parsers in other languages.
 mod generated {
-    use super::{check, protobuf::MetricFamily};
+    use super::{check, protobuf::MetricFamily, seeds::bytes};
     use prost::Message as _;
     use std::collections::HashMap;
     use stethoscope::exposition::Format;
     use stethoscope::generate::{self, Fault, Unstructured};
-
-    fn bytes(seed: u64) -> Vec<u8> {
-        let mut state = seed;
-        let words = std::iter::repeat_with(|| {
-            state = state
-                .wrapping_mul(0x5851_f42d_4c95_7f2d)
-                .wrapping_add(0x1405_7b7e_f767_814f);
-            state ^ (state >> 29)
-        });
-        words.take(1024).flat_map(u64::to_le_bytes).collect()
-    }
 
     fn decode(mut page: &[u8]) -> Vec<MetricFamily> {
         let mut families = Vec::new();

@@ -8,7 +8,7 @@ mod directory;
 mod segments;
 
 use directory::Directory;
-use segments::eventually;
+use segments::{eventually, process_of_this_test};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -131,13 +131,7 @@ fn id(path: &Path) -> String {
 /// Starts a process that counts to 41 and waits, and returns it with the id of its
 /// segment.
 fn spawn(directory: &Directory) -> (Child, String) {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "process_of_a_test",
-            "--nocapture",
-            "--include-ignored",
-        ])
+    let mut child = process_of_this_test()
         .env("SERVE_DIRECTORY", directory.path())
         .stdout(Stdio::piped())
         .stdin(Stdio::piped())

@@ -1,6 +1,10 @@
 //! Generated pages and registries: the valid ones are valid, the others are not.
 
+#[path = "support/seeds.rs"]
+mod seeds;
+
 use arbitrary::Arbitrary;
+use seeds::bytes;
 use std::collections::HashMap;
 use std::process::{Command, Stdio};
 use stethoscope::Registry;
@@ -17,18 +21,6 @@ const CONTENT_TYPES: [ContentType; 4] = [
 ];
 
 const SEEDS: u64 = 400;
-
-/// Bytes that differ in every seed.
-fn bytes(seed: u64) -> Vec<u8> {
-    let mut state = seed;
-    let words = std::iter::repeat_with(|| {
-        state = state
-            .wrapping_mul(0x5851_f42d_4c95_7f2d)
-            .wrapping_add(0x1405_7b7e_f767_814f);
-        state ^ (state >> 29)
-    });
-    words.take(1024).flat_map(u64::to_le_bytes).collect()
-}
 
 fn page(seed: u64, content_type: ContentType) -> Vec<u8> {
     generate::page(&mut Unstructured::new(&bytes(seed)), content_type)

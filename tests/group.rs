@@ -10,11 +10,11 @@ mod hostile;
 mod segments;
 
 use directory::Directory;
-use segments::{eventually, page};
+use segments::{eventually, page, process_of_this_test};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 use stethoscope::cell::Buckets;
 use stethoscope::exposition::Format;
@@ -522,13 +522,7 @@ fn damaged_inputs_spoil_no_page() {
 
 /// Starts this test binary as a process with a role.
 fn spawn(role: &str, directory: &Directory) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "process_of_a_test",
-            "--nocapture",
-            "--include-ignored",
-        ])
+    process_of_this_test()
         .env("GROUP_ROLE", role)
         .env("GROUP_DIRECTORY", directory.path())
         .stdout(Stdio::null())

@@ -5,34 +5,29 @@
 
 #[path = "support/directory.rs"]
 mod directory;
+#[path = "support/segments.rs"]
+mod segments;
 
 use directory::Directory;
+use segments::{page, process_of_this_test};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use stethoscope::cell::{
     Buckets, Counter, FloatCounter, FloatGauge, Gauge, Histogram, StripedCounter,
 };
 use stethoscope::exposition::Format;
-use stethoscope::exposition::validate::validate;
 use stethoscope::segment::{self, ProcessState, Reader, Segment, SegmentErrorKind};
 use stethoscope::{Family, Registry};
 
 /// Creates a segment in a directory.
 fn create_segment(directory: &Directory) -> Segment {
     Segment::in_dir(directory.path()).unwrap()
-}
-
-/// Returns the page of a registry, after checking that it is strictly valid.
-fn page(registry: &Registry, format: Format) -> String {
-    let page = String::from_utf8(registry.scraper().scrape(format).to_vec()).unwrap();
-    validate(&page, format).unwrap_or_else(|error| panic!("{error}\n{page}"));
-    page
 }
 
 /// Returns the page of a segment's file.
@@ -336,13 +331,7 @@ fn file_cut_short_under_a_reader_is_an_error_or_a_page() {
 
 /// Calls `run` in a process of its own: this test binary, with an argument.
 fn spawn(role: &str, directory: &Directory, argument: &str) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "process_of_a_test",
-            "--nocapture",
-            "--include-ignored",
-        ])
+    process_of_this_test()
         .env("SEGMENT_ROLE", role)
         .env("SEGMENT_DIRECTORY", directory.path())
         .env("SEGMENT_ARGUMENT", argument)

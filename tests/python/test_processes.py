@@ -11,23 +11,13 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import pytest
 
 import stethoscope
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    path = Path(mkdtemp(prefix="stethoscope-test-", dir="/dev/shm"))
-    yield path
-    for file in path.iterdir():
-        file.unlink()
-    path.rmdir()
 
 
 def eventually(check: Callable[[], Any]) -> Any:

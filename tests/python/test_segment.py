@@ -6,22 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from tempfile import mkdtemp
 
 import pytest
 
 import stethoscope
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    path = Path(mkdtemp(prefix="stethoscope-test-", dir="/dev/shm"))
-    yield path
-    for file in path.iterdir():
-        file.unlink()
-    path.rmdir()
 
 
 def start(script: str, directory: Path | None = None) -> subprocess.Popen[str]:

@@ -1,6 +1,7 @@
-//! Pages that are checked, and waiting.
+//! Pages that are checked, waiting, and processes that tests start.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 use stethoscope::Registry;
 use stethoscope::exposition::Format;
@@ -11,6 +12,19 @@ pub(crate) fn page(registry: &Registry, format: Format) -> String {
     let page = String::from_utf8(registry.scraper().scrape(format).to_vec()).unwrap();
     validate(&page, format).unwrap_or_else(|error| panic!("{error}\n{page}"));
     page
+}
+
+/// Returns the command that runs the test `process_of_a_test` of this test binary, in a
+/// process of its own.
+pub(crate) fn process_of_this_test() -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args([
+        "--exact",
+        "process_of_a_test",
+        "--nocapture",
+        "--include-ignored",
+    ]);
+    command
 }
 
 /// Waits until `condition` holds.
