@@ -1,7 +1,7 @@
 # The two commands a new contributor needs: `make run` and `make test`. `make help` lists the others.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-rest test-rust test-python test-package test-versions loom soak test-soak watch \
+.PHONY: help run test test-all test-rest test-rust test-python test-package test-versions loom deaths soak test-soak watch \
 	lint lint-docs lint-package fuzz address-sanitizer thread-sanitizer memcheck miri bench bench-hello bench-dask bench-python
 
 CARGO ?= cargo
@@ -86,6 +86,10 @@ $(OLDER:%=test-with-%): test-with-%: $(VENV)-%/ready $(VENV)/ready watch
 
 loom: # Every cell and table in all orders that its atomics allow.
 	RUSTFLAGS="--cfg loom" $(CARGO) test --profile model --target-dir target/loom --lib models
+
+deaths: DEATHS ?= 2000
+deaths: # Processes killed at DEATHS (2000) random instants, and stopped at as many.
+	STETHOSCOPE_DEATHS=$(DEATHS) $(CARGO) test --features $(FEATURES) --test deaths -- --nocapture
 
 # The scrapers that the soak watches a cluster with.
 watch:

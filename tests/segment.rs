@@ -10,20 +10,17 @@ mod segments;
 
 use directory::Directory;
 use segments::{page, process_of_this_test};
-use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
-use stethoscope::cell::{
-    Buckets, Counter, FloatCounter, FloatGauge, Gauge, Histogram, StripedCounter,
-};
+use std::time::Duration;
+use stethoscope::Registry;
+use stethoscope::cell::{Buckets, Counter, FloatCounter, FloatGauge, Histogram, StripedCounter};
 use stethoscope::exposition::Format;
 use stethoscope::segment::{self, ProcessState, Reader, Segment, SegmentErrorKind};
-use stethoscope::{Family, Registry};
 
 /// Creates a segment in a directory.
 fn create_segment(directory: &Directory) -> Segment {
@@ -353,7 +350,6 @@ fn process_of_a_test() {
     let segment = Segment::in_dir(directory).unwrap();
     let registry = Registry::in_segment(&segment);
     match role.as_str() {
-        "work" => work(&registry),
         "count" => {
             let jobs = registry.counter("jobs_total", "Jobs.").unwrap();
             jobs.inc_by(41);
@@ -368,57 +364,6 @@ fn process_of_a_test() {
     }
 }
 
-/// Acknowledges updates and registrations as lines of text, through a buffer, so that
-/// death comes at any instant and not only while the process writes.
-struct Acknowledgements {
-    buffer: Vec<u8>,
-}
-
-impl Acknowledgements {
-    fn add(&mut self, line: std::fmt::Arguments<'_>) {
-        self.buffer.write_fmt(line).unwrap();
-        self.buffer.push(b'\n');
-        if self.buffer.len() > 4096 {
-            std::io::stdout().write_all(&self.buffer).unwrap();
-            self.buffer.clear();
-        }
-    }
-}
-
-/// Registers, counts, observes and removes until the process is killed. Acknowledges
-/// `c SERIES TOTAL` for a counter that is never removed, `h COUNT` for a histogram, and
-/// `+ SERIES` for gauges, of which the last twenty are kept.
-fn work(registry: &Registry) {
-    let kept = registry
-        .counter_family("kept_total", "Kept.", ["n"])
-        .unwrap();
-    let churned: Family<Gauge> = registry.gauge_family("churned", "Churned.", ["n"]).unwrap();
-    let latency = registry
-        .histogram("latency", "", Buckets::default())
-        .unwrap();
-    let mut acknowledgements = Acknowledgements { buffer: Vec::new() };
-    println!("\nready");
-    for round in 0_u64.. {
-        let series = round % 97;
-        let counter = kept.with([series.to_string()]).unwrap();
-        counter.inc();
-        acknowledgements.add(format_args!("c {series} {}", counter.get()));
-        latency.observe(0.5);
-        acknowledgements.add(format_args!("h {}", round + 1));
-        let label = round.to_string();
-        churned.with([&label]).unwrap().set(round as i64);
-        acknowledgements.add(format_args!("+ {round}"));
-        if round >= 20 {
-            churned.remove([(round - 20).to_string()]);
-        }
-        if round % 500 == 499 {
-            let name = format!("family_{round}");
-            registry.float_gauge(&name, "").unwrap().set(1.5);
-            registry.unregister(&name);
-        }
-    }
-}
-
 /// Reads until the process says that it is ready.
 fn wait_until_ready(child: &mut Child) -> BufReader<std::process::ChildStdout> {
     let mut output = BufReader::new(child.stdout.take().unwrap());
@@ -426,100 +371,6 @@ fn wait_until_ready(child: &mut Child) -> BufReader<std::process::ChildStdout> {
     while output.read_line(&mut line).unwrap() > 0 && !line.ends_with("ready\n") {}
     assert!(line.ends_with("ready\n"), "{line}");
     output
-}
-
-/// Checks the page of a dead worker against what it has acknowledged.
-fn check_acknowledged(page: &str, acknowledged: &[u8]) -> u64 {
-    let mut values = BTreeMap::new();
-    for line in page.lines().filter(|line| !line.starts_with('#')) {
-        let (series, value) = line.rsplit_once(' ').unwrap();
-        values.insert(series.to_owned(), value.parse::<f64>().unwrap());
-    }
-    let mut counts = BTreeMap::new();
-    let mut observations = 0;
-    let mut last_added = None;
-    let mut lines = 0;
-    // The last line may be cut off.
-    let end = acknowledged
-        .iter()
-        .rposition(|byte| *byte == b'\n')
-        .unwrap_or(0);
-    for line in acknowledged[..end].split(|byte| *byte == b'\n') {
-        let line = std::str::from_utf8(line).unwrap();
-        let mut words = line.split(' ');
-        let kind = words.next().unwrap();
-        let number = |word: Option<&str>| word.unwrap().parse::<u64>().unwrap();
-        match kind {
-            "c" => {
-                let series = number(words.next());
-                counts.insert(series, number(words.next()));
-            }
-            "h" => observations = number(words.next()),
-            "+" => last_added = Some(number(words.next())),
-            _ => continue,
-        }
-        lines += 1;
-    }
-    for (series, count) in counts {
-        let shown = values[&format!("kept_total{{n=\"{series}\"}}")];
-        assert!(shown >= count as f64, "series {series}: {shown} of {count}");
-    }
-    assert!(values["latency_count"] >= observations as f64);
-    assert!(values["latency_sum"] >= 0.5 * observations as f64);
-    assert!(values["latency_sum"] >= 0.5 * values["latency_count"]);
-    let mut shown = BTreeMap::new();
-    for (series, value) in &values {
-        if let Some(n) = series.strip_prefix("churned{n=\"") {
-            let n: u64 = n.trim_end_matches("\"}").parse().unwrap();
-            // Its value, or that before the first update.
-            assert!(*value == n as f64 || *value == 0.0, "{series} {value}");
-            shown.insert(n, *value);
-        }
-    }
-    if let Some(last_added) = last_added {
-        // The last twenty, and the one that is being removed.
-        let last = *shown.keys().next_back().unwrap();
-        assert!(last >= last_added, "{last} is the last of {last_added}");
-        let first = last.saturating_sub(19);
-        assert!((first..=last).all(|n| shown.contains_key(&n)), "{shown:?}");
-        assert!(shown.keys().all(|n| n + 20 >= last), "{shown:?}");
-        assert_eq!(shown[&last_added.max(first)], last_added.max(first) as f64);
-    }
-    lines
-}
-
-#[test]
-fn killed_processes_leave_every_acknowledged_update() {
-    const DEATHS: u64 = 40;
-    let directory = Directory::to_create_in_memory("deaths");
-    let mut acknowledged_lines = 0;
-    for death in 0..DEATHS {
-        let mut child = spawn("work", &directory, "");
-        let pid = child.id().cast_signed();
-        let mut output = wait_until_ready(&mut child);
-        let reading = std::thread::spawn(move || {
-            let mut acknowledged = Vec::new();
-            output.read_to_end(&mut acknowledged).unwrap();
-            acknowledged
-        });
-        // A pseudo-random instant within 20 ms.
-        let instant = death.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-        std::thread::sleep(Duration::from_nanos((instant * 20_000_000) >> 24));
-        let signal = match death % 3 {
-            0 => libc::SIGABRT,
-            _ => libc::SIGKILL,
-        };
-        // SAFETY: a child of this process, which was not waited for.
-        assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
-        child.wait().unwrap();
-        let acknowledged = reading.join().unwrap();
-        let paths = segment::list(directory.path()).unwrap();
-        assert_eq!(paths.len(), 1);
-        assert_eq!(Reader::open(&paths[0]).unwrap().state(), ProcessState::Dead);
-        acknowledged_lines += check_acknowledged(&read(&paths[0]), &acknowledged);
-        fs::remove_file(&paths[0]).unwrap();
-    }
-    assert!(acknowledged_lines > 1_000, "{acknowledged_lines}");
 }
 
 #[test]
@@ -545,45 +396,6 @@ fn reader_learns_how_a_process_has_ended_that_is_no_child() {
         assert_eq!(Reader::open(&path).unwrap().exit_status(), None);
         fs::remove_file(path).unwrap();
     }
-}
-
-/// Waits until `condition` holds.
-fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(30), "{what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
-#[test]
-fn stopped_process_is_read_and_shown_as_stopped() {
-    let directory = Directory::to_create_in_memory("stopped");
-    let mut child = spawn("work", &directory, "");
-    let pid = child.id().cast_signed();
-    let mut output = wait_until_ready(&mut child);
-    let draining = std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
-    let path = segment::list(directory.path()).unwrap().remove(0);
-    let mut reader = Reader::open(&path).unwrap();
-    for _ in 0..30 {
-        // SAFETY: a child of this process, which was not waited for.
-        assert_eq!(unsafe { libc::kill(pid, libc::SIGSTOP) }, 0);
-        eventually("it stops", || reader.state() == ProcessState::Stopped);
-        reader.refresh().unwrap();
-        let shown = page(reader.registry(), Format::OpenMetrics);
-        assert_eq!(shown, read(&path));
-        // SAFETY: as above.
-        assert_eq!(unsafe { libc::kill(pid, libc::SIGCONT) }, 0);
-        eventually("it goes on", || {
-            reader.refresh().unwrap();
-            assert!(!reader.info().damaged);
-            page(reader.registry(), Format::OpenMetrics) != shown
-        });
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    draining.join().unwrap().unwrap();
-    assert_eq!(reader.state(), ProcessState::Dead);
 }
 
 #[test]
