@@ -64,7 +64,8 @@ def test_stuck_tasks_show_as_ages(cluster: Cluster) -> None:
 
     eventually(comes_to_rest)
     stuck = cluster.client.submit(tasks.nap, 8, pure=False)
-    # An age counts from the first sample that saw the change. A busy machine is sampled less often by itself.
+    # An age counts from the first sample that saw the change. A busy machine is sampled
+    # less often by itself.
     eventually(lambda: ages()[1] > 0)
     time.sleep(3)
     transition, processing, idle = ages()
