@@ -11,12 +11,13 @@ use stethoscope::cell::{
 };
 use stethoscope::exposition::{ContentType, Escaping, Format};
 
-const CONTENT_TYPES: [ContentType; 7] = [
+const CONTENT_TYPES: [ContentType; 8] = [
     ContentType::new(Format::Text, Escaping::Underscores),
     ContentType::new(Format::Text1, Escaping::AllowUtf8),
     ContentType::new(Format::OpenMetrics, Escaping::Underscores),
     ContentType::new(Format::OpenMetrics, Escaping::Values),
     ContentType::new(Format::OpenMetrics, Escaping::Dots),
+    ContentType::new(Format::OpenMetrics2, Escaping::Underscores),
     ContentType::new(Format::Protobuf, Escaping::Underscores),
     ContentType::new(Format::Protobuf, Escaping::AllowUtf8),
 ];

@@ -6,7 +6,7 @@ use super::error_response::{ErrorResponse, Status};
 use super::gzip::{Compressor, GzipBuffers};
 use super::paths::{METRICS_PATH, Method};
 use super::route::RequestedPage;
-use crate::exposition::HighWater;
+use crate::exposition::{HighWater, Offer};
 use crate::{Registry, Scraper};
 
 /// Computes the response to a scrape, and leaves HTTP to your server: hyper,
@@ -65,6 +65,7 @@ use crate::{Registry, Scraper};
 pub struct Responder {
     scraper: Scraper,
     compressor: Option<Compressor>,
+    offer: Offer,
     body: Vec<u8>,
     scratch: GzipBuffers,
     /// The latest lengths of bodies.
@@ -215,6 +216,7 @@ impl Responder {
         Self {
             scraper: registry.scraper(),
             compressor: Compressor::new(),
+            offer: Offer::new(),
             body: Vec::new(),
             scratch: GzipBuffers::default(),
             lengths: HighWater::default(),
@@ -229,6 +231,25 @@ impl Responder {
         self
     }
 
+    /// Sets whether scrapers that ask for OpenMetrics 2.0 get it. They do not unless set:
+    /// see [`Format::OpenMetrics2`](crate::exposition::Format::OpenMetrics2).
+    ///
+    /// ```
+    /// # use stethoscope::Registry;
+    /// # use stethoscope::endpoint::{Responder, ScrapeRequest};
+    /// let registry = Registry::new();
+    /// let mut responder = Responder::new(&registry).openmetrics2(true);
+    /// let accept = "application/openmetrics-text;version=2.0.0";
+    /// let response = responder.respond(&ScrapeRequest::new("GET").accept(accept));
+    /// let (_, content_type) = response.headers().next().unwrap();
+    /// assert!(content_type.starts_with("application/openmetrics-text; version=2.0.0"));
+    /// ```
+    #[must_use]
+    pub fn openmetrics2(mut self, offered: bool) -> Self {
+        self.offer = self.offer.with_openmetrics2(offered);
+        self
+    }
+
     /// Computes the response to a request.
     pub fn respond(&mut self, request: &ScrapeRequest<'_>) -> ScrapeResponse<'_> {
         let page = RequestedPage::route(
@@ -237,6 +258,7 @@ impl Responder {
             request.query,
             [request.accept].into_iter(),
             [request.accept_encoding].into_iter(),
+            self.offer,
         );
         let page = match page {
             Ok(page) => page,
@@ -248,6 +270,7 @@ impl Responder {
             body,
             scratch,
             lengths,
+            ..
         } = self;
         let may_gzip = compressor.is_some();
         lengths.trim(body);

@@ -10,7 +10,7 @@ use super::paths::{Method, is_metrics_path};
 use super::selection::Selection;
 use crate::Scraper;
 use crate::exposition::negotiation::{parse_weight, prefers_html, split_unquoted};
-use crate::exposition::{ContentType, Format};
+use crate::exposition::{ContentType, Format, Offer};
 
 /// A resource that the endpoint serves, in one of its representations.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub(super) struct RequestedPage {
 
 impl RequestedPage {
     /// Routes a request by its method, path and query, and the values of its
-    /// `Accept` and `Accept-Encoding` headers.
+    /// `Accept` and `Accept-Encoding` headers. `offer` are the formats to choose from.
     ///
     /// # Errors
     /// The response to give instead.
@@ -49,6 +49,7 @@ impl RequestedPage {
         query: &str,
         accept: impl Iterator<Item = &'a str> + Clone,
         accept_encoding: impl Iterator<Item = &'a str>,
+        offer: Offer,
     ) -> Result<Self, ErrorResponse> {
         let is_metrics = is_metrics_path(path);
         if method == Method::Other {
@@ -64,7 +65,9 @@ impl RequestedPage {
         let resource = match (is_metrics, path, html) {
             (true, _, true) => Resource::Html,
             (true, _, false) => Resource::Metrics(
-                ContentType::acceptable_in(accept).ok_or(ErrorResponse::NotAcceptable)?,
+                offer
+                    .acceptable_in(accept)
+                    .ok_or(ErrorResponse::NotAcceptable)?,
             ),
             (false, "/", true) => Resource::Index,
             (false, "/", false) => Resource::IndexText,

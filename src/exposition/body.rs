@@ -63,6 +63,16 @@ pub(super) struct Body {
     version: u64,
 }
 
+/// The text of a series that does not depend on its values, rendered.
+#[derive(Clone, Copy)]
+pub(super) struct SeriesText<'a> {
+    pub(super) labels: &'a [u8],
+    /// The time of its creation, where that stands before the exemplars of a line.
+    pub(super) start: &'a [u8],
+    /// What follows the last value.
+    pub(super) after: &'a [u8],
+}
+
 /// The lines of a block as last written.
 #[cfg_attr(
     not(feature = "gzip"),
@@ -141,12 +151,10 @@ impl Body {
     }
 
     /// Appends a series, each value as 0, and its lines to the text of the family.
-    /// `labels` are rendered, and `after` is text that follows its last line.
     pub(super) fn push_series(
         &mut self,
         templates: &[Template],
-        labels: &[u8],
-        after: &[u8],
+        series: SeriesText<'_>,
         text: &mut Vec<u8>,
     ) {
         if self.len().is_multiple_of(self.series_per_block) {
@@ -163,17 +171,18 @@ impl Body {
         (block.changed, block.resized) = (true, true);
         for template in templates {
             let line_start = text.len();
-            template.render(labels, text);
+            template.render(series.labels, series.start, text);
             self.lines.push(Line {
                 // A line is shorter than 4 GiB: so are label values.
                 prefix_len: (text.len() - line_start + block.tail) as u32,
                 value_len: 1,
             });
-            text.extend_from_slice(b"0\n");
-            block.tail = 1;
+            text.extend_from_slice(template.initial());
+            text.extend_from_slice(template.trail());
+            block.tail = template.trail().len();
         }
-        text.extend_from_slice(after);
-        block.tail += after.len();
+        text.extend_from_slice(series.after);
+        block.tail += series.after.len();
         block.len += text.len() - before;
         // All bits 0 is the number 0 of each type.
         self.last_values

@@ -13,24 +13,38 @@ pub enum Format {
     Text1,
     /// OpenMetrics 1.0.
     OpenMetrics,
+    /// OpenMetrics 2.0, as in its first release candidate (2.0.0-rc0, of March 2026):
+    /// one line for each metric, also for histograms and summaries, with the time of its
+    /// creation on it, and native histograms.
+    ///
+    /// The standard may still change. Negotiation offers it only where
+    /// [`Offer::with_openmetrics2`](super::Offer::with_openmetrics2) switches it on.
+    OpenMetrics2,
     /// Delimited `io.prometheus.client.MetricFamily` messages: the only format in which
-    /// servers read native histograms. The parser does not read it.
+    /// today's servers read native histograms. The parser does not read it.
     Protobuf,
 }
 
 impl Format {
     /// Every format, the preferred one first: it is sent where an `Accept` header
     /// wants several equally (`*/*`).
-    pub(super) const OFFERED: [Format; 4] = [
+    pub(super) const OFFERED: [Format; 5] = [
         Format::Text,
         Format::OpenMetrics,
         Format::Text1,
         Format::Protobuf,
+        Format::OpenMetrics2,
     ];
 
-    /// Guesses the format of a page that came without a Content-Type: OpenMetrics
+    /// Returns true for both versions of OpenMetrics.
+    #[cfg(feature = "parse")]
+    pub(crate) fn is_openmetrics(self) -> bool {
+        matches!(self, Self::OpenMetrics | Self::OpenMetrics2)
+    }
+
+    /// Guesses the format of a page that came without a Content-Type: OpenMetrics 1.0
     /// if its last line is `# EOF`, else text 1.0.0, which is 0.0.4 with more
-    /// names.
+    /// names. OpenMetrics 2.0 is never guessed.
     ///
     /// ```
     /// use stethoscope::exposition::Format;
@@ -50,6 +64,7 @@ impl Format {
             Format::Text => ("text", "plain", "0.0.4"),
             Format::Text1 => ("text", "plain", "1.0.0"),
             Format::OpenMetrics => ("application", "openmetrics-text", "1.0.0"),
+            Format::OpenMetrics2 => ("application", "openmetrics-text", "2.0.0"),
             Format::Protobuf => ("application", "vnd.google.protobuf", ""),
         }
     }
@@ -128,6 +143,9 @@ impl ContentType {
             Format::Text1 => headers!("text/plain; version=1.0.0; charset=utf-8"),
             Format::OpenMetrics => {
                 headers!("application/openmetrics-text; version=1.0.0; charset=utf-8")
+            }
+            Format::OpenMetrics2 => {
+                headers!("application/openmetrics-text; version=2.0.0; charset=utf-8")
             }
             Format::Protobuf => headers!(
                 "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; \

@@ -2,13 +2,13 @@
 //! values is ready. What depends on names and labels is rendered and escaped
 //! once, when a series joins.
 
-use super::body::Body;
-use super::exemplars::Exemplars;
+use super::body::{Body, SeriesText};
 use super::format::Escaping;
+use super::fresh::FreshValues;
 #[cfg(feature = "gzip")]
 use super::gzip::{Family, FamilyCode, FamilyView, PageCompressor};
 use super::page::{Editor, KeptPage};
-use super::template::{self, Dialect, Template};
+use super::template::{self, Content, Dialect, Template};
 use crate::family::{Change, SeriesView, Source};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -180,7 +180,11 @@ impl Layout {
 
     /// The end of a page.
     fn end(&self) -> &'static [u8] {
-        if self.dialect.openmetrics { END } else { b"" }
+        if self.dialect.is_openmetrics() {
+            END
+        } else {
+            b""
+        }
     }
 
     /// Appends the page as written last, compressed. Returns false, and appends
@@ -238,10 +242,10 @@ struct FamilyText {
     change: Change,
     /// The family was on the page of the latest scrape.
     is_wanted: bool,
-    /// The lines of a series end with `_created`.
+    /// The lines of a series show when it was created.
     created: bool,
-    /// The values with exemplars, if lines may have some.
-    exemplars: Option<Exemplars>,
+    /// The values that are written at each scrape, if there may be some.
+    fresh: Option<FreshValues>,
     /// Distinguishes the family from others of the layout.
     #[cfg(feature = "gzip")]
     id: u64,
@@ -271,7 +275,7 @@ impl FamilyText {
             change: Change::Rebuilt,
             is_wanted: true,
             created: false,
-            exemplars: None,
+            fresh: None,
             #[cfg(feature = "gzip")]
             id: 0,
             #[cfg(feature = "gzip")]
@@ -289,11 +293,12 @@ impl FamilyText {
         let head = template::head(self.source.as_ref(), self.dialect, base_name);
         // A counter that must be of unknown type may have neither exemplars nor
         // the time of its creation.
-        let typed = self.dialect.openmetrics && base_name;
-        let exemplars = typed && self.source.exemplars() > 0;
+        let typed = self.dialect.is_openmetrics() && (base_name || self.dialect.is_composite());
+        let is_fresh = |template: &Template| !matches!(template.content(), Content::Number);
+        let fresh = typed && self.templates.iter().any(is_fresh);
         let descriptor = self.source.descriptor();
         let created = typed && descriptor.created && !self.dialect.shows_as_gauge(descriptor);
-        if self.head == head && self.exemplars.is_some() == exemplars && self.created == created {
+        if self.head == head && self.fresh.is_some() == fresh && self.created == created {
             return;
         }
         #[cfg(feature = "gzip")]
@@ -301,7 +306,7 @@ impl FamilyText {
             self.head_version += 1;
         }
         self.head = head;
-        self.exemplars = exemplars.then(Exemplars::default);
+        self.fresh = fresh.then(FreshValues::default);
         self.created = created;
         self.change = Change::Rebuilt;
     }
@@ -339,8 +344,8 @@ impl FamilyText {
             if cleared {
                 self.body.shrink();
             }
-            if let Some(exemplars) = &mut self.exemplars {
-                exemplars.refresh(&self.body, cleared);
+            if let Some(fresh) = &mut self.fresh {
+                fresh.refresh(&self.body, cleared);
             }
         }
         (self.start, self.len) = (start, text.len() - start);
@@ -351,7 +356,10 @@ impl FamilyText {
     #[cold]
     fn push_series(&mut self, text: &mut Vec<u8>) {
         let mut labels = Vec::new();
-        let mut created = Vec::new();
+        let (mut start_time, mut after) = (Vec::new(), Vec::new());
+        let composite = self.dialect.is_composite();
+        // The end of a line that has no exemplars.
+        let ends = composite && self.templates.last().is_some_and(|last| !last.ends_line());
         let new = self.body.len()..self.series.len();
         self.body.reserve(new.len());
         let start = text.len();
@@ -361,14 +369,28 @@ impl FamilyText {
             let source = self.source.as_ref();
             let values = self.series.labels(series);
             template::push_labels(source, &self.label_names, values, &mut labels);
+            start_time.clear();
+            after.clear();
             if self.created {
-                created.clear();
                 let time = self.series.created(series);
                 let escaping = self.dialect.escaping;
-                template::push_created(source, escaping, &labels, time, &mut created);
+                match (composite, ends) {
+                    (false, _) => {
+                        template::push_created(source, escaping, &labels, time, &mut after);
+                    }
+                    (true, true) => template::push_start(time, &mut after),
+                    (true, false) => template::push_start(time, &mut start_time),
+                }
             }
-            let (templates, body) = (&self.templates, &mut self.body);
-            body.push_series(templates, &labels, &created, text);
+            if ends {
+                after.push(b'\n');
+            }
+            let series_text = SeriesText {
+                labels: &labels,
+                start: &start_time,
+                after: &after,
+            };
+            self.body.push_series(&self.templates, series_text, text);
             if series == new.start {
                 // The others will be about as long.
                 text.reserve((text.len() - start + 8) * (new.len() - 1));
@@ -383,11 +405,9 @@ impl FamilyText {
         if self.is_wanted && self.len > 0 {
             page.keep(self.head.len());
             let series = self.series.as_ref();
-            match &mut self.exemplars {
+            match &mut self.fresh {
                 None => self.body.write(series, &self.templates, rows, page),
-                Some(exemplars) => {
-                    exemplars.write(&self.body, series, &self.templates, rows, page);
-                }
+                Some(fresh) => fresh.write(&self.body, series, &self.templates, rows, page),
             }
         } else {
             page.keep(self.len);
@@ -403,7 +423,7 @@ impl Family for FamilyText {
             head: (self.id, self.head_version),
             head_len: self.head.len(),
             body: &mut self.body,
-            extents: self.exemplars.as_ref().map(Exemplars::extents),
+            extents: self.fresh.as_ref().map(FreshValues::extents),
             code: &mut self.code,
         })
     }

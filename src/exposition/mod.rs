@@ -3,8 +3,8 @@
 
 mod body;
 pub mod escape;
-mod exemplars;
 mod format;
+mod fresh;
 #[cfg(feature = "gzip")]
 mod gzip;
 mod high_water;
@@ -28,4 +28,5 @@ pub use crate::name::escaping::Escaping;
 pub use format::{ContentType, Format};
 #[cfg(any(feature = "gzip", feature = "responder"))]
 pub(crate) use high_water::HighWater;
+pub use negotiation::Offer;
 pub use scraper::Scraper;

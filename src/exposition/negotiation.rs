@@ -9,8 +9,9 @@
 //!
 //! Differences from the negotiation of Go's client library:
 //!
-//! - OpenMetrics 0.0.1 and 2.0 are not on offer. A reader that asks only for those
-//!   gets text 0.0.4; OpenMetrics without a version is 1.0.
+//! - OpenMetrics 0.0.1 is not on offer, and 2.0 only where the user has [switched it
+//!   on](Offer::with_openmetrics2), to readers that name its version. A reader that asks
+//!   only for what is not on offer gets text 0.0.4; OpenMetrics without a version is 1.0.
 //! - Protobuf is sent only to readers that name it, with the message and the delimited
 //!   encoding: nobody who asks for anything expects it.
 //! - A range of wildcards only gets text 0.0.4, which every reader understands.
@@ -21,9 +22,101 @@
 use super::format::{ContentType, Escaping, Format};
 use std::cmp::Reverse;
 
-impl ContentType {
+/// The formats that readers are offered.
+///
+/// ```
+/// use stethoscope::exposition::{Format, Offer};
+///
+/// let asked = "application/openmetrics-text;version=2.0.0,\
+///              application/openmetrics-text;version=1.0.0;q=0.9,*/*;q=0.1";
+/// let offer = Offer::new();
+/// assert_eq!(offer.negotiate(asked).format, Format::OpenMetrics);
+/// let offer = offer.with_openmetrics2(true);
+/// assert_eq!(offer.negotiate(asked).format, Format::OpenMetrics2);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Offer {
+    /// OpenMetrics 2.0, to readers that ask for `version=2.0.0`. Its standard is a
+    /// release candidate, so it is not offered unless it is switched on.
+    pub openmetrics2: bool,
+}
+
+impl Offer {
+    /// Every format but OpenMetrics 2.0.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            openmetrics2: false,
+        }
+    }
+
+    /// Offers OpenMetrics 2.0 as well, or not.
+    #[must_use]
+    pub const fn with_openmetrics2(self, openmetrics2: bool) -> Self {
+        Self { openmetrics2 }
+    }
+
     /// Chooses the answer to an `Accept` header: the best that it accepts, or text
-    /// 0.0.4, which every reader understands, if it names none of our formats.
+    /// 0.0.4, which every reader understands, if it names none of these formats.
+    ///
+    /// Several `Accept` headers count as one, joined by commas.
+    #[must_use]
+    pub fn negotiate(self, accept: &str) -> ContentType {
+        self.acceptable(accept).unwrap_or_default()
+    }
+
+    /// Like [`negotiate`](Self::negotiate), but returns `None` if the header refuses
+    /// (`q=0`) every format: the one case for a `406`.
+    ///
+    /// ```
+    /// use stethoscope::exposition::Offer;
+    /// assert_eq!(Offer::new().acceptable("*/*;q=0"), None);
+    /// ```
+    #[must_use]
+    pub fn acceptable(self, accept: &str) -> Option<ContentType> {
+        self.acceptable_in([accept])
+    }
+
+    /// Like [`acceptable`](Self::acceptable), for headers that came one by one.
+    pub(crate) fn acceptable_in<'a>(
+        self,
+        headers: impl IntoIterator<Item = &'a str>,
+    ) -> Option<ContentType> {
+        let mut offers = Format::OFFERED.map(Candidate::new);
+        let offers = match self.openmetrics2 {
+            true => &mut offers[..],
+            false => {
+                let [rest @ .., Candidate { content_type, .. }] = &mut offers;
+                debug_assert_eq!(content_type.format, Format::OpenMetrics2);
+                rest
+            }
+        };
+        for (place, range) in media_ranges(headers).enumerate() {
+            for offer in &mut *offers {
+                offer.consider(&range, place);
+            }
+        }
+        let mut best = &offers[0];
+        for offer in &offers[1..] {
+            if offer.found > best.found {
+                best = offer;
+            }
+        }
+        let refused = |offer: &Candidate| offer.found.is_some_and(|found| found.weight == 0);
+        if best.found.is_some() && !refused(best) {
+            return Some(best.content_type);
+        }
+        // Text is the answer to a header that names none of our formats, but not
+        // to one that refuses it.
+        (!refused(&offers[0])).then(ContentType::default)
+    }
+}
+
+impl ContentType {
+    /// Chooses the answer to an `Accept` header, like [`Offer::negotiate`], without
+    /// OpenMetrics 2.0: the best that it accepts, or text 0.0.4, which every reader
+    /// understands, if it names none of our formats.
     ///
     /// Several `Accept` headers count as one, joined by commas.
     ///
@@ -37,7 +130,7 @@ impl ContentType {
     /// assert_eq!(ContentType::negotiate("image/png").format, Format::Text);
     /// ```
     pub fn negotiate(accept: &str) -> Self {
-        Self::acceptable(accept).unwrap_or_default()
+        Offer::new().negotiate(accept)
     }
 
     /// Like [`negotiate`](Self::negotiate), but returns `None` if the header refuses
@@ -49,30 +142,7 @@ impl ContentType {
     /// assert_eq!(ContentType::acceptable("image/png"), Some(ContentType::default()));
     /// ```
     pub fn acceptable(accept: &str) -> Option<Self> {
-        Self::acceptable_in([accept])
-    }
-
-    /// Like [`acceptable`](Self::acceptable), for headers that came one by one.
-    pub(crate) fn acceptable_in<'a>(headers: impl IntoIterator<Item = &'a str>) -> Option<Self> {
-        let mut offers = Format::OFFERED.map(Offer::new);
-        for (place, range) in media_ranges(headers).enumerate() {
-            for offer in &mut offers {
-                offer.consider(&range, place);
-            }
-        }
-        let mut best = &offers[0];
-        for offer in &offers[1..] {
-            if offer.found > best.found {
-                best = offer;
-            }
-        }
-        let refused = |offer: &Offer| offer.found.is_some_and(|found| found.weight == 0);
-        if best.found.is_some() && !refused(best) {
-            return Some(best.content_type);
-        }
-        // Text is the answer to a header that names none of our formats, but not
-        // to one that refuses it.
-        (!refused(&offers[0])).then(Self::default)
+        Offer::new().acceptable(accept)
     }
 
     /// Reads a `Content-Type` header. One that names none of our formats means text
@@ -90,6 +160,7 @@ impl ContentType {
             && named.subtype.eq_ignore_ascii_case("openmetrics-text");
         Self {
             format: match named.version {
+                Some("2.0.0") if openmetrics => Format::OpenMetrics2,
                 _ if openmetrics => Format::OpenMetrics,
                 _ if named.is_protobuf() => Format::Protobuf,
                 Some("1.0.0") => Format::Text1,
@@ -101,7 +172,7 @@ impl ContentType {
 }
 
 /// A format on offer, and the range that decides its weight.
-struct Offer {
+struct Candidate {
     content_type: ContentType,
     found: Option<ClauseMatch>,
 }
@@ -122,7 +193,7 @@ enum Specificity {
     Exact,
 }
 
-impl Offer {
+impl Candidate {
     fn new(format: Format) -> Self {
         Self {
             content_type: format.into(),
@@ -240,6 +311,10 @@ impl<'a> MediaRange<'a> {
     fn specificity(&self, format: Format) -> Option<Specificity> {
         if format == Format::Protobuf {
             return self.is_protobuf().then_some(Specificity::Exact);
+        }
+        // For those who name it only.
+        if format == Format::OpenMetrics2 && self.version.is_none() {
+            return None;
         }
         let (media_type, subtype, version) = format.media_type();
         if self.media_type == "*" {
@@ -412,6 +487,68 @@ mod tests {
     }
 
     #[test]
+    fn openmetrics2_is_for_those_who_name_it_where_it_is_switched_on() {
+        const TWO: &str = "application/openmetrics-text;version=2.0.0";
+        for (accept, off, on) in [
+            (TWO, Format::Text, Format::OpenMetrics2),
+            (
+                "application/openmetrics-text;version=\"2.0.0\";escaping=allow-utf-8;q=0.6,\
+                 application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.4",
+                Format::OpenMetrics,
+                Format::OpenMetrics2,
+            ),
+            (
+                "application/openmetrics-text;version=2.0.0;q=0.4,\
+                 application/openmetrics-text;version=1.0.0;q=0.5",
+                Format::OpenMetrics,
+                Format::OpenMetrics,
+            ),
+            (
+                "application/openmetrics-text,application/openmetrics-text;version=2.0.0",
+                Format::OpenMetrics,
+                Format::OpenMetrics2,
+            ),
+            (
+                "application/openmetrics-text",
+                Format::OpenMetrics,
+                Format::OpenMetrics,
+            ),
+            ("application/*", Format::OpenMetrics, Format::OpenMetrics),
+            ("*/*", Format::Text, Format::Text),
+            (
+                "application/openmetrics-text;version=2.0.1",
+                Format::Text,
+                Format::Text,
+            ),
+            (
+                "application/openmetrics-text;version=2.0.0;q=0,*/*",
+                Format::Text,
+                Format::Text,
+            ),
+        ] {
+            assert_eq!(Offer::new().negotiate(accept).format, off, "{accept}");
+            assert_eq!(ContentType::negotiate(accept).format, off, "{accept}");
+            let offer = Offer::new().with_openmetrics2(true);
+            assert_eq!(offer.negotiate(accept).format, on, "{accept}");
+        }
+        let refused = "application/openmetrics-text;version=2.0.0,*/*;q=0";
+        let offer = Offer::new().with_openmetrics2(true);
+        let escaped = offer.negotiate("application/openmetrics-text;version=2.0.0;escaping=dots");
+        assert_eq!(
+            escaped,
+            ContentType::new(Format::OpenMetrics2, Escaping::Dots)
+        );
+        assert_eq!(Offer::new().acceptable(refused), None);
+        assert_eq!(offer.acceptable(refused), Some(Format::OpenMetrics2.into()));
+        assert_eq!(ContentType::from_header(TWO).format, Format::OpenMetrics2);
+        let header = ContentType::from(Format::OpenMetrics2).header();
+        assert_eq!(
+            ContentType::from_header(header),
+            Format::OpenMetrics2.into()
+        );
+    }
+
+    #[test]
     fn the_most_specific_range_decides_the_weight_of_a_format() {
         let refuses =
             "application/openmetrics-text;version=1.0.0;q=0,application/*,text/plain;q=0.1";
@@ -527,7 +664,8 @@ mod tests {
             for escaping in ["underscores", "allow-utf-8", "dots", "values"] {
                 let escaping = Escaping::from_parameter(escaping).unwrap();
                 let content_type = ContentType { format, escaping };
-                let asked = ContentType::negotiate(content_type.header());
+                let offer = Offer::new().with_openmetrics2(true);
+                let asked = offer.negotiate(content_type.header());
                 assert_eq!(asked.header(), content_type.header());
                 assert_eq!(asked.format, format);
             }
@@ -538,6 +676,7 @@ mod tests {
         #[test]
         fn no_header_panics(accept in "[a-z/*;,=q.0-9\"\\\\ ]{0,64}") {
             ContentType::negotiate(&accept);
+            let _ = Offer::new().with_openmetrics2(true).negotiate(&accept);
         }
     }
 }

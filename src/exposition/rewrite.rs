@@ -48,7 +48,7 @@ pub fn write_event<'a, S: Borrow<Sample<'a>>>(
     format: Format,
     into: &mut Vec<u8>,
 ) {
-    let openmetrics = format == Format::OpenMetrics;
+    let openmetrics = format.is_openmetrics();
     match event {
         Event::Help { name, text } => {
             metadata("# HELP ", name, into);

@@ -3,7 +3,7 @@
 use super::format::{ContentType, Escaping, Format};
 use super::layout::Layout;
 use super::protobuf;
-use super::template::Dialect;
+use super::template::{Dialect, Version};
 use crate::family::Source;
 use crate::name;
 use crate::registry::{Contents, Core, Registry, hooks};
@@ -34,9 +34,9 @@ pub struct Scraper {
     contents: Contents,
     /// Counts how often `contents` was collected.
     generation: u64,
-    /// By escaping, for text and for OpenMetrics. Made on first use: a registry
-    /// that one server scrapes needs only one.
-    layouts: [[Option<Layout>; 2]; 4],
+    /// By escaping and version. Made on first use: a registry that one server
+    /// scrapes needs only one.
+    layouts: [[Option<Layout>; Version::COUNT]; 4],
     protobuf: protobuf::Pages,
     utf8_names: bool,
     rows: Vec<u64>,
@@ -53,7 +53,7 @@ impl Registry {
             core: Arc::clone(self.core()),
             contents: Contents::default(),
             generation: 0,
-            layouts: [const { [const { None }; 2] }; 4],
+            layouts: [const { [const { None }; Version::COUNT] }; 4],
             protobuf: protobuf::Pages::default(),
             utf8_names: false,
             rows: Vec::new(),
@@ -108,10 +108,14 @@ impl Scraper {
     ) -> (&mut Layout, bool) {
         let escaping = self.begin(content_type);
         let dialect = Dialect {
-            openmetrics: content_type.format == Format::OpenMetrics,
+            version: match content_type.format {
+                Format::OpenMetrics => Version::OpenMetrics1,
+                Format::OpenMetrics2 => Version::OpenMetrics2,
+                Format::Text | Format::Text1 | Format::Protobuf => Version::Text,
+            },
             escaping,
         };
-        let slot = &mut self.layouts[escaping as usize][usize::from(dialect.openmetrics)];
+        let slot = &mut self.layouts[escaping as usize][dialect.version as usize];
         let layout = slot.get_or_insert_with(|| Layout::new(dialect));
         layout.idle = 0;
         layout.refresh(self.generation, &self.contents.families);

@@ -14,38 +14,83 @@ use crate::name::{written_label_name, written_metric_name};
 /// The properties of a page that decide how a series is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Dialect {
-    pub(super) openmetrics: bool,
+    pub(super) version: Version,
     pub(super) escaping: Escaping,
 }
 
+/// The text formats, as far as they differ in more than escaping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    Text,
+    OpenMetrics1,
+    OpenMetrics2,
+}
+
+impl Version {
+    /// Number of versions.
+    pub(super) const COUNT: usize = 3;
+}
+
 impl Dialect {
+    /// Returns true for both versions of OpenMetrics.
+    pub(super) fn is_openmetrics(self) -> bool {
+        self.version != Version::Text
+    }
+
+    /// Returns true if a line shows a whole metric: the values of a histogram or a
+    /// summary together, and the time of its creation.
+    pub(super) fn is_composite(self) -> bool {
+        self.version == Version::OpenMetrics2
+    }
+
     /// Returns true for summaries whose values may be negative, which OpenMetrics
     /// does not have. They are shown as a gauge of the quantiles, without sum and
     /// count.
     pub(super) fn shows_as_gauge(self, descriptor: &Descriptor) -> bool {
-        self.openmetrics && matches!(descriptor.shape, Shape::Summary { signed: true, .. })
+        self.is_openmetrics() && matches!(descriptor.shape, Shape::Summary { signed: true, .. })
     }
 
     /// Formats the value of an `le` or `quantile` label as other exporters of this
     /// format do: `1.0` in OpenMetrics, `1` in the Prometheus text format.
     /// Prometheus 2.x takes another spelling for another series.
     fn format_bound(self, bound: f64) -> number::FormattedNumber {
-        match self.openmetrics {
+        match self.is_openmetrics() {
             true => number::format_bound(bound),
             false => number::format_go(bound),
         }
     }
 }
 
-/// One line of each series of a family, and the number of its row that the line
-/// shows.
+/// A value of each series of a family, with the text around it. In most formats that is
+/// a line.
 pub(super) struct Template {
+    content: Content,
+    /// The position of the value's number in the row of a series.
     index: usize,
     number: Number,
-    has_exemplar: bool,
-    name: SampleName,
+    /// The name and labels, for the first value of a line.
+    name: Option<SampleName>,
     /// A label of the line beside those of the series, rendered: `le="0.1"`.
     extra: Vec<u8>,
+    /// The text between the name, or the value before, and the value.
+    lead: Vec<u8>,
+    /// The time of creation follows the lead.
+    starts_before: bool,
+    /// The text after the value.
+    trail: Vec<u8>,
+}
+
+/// The text of a value.
+pub(super) enum Content {
+    /// A number, which is patched in its place.
+    Number,
+    /// A number, then its exemplar if it has one.
+    WithExemplar,
+    /// The exemplars of the first so many numbers, and the end of the line.
+    Exemplars(usize),
+    /// The fields of a native histogram. The bounds of its classic buckets are rendered,
+    /// with a colon; the last is `+Inf` if there are any.
+    Native(Vec<Vec<u8>>),
 }
 
 /// A sample's name as it stands in the text.
@@ -69,15 +114,53 @@ impl Template {
         self.number
     }
 
-    /// Returns true if the line may have an exemplar.
-    pub(super) fn has_exemplar(&self) -> bool {
-        self.has_exemplar
+    /// The text of the value.
+    pub(super) fn content(&self) -> &Content {
+        &self.content
     }
 
-    /// Appends the text before the value. `labels` are those of the series,
-    /// rendered.
-    pub(super) fn render(&self, labels: &[u8], into: &mut Vec<u8>) {
-        self.name.render(labels, &self.extra, into);
+    /// The value as it is laid out: `0`, or an end of line without exemplars.
+    pub(super) fn initial(&self) -> &'static [u8; 1] {
+        match self.content {
+            Content::Exemplars(_) => b"\n",
+            _ => b"0",
+        }
+    }
+
+    /// Appends the text before the value. `labels` are those of the series, rendered,
+    /// and `start` is the time of its creation, rendered.
+    pub(super) fn render(&self, labels: &[u8], start: &[u8], into: &mut Vec<u8>) {
+        if let Some(name) = &self.name {
+            name.render(labels, &self.extra, into);
+        }
+        into.extend_from_slice(&self.lead);
+        if self.starts_before {
+            into.extend_from_slice(start);
+        }
+    }
+
+    /// Returns true if the line of the value ends with it.
+    pub(super) fn ends_line(&self) -> bool {
+        matches!(self.content, Content::Exemplars(_)) || self.trail.ends_with(b"\n")
+    }
+
+    /// The text after the value.
+    pub(super) fn trail(&self) -> &[u8] {
+        &self.trail
+    }
+
+    /// A number in the middle of a line, after `lead`.
+    fn inner(index: usize, number: Number, lead: Vec<u8>) -> Self {
+        Self {
+            content: Content::Number,
+            index,
+            number,
+            name: None,
+            extra: Vec::new(),
+            lead,
+            starts_before: false,
+            trail: Vec::new(),
+        }
     }
 }
 
@@ -197,9 +280,19 @@ pub(super) fn push_created(
     into.push(b'\n');
 }
 
-/// Returns the lines of each series of a family, in page order.
+/// Appends when a series was created, as it stands on the series' own line.
+pub(super) fn push_start(created: f64, into: &mut Vec<u8>) {
+    into.extend_from_slice(b" st@");
+    into.extend_from_slice(number::format_f64(created).as_bytes());
+}
+
+/// Returns the values of each series of a family, in page order.
 pub(super) fn templates(source: &dyn Source, dialect: Dialect) -> Vec<Template> {
     let descriptor = source.descriptor();
+    let is_composite = dialect.is_composite() && descriptor.metric_type.may_have_created();
+    if is_composite && !dialect.shows_as_gauge(descriptor) {
+        return composite_templates(source, dialect);
+    }
     match &descriptor.shape {
         Shape::Single(number) => {
             let suffix = descriptor.metric_type.name_suffix();
@@ -239,13 +332,86 @@ fn template(
     if let Some((name, value)) = label {
         push_label(&label_name(name, dialect.escaping), value, &mut extra);
     }
+    let has_exemplar = dialect.version == Version::OpenMetrics1
+        && index < source.exemplars()
+        && matches!(suffix, "_total" | "_bucket");
     Template {
-        index,
-        number,
-        has_exemplar: index < source.exemplars() && matches!(suffix, "_total" | "_bucket"),
-        name: SampleName::new(source, dialect.escaping, suffix),
+        content: match has_exemplar {
+            true => Content::WithExemplar,
+            false => Content::Number,
+        },
+        name: Some(SampleName::new(source, dialect.escaping, suffix)),
         extra,
+        trail: b"\n".to_vec(),
+        ..Template::inner(index, number, Vec::new())
     }
+}
+
+/// Returns the values on the line of a counter, a histogram or a summary in OpenMetrics
+/// 2.0, which ends with the time of its creation and its exemplars.
+fn composite_templates(source: &dyn Source, dialect: Dialect) -> Vec<Template> {
+    let descriptor = source.descriptor();
+    let bound = |lead: &str, bound: f64| {
+        let bound = dialect.format_bound(bound);
+        [lead, bound.as_str(), ":"].concat().into_bytes()
+    };
+    let (mut values, close) = match &descriptor.shape {
+        Shape::Histogram { bounds } => {
+            let inf = bounds.len();
+            let mut values = vec![
+                // The count is the last bucket, so they can never disagree.
+                Template::inner(inf, Number::U64, b"{count:".to_vec()),
+                Template::inner(inf + 1, Number::F64, b",sum:".to_vec()),
+            ];
+            let all = bounds.iter().copied().chain([f64::INFINITY]);
+            values.extend(all.enumerate().map(|(index, upper)| {
+                let lead = if index == 0 { ",bucket:[" } else { "," };
+                Template::inner(index, Number::U64, bound(lead, upper))
+            }));
+            (values, "]}")
+        }
+        Shape::NativeHistogram { bounds, .. } => {
+            // A histogram without classic buckets has no `+Inf` bucket either.
+            let infinity = (!bounds.is_empty()).then_some(f64::INFINITY);
+            let all = bounds.iter().copied().chain(infinity);
+            let content = Content::Native(all.map(|upper| bound("", upper)).collect());
+            let native = Template {
+                content,
+                ..Template::inner(0, Number::U64, b"{".to_vec())
+            };
+            (vec![native], "}")
+        }
+        Shape::Summary { quantiles, .. } => {
+            let sum = quantiles.len();
+            let mut values = vec![
+                Template::inner(sum + 1, Number::U64, b"{count:".to_vec()),
+                Template::inner(sum, Number::F64, b",sum:".to_vec()),
+            ];
+            values.extend(quantiles.iter().enumerate().map(|(index, quantile)| {
+                let lead = if index == 0 { ",quantile:[" } else { "," };
+                Template::inner(index, Number::F64, bound(lead, *quantile))
+            }));
+            let close = match quantiles.is_empty() {
+                true => ",quantile:[]}",
+                false => "]}",
+            };
+            (values, close)
+        }
+        Shape::Single(number) => (vec![Template::inner(0, *number, Vec::new())], ""),
+        Shape::StateSet { .. } => unreachable!("the time of its creation is not shown"),
+    };
+    let suffix = descriptor.metric_type.name_suffix();
+    values[0].name = Some(SampleName::new(source, dialect.escaping, suffix));
+    // The time of creation and the end of the line follow the last value.
+    match source.exemplars() {
+        0 => values.last_mut().expect("there is a value").trail = close.as_bytes().to_vec(),
+        exemplars => values.push(Template {
+            content: Content::Exemplars(exemplars),
+            starts_before: true,
+            ..Template::inner(0, Number::U64, close.as_bytes().to_vec())
+        }),
+    }
+    values
 }
 
 fn histogram_templates(
@@ -263,7 +429,7 @@ fn histogram_templates(
     };
     let mut lines: Vec<Template> = all.enumerate().map(bucket).collect();
     // OpenMetrics allows no sum that may fall, and no count without a sum.
-    if sum_may_fall && dialect.openmetrics {
+    if sum_may_fall && dialect.is_openmetrics() {
         return lines;
     }
     lines.push(template(
@@ -308,17 +474,19 @@ fn summary_templates(source: &dyn Source, dialect: Dialect, quantiles: &[f64]) -
 /// suffix, because no other family has that name.
 pub(super) fn head(source: &dyn Source, dialect: Dialect, base_name: bool) -> Vec<u8> {
     let descriptor = source.descriptor();
-    let openmetrics = dialect.openmetrics;
-    // OpenMetrics calls a counter `x` whose sample is `x_total`. Where another
-    // family is called `x`, the sample is still valid, as of unknown type.
-    let base = openmetrics && base_name;
+    let openmetrics = dialect.is_openmetrics();
+    // OpenMetrics 1.0 calls a counter `x` whose sample is `x_total`. Where another
+    // family is called `x`, the sample is still valid, as of unknown type. In 2.0 the
+    // family is called as its samples are.
+    let full = dialect.is_composite();
+    let base = openmetrics && base_name && !full;
     let own_suffix = descriptor.metric_type.name_suffix();
     let suffix = if base { "" } else { own_suffix };
     let (SampleName::Plain(name) | SampleName::Quoted(name)) =
         SampleName::new(source, dialect.escaping, suffix);
     let shown_type = match descriptor.metric_type {
-        MetricType::Counter if openmetrics && !base => MetricType::Unknown,
-        MetricType::Info if !base => MetricType::Gauge,
+        MetricType::Counter if openmetrics && !base && !full => MetricType::Unknown,
+        MetricType::Info if !base && !full => MetricType::Gauge,
         MetricType::Summary if dialect.shows_as_gauge(descriptor) => MetricType::Gauge,
         MetricType::StateSet if !openmetrics => MetricType::Gauge,
         metric_type => metric_type,
@@ -346,7 +514,7 @@ pub(super) fn head(source: &dyn Source, dialect: Dialect, base_name: bool) -> Ve
         // A name that does not end in the unit, as it is written, may have none.
         let written = written_metric_name(&descriptor.name, dialect.escaping);
         if let Some(unit) = descriptor.unit()
-            && (base || own_suffix.is_empty())
+            && (base || full || own_suffix.is_empty())
             && ends_in_unit(&written, unit)
         {
             metadata("UNIT", unit.as_bytes());

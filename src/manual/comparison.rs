@@ -11,6 +11,7 @@
 //! |---|---|---|---|---|---|---|---|
 //! | text 0.0.4 | x | x | | x | x | x | x |
 //! | OpenMetrics 1.0 | x | | x | | | x | |
+//! | OpenMetrics 2.0, the release candidate | x | | | | | | |
 //! | protobuf | x | x | x | x | | x | (x) |
 //! | native histograms | x | | x | x | | | |
 //! | formats by the Accept header | x | | | (x) | | x | |
@@ -124,17 +125,9 @@
 //! `experimental_metrics_custom_reader`. Programs that need both can register here what is hot, and serve the SDK's page
 //! beside this one.
 //!
-//! # No OpenMetrics 2.0 yet
+//! # OpenMetrics 2.0 by request
 //!
-//! The specification is a release candidate, 2.0.0-rc0, which reserves the right to break compatibility (November 2026).
-//! What it adds can be had today: native histograms, start times and exemplars are on protobuf pages. A scraper that asks for
-//! `version=2.0.0` gets the next format of its Accept header, and text 0.0.4 if there is none: never a page that claims a
-//! version which it does not have.
-//!
-//! ```
-//! use stethoscope::exposition::{ContentType, Format};
-//!
-//! let both = "application/openmetrics-text;version=2.0.0,application/openmetrics-text;version=1.0.0;q=0.9";
-//! assert_eq!(ContentType::negotiate(both).format, Format::OpenMetrics); // 1.0.0
-//! assert_eq!(ContentType::negotiate("application/openmetrics-text;version=2.0.0").format, Format::Text);
-//! ```
+//! The specification is a release candidate, 2.0.0-rc0 (March 2026), which reserves the right to break compatibility. So its
+//! pages are sent only where the program [switches them on](super::serving#openmetrics-20), and only to scrapers that ask
+//! for `version=2.0.0`. Everywhere else such a scraper gets the next format of its Accept header, and text 0.0.4 if there is
+//! none: never a page that claims a version which it does not have.

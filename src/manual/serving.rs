@@ -50,6 +50,35 @@
 //! [`Format::Protobuf`](crate::exposition::Format::Protobuf), with all other metrics as well. Every other reader gets
 //! text.
 //!
+//! # OpenMetrics 2.0
+//!
+//! [`Format::OpenMetrics2`](crate::exposition::Format::OpenMetrics2) is the release candidate 2.0.0-rc0 of March 2026: a
+//! histogram or a summary is one line, the time at which a series was made stands on it (`st@`, for families with
+//! [created timestamps](crate::registry::FamilyBuilder::created_timestamps)), and so do all exemplars. Native histograms
+//! have their buckets in text. The names of samples are those of text 0.0.4. No server reads it by default (November 2026),
+//! and the standard may change before it is final, so it is off: switch it on with
+//! [`Responder::openmetrics2`](crate::endpoint::Responder::openmetrics2), the builder's `openmetrics2`, or, without HTTP,
+//! [`Offer::with_openmetrics2`](crate::exposition::Offer::with_openmetrics2). Scrapers that name `version=2.0.0` get it then,
+//! by the weights of their Accept header.
+//!
+//! ```
+//! use stethoscope::Registry;
+//! use stethoscope::cell::Buckets;
+//! use stethoscope::exposition::{Format, Offer};
+//!
+//! let registry = Registry::new();
+//! let seconds = registry.histogram("wait_seconds", "Time in the queue.", Buckets::new([0.5, 1.0])?)?;
+//! seconds.observe(0.75);
+//!
+//! let accept = "application/openmetrics-text;version=2.0.0,application/openmetrics-text;version=1.0.0;q=0.9";
+//! let offer = Offer::new().with_openmetrics2(true);
+//! let content_type = offer.negotiate(accept);
+//! assert_eq!(content_type.format, Format::OpenMetrics2);
+//! let page = registry.scraper().scrape(content_type).to_vec();
+//! assert!(String::from_utf8(page)?.contains("wait_seconds {count:1,sum:0.75,bucket:[0.5:0,1.0:1,+Inf:1]}\n"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Neither
 //!
 //! A [`Scraper`](crate::Scraper) writes pages without HTTP: to a file, a pipe, or a message of your own protocol.

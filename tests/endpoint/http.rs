@@ -72,6 +72,21 @@ fn scraper_gets_the_format_that_it_accepts() {
 }
 
 #[test]
+fn openmetrics2_is_served_where_it_is_switched_on() {
+    const ACCEPT: &str = "Accept: application/openmetrics-text;version=2.0.0;q=0.9,\
+         application/openmetrics-text;version=1.0.0;q=0.5";
+    for (on, version) in [(false, "1.0.0"), (true, "2.0.0")] {
+        let builder = Builder::new(&registry()).listen("127.0.0.1:0");
+        let endpoint = builder.openmetrics2(on).spawn().unwrap();
+        let answer = Client::of(&endpoint).ask("/metrics", ACCEPT);
+        let expected = format!(
+            "application/openmetrics-text; version={version}; charset=utf-8; escaping=underscores"
+        );
+        assert_eq!(answer.header("Content-Type"), Some(&*expected));
+    }
+}
+
+#[test]
 fn head_has_the_headers_of_the_page_and_makes_no_page() {
     let registry = registry();
     let hooks = Arc::new(AtomicUsize::new(0));

@@ -50,7 +50,7 @@ proptest! {
         ranges in prop::collection::vec(
             prop::sample::select(vec![
                 "text/plain", "application/openmetrics-text", "*/*", "text/*", ";version=0.0.4",
-                ";version=1.0.0", ";q=0.5", ";q=0", ";q=2", ";escaping=allow-utf-8", ";escaping=dots",
+                ";version=1.0.0", ";version=2.0.0", ";q=0.5", ";q=0", ";q=2", ";escaping=allow-utf-8", ";escaping=dots",
                 ",", ", ", ";", "=", "\"", " ", "x", ";charset=utf-8",
             ]),
             0..12,

@@ -40,12 +40,14 @@ pub(crate) fn assert_same_page(
 }
 
 /// Every content type that has pages of its own.
-pub(crate) const CONTENT_TYPES: [ContentType; 5] = [
+pub(crate) const CONTENT_TYPES: [ContentType; 7] = [
     ContentType::new(Format::Text, Escaping::Underscores),
     ContentType::new(Format::Text1, Escaping::AllowUtf8),
     ContentType::new(Format::OpenMetrics, Escaping::Underscores),
     ContentType::new(Format::OpenMetrics, Escaping::AllowUtf8),
     ContentType::new(Format::OpenMetrics, Escaping::Values),
+    ContentType::new(Format::OpenMetrics2, Escaping::Underscores),
+    ContentType::new(Format::OpenMetrics2, Escaping::AllowUtf8),
 ];
 
 struct Subject {

@@ -39,10 +39,10 @@ use scale::Side;
 /// [allowed](NativeHistogramOptionsBuilder::max_buckets), the schema is lowered,
 /// which merges pairs of buckets; it is never raised.
 ///
-/// Servers read native histograms from protobuf pages only
+/// Servers read native histograms from protobuf pages
 /// ([`Format::Protobuf`](crate::exposition::Format::Protobuf)), which the endpoint sends
-/// to those that ask for them. Text pages show a classic histogram: with the
-/// [classic buckets](NativeHistogramOptionsBuilder::classic) of the options, or with
+/// to those that ask for them, and in time from OpenMetrics 2.0. Other pages show a
+/// classic histogram: with the [classic buckets](NativeHistogramOptionsBuilder::classic) of the options, or with
 /// the `+Inf` bucket alone.
 ///
 /// - NaN is not a measurement and is ignored.

@@ -19,6 +19,7 @@ use super::self_metrics::SelfMetrics;
 use super::signals::BlockedSignals;
 use crate::Registry;
 use crate::endpoint::gzip::Compressor;
+use crate::exposition::Offer;
 use crate::sync::{AtomicBool, AtomicU64};
 
 /// Serves a registry's metrics at `/metrics` of an address, on a thread of its
@@ -44,6 +45,7 @@ pub struct Builder {
     limits: Limits,
     is_self_metric_shown: Box<dyn Fn(&str) -> bool + Send>,
     gzip: bool,
+    offer: Offer,
     refresh: Option<Box<dyn Refresh>>,
     handler: Option<Box<dyn ConnectionHandler>>,
     documents: Vec<Document>,
@@ -64,6 +66,7 @@ impl Builder {
             limits: Limits::default(),
             is_self_metric_shown: Box::new(|_| false),
             gzip: true,
+            offer: Offer::new(),
             refresh: None,
             handler: None,
             documents: Vec::new(),
@@ -143,6 +146,13 @@ impl Builder {
         self
     }
 
+    /// Sets whether scrapers that ask for OpenMetrics 2.0 get it. They do not unless set:
+    /// see [`Format::OpenMetrics2`](crate::exposition::Format::OpenMetrics2).
+    pub fn openmetrics2(mut self, offered: bool) -> Self {
+        self.offer = self.offer.with_openmetrics2(offered);
+        self
+    }
+
     /// Sets a callback that refreshes values before each page.
     pub fn refresh(mut self, refresh: impl Refresh + 'static) -> Self {
         self.refresh = Some(Box::new(refresh));
@@ -210,7 +220,8 @@ impl Builder {
             self.documents,
             self.pages,
             self.handler.map(HandOver::new),
-        )?;
+        )?
+        .with_offer(self.offer);
         let signals = BlockedSignals::new();
         let thread = std::thread::Builder::new()
             .name("stethoscope".to_owned())

@@ -35,6 +35,7 @@ use crate::endpoint::error_response::{ErrorResponse, Status};
 use crate::endpoint::paths::Method;
 use crate::endpoint::responder::{MAX_HEADERS, ScrapeRequest};
 use crate::endpoint::route::RequestedPage;
+use crate::exposition::Offer;
 use crate::sync::Ordering;
 
 pub(super) const WAKER: Token = Token(0);
@@ -70,6 +71,7 @@ pub(super) struct EventLoop {
     connections: Connections,
     scrapes: ScrapeQueue,
     documents: Vec<Document>,
+    offer: Offer,
     pages: Option<Box<dyn Pages>>,
     hand_over: Option<HandOver>,
     date: Date,
@@ -105,6 +107,7 @@ impl EventLoop {
             connections: Connections::default(),
             scrapes,
             documents,
+            offer: Offer::new(),
             pages,
             hand_over,
             date: Date::now(),
@@ -112,6 +115,11 @@ impl EventLoop {
             pages_retry: None,
             is_closing: false,
         })
+    }
+
+    /// Sets the formats that scrapers are offered.
+    pub(super) fn with_offer(self, offer: Offer) -> Self {
+        Self { offer, ..self }
     }
 
     /// Runs until it is shut down and the last connection has ended.
@@ -255,7 +263,7 @@ impl EventLoop {
             false => Disposition::Close,
         };
         let method = request.method;
-        let page = route(&request, &self.documents);
+        let page = route(&request, &self.documents, self.offer);
         if let (Err(ErrorResponse::NotFound), Some(pages)) = (&page, &mut self.pages)
             && method != Method::Other
         {
@@ -699,6 +707,7 @@ impl EventLoop {
 fn route(
     request: &Request<'_, '_>,
     documents: &[Document],
+    offer: Offer,
 ) -> Result<RequestedPage, ErrorResponse> {
     let encodings = request.values("Accept-Encoding");
     match documents.iter().find(|d| d.path() == request.path) {
@@ -709,6 +718,7 @@ fn route(
             request.query,
             request.values("Accept"),
             encodings,
+            offer,
         ),
     }
 }

@@ -385,7 +385,7 @@ mod tests {
     use crate::cell::Buckets;
     use crate::endpoint::paths::{METRICS_PATH, Method};
     use crate::endpoint::route::Resource;
-    use crate::exposition::Format;
+    use crate::exposition::{Format, Offer};
     use crate::sync::{AtomicBool, AtomicU64};
 
     struct Fixture {
@@ -428,7 +428,9 @@ mod tests {
         /// Adds a scrape, and returns its number.
         fn push(&mut self, query: &str) -> usize {
             let (accept, encoding) = (std::iter::once(""), std::iter::once(""));
-            let page = RequestedPage::route(Method::Get, METRICS_PATH, query, accept, encoding);
+            let offer = Offer::new();
+            let page =
+                RequestedPage::route(Method::Get, METRICS_PATH, query, accept, encoding, offer);
             let number = self.next_connection;
             self.next_connection += 1;
             let token = mio::Token(1 << (usize::BITS / 2) | number);

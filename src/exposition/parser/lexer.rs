@@ -78,10 +78,10 @@ pub(super) struct Rules {
 impl Rules {
     fn new(options: &Options) -> Self {
         let lenient = options.mode == Mode::Lenient;
-        let openmetrics = options.format == Format::OpenMetrics;
+        let openmetrics = options.format.is_openmetrics();
         let quoted = match options.format {
             _ if lenient => Quoted::Anywhere,
-            Format::Text1 => Quoted::First,
+            Format::Text1 | Format::OpenMetrics2 => Quoted::First,
             Format::OpenMetrics if options.quoted_names => Quoted::First,
             Format::Text | Format::OpenMetrics | Format::Protobuf => Quoted::Nowhere,
         };

@@ -21,7 +21,6 @@ mod series;
 
 pub use lint::{Lint, Linter, Warning, lint};
 
-use super::Format;
 use super::escape::quote;
 use super::parser::{
     self, Error, ErrorKind, Event, Excerpt, Labels, Line, Mode, Options, Position, Sample,
@@ -138,7 +137,7 @@ impl Validator {
         let options = options.into();
         Self {
             rules: Checks {
-                openmetrics: options.format == Format::OpenMetrics,
+                openmetrics: options.format.is_openmetrics(),
             },
             lenient: options.mode == Mode::Lenient,
             max_memory: options.max_memory,
