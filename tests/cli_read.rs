@@ -6,6 +6,7 @@ mod directory;
 
 use directory::Directory;
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use stethoscope::exposition::Format;
@@ -176,6 +177,39 @@ fn damaged_segment_is_shown_up_to_the_damage() {
     assert!(page.contains("jobs_total 3\n"), "{page}");
     assert!(!page.contains("\nlast "), "{page}");
     assert!(page.contains("stethoscope_process_alive 0\n"), "{page}");
+}
+
+#[test]
+fn segment_of_others_is_shown_with_a_warning() {
+    let process = Process::new("foreign");
+    let pid = std::process::id().to_string();
+    let copy = process.directory.join("copy.segment");
+    fs::copy(process.segment.path(), &copy).unwrap();
+    let file = copy.to_str().unwrap();
+    let warned = |arguments: &[&str]| {
+        let output = process.read(arguments);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        text(&output.stderr).contains("what it says may be made up")
+            || text(&output.stderr).contains("what they say may be made up")
+    };
+    assert!(!warned(&[file]));
+    assert!(!warned(&[]));
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o622)).unwrap();
+    assert!(warned(&[file]));
+    assert!(warned(&[]));
+    // The process itself has a file of its own.
+    assert!(!warned(&[&pid]));
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o600)).unwrap();
+    match chown(&copy, Some(65_534), None) {
+        Ok(()) => {
+            assert!(warned(&[file]));
+            assert!(warned(&[]));
+            assert!(!warned(&[&pid]));
+            fs::remove_file(process.segment.path()).unwrap();
+            assert!(warned(&[&pid]));
+        }
+        Err(error) => println!("skipped: a file of another user: {error}"),
+    }
 }
 
 #[test]

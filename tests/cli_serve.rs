@@ -13,9 +13,10 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use stethoscope::exposition::Format;
 use stethoscope::exposition::validate::validate;
 use stethoscope::segment::{self, Segment};
@@ -25,6 +26,8 @@ use stethoscope::{Handle, Registry, cell::Counter};
 struct Agent {
     process: Child,
     address: String,
+    /// What it writes to standard error.
+    log: Arc<Mutex<String>>,
 }
 
 /// Returns the command of an agent.
@@ -43,17 +46,33 @@ impl Agent {
         let mut process = command(directory, arguments)
             .spawn()
             .expect("the tool starts");
-        let mut line = String::new();
-        let stderr = process.stderr.take().unwrap();
-        BufReader::new(stderr).read_line(&mut line).unwrap();
-        let address = line
-            .trim_end()
-            .strip_prefix("stethoscope: serving at http://");
-        let address = address.unwrap_or_else(|| panic!("{line}"));
+        let stderr = BufReader::new(process.stderr.take().unwrap());
+        let log = Arc::new(Mutex::new(String::new()));
+        let written = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                *written.lock().unwrap() += &(line + "\n");
+            }
+        });
+        let mut address = None;
+        eventually("it serves", || {
+            assert!(process.try_wait().unwrap().is_none(), "{log:?}");
+            let log = log.lock().unwrap();
+            let line = log
+                .lines()
+                .find_map(|line| line.strip_prefix("stethoscope: serving at http://"));
+            address = line.map(|address| address.trim_end_matches('/').to_owned());
+            address.is_some()
+        });
         Self {
             process,
-            address: address.trim_end_matches('/').to_owned(),
+            address: address.unwrap(),
+            log,
         }
+    }
+
+    fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
     }
 
     /// Sends a request. Returns status and body.
@@ -209,8 +228,37 @@ fn each_process_has_a_page_and_a_target() {
         "/group/none",
         "/else",
     ] {
-        assert_eq!(agent.status(path), 404, "{path}");
+        let (status, body) = agent.request("GET", path);
+        assert_eq!(status, 404, "{path}");
+        assert!(body.contains("\n/metrics/targets "), "{body}");
     }
+    let (status, index) = agent.request("GET", "/");
+    assert_eq!(status, 200);
+    for path in [
+        "/metrics/targets",
+        "/metrics",
+        "/process/ID",
+        "/postmortem/ID",
+        "/group/NAME",
+    ] {
+        assert!(index.contains(&format!("\n{path} ")), "{index}");
+    }
+}
+
+#[test]
+fn directory_that_does_not_exist_is_made_and_logged() {
+    let directory = Directory::to_create_in_memory("serve-made");
+    let made = format!("stethoscope: made {}, ", directory.path().display());
+    let agent = Agent::start(&directory, &[]);
+    assert!(agent.log().contains(&made), "{}", agent.log());
+    let mode = fs::metadata(directory.path()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    let process = Process::new(directory.path());
+    process.jobs.inc();
+    agent.page(&format!("/process/{}", process.id()));
+    drop(agent);
+    let agent = Agent::start(&directory, &[]);
+    assert!(!agent.log().contains(&made), "{}", agent.log());
 }
 
 #[test]
@@ -405,14 +453,47 @@ fn hostile_files_change_no_other_page() {
         .open(path("long"))
         .unwrap();
     long.set_len(1 << 40).unwrap();
+    let mut reasons = vec![
+        ("garbage", "the file is not a segment"),
+        ("symlink", "symbolic link"),
+        ("no path", "expected a name"),
+        ("writable", "nobody else can write to"),
+        ("long", "longer than 256 MiB"),
+    ];
+    fs::write(path("foreign"), &bytes).unwrap();
+    match chown(path("foreign"), Some(65_534), None) {
+        Ok(()) => reasons.push(("foreign", "a file of this user's")),
+        Err(error) => {
+            println!("skipped: a file of another user: {error}");
+            fs::remove_file(path("foreign")).unwrap();
+        }
+    }
+    let mut old = bytes.clone();
+    // Word 10: the boot.
+    old[80..88].copy_from_slice(&5_u64.to_ne_bytes());
+    fs::write(path("old"), old).unwrap();
+    reasons.push(("old", "from before the last boot"));
     let agent = Agent::start(&directory, &["--keep-at-most", "60m"]);
     let own = format!("/process/{}", process.id());
     assert!(agent.page(&own).contains("\njobs_total 3\n"));
     let metrics = agent.page("/metrics");
-    assert!(
-        metrics.contains("\nstethoscope_agent_files_refused 5\n"),
-        "{metrics}"
-    );
+    let line = format!("\nstethoscope_agent_files_refused {}\n", reasons.len());
+    assert!(metrics.contains(&line), "{metrics}");
+    // Each is named once, with the reason.
+    for (name, reason) in &reasons {
+        let start = format!("stethoscope: {name}.segment is not served: ");
+        eventually("it is logged", || agent.log().contains(&start));
+        let log = agent.log();
+        let line = log.lines().find(|line| line.starts_with(&start)).unwrap();
+        assert!(line.contains(reason), "{line}");
+    }
+    // Later looks say nothing more.
+    let looks = agent.log();
+    for _ in 0..3 {
+        agent.status("/process/none");
+    }
+    assert_eq!(looks, agent.log());
+    assert_eq!(looks.matches(" is not served: ").count(), reasons.len());
     // Damaged at many places, and cut: served as far as they go.
     for round in 0..40_usize {
         let mut damaged = bytes.clone();

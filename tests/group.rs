@@ -10,7 +10,7 @@ mod hostile;
 mod segments;
 
 use directory::Directory;
-use segments::{eventually, page, process_of_this_test};
+use segments::{eventually, page, process_of_this_test, run_on_small_tmpfs};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -546,8 +546,73 @@ fn process_of_a_test() {
                 group.refresh().unwrap();
             }
         }
+        "full" => merge_where_it_is_full(Path::new(&directory)),
         role => panic!("no role {role}"),
     }
+}
+
+/// Merges processes, of which some die while the file system is full.
+fn merge_where_it_is_full(directory: &Path) {
+    println!("\nmounted");
+    let start = |n: u64| {
+        let segment = Segment::in_dir(directory).unwrap();
+        let registry = Registry::in_segment(&segment);
+        registry.counter("jobs_total", "").unwrap().inc_by(n);
+        let family = registry.counter_family("by_total", "", ["n"]).unwrap();
+        for series in 0..40 {
+            let series = format!("{} {series}", n % 3);
+            family.with([series]).unwrap().inc_by(n);
+        }
+        assert_eq!(segment.unplaced(), 0);
+    };
+    let segments = || segment::list(directory).unwrap().len();
+    let filler = directory.join("filler");
+    let mut group = Group::in_dir(directory).unwrap();
+    let mut expected = 0;
+    let mut failed = 0;
+    for round in 1..=20 {
+        for n in [round, 2 * round, 3 * round] {
+            start(n);
+            expected += n;
+        }
+        let is_full = round % 2 == 1;
+        if is_full {
+            let mut file = fs::File::create(&filler).unwrap();
+            while std::io::Write::write(&mut file, &[1; 4096]).is_ok_and(|written| written > 0) {}
+        }
+        let refreshed = group.refresh();
+        failed += u32::from(refreshed.is_err());
+        assert!(is_full || refreshed.is_ok(), "{refreshed:?}");
+        let shown = page(group.page(), Format::OpenMetrics);
+        assert_eq!(value(&shown, "jobs_total"), expected as f64, "{shown}");
+        // The dead that are not in the sums on the file system keep their files.
+        assert_eq!(segments() > 0, is_full && refreshed.is_err());
+        if is_full && round % 4 == 1 {
+            // Nor does the next process that merges them lose or double one.
+            drop(group);
+            group = Group::in_dir(directory).unwrap();
+            let _ = group.refresh();
+            let shown = page(group.page(), Format::OpenMetrics);
+            assert_eq!(value(&shown, "jobs_total"), expected as f64, "{shown}");
+        }
+        let _ = fs::remove_file(&filler);
+    }
+    group.refresh().unwrap();
+    let shown = page(group.page(), Format::OpenMetrics);
+    assert_eq!(value(&shown, "jobs_total"), expected as f64, "{shown}");
+    assert_eq!(segments(), 0);
+    assert!(failed > 0);
+}
+
+#[test]
+fn sums_are_right_where_the_file_system_is_full() {
+    let directory = Directory::to_create_in_memory("group-full");
+    let directory = directory.path();
+    let environment = [
+        ("GROUP_ROLE", "full"),
+        ("GROUP_DIRECTORY", directory.to_str().unwrap()),
+    ];
+    run_on_small_tmpfs(directory, 512, &environment);
 }
 
 #[test]

@@ -9,10 +9,12 @@ mod directory;
 mod segments;
 
 use directory::Directory;
-use segments::{page, process_of_this_test};
+use segments::{page, process_of_this_test, run_on_small_tmpfs};
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -246,6 +248,126 @@ fn files_are_private() {
 }
 
 #[test]
+fn directory_of_another_user_is_refused() {
+    let directory = Directory::to_create_in_memory("other-user");
+    fs::create_dir(directory.path()).unwrap();
+    for (mode, why) in [(0o755, "DirectoryNotPrivate"), (0o700, "PermissionDenied")] {
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(mode)).unwrap();
+        let output = process_of_this_test()
+            .env("SEGMENT_ROLE", "other user")
+            .env("SEGMENT_DIRECTORY", directory.path())
+            .uid(65_534)
+            .output();
+        let output = match output {
+            Ok(output) => output,
+            Err(error) => {
+                println!("skipped: a process of another user: {error}");
+                return;
+            }
+        };
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && stdout.contains(why),
+            "{output:?}"
+        );
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn process_of_another_namespace_with_the_same_name_keeps_its_file() {
+    let directory = Directory::to_create_in_memory("same-name");
+    let theirs = {
+        let segment = create_segment(&directory);
+        let jobs = Registry::in_segment(&segment).counter("jobs_total", "");
+        jobs.unwrap().inc_by(3);
+        segment.path()
+    };
+    // As a process of the same id makes it, which has begun in the same hundredth of a
+    // second in another container: the namespace is word 9, the state word 5.
+    let mut bytes = fs::read(&theirs).unwrap();
+    bytes[72..80].copy_from_slice(&7_u64.to_ne_bytes());
+    bytes[40..48].copy_from_slice(&1_u64.to_ne_bytes());
+    fs::write(&theirs, &bytes).unwrap();
+    let held = fs::File::open(&theirs).unwrap();
+    // SAFETY: the descriptor is open.
+    assert_eq!(unsafe { libc::flock(held.as_raw_fd(), libc::LOCK_EX) }, 0);
+    let segment = create_segment(&directory);
+    let jobs = Registry::in_segment(&segment).counter("jobs_total", "");
+    jobs.unwrap().inc_by(4);
+    assert_ne!(segment.path(), theirs);
+    assert!(read(&segment.path()).contains("jobs_total 4\n"));
+    assert_eq!(fs::read(&theirs).unwrap(), bytes);
+    assert!(read(&theirs).contains("jobs_total 3\n"));
+    let reader = Reader::open(&theirs).unwrap();
+    // Alive, as far as can be known.
+    assert_eq!(reader.state(), ProcessState::Running);
+    drop(held);
+    assert_eq!(reader.state(), ProcessState::Dead);
+}
+
+/// Registers until the file system is full, and goes on.
+fn fill(directory: &str, segment: &Segment, registry: &Registry) {
+    println!("\nmounted");
+    let jobs = registry.counter_family("jobs_total", "", ["n"]).unwrap();
+    let sizes = registry.histogram_family("size", "", ["n"], Buckets::default());
+    let sizes = sizes.unwrap();
+    let update = |n: u64| {
+        jobs.with([n.to_string()]).unwrap().inc_by(n + 1);
+        sizes.with([n.to_string()]).unwrap().observe(1.0);
+    };
+    let mut placed = 0;
+    while segment.unplaced() == 0 {
+        update(placed);
+        placed += 1;
+        assert!(placed < 1_000_000);
+    }
+    // Those that do not fit count in the process, as ever.
+    (placed..placed + 100).for_each(update);
+    let own = page(registry, Format::OpenMetrics);
+    assert!(own.contains(&format!("jobs_total{{n=\"{placed}\"}} {}\n", placed + 1)));
+    let shown = read(&segment.path());
+    for n in 0..placed - 1 {
+        let line = format!("jobs_total{{n=\"{n}\"}} {}\n", n + 1);
+        assert!(shown.contains(&line), "no {line}");
+    }
+    assert!(own.lines().count() > shown.lines().count());
+    // Where there is no room at all, another process has an error.
+    let mut filler = fs::File::create(Path::new(directory).join("filler")).unwrap();
+    while filler.write(&[1; 4096]).is_ok_and(|written| written > 0) {}
+    let error = Segment::in_dir(directory).unwrap_err();
+    assert!(error.to_string().contains("No space left"), "{error}");
+    assert_eq!(segment::list(directory).unwrap().len(), 1);
+    // What is removed goes as soon as there is room to say so, and makes more.
+    fs::remove_file(Path::new(directory).join("filler")).unwrap();
+    drop(filler);
+    let unplaced = segment.unplaced();
+    (0..placed / 2).for_each(|n| {
+        jobs.remove([n.to_string()]);
+        sizes.remove([n.to_string()]);
+    });
+    let family = registry.counter_family("later_total", "", ["n"]).unwrap();
+    (0..10).for_each(|n| family.with([n.to_string()]).unwrap().inc());
+    jobs.with(["again"]).unwrap().inc_by(5);
+    assert_eq!(segment.unplaced(), unplaced);
+    let shown = read(&segment.path());
+    assert!(shown.contains("jobs_total{n=\"again\"} 5\n"), "{shown}");
+    assert!(shown.contains("later_total{n=\"9\"} 1\n"), "{shown}");
+    assert!(!shown.contains("jobs_total{n=\"0\"}"), "{shown}");
+}
+
+#[test]
+fn full_file_system_costs_only_what_does_not_fit() {
+    let directory = Directory::to_create_in_memory("full");
+    let directory = directory.path();
+    let environment = [
+        ("SEGMENT_ROLE", "full"),
+        ("SEGMENT_DIRECTORY", directory.to_str().unwrap()),
+    ];
+    run_on_small_tmpfs(directory, 256, &environment);
+}
+
+#[test]
 fn symlinks_and_other_files_are_refused() {
     let directory = Directory::to_create_in_memory("links");
     let segment = create_segment(&directory);
@@ -347,9 +469,15 @@ fn process_of_a_test() {
         return;
     };
     let directory = std::env::var("SEGMENT_DIRECTORY").unwrap();
-    let segment = Segment::in_dir(directory).unwrap();
+    if role == "other user" {
+        let error = Segment::in_dir(directory).unwrap_err();
+        println!("\n{:?}", error.kind());
+        return;
+    }
+    let segment = Segment::in_dir(&directory).unwrap();
     let registry = Registry::in_segment(&segment);
     match role.as_str() {
+        "full" => fill(&directory, &segment, &registry),
         "count" => {
             let jobs = registry.counter("jobs_total", "Jobs.").unwrap();
             jobs.inc_by(41);

@@ -17,6 +17,7 @@
 //! | `/group/NAME` | one page for all processes of a group |
 //! | `/metrics/targets` | all of these, for `http_sd_configs` |
 //! | `/metrics` | the agent itself |
+//! | `/` | this list |
 //!
 //! The `ID` is the name of the segment's file without extension: the process id, and the time at which it was started.
 //! A process that is stopped, by a signal, a debugger or a frozen control group, is served like any other. It takes no

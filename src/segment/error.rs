@@ -83,8 +83,13 @@ impl SegmentError {
 
 impl fmt::Display for SegmentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.path.display())?;
-        match &self.kind {
+        write!(f, "{}: {}", self.path.display(), self.kind)
+    }
+}
+
+impl fmt::Display for SegmentErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             SegmentErrorKind::Io(error) => error.fmt(f),
             SegmentErrorKind::DirectoryNotPrivate => f.write_str(
                 "expected a directory of this user's that nobody else can write to: make one with \

@@ -139,10 +139,20 @@ fn replaced_document_is_never_mixed_with_the_new_one() {
 }
 
 #[test]
+fn document_at_the_root_takes_the_place_of_the_index() {
+    let index = Document::new("/", "text/plain");
+    index.replace(*b"All there is.\n");
+    let endpoint = serve(&index);
+    let mut client = Client::of(&endpoint);
+    assert_eq!(client.get("/").body, "All there is.\n");
+    assert_eq!(client.get("/metrics").body, PAGE);
+}
+
+#[test]
 fn document_with_an_invalid_path_is_refused() {
     for path in [
         "",
-        "/",
+        "//",
         "targets",
         "/metrics",
         "/metrics/",

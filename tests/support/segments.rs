@@ -1,6 +1,7 @@
 //! Pages that are checked, waiting, and processes that tests start.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use stethoscope::Registry;
@@ -25,6 +26,38 @@ pub(crate) fn process_of_this_test() -> Command {
         "--include-ignored",
     ]);
     command
+}
+
+/// Runs that test where `directory` is a file system in memory of its own, of so many
+/// KiB. Returns false if this machine does not let it. The test has to print a line that
+/// is `mounted`.
+pub(crate) fn run_on_small_tmpfs(directory: &Path, kib: u32, environment: &[(&str, &str)]) -> bool {
+    std::fs::create_dir(directory).unwrap();
+    let test = process_of_this_test();
+    let mount = "d=$1; shift; mount -t tmpfs -o mode=700,size=$0k none \"$d\" && exec \"$@\"";
+    let output = Command::new("unshare")
+        .args(["--map-root-user", "--mount", "sh", "-c", mount])
+        .arg(kib.to_string())
+        .arg(directory)
+        .arg(test.get_program())
+        .args(test.get_args())
+        .envs(environment.iter().copied())
+        .output();
+    let output = match output {
+        Ok(output) => output,
+        Err(error) => {
+            println!("skipped: a full file system: unshare: {error}");
+            return false;
+        }
+    };
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let is_mounted = stdout.lines().any(|line| line == "mounted");
+    match is_mounted {
+        true => assert!(output.status.success(), "{stdout}{stderr}"),
+        false => println!("skipped: a full file system: {stderr}"),
+    }
+    is_mounted
 }
 
 /// Waits until `condition` holds.

@@ -24,6 +24,13 @@ pub(super) fn eprintln(text: impl Display) {
     write_line(io::stderr().lock(), text);
 }
 
+/// Writes a line to the log of a program that goes on, on standard error, also where
+/// nobody reads it any more.
+pub(super) fn log(text: impl Display) {
+    let line = printable(&format!("stethoscope: {text}\n"));
+    let _ = io::stderr().lock().write_all(line.as_bytes());
+}
+
 /// Writes the line with one call, so that a reader that takes one line and exits has
 /// all of it.
 fn write_line(mut into: impl Write, text: impl Display) {

@@ -11,10 +11,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use stethoscope::exposition::{ContentType, Escaping, Format};
-use stethoscope::segment::{self, Reader, SegmentError};
+use stethoscope::segment::{self, Reader, SegmentError, SegmentErrorKind};
 
 /// Shows the metrics of a process that keeps them in a segment, also when it is
 /// stopped or dead.
+///
+/// A segment that belongs to another user, or that others can write to, is shown with a
+/// warning: root may look at a process of anybody, but what such a file says is up to
+/// whoever writes it. The tool only copies it, and its output obeys no terminal.
 ///
 /// Exit codes: 0, all of it is shown. 1, a part of a segment is damaged or was left
 /// out. 2, there is no such segment, or it could not be read.
@@ -106,7 +110,7 @@ impl Read {
         let pid = target.to_str().and_then(|text| text.parse().ok());
         let reader = match pid {
             Some(pid) if !target.exists() => newest_of(pid, &directory)?,
-            _ => Reader::open(target).map_err(unreadable)?,
+            _ => Opened::new(target).map_err(unreadable)?.with_warning(),
         };
         Ok(Target::Process(Box::new(reader)))
     }
@@ -145,14 +149,16 @@ impl Read {
         let paths = segment::list(directory).map_err(unreadable)?;
         let mut is_whole = true;
         let mut is_alive = false;
+        let mut foreign = 0;
         let mut rows = vec![["PID", "STATE", "HEARTBEAT", "SERIES", "COMMAND"].map(str::to_owned)];
         for path in paths {
-            let opened = Reader::open(&path).and_then(|mut reader| {
-                reader.refresh()?;
-                Ok(reader)
+            let opened = Opened::new(&path).and_then(|mut opened| {
+                opened.reader.refresh()?;
+                Ok(opened)
             });
             match opened {
-                Ok(reader) => {
+                Ok(Opened { reader, is_private }) => {
+                    foreign += u32::from(!is_private);
                     let info = reader.info();
                     is_whole &= !info.damaged && info.left_out == 0;
                     is_alive |= reader.state().is_alive();
@@ -170,6 +176,12 @@ impl Read {
                 }
             }
         }
+        if foreign > 0 {
+            output::eprintln(format_args!(
+                "stethoscope: warning: {foreign} of these segments belong to another user, or others \
+                 can write to them: what they say may be made up"
+            ));
+        }
         print_table(&rows);
         Ok((is_whole, is_alive))
     }
@@ -179,16 +191,54 @@ fn unreadable(error: SegmentError) -> UsageError {
     UsageError(error.to_string())
 }
 
-/// Finds the segment that a process has made last.
+/// A segment that was opened by hand.
+struct Opened {
+    reader: Reader,
+    /// True if it belongs to this user, and nobody else can write to it.
+    is_private: bool,
+}
+
+impl Opened {
+    fn new(path: &Path) -> Result<Self, SegmentError> {
+        let (reader, is_private) = match Reader::open_untrusted(path) {
+            Err(error) if matches!(error.kind(), SegmentErrorKind::FileNotPrivate) => {
+                (Reader::open(path)?, false)
+            }
+            opened => (opened?, true),
+        };
+        Ok(Self { reader, is_private })
+    }
+
+    /// Warns if others may have written the segment.
+    fn with_warning(self) -> Reader {
+        if !self.is_private {
+            output::eprintln(format_args!(
+                "stethoscope: warning: {} belongs to another user, or others can write to it: what \
+                 it says may be made up",
+                self.reader.path().display()
+            ));
+        }
+        self.reader
+    }
+}
+
+/// Finds the segment that a process has made last: one of this user's, if there is one.
 fn newest_of(pid: u32, directory: &Path) -> Result<Reader, UsageError> {
     let paths = segment::list(directory).map_err(unreadable)?;
-    let readers = paths.into_iter().filter_map(|path| {
+    let opened = paths.iter().filter_map(|path| {
         // Files of other boots and versions do not count, whatever they are called.
-        let reader = Reader::open(path).ok()?;
-        (reader.info().pid == pid).then_some(reader)
+        let opened = Opened::new(path).ok()?;
+        (opened.reader.info().pid == pid).then_some(opened)
     });
-    readers
-        .max_by_key(|reader| (reader.state().is_alive(), reader.info().created))
+    opened
+        .max_by_key(|Opened { reader, is_private }| {
+            (
+                *is_private,
+                reader.state().is_alive(),
+                reader.info().created,
+            )
+        })
+        .map(Opened::with_warning)
         .ok_or_else(|| {
             UsageError(format!(
                 "no segment of process {pid} in {}: it may use another directory (see --dir)",

@@ -4,6 +4,7 @@
 mod agent;
 mod agent_metrics;
 mod process;
+mod refused;
 
 use super::units::{duration, size};
 use super::{UsageError, output};
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use stethoscope::Registry;
-use stethoscope::endpoint::{Address, Builder};
+use stethoscope::endpoint::{Address, Builder, Document};
 use stethoscope::segment::{self, GaugeRule, GroupOptions};
 
 /// The time between two looks at the directory.
@@ -31,14 +32,17 @@ const KEEP_AT_LEAST: Duration = Duration::from_secs(300);
 /// Paths: /process/ID, the page of a process (503 once it is dead); /postmortem/ID, the
 /// last page of one that has died; /group/NAME, one page for all processes of a group;
 /// /metrics/targets, all of these for Prometheus' http_sd_configs; /metrics, the agent
-/// itself. ID is the name of the segment's file without extension.
+/// itself. ID is the name of the segment's file without extension. Any other path lists
+/// these.
+///
+/// Standard error names each file that is not served, once, with the reason.
 ///
 /// The last page of a dead process is listed until it was scraped twice, for at least
 /// five minutes and at most an hour. Then its file is removed.
 #[derive(Args)]
 pub(super) struct Serve {
     /// The directory of segments [default: STETHOSCOPE_SEGMENT_DIR, or
-    /// /dev/shm/stethoscope-UID]. It is made if it does not exist.
+    /// /dev/shm/stethoscope-UID]. It is made with mode 0700 if it does not exist.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     /// The address to serve at. Several are possible.
@@ -164,7 +168,15 @@ impl Serve {
             processes: self.keep_processes,
             bytes: self.keep_size,
         };
-        let mut agent = Agent::new(directory, retention, metrics).map_err(usage)?;
+        let exists = directory.exists();
+        let mut agent = Agent::new(directory.clone(), retention, metrics).map_err(usage)?;
+        if !exists {
+            output::log(format_args!(
+                "made {}, which did not exist: processes are served once they keep their \
+                 segments there",
+                directory.display()
+            ));
+        }
         for group in &self.merge {
             agent
                 .add_group(group, self.group_options())
@@ -172,8 +184,11 @@ impl Serve {
         }
         agent.look();
         let agent = Arc::new(Mutex::new(agent));
+        let index = Document::new("/", "text/plain; charset=utf-8");
+        index.replace(agent::PATHS.as_bytes());
         let mut builder = Builder::new(&registry)
             .self_metrics(true)
+            .document(&index)
             .pages(SharedAgent::new(&agent));
         for address in &self.listen {
             builder = builder.listen(address.as_str());
@@ -192,7 +207,7 @@ impl Serve {
         agent::lock(&agent).set_address(&address);
         for address in endpoint.local_addrs() {
             if let Address::Tcp(address) = address {
-                output::eprintln(format_args!("stethoscope: serving at http://{address}/"));
+                output::log(format_args!("serving at http://{address}/"));
             }
         }
         loop {

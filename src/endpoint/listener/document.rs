@@ -40,7 +40,8 @@ struct DocumentState {
 
 impl Document {
     /// An empty document. The path must begin with a slash and have no query,
-    /// which [`Builder::spawn`](super::Builder::spawn) checks.
+    /// which [`Builder::spawn`](super::Builder::spawn) checks. The document `/` takes the
+    /// place of the index page.
     #[must_use]
     pub fn new(path: impl Into<String>, content_type: &'static str) -> Self {
         Self(Arc::new(DocumentState {
@@ -82,7 +83,8 @@ impl Document {
         let path = self.path();
         let visible = |byte: u8| byte.is_ascii_graphic() && byte != b'?' && byte != b'#';
         let taken = path.trim_end_matches('/');
-        path.starts_with('/') && path.bytes().all(visible) && !matches!(taken, "" | METRICS_PATH)
+        let is_taken = path != "/" && matches!(taken, "" | METRICS_PATH);
+        path.starts_with('/') && path.bytes().all(visible) && !is_taken
     }
 }
 

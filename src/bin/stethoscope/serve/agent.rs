@@ -2,6 +2,7 @@
 
 use super::agent_metrics::AgentMetrics;
 use super::process::{self, Process, Retention, error};
+use super::refused::RefusedFiles;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::os::unix::fs::DirEntryExt;
@@ -15,6 +16,19 @@ const MAX_PROCESSES: usize = 4096;
 /// The job of the last pages of dead processes.
 const POSTMORTEM_JOB: &str = "stethoscope-postmortem";
 
+/// The paths that the agent serves, for people: the page at `/`, and of status 404.
+pub(super) const PATHS: &str = "\
+This agent serves:
+
+/metrics/targets   the targets of this agent, for Prometheus' http_sd_configs
+/metrics           the agent itself
+/process/ID        the page of a process, status 503 once it is dead
+/postmortem/ID     the last page of a process that has died
+/group/NAME        one page for all processes of a group, with --merge NAME
+
+ID is the name of a segment's file without extension.
+";
+
 pub(super) struct Agent {
     directory: PathBuf,
     lock: DirectoryLock,
@@ -27,6 +41,7 @@ pub(super) struct Agent {
     address: String,
     /// The list of targets.
     targets: Vec<u8>,
+    refused: RefusedFiles,
     has_looked: bool,
 }
 
@@ -56,6 +71,7 @@ impl Agent {
             groups: BTreeMap::new(),
             address: String::new(),
             targets: Vec::new(),
+            refused: RefusedFiles::default(),
             has_looked: false,
         })
     }
@@ -102,7 +118,7 @@ impl Agent {
     /// Opens the segments that have come, and forgets those that are gone.
     fn find_processes(&mut self) {
         let mut found = BTreeMap::new();
-        let mut refused = 0_i64;
+        self.refused.begin();
         for entry in std::fs::read_dir(&self.directory).into_iter().flatten() {
             let Ok(entry) = entry else { continue };
             let name = entry.file_name();
@@ -111,7 +127,10 @@ impl Agent {
                 Some(id) if process::is_id(id) => {
                     found.insert(id.to_owned(), entry.ino());
                 }
-                Some(_) => refused += 1,
+                Some(_) => {
+                    let reason = "expected a name of up to 128 letters, digits, -, _ and .";
+                    self.refused.add(name, entry.ino(), reason);
+                }
                 None => {}
             }
         }
@@ -121,23 +140,25 @@ impl Agent {
             if self.processes.contains_key(&id) {
                 continue;
             }
+            let name = format!("{id}.segment");
             if self.processes.len() >= MAX_PROCESSES {
-                refused += 1;
+                let reason = format_args!("more than {MAX_PROCESSES} processes");
+                self.refused.add(&name, inode, reason);
                 continue;
             }
-            let path = self.directory.join(format!("{id}.segment"));
+            let path = self.directory.join(&name);
             match Process::open(&path, inode) {
                 Ok(mut process) => {
                     process.look(!self.has_looked);
                     self.processes.insert(id, process);
                 }
-                Err(_) => {
-                    let is_removed = self.lock.remove_unfinished(&format!("{id}.segment"));
-                    refused += i64::from(!is_removed);
+                Err(error) if !self.lock.remove_unfinished(&name) => {
+                    self.refused.add(&name, inode, error.kind());
                 }
+                Err(_) => {}
             }
         }
-        self.metrics.refused.set(refused);
+        self.metrics.refused.set(self.refused.end());
     }
 
     /// Removes the files of dead processes that are no longer needed, or too many.
@@ -263,7 +284,8 @@ impl SharedAgent {
 impl Pages for SharedAgent {
     fn respond(&mut self, path: &str, request: &ScrapeRequest<'_>) -> Option<ScrapeResponse<'_>> {
         let mut agent = lock(&self.agent);
-        let response = agent.respond(path, request)?;
+        let response = agent.respond(path, request);
+        let response = response.unwrap_or_else(|| error(404, PATHS));
         self.body.clear();
         self.body.extend_from_slice(response.body());
         Some(response.with_body(&self.body))

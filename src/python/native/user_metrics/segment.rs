@@ -61,7 +61,10 @@ pub(super) fn use_segment_of_environment(store: &Store) {
     };
     let error = match Segment::in_dir(directory) {
         Ok(segment) => {
-            store.registry().use_segment(&segment);
+            if !store.registry().use_segment(&segment) {
+                // There is one already, of which others know.
+                let _ = std::fs::remove_file(segment.path());
+            }
             return;
         }
         Err(error) => error,
