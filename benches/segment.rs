@@ -7,13 +7,10 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
-use stethoscope::cell::Buckets;
+use stethoscope::cell::{Buckets, Counter, Gauge, Histogram};
 use stethoscope::exposition::Format;
-use stethoscope::registry::Registry;
 use stethoscope::segment::{Reader, Segment};
-
-/// The series of the page that is scraped.
-const SERIES: usize = 3_500;
+use stethoscope::{Handle, Registry};
 
 /// Runs `updates` updates on each of so many threads, and returns the time.
 fn time(threads: usize, updates: u64, update: impl Fn(usize) + Sync) -> Duration {
@@ -55,22 +52,86 @@ fn updates(c: &mut Criterion, name: &str, registry: &Registry) {
     });
 }
 
-fn scrapes(c: &mut Criterion, name: &str, registry: &Registry, segment: Option<&Segment>) {
-    let family = registry.counter_family("page_total", "", ["n"]).unwrap();
-    let counters: Vec<_> = (0..SERIES)
-        .map(|n| family.with([n.to_string()]).unwrap())
-        .collect();
-    let mut reader = segment.map(|segment| Reader::open(segment.path()).unwrap());
+/// How a page of a registry is read.
+#[derive(Clone, Copy)]
+enum By<'a> {
+    /// A scrape in the process itself.
+    Itself,
+    /// A reader that maps the segment, as one in another process would.
+    Mapping(&'a Segment),
+    /// A reader that trusts nobody, and has the kernel copy the segment.
+    Copying(&'a Segment),
+}
+
+/// The cells of a page, and one more update for each.
+struct Cells {
+    counters: Vec<Handle<Counter>>,
+    gauges: Vec<Handle<Gauge>>,
+    histograms: Vec<Handle<Histogram>>,
+}
+
+impl Cells {
+    /// 3,500 lines, of counters only or of all three.
+    fn new(registry: &Registry, is_mixed: bool) -> Self {
+        let [counters, gauges, histograms] = match is_mixed {
+            true => [1_000, 1_000, 100],
+            false => [3_500, 0, 0],
+        };
+        let label = |n: usize| [n.to_string()];
+        let of_counters = registry.counter_family("page_total", "", ["n"]).unwrap();
+        let of_gauges = registry.gauge_family("page_open", "", ["n"]).unwrap();
+        let of_histograms = registry
+            .histogram_family("page_seconds", "", ["n"], Buckets::default())
+            .unwrap();
+        Self {
+            counters: (0..counters)
+                .map(|n| of_counters.with(label(n)).unwrap())
+                .collect(),
+            gauges: (0..gauges)
+                .map(|n| of_gauges.with(label(n)).unwrap())
+                .collect(),
+            histograms: (0..histograms)
+                .map(|n| of_histograms.with(label(n)).unwrap())
+                .collect(),
+        }
+    }
+
+    /// Updates one cell out of so many.
+    fn update(&self, every: usize) {
+        self.counters
+            .iter()
+            .step_by(every)
+            .for_each(|counter| counter.inc());
+        self.gauges
+            .iter()
+            .step_by(every)
+            .for_each(|gauge| gauge.add(3));
+        self.histograms
+            .iter()
+            .step_by(every)
+            .for_each(|histogram| histogram.observe(0.25));
+    }
+}
+
+fn scrapes(c: &mut Criterion, name: &str, registry: &Registry, is_mixed: bool, by: By<'_>) {
+    let cells = Cells::new(registry, is_mixed);
+    let mut reader = match by {
+        By::Itself => None,
+        By::Mapping(segment) => Some(Reader::open_mapped(segment.path()).unwrap()),
+        By::Copying(segment) => Some(Reader::open_untrusted(segment.path()).unwrap()),
+    };
     let shown = reader.as_ref().map_or(registry, Reader::registry);
     let mut scraper = shown.scraper();
+    let page = match is_mixed {
+        true => "mixed",
+        false => "counters",
+    };
     for (changed, every) in [("all", 1), ("1_percent", 100)] {
-        c.bench_function(&format!("{name}/scrape_{changed}"), |b| {
+        c.bench_function(&format!("scrape_{page}_{changed}/{name}"), |b| {
             b.iter_custom(|scrapes| {
                 let mut total = Duration::ZERO;
                 for _ in 0..scrapes {
-                    for counter in counters.iter().step_by(every) {
-                        counter.inc();
-                    }
+                    cells.update(every);
                     let start = Instant::now();
                     if let Some(reader) = &mut reader {
                         reader.refresh().unwrap();
@@ -89,13 +150,17 @@ fn benches(c: &mut Criterion) {
     let segment = Segment::in_dir(&directory).unwrap();
     updates(c, "heap", &Registry::new());
     updates(c, "segment", &Registry::in_segment(&segment));
-    scrapes(c, "heap", &Registry::new(), None);
-    scrapes(
-        c,
-        "segment",
-        &Registry::in_segment(&segment),
-        Some(&segment),
-    );
+    for is_mixed in [true, false] {
+        scrapes(c, "heap", &Registry::new(), is_mixed, By::Itself);
+        for (name, is_mapped) in [("mapped", true), ("copied", false)] {
+            let segment = Segment::in_dir(&directory).unwrap();
+            let by = match is_mapped {
+                true => By::Mapping(&segment),
+                false => By::Copying(&segment),
+            };
+            scrapes(c, name, &Registry::in_segment(&segment), is_mixed, by);
+        }
+    }
     std::fs::remove_dir_all(directory).unwrap();
 }
 

@@ -117,6 +117,37 @@ fn every_kind_of_cell_is_read_as_it_is_scraped() {
 }
 
 #[test]
+fn mapping_reader_follows_a_segment_that_grows() {
+    let directory = Directory::to_create_in_memory("mapped");
+    let segment = create_segment(&directory);
+    let registry = Registry::in_segment(&segment);
+    let counters = registry.counter_family("a_total", "", ["n"]).unwrap();
+    let histograms = { registry.histogram_family("b", "", ["n"], Buckets::default()) }.unwrap();
+    let mut mapping = Reader::open_mapped(segment.path()).unwrap();
+    let mut copying = Reader::open_untrusted(segment.path()).unwrap();
+    let mut scrapers = [&mapping, &copying].map(|reader| reader.registry().scraper());
+    for round in 0..995_u32 {
+        let n = round.to_string();
+        counters.with([&n]).unwrap().inc_by(u64::from(round));
+        let histogram = histograms.with([&n]).unwrap();
+        histogram.observe(f64::from(round) / 100.0);
+        if round % 3 == 0 {
+            counters.remove([(round / 2).to_string()]);
+        }
+        if round % 7 == 0 {
+            let expected = page(&registry, Format::OpenMetrics);
+            for (reader, scraper) in [&mut mapping, &mut copying].into_iter().zip(&mut scrapers) {
+                reader.refresh().unwrap();
+                let shown = scraper.scrape(Format::OpenMetrics);
+                assert_eq!(std::str::from_utf8(shown).unwrap(), expected);
+            }
+        }
+    }
+    let series = counters.len() + histograms.len();
+    assert_eq!(mapping.info().series, series);
+}
+
+#[test]
 fn reader_follows_what_comes_changes_and_goes() {
     let directory = Directory::to_create_in_memory("follow");
     let segment = create_segment(&directory);

@@ -141,6 +141,30 @@ pub trait Cell: Send + Sync + 'static {
     {
         None
     }
+
+    /// Returns the table that holds the readings of all cells with these options, if
+    /// there is one.
+    #[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
+    #[doc(hidden)]
+    fn table(options: &Self::Options) -> Option<&dyn RowTable> {
+        let _ = options;
+        None
+    }
+
+    /// Returns the number of the cell's row in the table.
+    #[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
+    #[doc(hidden)]
+    fn row(&self) -> u32 {
+        0
+    }
+}
+
+/// The readings of many cells, side by side.
+#[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
+#[doc(hidden)]
+pub trait RowTable: Send + Sync {
+    /// Writes the readings of a row and of those after it, as far as `into` has room.
+    fn read(&self, first: u32, into: &mut [u64]);
 }
 
 /// Implements [`Cell`] for types that are one number, have no options and start at

@@ -3,6 +3,8 @@
 
 use super::series::Series;
 use super::{Descriptor, Inner, Metric};
+#[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
+use crate::cell::RowTable;
 use crate::cell::{Exemplar, NativeReading};
 use crate::label::LabelValues;
 use crate::sync::{Arc as SyncArc, Ordering};
@@ -52,6 +54,10 @@ impl<C: Metric> Source for Inner<C> {
             // fills the view.
             generation: u64::MAX,
             removals: 0,
+            #[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
+            rows: Vec::new(),
+            #[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
+            found: 0,
         })
     }
 
@@ -108,6 +114,59 @@ struct FamilySource<C: Metric> {
     series: Vec<SyncArc<Series<C>>>,
     generation: u64,
     removals: u64,
+    /// The rows of the series, if their cells have a table.
+    #[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
+    rows: Vec<RowRun>,
+    /// The number of series whose rows were found.
+    #[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
+    found: usize,
+}
+
+/// Series whose rows follow each other: up to the next run.
+#[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
+#[derive(Clone, Copy)]
+struct RowRun {
+    /// The number of the first series.
+    series: usize,
+    row: u32,
+}
+
+#[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
+impl<C: Metric> FamilySource<C> {
+    /// Finds the rows of the series, if their cells have a table.
+    fn find_rows(&mut self, change: Change) {
+        if C::table(&self.family.options).is_none() {
+            return;
+        }
+        if change == Change::Rebuilt {
+            self.rows.clear();
+            self.found = 0;
+        }
+        let new = self.series.iter().enumerate().skip(self.found);
+        for (index, series) in new {
+            let row = series.cell.row();
+            let follows = |run: &RowRun| run.row as usize + (index - run.series) == row as usize;
+            if !self.rows.last().is_some_and(follows) {
+                self.rows.push(RowRun { series: index, row });
+            }
+        }
+        self.found = self.series.len();
+    }
+
+    /// Writes the rows of some series, one after the other.
+    fn read_table(&self, table: &dyn RowTable, series: Range<usize>, mut into: &mut [u64]) {
+        let width = C::width(&self.family.options);
+        let mut at = series.start;
+        let mut run = self.rows.partition_point(|run| run.series <= at) - 1;
+        while at < series.end {
+            let next = self.rows.get(run + 1).map_or(series.end, |run| run.series);
+            let end = next.min(series.end);
+            let (now, later) = into.split_at_mut((end - at) * width);
+            let RowRun { series, row } = self.rows[run];
+            table.read(row + (at - series) as u32, now);
+            (at, into, run) = (end, later, run + 1);
+        }
+    }
 }
 
 impl<C: Metric> SeriesView for FamilySource<C> {
@@ -136,10 +195,17 @@ impl<C: Metric> SeriesView for FamilySource<C> {
         self.generation = self.family.generation.load(Ordering::Relaxed);
         members.finish();
         drop(gone);
+        #[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
+        self.find_rows(change);
         change
     }
 
     fn read(&self, series: Range<usize>, into: &mut [u64]) {
+        #[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
+        if let Some(table) = C::table(&self.family.options) {
+            self.read_table(table, series, into);
+            return;
+        }
         let width = C::width(&self.family.options);
         for (series, row) in self.series[series].iter().zip(into.chunks_exact_mut(width)) {
             series.cell.read(row);

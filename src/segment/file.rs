@@ -136,7 +136,8 @@ impl Mapping {
     fn words(&self) -> &'static [AtomicU64] {
         // SAFETY: the mapping is aligned to pages and initialised by the kernel. It is
         // unmapped when the `MappedFile` is dropped, which whoever holds words keeps
-        // (see `Owner`). Other processes only read the file: one of the same user
+        // (see `Owner`), or the `ReadOnlyWords`, which lends them. Those are only
+        // loaded: atomic loads of read-only memory. Other processes only read the file: one of the same user
         // that wrote to it would change numbers, and no memory access rests on these.
         unsafe {
             let words = self.address.cast::<AtomicU64>();
@@ -316,6 +317,38 @@ impl MappedFile {
         }
         // Acquire: pairs with the Release fence of the parent before it frees a log.
         fence(Ordering::Acquire);
+    }
+}
+
+/// Words of a file that this process only reads.
+pub(super) struct ReadOnlyWords(Mapping);
+
+impl ReadOnlyWords {
+    /// Maps the first `len` words of a file. `None` if there are none.
+    #[allow(unsafe_code)]
+    pub(super) fn map(fd: &OwnedFd, len: usize) -> Option<Self> {
+        let len = len.checked_mul(size_of::<u64>()).filter(|len| *len > 0)?;
+        let flags = MapFlags::SHARED | MapFlags::POPULATE;
+        // SAFETY: a new mapping at an address that the kernel chooses.
+        let mapped = unsafe { mm::mmap(ptr::null_mut(), len, ProtFlags::READ, flags, fd, 0) };
+        let address = mapped.ok()?;
+        Some(Self(Mapping { address, len }))
+    }
+}
+
+impl std::ops::Deref for ReadOnlyWords {
+    type Target = [AtomicU64];
+
+    fn deref(&self) -> &[AtomicU64] {
+        self.0.words()
+    }
+}
+
+impl Drop for ReadOnlyWords {
+    #[allow(unsafe_code)]
+    fn drop(&mut self) {
+        // SAFETY: mapped by `map`. Nothing borrows the words any more.
+        let _ = unsafe { mm::munmap(self.0.address, self.0.len) };
     }
 }
 

@@ -362,16 +362,17 @@ impl Group {
         // number.
         members.sort_by_key(|(name, member)| (member.id.created, name.len()));
         let mut has_changed = false;
+        let mut values = Values::default();
         for (name, mut member) in members {
             // Before the reading, which is then the last one.
             let is_dead = !member.file.is_locked();
             let before = member.generation;
-            let Ok(values) = member.view.read(&member.file) else {
+            if member.view.read(&member.file, &mut values).is_err() {
                 self.info.refused += 1;
                 self.forget(&member);
                 has_changed = true;
                 continue;
-            };
+            }
             if member.generation != Some(member.view.generation) || !values.are_complete() {
                 self.map(&mut member, &values);
             }
@@ -680,7 +681,8 @@ impl Group {
         let damaged = || SegmentError::new(&path, SegmentErrorKind::DamagedTotals);
         let file = SegmentFile::open_untrusted(&path)?;
         let mut view = View::default();
-        let values = view.read(&file).map_err(|_| damaged())?;
+        let mut values = Values::default();
+        view.read(&file, &mut values).map_err(|_| damaged())?;
         if view.damaged {
             return Err(damaged());
         }

@@ -5,7 +5,7 @@
 
 use super::format::FamilyRecord;
 use super::group::GaugeRule;
-use super::mirror::{self, LineEstimate, MirrorCell};
+use super::mirror::{self, LineEstimate, MirrorCell, MirrorTable};
 use super::snapshot;
 use crate::cell::{Cell, Number};
 use crate::family::{Descriptor, Family, Handle, Shape};
@@ -34,7 +34,7 @@ pub(super) struct MergedFamily {
     pub(super) rule: Rule,
     /// The description on the page.
     shown: Descriptor,
-    shape: Arc<Shape>,
+    table: Arc<MirrorTable>,
     /// `None` while another family has the name.
     family: Option<Family<MirrorCell>>,
     /// Label values on the page to the index in `series`.
@@ -76,15 +76,19 @@ impl MergedFamily {
             Rule::Gauge(GaugeRule::PerProcess) => with_process(descriptor),
             _ => descriptor.clone(),
         };
-        let shape = Arc::new(shown.shape.clone());
+        let shown_record = FamilyRecord {
+            encoding: record.encoding,
+            descriptor: shown.clone(),
+        };
+        let table = Arc::new(MirrorTable::new(&shown_record));
         // Whether it is valid, whatever else is on the page.
-        mirror::register(&Registry::new().with_utf8_names(), &shown, &shape)?;
+        mirror::register(&Registry::new().with_utf8_names(), &shown, &table)?;
         Some(Self {
             record: record.clone(),
             rule,
             estimate: LineEstimate::of(&shown),
             shown,
-            shape,
+            table,
             family: None,
             index: HashMap::new(),
             series: Vec::new(),
@@ -212,7 +216,7 @@ impl MergedFamily {
             _ if is_first => into.copy_from_slice(words),
             Rule::Gauge(rule) => {
                 if let (Some(into), Some(word)) = (into.first_mut(), words.first()) {
-                    *into = merge_gauges(rule, &self.shape, *into, *word);
+                    *into = merge_gauges(rule, &self.shown.shape, *into, *word);
                 }
             }
             Rule::AnyState => into[0] |= words[0],
@@ -258,7 +262,7 @@ impl MergedFamily {
     /// registered.
     pub(super) fn register(&mut self, registry: &Registry) -> bool {
         if self.family.is_none() {
-            self.family = mirror::register(registry, &self.shown, &self.shape);
+            self.family = mirror::register(registry, &self.shown, &self.table);
         }
         self.family.is_some()
     }
@@ -273,7 +277,6 @@ impl MergedFamily {
     /// Shows the merged words. Returns the number of series that are on the page, and
     /// of those that could not be shown.
     pub(super) fn show(&mut self) -> (usize, u64) {
-        let mut row = vec![0; self.shape.width()];
         let (mut shown, mut left_out) = (0, 0);
         let words = self.record.words();
         for (index, series) in self.series.iter_mut().enumerate() {
@@ -281,13 +284,12 @@ impl MergedFamily {
                 continue;
             };
             let merged = &self.merged[index * words..(index + 1) * words];
-            self.record.decode_row(merged, &mut row);
             if let Some(cell) = &series.handle {
-                cell.set(&row);
+                cell.set(merged);
             } else if let Some(family) = &self.family {
-                let mut cell = MirrorCell::from_options(&self.shape);
+                let mut cell = MirrorCell::from_options(&self.table);
                 cell.created = series.created;
-                cell.set(&row);
+                cell.set(merged);
                 series.handle = family.insert(&series.labels, cell).ok();
             }
             match series.handle {

@@ -5,7 +5,7 @@ use super::arena::Arena;
 use super::format::FamilyRecord;
 use super::heap::Heap;
 use super::log::Log;
-use super::view::View;
+use super::view::{Values, View};
 use crate::MetricType;
 use crate::cell::{Encoding, Number};
 use crate::family::{Descriptor, Shape};
@@ -64,7 +64,8 @@ impl Model {
 
 /// Reads the segment: labels and values.
 fn read(memory: &Heap, view: &mut View) -> Vec<(String, u64)> {
-    let values = view.read(memory).unwrap();
+    let mut values = Values::default();
+    view.read(memory, &mut values).unwrap();
     assert!(!view.damaged);
     let mut found = Vec::new();
     for (&id, family) in &view.families {

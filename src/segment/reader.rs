@@ -6,16 +6,17 @@ use super::file::EXTENSION;
 use super::format::{HEADER, header, state};
 use super::mirror::Mirror;
 use super::segment_file::SegmentFile;
-use super::view::View;
-use crate::cell::{FloatGauge, Gauge, StateSet};
+use super::view::{Values, View, Words};
+use crate::cell::{FloatGauge, Gauge};
 use crate::{Handle, RegisterError, Registry};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Reads the segment of a process.
 ///
-/// Nothing is mapped and nothing of the other process is waited for or changed. It
-/// may count, be stopped, or be dead. What the file says is not trusted.
+/// Nothing of the other process is waited for or changed. It may count, be stopped, or
+/// be dead. What the file says is not trusted.
 ///
 /// ```
 /// # #[cfg(target_os = "linux")] {
@@ -36,8 +37,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Reader {
-    file: SegmentFile,
+    file: Arc<SegmentFile>,
     view: View,
+    values: Values,
     mirror: Mirror,
     info: SegmentInfo,
     page: Page,
@@ -48,25 +50,31 @@ pub struct Reader {
 /// The families of the segment, after those about the process.
 struct Page {
     registry: Registry,
-    state: Handle<StateSet>,
-    alive: Handle<Gauge>,
     heartbeat_age: Handle<FloatGauge>,
     unplaced: Handle<Gauge>,
 }
 
 impl Page {
-    fn new(segment: &Registry) -> Result<Self, RegisterError> {
+    fn new(segment: &Registry, file: &Arc<SegmentFile>) -> Result<Self, RegisterError> {
         let registry = Registry::new();
+        let state_set = registry.state_set(
+            "stethoscope_process_state",
+            "State of the process.",
+            ProcessState::ALL.map(ProcessState::word),
+        )?;
+        let alive = registry.gauge(
+            "stethoscope_process_alive",
+            "1 if the process exists, 0 if this is its last page.",
+        )?;
+        let file = Arc::clone(file);
+        // Not by a refresh: the kernel takes longer to tell it than the values.
+        registry.on_scrape(move || {
+            let state = file.state();
+            let index = ProcessState::ALL.iter().position(|other| *other == state);
+            state_set.select(index.unwrap_or(usize::MAX));
+            alive.set(i64::from(state.is_alive()));
+        });
         let page = Self {
-            state: registry.state_set(
-                "stethoscope_process_state",
-                "State of the process.",
-                ProcessState::ALL.map(ProcessState::word),
-            )?,
-            alive: registry.gauge(
-                "stethoscope_process_alive",
-                "1 if the process exists, 0 if this is its last page.",
-            )?,
             heartbeat_age: registry.float_gauge(
                 "stethoscope_heartbeat_age_seconds",
                 "Time since the process has shown that it makes progress.",
@@ -81,10 +89,7 @@ impl Page {
         Ok(page)
     }
 
-    fn show(&self, info: &SegmentInfo, state: ProcessState) {
-        let index = ProcessState::ALL.iter().position(|other| *other == state);
-        self.state.select(index.unwrap_or(usize::MAX));
-        self.alive.set(i64::from(state.is_alive()));
+    fn show(&self, info: &SegmentInfo) {
         self.heartbeat_age.set(info.heartbeat_age().as_secs_f64());
         self.unplaced
             .set(i64::try_from(info.unplaced).unwrap_or(i64::MAX));
@@ -138,17 +143,30 @@ impl SegmentInfo {
             .flat_map(|word| word.to_ne_bytes())
             .take(name_length.min(header::MAX_NAME))
             .collect();
-        Self {
+        let mut info = Self {
             pid: u32::try_from(header[header::PID]).unwrap_or(0),
             start_time: header[header::START_TIME],
             parent_pid: u32::try_from(header[header::PARENT_PID]).unwrap_or(0),
             command: String::from_utf8_lossy(&name).into_owned(),
             created: Duration::from_millis(header[header::CREATED]),
-            heartbeat: Duration::from_millis(header[header::HEARTBEAT]),
-            ended: header[header::STATE] == state::ENDED,
-            unplaced: header[header::UNPLACED],
             ..Self::default()
-        }
+        };
+        info.update(header);
+        info
+    }
+
+    /// Returns true if a header is of the same process and segment.
+    fn is_of(&self, header: &[u64]) -> bool {
+        u64::from(self.pid) == header[header::PID]
+            && self.start_time == header[header::START_TIME]
+            && self.created == Duration::from_millis(header[header::CREATED])
+    }
+
+    /// Takes over the facts that change.
+    fn update(&mut self, header: &[u64]) {
+        self.heartbeat = Duration::from_millis(header[header::HEARTBEAT]);
+        self.ended = header[header::STATE] == state::ENDED;
+        self.unplaced = header[header::UNPLACED];
     }
 
     /// Returns the time since the last heartbeat.
@@ -207,6 +225,35 @@ impl Reader {
         Self::of(SegmentFile::open(path.as_ref())?)
     }
 
+    /// Opens a segment, as [`open`](Self::open) does, and maps the file. Reading is
+    /// then as cheap as in the process itself.
+    ///
+    /// For segments of programs that you trust: if somebody makes the file shorter, the
+    /// kernel ends this process with SIGBUS. This crate never does so, but `cp` to the
+    /// file would.
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use stethoscope::{Registry, segment::{Reader, Segment}};
+    /// # let directory = format!("/dev/shm/stethoscope-mapped-{}", std::process::id());
+    /// let segment = Segment::in_dir(&directory)?;
+    /// let jobs = Registry::in_segment(&segment).counter("jobs_total", "Jobs.")?;
+    ///
+    /// let mut reader = Reader::open_mapped(segment.path())?;
+    /// jobs.inc();
+    /// reader.refresh()?;
+    /// assert_eq!(reader.info().series, 1);
+    /// # std::fs::remove_dir_all(&directory)?;
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub fn open_mapped(path: impl AsRef<Path>) -> Result<Self, SegmentError> {
+        Self::of(SegmentFile::map(path.as_ref())?)
+    }
+
     /// Opens a segment, as [`open`](Self::open) does, from a file that another program
     /// may have made to harm this one: for programs that read the segments of many
     /// processes, and must survive all of them.
@@ -221,17 +268,19 @@ impl Reader {
     fn of(file: SegmentFile) -> Result<Self, SegmentError> {
         let header = file.header()?;
         let mirror = Mirror::new();
+        let file = Arc::new(file);
         let mut reader = Self {
             view: View::default(),
+            values: Values::default(),
             // The names are valid, and the registry is new.
-            page: Page::new(&mirror.registry)
+            page: Page::new(&mirror.registry, &file)
                 .map_err(|error| SegmentError::io(&file.path, std::io::Error::other(error)))?,
             mirror,
             exit: ExitWatch::of(&header),
             file,
-            info: SegmentInfo::default(),
+            info: SegmentInfo::of(&header),
         };
-        reader.info = reader.describe(&header);
+        reader.describe();
         Ok(reader)
     }
 
@@ -244,24 +293,29 @@ impl Reader {
     /// # Errors
     /// If the file became shorter than its header, or its log changed too often.
     pub fn refresh(&mut self) -> Result<(), SegmentError> {
-        let values = self
-            .view
-            .read(&self.file)
+        self.view
+            .read(&*self.file, &mut self.values)
             .map_err(|_| SegmentError::new(&self.file.path, SegmentErrorKind::Busy))?;
-        self.mirror.show(&self.view, &values);
-        let header = self.file.header()?;
-        self.info = self.describe(&header);
-        self.page.show(&self.info, self.state());
+        self.mirror.show(&self.view, &self.values);
+        let mut header = [0; header::NAME_LENGTH];
+        if !self.file.copy(0, &mut header) {
+            return Err(SegmentError::not_a_segment(&self.file.path));
+        }
+        if self.info.is_of(&header) {
+            self.info.update(&header);
+        } else {
+            // A forked child has just taken the file over.
+            self.info = SegmentInfo::of(&self.file.header()?);
+        }
+        self.describe();
+        self.page.show(&self.info);
         Ok(())
     }
 
-    fn describe(&self, header: &[u64; HEADER]) -> SegmentInfo {
-        SegmentInfo {
-            series: self.mirror.len(),
-            left_out: self.mirror.left_out,
-            damaged: self.view.damaged,
-            ..SegmentInfo::of(header)
-        }
+    fn describe(&mut self) {
+        self.info.series = self.mirror.len();
+        self.info.left_out = self.mirror.left_out;
+        self.info.damaged = self.view.damaged;
     }
 
     /// Returns the families of the segment, with the values of the last
@@ -273,8 +327,8 @@ impl Reader {
 
     /// Returns the page of the process: the families of the segment, after
     /// `stethoscope_process_state`, `stethoscope_process_alive`,
-    /// `stethoscope_heartbeat_age_seconds` and `stethoscope_segment_unplaced_series`, as
-    /// of the last [`refresh`](Self::refresh).
+    /// `stethoscope_heartbeat_age_seconds` and `stethoscope_segment_unplaced_series`. All
+    /// but the state are as of the last [`refresh`](Self::refresh).
     #[must_use]
     pub fn page(&self) -> &Registry {
         &self.page.registry

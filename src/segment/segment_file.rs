@@ -1,14 +1,16 @@
 //! The file of a segment, as a reader has it open.
 
 use super::error::{SegmentError, SegmentErrorKind};
-use super::file;
+use super::file::{self, ReadOnlyWords};
 use super::format::{BYTE_ORDER, HEADER, MAGIC, VERSION, header, state};
 use super::proc::{self, ProcessStat};
 use super::reader::ProcessState;
-use super::view::Words;
+use super::view::{self, Words};
 use rustix::fd::OwnedFd;
 use rustix::fs::Stat as FileStat;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
 
 /// The longest segment in bytes. What is after it is not read.
 const MAX_LEN: u64 = 1 << 30;
@@ -19,10 +21,15 @@ const MAX_UNTRUSTED_LEN: u64 = 256 << 20;
 /// The unit of the number of blocks that a file occupies.
 const BLOCK: u64 = 512;
 
-/// A segment's file, which is copied from.
+/// A segment's file.
 pub(super) struct SegmentFile {
     fd: OwnedFd,
     pub(super) path: PathBuf,
+    /// `None` if its words are copied by the kernel, which notices that a file was cut
+    /// short.
+    mapped: Option<MappedWords>,
+    /// The namespace of process ids that this process is in.
+    namespace: u64,
     /// True if no more is copied than the memory that the file occupies. A file with a
     /// hole could otherwise cost its readers more memory than its writer.
     is_untrusted: bool,
@@ -31,23 +38,33 @@ pub(super) struct SegmentFile {
 impl SegmentFile {
     /// Opens a file and checks its header.
     pub(super) fn open(path: &Path) -> Result<Self, SegmentError> {
-        let file = Self {
-            fd: file::open_for_reading(path)?,
-            path: path.to_owned(),
-            is_untrusted: false,
-        };
+        let file = Self::new(path, false)?;
         file.check_header()?;
         Ok(file)
+    }
+
+    /// Opens a file, checks its header, and maps it. A file that is cut short
+    /// afterwards ends this process.
+    pub(super) fn map(path: &Path) -> Result<Self, SegmentError> {
+        let mut file = Self::open(path)?;
+        file.mapped = Some(MappedWords::default());
+        Ok(file)
+    }
+
+    fn new(path: &Path, is_untrusted: bool) -> Result<Self, SegmentError> {
+        Ok(Self {
+            fd: file::open_for_reading(path)?,
+            path: path.to_owned(),
+            mapped: None,
+            namespace: proc::pid_namespace(),
+            is_untrusted,
+        })
     }
 
     /// Opens a file of this user that nobody else may write to, and checks its length
     /// and its header.
     pub(super) fn open_untrusted(path: &Path) -> Result<Self, SegmentError> {
-        let file = Self {
-            fd: file::open_for_reading(path)?,
-            path: path.to_owned(),
-            is_untrusted: true,
-        };
+        let file = Self::new(path, true)?;
         let stat = file.stat()?;
         let is_own = stat.st_uid == rustix::process::geteuid().as_raw();
         if !is_own || stat.st_mode & 0o022 != 0 {
@@ -116,7 +133,7 @@ impl SegmentFile {
         if !self.is_locked() {
             return gone;
         }
-        if header[header::PID_NAMESPACE] != proc::pid_namespace() {
+        if header[header::PID_NAMESPACE] != self.namespace {
             return ProcessState::Running;
         }
         // A child that was forked in an unusual way may hold the lock still.
@@ -145,11 +162,13 @@ impl Words for SegmentFile {
     }
 
     fn copy(&self, offset: usize, into: &mut [u64]) -> bool {
+        if let Some(mapped) = &self.mapped {
+            return mapped.copy_series(self, offset, [1, 1], into);
+        }
         let Some(mut at) = offset.checked_mul(size_of::<u64>()) else {
             return false;
         };
-        let mut bytes = vec![0; size_of_val(into)];
-        let mut rest = &mut bytes[..];
+        let mut rest = bytes_of(into);
         while !rest.is_empty() {
             match rustix::io::pread(&self.fd, &mut *rest, at as u64) {
                 Ok(0) => return false,
@@ -161,8 +180,70 @@ impl Words for SegmentFile {
                 Err(_) => return false,
             }
         }
-        for (word, bytes) in into.iter_mut().zip(bytes.chunks_exact(size_of::<u64>())) {
-            *word = u64::from_ne_bytes(bytes.try_into().unwrap_or_default());
+        true
+    }
+
+    fn copy_series(
+        &self,
+        offset: usize,
+        [stride, words]: [usize; 2],
+        into: &mut [u64],
+        scratch: &mut Vec<u64>,
+    ) -> bool {
+        match &self.mapped {
+            Some(mapped) => mapped.copy_series(self, offset, [stride, words], into),
+            None => view::copy_series(self, offset, [stride, words], into, scratch),
+        }
+    }
+}
+
+/// Returns the bytes of some words.
+#[allow(unsafe_code)]
+fn bytes_of(words: &mut [u64]) -> &mut [u8] {
+    let len = size_of_val(words);
+    // SAFETY: the bytes of the same memory, borrowed as it is. Any bytes are words.
+    unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), len) }
+}
+
+/// The words of a file, mapped again when it has grown.
+#[derive(Default)]
+struct MappedWords(Mutex<Option<ReadOnlyWords>>);
+
+impl MappedWords {
+    /// Copies the first `words` words of each series from `offset` on, which are
+    /// `stride` words apart. Returns false if the file does not have them.
+    fn copy_series(
+        &self,
+        file: &SegmentFile,
+        offset: usize,
+        [stride, words]: [usize; 2],
+        into: &mut [u64],
+    ) -> bool {
+        let Some(last) = into.len().checked_sub(1) else {
+            return true;
+        };
+        let last = (last / words).checked_mul(stride);
+        let Some(end) = last.and_then(|last| offset.checked_add(last)?.checked_add(words)) else {
+            return false;
+        };
+        let mut mapped = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if mapped.as_ref().is_none_or(|mapped| mapped.len() < end) {
+            *mapped = ReadOnlyWords::map(&file.fd, file.len());
+        }
+        let Some(from) = mapped.as_ref().and_then(|mapped| mapped.get(offset..end)) else {
+            return false;
+        };
+        // Relaxed, both: ordered by the fences of whoever copies.
+        if words == 1 {
+            for (into, from) in into.iter_mut().zip(from.iter().step_by(stride)) {
+                *into = from.load(Ordering::Relaxed);
+            }
+            return true;
+        }
+        for (into, from) in into.chunks_exact_mut(words).zip(from.chunks(stride)) {
+            for (into, from) in into.iter_mut().zip(from) {
+                *into = from.load(Ordering::Relaxed);
+            }
         }
         true
     }

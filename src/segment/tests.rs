@@ -5,7 +5,7 @@ use super::format::{self, FamilyRecord, HEADER};
 use super::heap::Heap;
 use super::log::Log;
 use super::mirror::Mirror;
-use super::view::{View, Words};
+use super::view::{Unreadable, Values, View, Words};
 use crate::MetricType;
 use crate::cell::{Encoding, Number};
 use crate::exposition::parser::{Mode, Options};
@@ -63,9 +63,15 @@ fn family(kind: usize, name: &str) -> FamilyRecord {
 /// What is live: family to slot to ordinal, label and first word.
 type Live = BTreeMap<u64, BTreeMap<usize, (u64, String, u64)>>;
 
+/// Takes over the log, and returns the values.
+fn copy(view: &mut View, words: &impl Words) -> Result<Values, Unreadable> {
+    let mut values = Values::default();
+    view.read(words, &mut values).map(|()| values)
+}
+
 /// Returns what a reader sees.
 fn read(view: &mut View, memory: &impl Words) -> Live {
-    let values = view.read(memory).unwrap();
+    let values = copy(view, memory).unwrap();
     assert!(!view.damaged);
     let mut live = Live::new();
     for (&id, family) in &view.families {
@@ -79,6 +85,13 @@ fn read(view: &mut View, memory: &impl Words) -> Live {
         }
     }
     live
+}
+
+/// Shows what the memory has.
+fn show(mirror: &mut Mirror, view: &mut View, memory: &impl Words) {
+    let values = copy(view, memory).unwrap();
+    mirror.show(view, &values);
+    assert_eq!(mirror.left_out, 0);
 }
 
 /// Returns the page of a segment in a format, after checking that it is strictly
@@ -131,7 +144,9 @@ fn run(steps: &[LogStep], extent: usize) {
     let memory = Heap::new(extent, usize::MAX);
     let mut log = Log::new(Arena::new(memory.clone())).unwrap();
     let mut follower = View::default();
+    let (mut shown_view, mut shown) = (View::default(), Mirror::new());
     let mut live = Live::new();
+    let mut names = 0;
     let mut held: Vec<Held> = Vec::new();
     let mut ordinal = 0;
     for step in steps {
@@ -139,7 +154,8 @@ fn run(steps: &[LogStep], extent: usize) {
         let pick = |index: usize, len: usize| (len > 0).then(|| index % len.max(1));
         match step {
             LogStep::AddFamily(kind) => {
-                let name = format!("family_{}", live.len());
+                names += 1;
+                let name = format!("family_{names}");
                 if let Some(id) = log.add_family(&family(*kind, &name)) {
                     live.insert(id, BTreeMap::new());
                 }
@@ -150,6 +166,8 @@ fn run(steps: &[LogStep], extent: usize) {
                 };
                 let family = families[index];
                 ordinal += 1;
+                // A registry never places the same labels twice.
+                let label = &format!("{label} {ordinal}");
                 let placed = log.place(family, ordinal, 1.5, &[label], |words| {
                     assert!(words.iter().all(|word| word.load(Ordering::Relaxed) == 0));
                     words
@@ -216,6 +234,10 @@ fn run(steps: &[LogStep], extent: usize) {
                 log.assert_consistent();
                 assert_eq!(read(&mut follower, &memory), live);
                 assert_eq!(read(&mut View::default(), &memory), live);
+                show(&mut shown, &mut shown_view, &memory);
+                let mut fresh = Mirror::new();
+                show(&mut fresh, &mut View::default(), &memory);
+                assert_eq!(shown.registry.gather(), fresh.registry.gather());
             }
         }
     }
@@ -228,7 +250,7 @@ fn run(steps: &[LogStep], extent: usize) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
     #[test]
     fn readers_show_exactly_what_is_live(steps in prop::collection::vec(step(), 0..400)) {
@@ -282,7 +304,7 @@ fn read_hostile(words: &Vec<u64>) {
     let mut view = View::default();
     let mut mirror = Mirror::new();
     for _ in 0..2 {
-        if let Ok(values) = view.read(words) {
+        if let Ok(values) = copy(&mut view, words) {
             mirror.show(&view, &values);
         }
         page(&mirror, Format::Text, Escaping::Underscores);
@@ -333,7 +355,7 @@ fn circle_of_chunks_ends() {
     chunk[format::chunk::COMMITTED] = 10;
     chunk[8..10].copy_from_slice(&format::encode_next_chunk(HEADER));
     let mut view = View::default();
-    view.read(&words).unwrap();
+    copy(&mut view, &words).unwrap();
     assert!(view.damaged);
 }
 
@@ -355,7 +377,7 @@ fn overlapping_slabs_are_not_copied_again_and_again() {
     }
     words[root + format::chunk::COMMITTED] = at as u64;
     let mut view = View::default();
-    view.read(&words).unwrap();
+    copy(&mut view, &words).unwrap();
     assert!(view.damaged);
 }
 
@@ -420,7 +442,7 @@ fn records_of_later_versions_are_skipped() {
     words[root + at] = 999 << 32 | 3;
     words[root + format::chunk::COMMITTED] += 3;
     let mut view = View::default();
-    view.read(&words).unwrap();
+    copy(&mut view, &words).unwrap();
     assert!(!view.damaged);
     assert_eq!(view.families.len(), 1);
 }
@@ -448,7 +470,7 @@ fn golden_file_is_written_and_read() {
         .map(|bytes| u64::from_le_bytes(bytes.try_into().unwrap()))
         .collect();
     let mut view = View::default();
-    let values = view.read(&words).unwrap();
+    let values = copy(&mut view, &words).unwrap();
     let mut mirror = Mirror::new();
     mirror.show(&view, &values);
     assert_eq!((view.damaged, mirror.left_out), (false, 0));

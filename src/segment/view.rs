@@ -19,6 +19,7 @@ use crate::MetricType;
 use crate::family::Shape;
 use crate::sync::{Ordering, fence};
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
 /// The words of a segment, as a reader gets at them.
 pub(super) trait Words {
@@ -26,6 +27,22 @@ pub(super) trait Words {
     fn len(&self) -> usize;
     /// Copies the words from `offset` on. Returns false if they are not there.
     fn copy(&self, offset: usize, into: &mut [u64]) -> bool;
+
+    /// Copies the first `words` words of each series from `offset` on, which are
+    /// `stride` words apart. Returns false if they are not there. `scratch` may be
+    /// overwritten.
+    fn copy_series(
+        &self,
+        offset: usize,
+        [stride, words]: [usize; 2],
+        into: &mut [u64],
+        scratch: &mut Vec<u64>,
+    ) -> bool
+    where
+        Self: Sized,
+    {
+        copy_series(self, offset, [stride, words], into, scratch)
+    }
 
     /// Copies one word, before everything that is copied later.
     fn load(&self, offset: usize) -> Option<u64> {
@@ -35,6 +52,32 @@ pub(super) trait Words {
         fence(Ordering::Acquire);
         copied.then_some(word[0])
     }
+}
+
+/// Copies whole strides, piece by piece, and takes the words of the series from them.
+pub(super) fn copy_series(
+    from: &impl Words,
+    offset: usize,
+    [stride, words]: [usize; 2],
+    into: &mut [u64],
+    scratch: &mut Vec<u64>,
+) -> bool {
+    /// Words that stay in the first-level cache.
+    const PIECE: usize = 2048;
+    let series = (PIECE / stride).max(1);
+    let pieces = into.chunks_mut(series * words).enumerate();
+    for (piece, into) in pieces {
+        let len = into.len() / words * stride;
+        scratch.resize(scratch.len().max(len), 0);
+        if !from.copy(offset + piece * series * stride, &mut scratch[..len]) {
+            return false;
+        }
+        let copied = scratch[..len].chunks_exact(stride);
+        for (into, copied) in into.chunks_exact_mut(words).zip(copied) {
+            into.copy_from_slice(&copied[..words]);
+        }
+    }
+    true
 }
 
 /// The attempts to parse the log between two compactions.
@@ -76,11 +119,16 @@ pub(super) struct SeriesView {
     pub(super) labels: Vec<String>,
 }
 
-/// The values of the series that were there all the time.
+/// The values of the series that were there all the time. Kept for the next reading,
+/// which then allocates nothing.
 #[derive(Default)]
 pub(super) struct Values {
-    /// Offset of the slab to its words.
-    slabs: HashMap<usize, Vec<u64>>,
+    /// The words of the series, side by side, slab by slab.
+    words: Vec<u64>,
+    /// The offset of each slab, ascending, with its part of `words`.
+    slabs: Vec<(usize, Range<usize>)>,
+    scratch: Vec<u64>,
+    sums: Vec<u64>,
     /// Family and slot to ordinal, if series have come or gone meanwhile.
     before: Option<HashMap<(u64, usize), u64>>,
 }
@@ -105,12 +153,21 @@ pub(super) struct Unreadable;
 
 impl View {
     /// Takes over what the log says, and copies the values.
-    pub(super) fn read(&mut self, words: &impl Words) -> Result<Values, Unreadable> {
-        self.update(words)?;
-        let mut values = Values::default();
-        for family in self.families.values() {
-            family.copy(words, &mut values.slabs);
+    pub(super) fn read(
+        &mut self,
+        words: &impl Words,
+        values: &mut Values,
+    ) -> Result<(), Unreadable> {
+        if self.has_changed(words) {
+            self.update(words)?;
         }
+        values.words.clear();
+        values.slabs.clear();
+        values.before = None;
+        for family in self.families.values() {
+            family.copy(words, values);
+        }
+        values.slabs.sort_unstable_by_key(|(offset, _)| *offset);
         // Acquire: pairs with the writer's Release fence before it reuses words. If
         // a reused word was copied, the log says so below.
         fence(Ordering::Acquire);
@@ -122,13 +179,16 @@ impl View {
             values.before = Some(series.collect());
             self.update(words)?;
         }
-        Ok(values)
+        Ok(())
     }
 
     /// Returns true if the log has changed since it was parsed.
     fn has_changed(&self, words: &impl Words) -> bool {
+        let Some(root) = self.root else {
+            return true;
+        };
         let committed = words.load(self.chunk + chunk::COMMITTED);
-        words.load(header::ROOT) != self.root || committed != Some(self.position as u64)
+        words.load(header::ROOT) != Some(root) || committed != Some(self.position as u64)
     }
 
     /// Parses what is new in the log.
@@ -295,46 +355,63 @@ impl FamilyView {
         self.slabs.last().map_or(0, |last| last.first + last.slots)
     }
 
-    /// Copies the slabs.
-    fn copy(&self, words: &impl Words, into: &mut HashMap<usize, Vec<u64>>) {
-        let stride = self.record.stride();
+    /// Copies the slabs, up to the last slot that is in use.
+    fn copy(&self, words: &impl Words, into: &mut Values) {
+        let (stride, len) = (self.record.stride(), self.record.words());
+        let used = self.series.last_key_value().map_or(0, |(slot, _)| slot + 1);
         for slab in &self.slabs {
-            let mut copy = vec![0; slab.slots * stride];
-            if !words.copy(slab.offset, &mut copy) {
-                // The file was cut short: its series are not shown.
-                continue;
-            }
-            if self.record.encoding == Encoding::Histogram {
+            let slots = slab.slots.min(used.saturating_sub(slab.first));
+            let start = into.words.len();
+            into.words.resize(start + slots * len, 0);
+            let copy = &mut into.words[start..];
+            let scratch = &mut into.scratch;
+            let mut is_copied = words.copy_series(slab.offset, [stride, len], copy, scratch);
+            if is_copied && self.record.encoding == Encoding::Histogram {
                 // Acquire: pairs with the Release of an observation. The sums are
                 // copied after the counts, and include what is counted there.
                 fence(Ordering::Acquire);
-                let mut again = vec![0; copy.len()];
-                if !words.copy(slab.offset, &mut again) {
-                    continue;
-                }
-                for (old, new) in copy.chunks_mut(stride).zip(again.chunks(stride)) {
-                    old[0] = new[0];
+                into.sums.resize(slots, 0);
+                is_copied = words.copy_series(slab.offset, [stride, 1], &mut into.sums, scratch);
+                for (copy, sum) in copy.chunks_exact_mut(len).zip(&into.sums) {
+                    copy[0] = *sum;
                 }
             }
-            into.insert(slab.offset, copy);
+            // If the file was cut short, its series are not shown.
+            if is_copied {
+                into.slabs.push((slab.offset, start..into.words.len()));
+            }
         }
     }
 
     /// Returns the copies of the family's slabs, with their first slot. Those of which
     /// there is none are empty.
     pub(super) fn slabs<'v>(&self, values: &'v Values) -> Vec<(usize, &'v [u64])> {
-        let copy = |slab: &SlabView| values.slabs.get(&slab.offset).map_or(&[][..], |copy| copy);
+        let copy = |slab: &SlabView| {
+            let copies = &values.slabs;
+            match copies.binary_search_by_key(&slab.offset, |(offset, _)| *offset) {
+                Ok(index) => &values.words[copies[index].1.clone()],
+                Err(_) => &[],
+            }
+        };
         self.slabs
             .iter()
             .map(|slab| (slab.first, copy(slab)))
             .collect()
     }
 
+    /// Returns the number of the slab of a slot, and the slot's number in it.
+    pub(super) fn slab_of(&self, slot: usize) -> Option<(usize, usize)> {
+        let index = self.slabs.partition_point(|slab| slab.first <= slot);
+        let index = index.checked_sub(1)?;
+        Some((index, slot - self.slabs[index].first))
+    }
+
     /// Writes the row of a series. Returns false if its words were not copied.
+    #[cfg(test)]
     pub(super) fn row(&self, slot: usize, slabs: &[(usize, &[u64])], row: &mut [u64]) -> bool {
         match self.words(slot, slabs) {
             Some(words) => {
-                self.record.decode_row(words, row);
+                self.record.decode_row(|index| words[index], row);
                 true
             }
             None => false,
@@ -344,45 +421,56 @@ impl FamilyView {
     /// Returns the words of a series, none if its value takes none. `None` if they were
     /// not copied.
     pub(super) fn words<'v>(&self, slot: usize, slabs: &[(usize, &'v [u64])]) -> Option<&'v [u64]> {
-        let stride = self.record.stride();
-        if stride == 0 {
+        let len = self.record.words();
+        if len == 0 {
             return Some(&[]);
         }
         let index = slabs.partition_point(|(first, _)| *first <= slot);
         let (first, copy) = slabs[index.checked_sub(1)?];
-        let words = copy.get((slot - first) * stride..)?;
-        words.get(..self.record.words())
+        copy.get((slot - first) * len..)?.get(..len)
     }
 }
 
 impl FamilyRecord {
     /// Turns the words of a series into its row. Values that no cell has, which
     /// would spoil the page, are replaced by the nearest ones.
-    pub(super) fn decode_row(&self, words: &[u64], row: &mut [u64]) {
+    #[inline]
+    pub(super) fn decode_row(&self, word: impl Fn(usize) -> u64, row: &mut [u64]) {
         let is_counter = self.descriptor.metric_type == MetricType::Counter;
         match (&self.encoding, &self.descriptor.shape) {
-            (Encoding::F64, _) if is_counter => row[0] = not_negative(words[0]),
+            (Encoding::F64, _) if is_counter => row[0] = not_negative(word(0)),
             (Encoding::I64, _) if is_counter => {
-                row[0] = words[0].cast_signed().max(0).cast_unsigned()
+                row[0] = word(0).cast_signed().max(0).cast_unsigned()
             }
             (Encoding::Histogram, Shape::Histogram { bounds }) => {
-                let mut total = 0_u64;
-                for (cumulative, count) in row.iter_mut().zip(&words[1..]) {
-                    total = total.saturating_add(*count);
+                let (mut total, last) = (0_u64, row.len() - 1);
+                for (bucket, cumulative) in row[..last].iter_mut().enumerate() {
+                    total = total.saturating_add(word(1 + bucket));
                     *cumulative = total;
                 }
-                row[words.len() - 1] = match may_fall(bounds) {
-                    true => words[0],
-                    false => not_negative(words[0]),
+                row[last] = match may_fall(bounds) {
+                    true => word(0),
+                    false => not_negative(word(0)),
                 };
             }
             (Encoding::StateSet, _) => {
+                let states = word(0);
                 for (state, on) in row.iter_mut().enumerate() {
-                    *on = words[0] >> (state % 64) & 1;
+                    *on = states >> (state % 64) & 1;
                 }
             }
             (Encoding::One, _) => row.fill(1),
-            _ => row[0] = words[0],
+            _ => row[0] = word(0),
+        }
+    }
+
+    /// Returns true if the row of a series is its one word, whatever that is.
+    pub(super) fn is_plain(&self) -> bool {
+        let is_counter = self.descriptor.metric_type == MetricType::Counter;
+        match self.encoding {
+            Encoding::U64 => true,
+            Encoding::I64 | Encoding::F64 => !is_counter,
+            _ => false,
         }
     }
 
