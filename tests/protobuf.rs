@@ -1,12 +1,12 @@
 //! Protobuf pages, as an independent decoder reads them.
 
-#[allow(unreachable_pub)]
 #[path = "properties/choices.rs"]
 mod choices;
 #[path = "support/protobuf.rs"]
 mod protobuf;
 
-use choices::Choices;
+use arbitrary::Unstructured;
+use choices::{CHARACTERS, Choices, float};
 use proptest::prelude::*;
 use protobuf::{MetricFamily, MetricType, Sample, buckets, decode, exemplars, samples};
 use stethoscope::Registry;
@@ -359,7 +359,7 @@ fn compressed_page_is_the_same_page() {
     }
 }
 
-type Change = Box<dyn Fn(&mut Choices<'_>)>;
+type Change = Box<dyn Fn(&mut Choices<'_, '_>)>;
 
 /// A registry that changes by chance, with the means to change it again.
 struct Changing {
@@ -368,7 +368,7 @@ struct Changing {
 }
 
 impl Changing {
-    fn new(choices: &mut Choices<'_>) -> Self {
+    fn new(choices: &mut Choices<'_, '_>) -> Self {
         let utf8 = choices.below(2) == 1;
         let registry = match utf8 {
             true => Registry::new().with_utf8_names(),
@@ -385,14 +385,14 @@ impl Changing {
     }
 
     /// Changes, adds or removes a series of some family.
-    fn change(&self, choices: &mut Choices<'_>) {
+    fn change(&self, choices: &mut Choices<'_, '_>) {
         let change = choices.below(self.changes.len().max(1));
         if let Some(change) = self.changes.get(change) {
             change(choices);
         }
     }
 
-    fn add(&mut self, choices: &mut Choices<'_>) {
+    fn add(&mut self, choices: &mut Choices<'_, '_>) {
         let buckets = Buckets::new([-0.5, 1.0, 1e6]).unwrap();
         let mut options = NativeHistogramOptions::builder().schema(choices.below(13) as i32 - 4);
         if choices.below(2) == 1 {
@@ -405,21 +405,21 @@ impl Changing {
         let trace = ExemplarLabels::new([("trace_id", "1")]).unwrap();
         match choices.below(9) {
             0 => self.family::<Counter>(choices, (), |cell, choices| cell.inc_by(choices.bits())),
-            1 => self.family::<FloatGauge>(choices, (), |cell, choices| cell.set(choices.float())),
+            1 => self.family::<FloatGauge>(choices, (), |cell, choices| cell.set(float(choices))),
             2 => self.family::<Gauge>(choices, (), |cell, choices| cell.set(choices.bits() as i64)),
             3 => self.family::<Quantile>(choices, QuantileOptions::default(), |cell, choices| {
-                cell.observe(choices.float());
+                cell.observe(float(choices));
             }),
             4 => self.family::<Histogram>(choices, buckets, |cell, choices| {
-                cell.observe(choices.float());
+                cell.observe(float(choices));
             }),
             5 => self.family::<NativeHistogram>(choices, native, |cell, choices| {
-                cell.observe(choices.float());
+                cell.observe(float(choices));
             }),
             6 => self.family::<WithExemplars<ShardedNativeHistogram>>(
                 choices,
                 native,
-                move |cell, choices| cell.observe_with_exemplar(choices.float(), &trace),
+                move |cell, choices| cell.observe_with_exemplar(float(choices), &trace),
             ),
             7 => self.family::<WithExemplars<Counter>>(choices, (), move |cell, choices| {
                 cell.inc_by_with_exemplar(choices.bits() >> 8, &trace);
@@ -440,9 +440,9 @@ impl Changing {
 
     fn family<C: Metric>(
         &mut self,
-        choices: &mut Choices<'_>,
+        choices: &mut Choices<'_, '_>,
         options: C::Options,
-        update: impl Fn(&C, &mut Choices<'_>) + 'static,
+        update: impl Fn(&C, &mut Choices<'_, '_>) + 'static,
     ) where
         C::Options: Default,
     {
@@ -488,7 +488,8 @@ fn every_nan_is_written_alike() {
 proptest! {
     #[test]
     fn page_says_what_the_text_page_says(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
-        let mut choices = Choices::new(&bytes);
+        let mut bytes = Unstructured::new(&bytes);
+        let mut choices = Choices::with_alphabet(&mut bytes, CHARACTERS);
         let mut changing = Changing::new(&mut choices);
         let mut scraper = changing.registry.scraper();
         for turn in 0..6 {

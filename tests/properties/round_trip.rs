@@ -1,7 +1,8 @@
 //! Whatever a registry holds comes back from its page, in every format; and a
 //! page that is read and written again says the same.
 
-use super::choices::Choices;
+use super::choices::{CHARACTERS, Choices, float};
+use arbitrary::Unstructured;
 use std::time::Duration;
 use stethoscope::MetricType;
 use stethoscope::Registry;
@@ -17,7 +18,8 @@ use stethoscope::family::{Family, Metric};
 
 /// The page of a registry that the bytes stand for.
 pub fn a_registry_comes_back(bytes: &[u8]) {
-    let mut choices = Choices::new(bytes);
+    let mut bytes = Unstructured::new(bytes);
+    let mut choices = Choices::with_alphabet(&mut bytes, CHARACTERS);
     let utf8 = choices.below(2) == 1;
     let registry = match utf8 {
         true => Registry::new().with_utf8_names(),
@@ -100,7 +102,7 @@ struct Expected {
 /// The name of a sample, its labels, the bits of its value and what they mean.
 type Wanted = (String, Vec<(String, String)>, Number, u64);
 
-fn register(registry: &Registry, utf8: bool, choices: &mut Choices<'_>) -> Option<Expected> {
+fn register(registry: &Registry, utf8: bool, choices: &mut Choices<'_, '_>) -> Option<Expected> {
     // Many of these are in each other's way, at least in some escaping.
     const NAMES: [&str; 9] = [
         "a",
@@ -163,7 +165,7 @@ fn register(registry: &Registry, utf8: bool, choices: &mut Choices<'_>) -> Optio
         2 => {
             let rows =
                 fill::<FloatCounter>(registry, name, &help, (), choices, |cell, choices| {
-                    cell.inc_by(choices.float().abs());
+                    cell.inc_by(float(choices).abs());
                 })?;
             expected(
                 MetricType::Counter,
@@ -178,7 +180,7 @@ fn register(registry: &Registry, utf8: bool, choices: &mut Choices<'_>) -> Optio
         }
         4 | 5 => {
             let rows = fill::<FloatGauge>(registry, name, &help, (), choices, |cell, choices| {
-                cell.set(choices.float());
+                cell.set(float(choices));
             })?;
             expected(MetricType::Gauge, single(name, rows, Number::F64))
         }
@@ -186,7 +188,7 @@ fn register(registry: &Registry, utf8: bool, choices: &mut Choices<'_>) -> Optio
             let window = Window::new(Duration::from_secs(3600), 6).expect("a good window");
             let rows =
                 fill::<WindowMax>(registry, name, &help, window, choices, |cell, choices| {
-                    cell.observe(choices.float());
+                    cell.observe(float(choices));
                 })?;
             expected(MetricType::Gauge, single(name, rows, Number::F64))
         }
@@ -197,7 +199,7 @@ fn register(registry: &Registry, utf8: bool, choices: &mut Choices<'_>) -> Optio
                 fill::<Histogram>(registry, name, &help, buckets, choices, |cell, choices| {
                     for _ in 0..choices.below(4) {
                         // The sum of OpenMetrics can't go down.
-                        cell.observe(choices.float().abs());
+                        cell.observe(float(choices).abs());
                     }
                 })?;
             let mut samples = Vec::new();
@@ -233,7 +235,7 @@ fn register(registry: &Registry, utf8: bool, choices: &mut Choices<'_>) -> Optio
             let rows =
                 fill::<Quantile>(registry, name, &help, options, choices, |cell, choices| {
                     for _ in 0..choices.below(4) {
-                        cell.observe(choices.float().abs());
+                        cell.observe(float(choices).abs());
                     }
                 })?;
             let mut samples = Vec::new();
@@ -281,8 +283,8 @@ fn fill<C: Metric>(
     name: &str,
     help: &str,
     options: C::Options,
-    choices: &mut Choices<'_>,
-    mut update: impl FnMut(&C, &mut Choices<'_>),
+    choices: &mut Choices<'_, '_>,
+    mut update: impl FnMut(&C, &mut Choices<'_, '_>),
 ) -> Option<Vec<Row>>
 where
     C::Options: Default,
