@@ -152,8 +152,11 @@ class Process:
 class Cluster:
     """A scheduler and workers as an operator starts them, on loopback."""
 
-    def __init__(self, directory: Path, environment: dict[str, str]) -> None:
+    def __init__(self, directory: Path, environment: dict[str, str], *, bokeh: bool = True) -> None:
         self._directory = directory
+        #: Whether what is started from now on has Dask's dashboard. Without it, there are the
+        #: other pages at the same port, and a process starts in half the time.
+        self.bokeh = bokeh
         #: The environment of processes that are started from now on.
         self.environment = environment
         #: The interpreter of what is started from now on.
@@ -179,8 +182,12 @@ class Cluster:
         """Start `dask ARGUMENTS`, stopped at the latest with the cluster."""
         self._started += 1
         log = self._directory / f"{self._started}-{arguments[0]}.log"
+        dashboard = [] if self.bokeh else ["--no-dashboard"]
         process = Process(
-            [self.python, "-m", "dask", *arguments], log, self.first_on_path, **self.environment
+            [self.python, "-m", "dask", *arguments, *dashboard],
+            log,
+            self.first_on_path,
+            **self.environment,
         )
         self._exit.callback(process.stop)
         return process
@@ -206,13 +213,20 @@ class Cluster:
         self.client = self._exit.enter_context(Client(self.address))
         return process
 
-    def start_workers(self, number: int, *arguments: str, under_nanny: bool = True) -> Process:
+    def start_workers(self, number: int, *arguments: str) -> Process:
+        """Start workers in processes of their own, under nannies."""
+        return self._start_workers(number, "--nanny", "--nworkers", str(number), *arguments)
+
+    def start_worker(self, *arguments: str) -> Process:
+        """Start a worker without a nanny, which takes half the time."""
+        return self._start_workers(1, "--no-nanny", *arguments)
+
+    def _start_workers(self, number: int, *arguments: str) -> Process:
         known = len(self.workers())
         process = self.dask(
             "worker", self.address, "--host", HOST, "--dashboard-address", f"{HOST}:0",
-            "--nworkers", str(number), "--nthreads", "2", "--memory-limit", "512MiB",
-            "--local-directory", str(self._directory),
-            "--nanny" if under_nanny else "--no-nanny", *arguments,
+            "--nthreads", "2", "--memory-limit", "512MiB",
+            "--local-directory", str(self._directory), *arguments,
         )  # fmt: skip
         self.client.wait_for_workers(known + number, timeout=60)
         return process

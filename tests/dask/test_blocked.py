@@ -9,7 +9,8 @@ from collections.abc import Callable
 from harness import ACCEPT_TEXT, Cluster, Page, eventually, fetch, scrape
 from tasks import hold_gil
 
-SCRAPES = 100
+#: How long everything stands still, and the scrapes that must be answered meanwhile.
+SECONDS, SCRAPES = 2, 50
 
 
 class Answered:
@@ -80,19 +81,19 @@ def test_scrape_is_answered_while_a_task_holds_the_gil(cluster: Cluster) -> None
     address, url = next(iter(cluster.workers().items()))
 
     def block() -> tuple[float, float]:
-        return cluster.client.submit(hold_gil, 4, pure=False, workers=[address]).result(60)
+        return cluster.client.submit(hold_gil, SECONDS, pure=False, workers=[address]).result(60)
 
     check_listened_to_while(url, block)
 
 
 def test_scrape_is_answered_while_a_workers_loop_is_blocked(cluster: Cluster) -> None:
     address, url = next(iter(cluster.workers().items()))
-    check_listened_to_while(url, lambda: cluster.of_worker(address, block_loop(4)))
+    check_listened_to_while(url, lambda: cluster.of_worker(address, block_loop(SECONDS)))
 
 
 def test_scrape_is_answered_while_the_schedulers_loop_is_blocked(cluster: Cluster) -> None:
     check_listened_to_while(
-        cluster.scheduler_url, lambda: cluster.client.run_on_scheduler(block_loop(4))
+        cluster.scheduler_url, lambda: cluster.client.run_on_scheduler(block_loop(SECONDS))
     )
 
 

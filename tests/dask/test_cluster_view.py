@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import tasks
+from distributed import Event
 from harness import Cluster, Page, eventually, scrape
 
 
@@ -63,20 +64,23 @@ def test_stuck_tasks_show_as_ages(cluster: Cluster) -> None:
         assert idle >= 1
 
     eventually(comes_to_rest)
-    stuck = cluster.client.submit(tasks.nap, 8, pure=False)
-    # An age counts from the first sample that saw the change. A busy machine is sampled
-    # less often by itself.
-    eventually(lambda: ages()[1] > 0)
-    time.sleep(3)
-    transition, processing, idle = ages()
-    assert transition > 2
-    assert processing > 2
-    assert idle == 0
+    stuck = cluster.client.submit(tasks.wait_for, "go on", pure=False)
+
+    def is_stuck() -> None:
+        transition, processing, idle = ages()
+        # An age counts from the first sample that saw the change, and a task of an earlier test
+        # may be forgotten meanwhile, which is a transition as well.
+        assert transition > 2
+        assert processing > 2
+        assert idle == 0
+
+    eventually(is_stuck)
     page = scrape(cluster.scheduler_url)
     tasks_now = page.value(
-        "dask_scheduler_prefix_tasks", task_prefix_name="nap", state="processing"
+        "dask_scheduler_prefix_tasks", task_prefix_name="wait_for", state="processing"
     )
     assert tasks_now == 1
+    Event("go on", client=cluster.client).set()
     stuck.result()
     eventually(lambda: ages()[1] == 0)
 
@@ -143,10 +147,10 @@ def test_departures_have_their_reasons(new_cluster: Callable[..., Cluster]) -> N
     cluster.start_workers(1).stop()
     eventually(lambda: departures() == {"closed": 1}, 60)
     # Killed without a word.
-    killed = cluster.start_workers(1, under_nanny=False)
+    killed = cluster.start_worker()
     os.kill(killed.pid, signal.SIGKILL)
     eventually(lambda: departures() == {"closed": 1, "lost": 1}, 60)
-    cluster.start_workers(1, under_nanny=False)
+    cluster.start_worker()
     cluster.client.retire_workers(list(cluster.workers()))
     eventually(lambda: departures() == {"closed": 1, "lost": 1, "retired": 1}, 60)
     cluster.start_workers(1)

@@ -41,16 +41,16 @@ def test_servers_in_one_process_have_separate_pages() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "under_nanny"),
+    ("number", "arguments"),
     # Dask starts no more than one worker in a process of its own.
-    [pytest.param(3, True, id="nannies"), pytest.param(1, False, id="no-nanny")],
+    [pytest.param(3, [], id="nannies"), pytest.param(1, ["--no-nanny"], id="no-nanny")],
 )
 def test_workers_of_one_command_have_separate_pages(
-    new_cluster, number: int, under_nanny: bool
+    new_cluster, number: int, arguments: list[str]
 ) -> None:
     cluster = new_cluster()
     cluster.start_scheduler()
-    cluster.start_workers(number, under_nanny=under_nanny)
+    cluster.start_workers(number, *arguments)
     urls = list(cluster.workers().values())
     assert len(set(urls)) == number
     for url in urls:
@@ -263,12 +263,12 @@ def test_keys_and_values_of_a_newer_client_cost_only_themselves(new_cluster) -> 
 def test_running_cluster_is_switched_on_and_off(new_cluster, new_environment) -> None:
     cluster = new_cluster(DASK_DISTRIBUTED__STETHOSCOPE__ENABLED="false")
     cluster.start_scheduler()
-    cluster.start_workers(1)
+    cluster.start_worker()
     present = [cluster.address, *cluster.workers()]
     urls = [cluster.scheduler_url, *cluster.workers().values()]
     # A worker in whose environment nothing can be switched on.
     cluster.python = new_environment(False)
-    without = cluster.start_workers(1)
+    without = cluster.start_worker()
     (absent,) = cluster.workers().keys() - set(present)
 
     kept = http.client.HTTPConnection(urllib.parse.urlsplit(urls[0]).netloc)

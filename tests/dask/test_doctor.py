@@ -53,12 +53,12 @@ def test_reason_of_each_unattached_worker_is_reported(new_cluster, new_environme
     cluster = new_cluster()
     cluster.start_scheduler()
     cluster.environment[ENABLED] = "false"
-    cluster.start_workers(1, "--name", "disabled")
+    cluster.start_worker("--name", "disabled")
     del cluster.environment[ENABLED]
     cluster.environment["DASK_DISTRIBUTED__WORKER__PRELOAD"] = "[]"
-    cluster.start_workers(1, "--name", "own-preload")
+    cluster.start_worker("--name", "own-preload")
     cluster.python = new_environment(False)
-    cluster.start_workers(1, "--name", "absent")
+    cluster.start_worker("--name", "absent")
     code, report, servers = doctor(cluster.scheduler_url)
     assert code == 1
     assert "problem" not in servers["scheduler"]
@@ -78,7 +78,7 @@ def test_reason_of_each_unattached_worker_is_reported(new_cluster, new_environme
 def test_cluster_without_the_package_is_examined_too(new_cluster) -> None:
     cluster = new_cluster(**{ENABLED: "false"})
     cluster.start_scheduler()
-    cluster.start_workers(1, "--name", "w")
+    cluster.start_worker("--name", "w")
     code, report, servers = doctor(cluster.scheduler_url)
     assert code == 1
     assert servers.keys() == {"scheduler", "worker w"}, report
@@ -189,7 +189,7 @@ def test_dashboard_of_a_worker_is_told_with_its_scheduler(cluster: Cluster) -> N
 def test_dashboard_of_a_worker_without_the_package_is_told(new_cluster) -> None:
     cluster = new_cluster(**{ENABLED: "false"})
     cluster.start_scheduler()
-    cluster.start_workers(1)
+    cluster.start_worker()
     (url,) = cluster.workers().values()
     code, report, _ = doctor(url)
     assert code == 2
@@ -211,7 +211,7 @@ def test_page_of_something_else_is_told() -> None:
 def test_detached_servers_are_told(new_cluster) -> None:
     cluster = new_cluster()
     cluster.start_scheduler()
-    cluster.start_workers(1, "--name", "w")
+    cluster.start_worker("--name", "w")
     stethoscope.dask.detach(cluster.client)
     code, report, servers = doctor(cluster.scheduler_url)
     assert code == 1, report
@@ -252,7 +252,7 @@ def test_package_that_is_installed_after_the_start_needs_a_restart(
     cluster = new_cluster()
     cluster.start_scheduler()
     cluster.python = new_environment(False)
-    cluster.start_workers(1, "--name", "w")
+    cluster.start_worker("--name", "w")
     move_package(new_environment(True).parents[1], cluster.python.parents[1])
     says_that_it_started_without_the_package(cluster)
 
@@ -285,7 +285,7 @@ def test_reason_for_which_attaching_failed_is_told(new_cluster, tmp_path: Path) 
     cluster = new_cluster()
     cluster.start_scheduler()
     preloads = ("--preload", str(breaks), "--preload", "stethoscope.dask")
-    cluster.start_workers(1, "--name", "w", *preloads)
+    cluster.start_worker("--name", "w", *preloads)
     code, report, servers = doctor(cluster.scheduler_url)
     assert code == 1, report
     assert re.search(
@@ -302,7 +302,7 @@ def test_page_that_is_out_of_reach_is_not_called_a_failure_to_attach(new_cluster
         address = f":{nobody.getsockname()[1]}"
         cluster = new_cluster(DASK_DISTRIBUTED__STETHOSCOPE__ADVERTISE_ADDRESS=address)
         cluster.start_scheduler()
-        cluster.start_workers(1, "--name", "w")
+        cluster.start_worker("--name", "w")
         code, report, servers = doctor(cluster.scheduler_url)
     assert code == 1, report
     text = servers["worker w"]
@@ -316,7 +316,7 @@ def test_worker_whose_loop_is_blocked_is_not_waited_for(new_cluster, tmp_path: P
     cluster = new_cluster()
     cluster.start_scheduler()
     cluster.environment[ENABLED] = "false"
-    cluster.start_workers(1, "--name", "w")
+    cluster.start_worker("--name", "w")
     begun, release = tmp_path / "begun", tmp_path / "release"
 
     def block() -> None:

@@ -24,7 +24,7 @@ def start_worker(cluster: Cluster, *preloads: str) -> tuple[str, str, str]:
     """A scheduler, a worker with these preloads; the worker's address, URL and log."""
     cluster.start_scheduler()
     arguments = [word for name in preloads for word in ("--preload", name)]
-    process = cluster.start_workers(1, *arguments, "--preload", "stethoscope.dask")
+    process = cluster.start_worker(*arguments, "--preload", "stethoscope.dask")
     address, url = next(iter(cluster.workers().items()))
     return address, url, process.log.read_text()
 

@@ -269,7 +269,7 @@ def test_activity_shows_at_once_with_many_prefixes(new_cluster) -> None:
     """Prefixes are looked at only when something has moved: nothing is missed for it."""
     cluster = new_cluster()
     cluster.start_scheduler()
-    cluster.start_workers(1)
+    cluster.start_worker()
     client = cluster.client
     client.gather([client.submit(nap, 0, key=f"{chr(97 + i) * 3}-{i}") for i in range(20)])
     count = "dask_scheduler_prefix_state_totals_total"
@@ -328,7 +328,7 @@ def _nbytes(key: str, dask_scheduler=None) -> int:
 def test_result_size_may_be_fractional(new_cluster) -> None:
     cluster = new_cluster()
     process = cluster.start_scheduler()
-    cluster.start_workers(1)
+    cluster.start_worker()
     client = cluster.client
     output = "dask_scheduler_tasks_output_bytes"
     # Once it was a float, the prefix' sum remains one.
@@ -355,7 +355,7 @@ def test_result_size_may_be_fractional(new_cluster) -> None:
 def test_prefixes_beyond_the_cap_have_no_series(new_cluster) -> None:
     cluster = new_cluster(DASK_DISTRIBUTED__STETHOSCOPE__MAX_TASK_PREFIXES="5")
     cluster.start_scheduler()
-    cluster.start_workers(1)
+    cluster.start_worker()
     client = cluster.client
     client.gather([client.submit(nap, 0, key=f"{chr(97 + i) * 3}-{i}") for i in range(20)])
     page = scrape(cluster.scheduler_url)

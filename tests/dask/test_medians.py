@@ -29,7 +29,7 @@ def feed(key: str, values: list[float]):
 def worker(new_cluster) -> tuple[Cluster, str, str]:
     cluster = new_cluster()
     cluster.start_scheduler()
-    cluster.start_workers(1)
+    cluster.start_worker()
     address, url = next(iter(cluster.workers().items()))
     return cluster, address, url
 
@@ -72,7 +72,7 @@ def test_median_is_within_one_percent(worker, key: str, family: str) -> None:
 def test_median_follows_the_sliding_window(new_cluster) -> None:
     cluster = new_cluster(DASK_DISTRIBUTED__STETHOSCOPE__WINDOW="1s")
     cluster.start_scheduler()
-    cluster.start_workers(1)
+    cluster.start_worker()
     address, url = next(iter(cluster.workers().items()))
     family = "dask_worker_task_duration_median_seconds"
 

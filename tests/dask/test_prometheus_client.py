@@ -52,7 +52,7 @@ def test_prometheus_client_is_shown_however_the_page_is_served(
 ) -> None:
     cluster = new_cluster(DASK_DISTRIBUTED__STETHOSCOPE__SERVE=serve)
     cluster.start_scheduler()
-    cluster.start_workers(1)
+    cluster.start_worker()
 
     def ports(dask_scheduler) -> list[int]:
         servers = [*dask_scheduler.workers.values()]

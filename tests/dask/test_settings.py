@@ -92,7 +92,7 @@ def test_scheduler_lists_a_worker_with_a_dedicated_port(new_cluster) -> None:
     cluster = new_cluster()
     cluster.start_scheduler()
     cluster.environment |= DEDICATED_PORT | address
-    cluster.start_workers(1)
+    cluster.start_worker()
     found = eventually(lambda: len(targets(cluster)) == 2 and targets(cluster))
     assert found == {cluster.scheduler_url: "scheduler", f"http://localhost:{port}": "worker"}
 
@@ -120,7 +120,7 @@ def test_families_labels_buckets_and_namespace_follow_the_configuration(new_clus
         DASK_DISTRIBUTED__DASHBOARD__PROMETHEUS__NAMESPACE="team",
     )
     cluster.start_scheduler()
-    cluster.start_workers(1, "--name", "alice")
+    cluster.start_worker("--name", "alice")
     cluster.client.gather(cluster.client.map(nap, [0] * 10, range(10)))
     cluster.client.submit(count_with_labels_of_the_page).result()
     worker = next(iter(cluster.workers().values()))
@@ -163,7 +163,7 @@ def test_prometheus_stores_native_histograms_of_durations(
 ) -> None:
     cluster = new_cluster(DASK_DISTRIBUTED__STETHOSCOPE__NATIVE_HISTOGRAMS="true")
     cluster.start_scheduler()
-    cluster.start_workers(1)
+    cluster.start_worker()
     (worker,) = cluster.workers().values()
     configuration = scraping(
         [url.removeprefix("http://") for url in (cluster.scheduler_url, worker)]

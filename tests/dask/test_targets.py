@@ -94,7 +94,7 @@ def test_list_follows_workers_that_join_and_leave(new_cluster, serve: str) -> No
     kill_worker(cluster, second)
     eventually(lambda: second not in cluster.workers())
     eventually(lambda: targets(cluster.scheduler_url) == expected(cluster))
-    cluster.start_workers(1)
+    cluster.start_worker()
     eventually(lambda: targets(cluster.scheduler_url) == expected(cluster))
     assert len(expected(cluster)) > 1
 
@@ -176,7 +176,7 @@ LOCALHOST_2 = "127.0.0.2"
 def test_target_is_the_address_that_the_http_server_is_bound_to(new_cluster) -> None:
     cluster = new_cluster()
     cluster.start_scheduler("--dashboard-address", f"{LOCALHOST_2}:0")
-    cluster.start_workers(1, "--dashboard-address", f"{LOCALHOST_2}:0")
+    cluster.start_worker("--dashboard-address", f"{LOCALHOST_2}:0")
     listed = targets(cluster.scheduler_url.replace(HOST, LOCALHOST_2))
     assert len(listed) == 2
     for target in listed:
@@ -187,7 +187,7 @@ def test_target_is_the_address_that_the_http_server_is_bound_to(new_cluster) -> 
 def test_target_of_a_wildcard_is_the_host_of_the_dask_address(new_cluster) -> None:
     cluster = new_cluster()
     cluster.start_scheduler("--dashboard-address", ":0")
-    cluster.start_workers(1, "--dashboard-address", ":0")
+    cluster.start_worker("--dashboard-address", ":0")
     listed = targets(cluster.scheduler_url)
     assert len(listed) == 2
     for target in listed:
@@ -201,7 +201,7 @@ def test_advertised_address_replaces_host_and_port(new_cluster) -> None:
     cluster.start_scheduler()
     port = cluster.scheduler_url.rpartition(":")[2]
     cluster.environment[advertised] = "[2001:db8::1]:9000"
-    cluster.start_workers(1)
+    cluster.start_worker()
     assert targets(cluster.scheduler_url).keys() == {
         f"scheduler.example:{port}",
         "[2001:db8::1]:9000",
@@ -211,7 +211,7 @@ def test_advertised_address_replaces_host_and_port(new_cluster) -> None:
 def test_worker_that_announces_nothing_is_listed_where_dask_says(new_cluster) -> None:
     cluster = new_cluster(DASK_DISTRIBUTED__STETHOSCOPE__ENABLED="false")
     cluster.start_scheduler()
-    cluster.start_workers(1)
+    cluster.start_worker()
     stethoscope.dask.attach(cluster.client)
     assert targets(cluster.scheduler_url) == expected(cluster)
     assert len(expected(cluster)) == 2
@@ -220,7 +220,7 @@ def test_worker_that_announces_nothing_is_listed_where_dask_says(new_cluster) ->
 def test_tls_dashboards_are_listed_with_their_scheme(new_cluster, certificate, prometheus) -> None:
     cluster = new_cluster(**tls(certificate))
     cluster.start_scheduler()
-    cluster.start_workers(1)
+    cluster.start_worker()
     unverified = ssl._create_unverified_context()
     url = cluster.scheduler_url.replace("http:", "https:")
     with urllib.request.urlopen(f"{url}{PATH}", context=unverified, timeout=30) as response:
@@ -268,7 +268,7 @@ def test_targets_file_that_cannot_be_written_costs_only_itself(new_cluster, tmp_
     path = tmp_path / "missing" / "dask.json"
     cluster = new_cluster(DASK_DISTRIBUTED__STETHOSCOPE__TARGETS_FILE=str(path))
     scheduler = cluster.start_scheduler()
-    cluster.start_workers(1)
+    cluster.start_worker()
     eventually(lambda: targets(cluster.scheduler_url) == expected(cluster))
     log = scheduler.log.read_text()
     assert log.count("the list of targets is not written to a file: ") == 1
@@ -281,7 +281,7 @@ def test_prometheus_finds_a_cluster_by_its_targets_file(new_cluster, prometheus,
     directory.mkdir()
     cluster = new_cluster(DASK_DISTRIBUTED__STETHOSCOPE__TARGETS_FILE=f"{directory}/blue.json")
     cluster.start_scheduler()
-    cluster.start_workers(1)
+    cluster.start_worker()
     (tmp_path / "stethoscope-alerts.yml").write_text(operator_prints("alerts"))
     configuration = operator_prints(
         *("prometheus-config", "--kind", "file_sd", "--interval", "1s"),
