@@ -4,168 +4,27 @@
 //! differently, spellings that split a series in two, labels that look unbounded,
 //! and names that break Prometheus naming conventions.
 
+mod lines;
+mod names;
+mod warning;
+
+pub(super) use warning::shorten;
+pub use warning::{Lint, Warning};
+
 use super::series::{FingerprintMap, FingerprintSet, Fingerprinter};
 use crate::MetricType;
 use crate::exposition::Format;
 use crate::exposition::number::{format_bound, format_go, parse_f64};
-use crate::exposition::parser::{
-    self, Error, Event, Excerpt, Label, Line, Mode, Options, Position, Sample, Timestamp, messages,
-};
+use crate::exposition::parser::{self, Error, Event, Label, Line, Mode, Options, Sample};
 use crate::metric_type::SampleRole;
-use std::borrow::{Borrow, Cow};
+use lines::{
+    labels_punctuation, near_metadata, odd_blank, openmetrics_sample, quoted_metadata_name,
+    text_sample,
+};
+use names::{lint_label, suffixes, words};
+use std::borrow::Borrow;
 use std::collections::HashMap;
-use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
-
-messages! {
-    /// The kind of a warning.
-    Lint:
-
-    // The Prometheus server and the page.
-    /// A timestamp with a sign, in text.
-    SignedTimestamp = "the Prometheus server refuses a page that has a signed timestamp in text",
-    /// More than one blank before the type in a TYPE line, or any after it.
-    BlanksAroundType = "the Prometheus server refuses a page that has more than one blank before a type, or any after it",
-    /// Blanks before a sample, in text.
-    LeadingBlank = "Prometheus 2 refuses a page that has blanks before a sample; Prometheus 3 stores them as part of the metric's name",
-    /// An exemplar on a sample whose name ends neither in `_total` nor in `_bucket`.
-    UnsupportedExemplar = "Prometheus 2.42 refuses a page that has an exemplar on a sample whose name ends neither in _total nor in _bucket",
-    /// A name in quotes.
-    QuotedName = "Prometheus 2 refuses a page that has a name in quotes",
-    /// A comma before a closing brace, in OpenMetrics.
-    TrailingComma = "Prometheus 2 refuses an OpenMetrics page that has a comma before a closing brace",
-    /// A NUL in a comment.
-    NulInComment = "the Prometheus server silently drops everything after a NUL in a comment",
-    /// An `le` or a `quantile` that is not the canonical spelling of its number.
-    /// Reported once for each family.
-    NonCanonicalBound = "Prometheus 2 stores this bound as it is written, so that 1 and 1.0 are two series; write 1 (in OpenMetrics 1.0), 0.5, 1e+06 or +Inf",
-
-    // The page by itself.
-    /// The same series twice, with the same timestamp. Labels with an empty value are
-    /// ignored.
-    DuplicateSeries = "this series was on the page already, and the Prometheus server keeps only one of the samples; a label with an empty value counts as no label",
-    /// A histogram without its last bucket, in lenient mode. Reported once for each
-    /// family.
-    NoInfBucket = "a histogram needs a bucket le=\"+Inf\"",
-    /// A count that differs from that of the last bucket, in lenient mode.
-    CountMismatch = "the count of this histogram differs from its bucket le=\"+Inf\"",
-    /// A comment that is nearly a HELP or a TYPE line.
-    MetadataInComment = "this line is a comment: metadata begins with # HELP or # TYPE, in capitals and with a blank after the hash",
-    /// A timestamp after the year 5000, in OpenMetrics.
-    MillisecondsTimestamp = "this timestamp is after the year 5000: timestamps of OpenMetrics are seconds, not milliseconds",
-    /// A timestamp of January 1970 that would be of this century in seconds, in text.
-    SecondsTimestamp = "this timestamp is in January 1970: timestamps of text are milliseconds, not seconds",
-    /// A bucket that counts less than the one before it, in text.
-    FallingBucket = "a bucket counts all observations up to its bound, so it can't count less than the bucket before it",
-    /// HELP or TYPE of a family without samples.
-    NoSamples = "metadata without samples: a typo in the name, or a family without series",
-    /// A name that equals another family's but for its case or its separators.
-    SimilarName = "another family on this page has the same name but for case or separators",
-    /// A label whose values look like ids or times.
-    UnboundedLabel = "the values of this label look like ids or times: each one makes a new series",
-
-    // Naming conventions.
-    /// A family without HELP.
-    NoHelp = "no help text",
-    /// A counter without `_total`, in text.
-    CounterWithoutTotal = "the name of a counter should end in _total",
-    /// `_total` on a family that is not a counter.
-    TotalWithoutCounter = "only the name of a counter should end in _total",
-    /// `_bucket` on a family that is not a histogram.
-    BucketWithoutHistogram = "only a histogram's samples should have names that end in _bucket",
-    /// `_count` or `_sum` on a family that is neither histogram nor summary.
-    SumWithoutHistogram = "only the samples of a histogram or a summary should have names that end in _count or _sum",
-    /// A label `le` on a family that is not a histogram.
-    BoundWithoutHistogram = "only a histogram's buckets should have a label le",
-    /// A label `quantile` on a family that is not a summary.
-    QuantileWithoutSummary = "only a summary should have a label quantile",
-    /// The family's own type as a word of its name.
-    TypeInName = "the name of a family should not contain its type",
-    /// A colon in a name.
-    ColonInName = "colons in names are reserved for recording rules",
-    /// A capital letter after a small one.
-    CamelCase = "names should be in snake_case, not in camelCase",
-    /// An abbreviated unit.
-    AbbreviatedUnit = "units should be spelled out in names",
-    /// A unit that is not a base unit.
-    ForeignUnit = "names should have base units: seconds, bytes, meters, grams, celsius, joules, volts, amperes, ratio",
-}
-
-/// A warning: a lint, its position, and the word that it is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Warning {
-    lint: Lint,
-    offset: usize,
-    line: usize,
-    subject: String,
-}
-
-/// Cuts a text to 120 characters, as many as an [`Excerpt`] shows of a line.
-pub(super) fn shorten(text: &str) -> Cow<'_, str> {
-    match text.char_indices().nth(120) {
-        Some((end, _)) => format!("{}…", &text[..end]).into(),
-        None => text.into(),
-    }
-}
-
-impl Warning {
-    /// Returns the kind of the warning.
-    pub fn lint(&self) -> Lint {
-        self.lint
-    }
-
-    /// Returns the offset in the page, in bytes from 0.
-    pub fn offset(&self) -> usize {
-        self.offset
-    }
-
-    /// Returns the number of the line, from 1.
-    pub fn line(&self) -> usize {
-        self.line
-    }
-
-    /// Returns the name, label or word that the warning is about.
-    pub fn subject(&self) -> &str {
-        &self.subject
-    }
-
-    /// Returns the subject, cut to what fits a terminal.
-    ///
-    /// ```
-    /// use stethoscope::exposition::{Format, validate::lint};
-    ///
-    /// let page = format!("{} 1\n", "a".repeat(1000));
-    /// let (warnings, _) = lint(&page, Format::Text);
-    /// assert_eq!(warnings[0].short_subject(), "a".repeat(120) + "…");
-    /// ```
-    pub fn short_subject(&self) -> Cow<'_, str> {
-        shorten(&self.subject)
-    }
-
-    /// Returns the warning with its line, ready to be displayed. Pass the line of the
-    /// event that caused it, or `None` after the page's end. The line is left out if
-    /// the warning is about an earlier one.
-    pub fn display_in<'a>(&self, line: impl Into<Option<Line<'a>>>) -> Excerpt {
-        match line.into() {
-            Some(line) if line.number == self.line => {
-                Excerpt::of_line(self.to_string(), line, self.offset)
-            }
-            _ => {
-                let start = Position {
-                    line: self.line,
-                    column: 1,
-                };
-                Excerpt::new(self.to_string(), start, b"", 0)
-            }
-        }
-    }
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.lint, self.short_subject())
-    }
-}
 
 /// Returns the warnings of a page up to its end or its first error, and the error.
 ///
@@ -492,111 +351,6 @@ impl Linter {
     }
 }
 
-/// Seconds since the epoch, in the year 5138.
-const FROM_YEAR_5000: f64 = 1e11;
-
-/// Returns the beginning of a comment that was likely meant as metadata: `#HELP name`,
-/// `#TYPE name gauge`, `# type name gauge`. `text` follows the hash.
-fn near_metadata(text: &[u8]) -> Option<String> {
-    let mut words = text.split(|byte| byte.is_ascii_whitespace());
-    let is_blank_missing = text.first().is_some_and(u8::is_ascii_alphabetic);
-    let mut next = || words.find(|word| !word.is_empty());
-    let (keyword, name) = (next()?, next()?);
-    let is_type_word =
-        |word: &[u8]| MetricType::from_type_word(&word.to_ascii_lowercase(), false).is_some();
-    let is_help = keyword == b"HELP" && is_blank_missing;
-    let is_type = keyword.eq_ignore_ascii_case(b"TYPE")
-        && next().is_some_and(is_type_word)
-        && next().is_none();
-    (is_help || is_type).then(|| {
-        let blank = if is_blank_missing { "" } else { " " };
-        let [keyword, name] = [keyword, name].map(String::from_utf8_lossy);
-        format!("#{blank}{keyword} {name}")
-    })
-}
-
-/// Checks the spelling of a sample in text.
-fn text_sample(sample: &Sample<'_>, warn: &mut impl FnMut(usize, Lint, &str)) {
-    if sample.offset_of_name() > 0 {
-        warn(0, Lint::LeadingBlank, &sample.name());
-    }
-    if let Some(Timestamp::Millis(1_000_000_000..10_000_000_000)) = sample.timestamp() {
-        let at = sample.offset_of_timestamp();
-        warn(at, Lint::SecondsTimestamp, &sample.name());
-    }
-    let timestamp = sample.text_after_value().trim_ascii();
-    if timestamp.starts_with(['+', '-']) {
-        warn(
-            sample.offset_of_timestamp(),
-            Lint::SignedTimestamp,
-            timestamp,
-        );
-    }
-}
-
-/// Checks the parts of a sample that only OpenMetrics has.
-fn openmetrics_sample(sample: &Sample<'_>, warn: &mut impl FnMut(usize, Lint, &str)) {
-    let name = sample.name();
-    if let Some(Timestamp::Seconds(FROM_YEAR_5000..)) = sample.timestamp() {
-        let at = sample.offset_of_timestamp();
-        warn(at, Lint::MillisecondsTimestamp, &name);
-    }
-    let has_suffix = || name.ends_with("_total") || name.ends_with("_bucket");
-    if sample.exemplar().is_some() && !has_suffix() {
-        warn(
-            sample.offset_of_exemplar(),
-            Lint::UnsupportedExemplar,
-            &name,
-        );
-    }
-}
-
-/// Finds the first quoted name of a sample's line, and in OpenMetrics the first comma
-/// before a closing brace.
-fn labels_punctuation(line: &[u8], openmetrics: bool, mut warn: impl FnMut(usize, Lint)) {
-    let mut quoted_name = None;
-    let mut comma = None;
-    // The last byte before the current one that is not a blank, and its position.
-    let mut last = (0, b' ');
-    let mut at = 0;
-    while let Some(&byte) = line.get(at) {
-        match byte {
-            b'"' => {
-                if last.1 != b'=' {
-                    quoted_name = quoted_name.or(Some(at));
-                }
-                at += 1;
-                while line.get(at).is_some_and(|&byte| byte != b'"') {
-                    at += if line[at] == b'\\' { 2 } else { 1 };
-                }
-            }
-            b'}' if openmetrics && last.1 == b',' => comma = comma.or(Some(last.0)),
-            _ => {}
-        }
-        if !matches!(byte, b' ' | b'\t') {
-            last = (at, byte);
-        }
-        at += 1;
-    }
-    if let Some(at) = quoted_name {
-        warn(at, Lint::QuotedName);
-    }
-    if let Some(at) = comma {
-        warn(at, Lint::TrailingComma);
-    }
-}
-
-/// Returns the position of the name in a HELP, TYPE or UNIT line if it is quoted.
-fn quoted_metadata_name(line: &[u8]) -> Option<usize> {
-    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
-    let word_from = |at: usize| Some(at + line.get(at..)?.iter().position(|byte| !is_blank(byte))?);
-    let hash = word_from(0)?;
-    let keyword = word_from(hash + 1)?;
-    let keyword_end = keyword + line[keyword..].iter().position(is_blank)?;
-    let name = word_from(keyword_end)?;
-    (line[name] == b'"').then_some(name)
-}
-
 impl FamilyLints {
     /// Checks bounds, quantiles and buckets.
     fn bounds(
@@ -720,8 +474,11 @@ impl FamilyLints {
         if !self.has_help {
             warn(at, Lint::NoHelp, &self.name);
         }
-        self.suffixes(openmetrics, |lint| warn(at, lint, &self.name));
-        self.words(|lint, word| warn(at, lint, &format!("\"{word}\" in {}", self.name)));
+        let (name, metric_type) = (&*self.name, self.metric_type);
+        suffixes(name, metric_type, openmetrics, |lint| warn(at, lint, name));
+        words(name, metric_type, |lint, word| {
+            warn(at, lint, &format!("\"{word}\" in {name}"));
+        });
         for label in sample.labels() {
             if let Some(lint) = lint_label(self.metric_type, &label) {
                 let subject = format!("{} of {}", label.name, self.name);
@@ -729,83 +486,6 @@ impl FamilyLints {
             }
         }
     }
-
-    /// Checks the suffix and the spelling of the name as a whole.
-    fn suffixes(&self, openmetrics: bool, mut warn: impl FnMut(Lint)) {
-        let ends = |suffix| self.name.ends_with(suffix);
-        let is_counter = self.metric_type == MetricType::Counter;
-        if is_counter && !openmetrics && !ends("_total") {
-            warn(Lint::CounterWithoutTotal);
-        }
-        // Nothing is known of a family without a type.
-        if self.metric_type != MetricType::Unknown {
-            if !is_counter && ends("_total") {
-                warn(Lint::TotalWithoutCounter);
-            }
-            if ends("_bucket") {
-                warn(Lint::BucketWithoutHistogram);
-            }
-            if ends("_count") || ends("_sum") {
-                warn(Lint::SumWithoutHistogram);
-            }
-        }
-        if self.name.contains(':') {
-            warn(Lint::ColonInName);
-        }
-        if is_camel_case(&self.name) {
-            warn(Lint::CamelCase);
-        }
-    }
-
-    /// Checks the words of the name. Each lint is reported for one word only.
-    fn words(&self, mut warn: impl FnMut(Lint, &str)) {
-        let words = || self.name.split('_');
-        let own_type = self.metric_type.type_word(true);
-        if let Some(word) = words().skip(1).find(|word| *word == own_type) {
-            warn(Lint::TypeInName, word);
-        }
-        let is_abbreviation = |word: &&str| ABBREVIATIONS.contains(word);
-        if let Some(word) = words().skip(1).find(is_abbreviation) {
-            warn(Lint::AbbreviatedUnit, word);
-        }
-        if let Some(word) = words().find(|word| is_foreign_unit(word)) {
-            warn(Lint::ForeignUnit, word);
-        }
-    }
-}
-
-/// Returns the position of a blank in a TYPE line that the Prometheus server
-/// refuses.
-fn odd_blank(line: &[u8]) -> Option<usize> {
-    let line = line.split(|&byte| byte == b'\n').next()?;
-    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
-    let word_end = line.iter().rposition(|byte| !is_blank(byte))? + 1;
-    let blank = line[..word_end].iter().rposition(is_blank)?;
-    match line.get(blank.checked_sub(1)?) {
-        Some(byte) if is_blank(byte) => Some(blank),
-        _ => (word_end < line.len()).then_some(word_end),
-    }
-}
-
-fn lint_label(metric_type: MetricType, label: &Label<'_>) -> Option<Lint> {
-    let is_histogram = matches!(
-        metric_type,
-        MetricType::Histogram | MetricType::GaugeHistogram
-    );
-    let is_typed = metric_type != MetricType::Unknown;
-    match &*label.name {
-        "le" if is_typed && !is_histogram => Some(Lint::BoundWithoutHistogram),
-        "quantile" if is_typed && metric_type != MetricType::Summary => {
-            Some(Lint::QuantileWithoutSummary)
-        }
-        name if is_camel_case(name) => Some(Lint::CamelCase),
-        _ => None,
-    }
-}
-
-fn is_camel_case(name: &str) -> bool {
-    let mut pairs = name.as_bytes().windows(2);
-    pairs.any(|pair| pair[0].is_ascii_lowercase() && pair[1].is_ascii_uppercase())
 }
 
 /// Returns true for values that are rarely the same twice: long hexadecimal numbers
@@ -848,40 +528,4 @@ fn looks_like_id(value: &str) -> bool {
         ]
     );
     is_decimal || is_date_time
-}
-
-/// Abbreviated units. `min` is not among them: it usually means a minimum.
-const ABBREVIATIONS: [&str; 14] = [
-    "s", "ms", "us", "ns", "sec", "b", "kb", "mb", "gb", "tb", "pb", "m", "h", "d",
-];
-
-/// Returns true if a word is a unit that should be converted to a base unit.
-fn is_foreign_unit(word: &str) -> bool {
-    const PREFIXES: [&str; 17] = [
-        "yotta", "zetta", "exa", "peta", "tera", "giga", "mega", "kilo", "milli", "micro", "nano",
-        "pico", "kibi", "mebi", "gibi", "tebi", "pebi",
-    ];
-    const BASE: [&str; 9] = [
-        "seconds", "bytes", "meters", "grams", "celsius", "joules", "volts", "amperes", "kelvin",
-    ];
-    const OTHER: [&str; 13] = [
-        "minutes",
-        "hours",
-        "days",
-        "weeks",
-        "bits",
-        "inches",
-        "yards",
-        "miles",
-        "pounds",
-        "ounces",
-        "fahrenheit",
-        "kelvins",
-        "percent",
-    ];
-    let is_scaled = |base: &str| {
-        let prefix = word.strip_suffix(base);
-        prefix.is_some_and(|prefix| PREFIXES.contains(&prefix))
-    };
-    OTHER.contains(&word) || BASE.into_iter().any(is_scaled) || is_scaled("bits")
 }
