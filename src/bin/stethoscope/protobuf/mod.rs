@@ -8,6 +8,7 @@
 //! ```
 
 mod lint;
+mod wire;
 
 pub(super) use lint::{Linter, message};
 
@@ -16,6 +17,7 @@ use std::fmt::{self, Display};
 use std::ops::RangeInclusive;
 use stethoscope::MetricType;
 use stethoscope::exposition::number::format_go;
+use wire::{delimited, double, doubles, messages, number, numbers, string, take, varint, zigzag};
 
 /// The contents of a page.
 #[derive(Debug, Default, PartialEq)]
@@ -465,181 +467,4 @@ fn side(spans: &[&[u8]], deltas: &[u64], counts: &[f64]) -> Result<Vec<(i64, Cou
         .zip(cumulated)
         .map(|(index, count)| Ok((index, count?)));
     pairs.collect::<Result<_, &str>>().map_err(str::to_owned)
-}
-
-/// The value of a field.
-enum Value<'a> {
-    Varint(u64),
-    Double(f64),
-    Bytes(&'a [u8]),
-    Other,
-}
-
-fn varint(bytes: &mut &[u8]) -> Result<u64, String> {
-    let mut value = 0;
-    for (index, byte) in bytes.iter().enumerate().take(10) {
-        value |= u64::from(byte & 0x7f) << (7 * index);
-        if byte & 0x80 == 0 {
-            *bytes = &bytes[index + 1..];
-            return Ok(value);
-        }
-    }
-    Err(match bytes.len() {
-        0..10 => "the page ends within a number".to_owned(),
-        _ => "a number has more than 10 bytes".to_owned(),
-    })
-}
-
-fn zigzag(value: u64) -> i64 {
-    (value >> 1).cast_signed() ^ -(value & 1).cast_signed()
-}
-
-fn take<'a>(bytes: &mut &'a [u8], len: u64) -> Result<&'a [u8], String> {
-    let split = usize::try_from(len)
-        .ok()
-        .and_then(|len| bytes.split_at_checked(len));
-    let (taken, rest) = split.ok_or_else(|| {
-        format!(
-            "expected {len} more bytes, found {}: the page is cut off",
-            bytes.len()
-        )
-    })?;
-    *bytes = rest;
-    Ok(taken)
-}
-
-fn delimited<'a>(bytes: &mut &'a [u8]) -> Result<&'a [u8], String> {
-    let before = bytes.len();
-    let len = varint(bytes)?;
-    if before - bytes.len() > 5 {
-        return Err("the length of a message has more than 5 bytes".to_owned());
-    }
-    take(bytes, len)
-}
-
-/// Calls `each` with the number and the value of each field of a message.
-fn fields<'a>(
-    mut message: &'a [u8],
-    mut each: impl FnMut(u32, Value<'a>) -> Result<(), String>,
-) -> Result<(), String> {
-    while !message.is_empty() {
-        let key = varint(&mut message)?;
-        let field = u32::try_from(key >> 3).map_err(|_| "a field number is too great")?;
-        let value = match key & 7 {
-            0 => Value::Varint(varint(&mut message)?),
-            1 => {
-                let bytes = take(&mut message, 8)?.try_into().expect("8 bytes");
-                Value::Double(f64::from_le_bytes(bytes))
-            }
-            2 => {
-                let len = varint(&mut message)?;
-                Value::Bytes(take(&mut message, len)?)
-            }
-            5 => {
-                take(&mut message, 4)?;
-                Value::Other
-            }
-            other => return Err(format!("field {field} has the wire type {other}")),
-        };
-        each(field, value)?;
-    }
-    Ok(())
-}
-
-/// The error of a field whose value is of another type.
-fn mistyped(field: u32, expected: impl Display) -> String {
-    format!("field {field} is not a {expected}")
-}
-
-/// Returns the messages in a repeated field.
-fn messages(message: &[u8], wanted: u32) -> Result<Vec<&[u8]>, String> {
-    let mut found = Vec::new();
-    fields(message, |field, value| match value {
-        Value::Bytes(bytes) if field == wanted => {
-            found.push(bytes);
-            Ok(())
-        }
-        _ if field == wanted => Err(mistyped(field, "message")),
-        _ => Ok(()),
-    })?;
-    Ok(found)
-}
-
-/// Returns a text, empty if it is left out.
-fn string(message: &[u8], wanted: u32) -> Result<String, String> {
-    match messages(message, wanted)?.pop() {
-        None => Ok(String::new()),
-        Some(bytes) => String::from_utf8(bytes.to_vec())
-            .map_err(|_| format!("field {wanted} is not UTF-8: servers refuse the page")),
-    }
-}
-
-/// Returns the last value of a numeric field.
-fn number(message: &[u8], wanted: u32) -> Result<Option<u64>, String> {
-    let mut found = None;
-    fields(message, |field, value| match value {
-        Value::Varint(number) if field == wanted => {
-            found = Some(number);
-            Ok(())
-        }
-        _ if field == wanted => Err(mistyped(field, "integer")),
-        _ => Ok(()),
-    })?;
-    Ok(found)
-}
-
-/// Returns the last value of a field of doubles.
-fn double(message: &[u8], wanted: u32) -> Result<Option<f64>, String> {
-    let mut found = None;
-    fields(message, |field, value| match value {
-        Value::Double(number) if field == wanted => {
-            found = Some(number);
-            Ok(())
-        }
-        _ if field == wanted => Err(mistyped(field, "double")),
-        _ => Ok(()),
-    })?;
-    Ok(found)
-}
-
-/// Returns the numbers of a repeated field, packed or not.
-fn numbers(message: &[u8], wanted: u32) -> Result<Vec<u64>, String> {
-    let mut found = Vec::new();
-    fields(message, |field, value| match value {
-        Value::Varint(number) if field == wanted => {
-            found.push(number);
-            Ok(())
-        }
-        Value::Bytes(mut packed) if field == wanted => {
-            while !packed.is_empty() {
-                found.push(varint(&mut packed)?);
-            }
-            Ok(())
-        }
-        _ if field == wanted => Err(mistyped(field, "list of integers")),
-        _ => Ok(()),
-    })?;
-    Ok(found)
-}
-
-/// Returns the values of a repeated field of doubles, packed or not.
-fn doubles(message: &[u8], wanted: u32) -> Result<Vec<f64>, String> {
-    let mut found = Vec::new();
-    fields(message, |field, value| match value {
-        Value::Double(number) if field == wanted => {
-            found.push(number);
-            Ok(())
-        }
-        Value::Bytes(packed) if field == wanted => {
-            let (numbers, rest) = packed.as_chunks::<8>();
-            found.extend(numbers.iter().map(|bytes| f64::from_le_bytes(*bytes)));
-            match rest {
-                [] => Ok(()),
-                _ => Err(mistyped(field, "list of doubles")),
-            }
-        }
-        _ if field == wanted => Err(mistyped(field, "list of doubles")),
-        _ => Ok(()),
-    })?;
-    Ok(found)
 }
