@@ -11,6 +11,7 @@
 
 use super::fetch_error::FetchError;
 use super::findings::Findings;
+use super::server::Server;
 use super::source::{Request, Source};
 use super::units::{duration, size};
 use super::{REFUSED, UsageError, content_type, json, output, protobuf};
@@ -69,48 +70,6 @@ pub(super) struct Check {
     /// Print each sample as a line of JSON.
     #[arg(long)]
     json: bool,
-}
-
-/// A version of the Prometheus server.
-#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
-pub(super) enum Server {
-    /// Prometheus 2.42.
-    #[value(name = "2.42", alias = "2")]
-    V2,
-    /// Prometheus 3.
-    #[value(name = "3")]
-    V3,
-}
-
-impl Server {
-    /// Returns the server's Accept header.
-    pub(super) fn accept(self) -> &'static str {
-        match self {
-            Self::V2 => {
-                "application/openmetrics-text;version=1.0.0,\
-                 application/openmetrics-text;version=0.0.1;q=0.75,\
-                 text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
-            }
-            Self::V3 => {
-                "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
-                 application/openmetrics-text;version=0.0.1;q=0.5,\
-                 text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
-                 text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
-            }
-        }
-    }
-
-    /// Returns true if the server refuses a page because of a lint.
-    fn refuses(self, lint: Lint) -> bool {
-        match lint {
-            Lint::SignedTimestamp | Lint::BlanksAroundType => true,
-            Lint::LeadingBlank
-            | Lint::UnsupportedExemplar
-            | Lint::QuotedName
-            | Lint::TrailingComma => self == Self::V2,
-            _ => false,
-        }
-    }
 }
 
 /// Returns true for lints about pages that a server reads otherwise than the format

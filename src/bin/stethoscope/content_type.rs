@@ -3,7 +3,7 @@
 //! Prometheus 3 fails a scrape whose header is missing, malformed or unknown, unless
 //! `fallback_scrape_protocol` is configured. Prometheus 2 reads such a page as text.
 
-use super::check::Server;
+use super::server::Server;
 use stethoscope::exposition::parser::Options;
 use stethoscope::exposition::{ContentType, Format};
 

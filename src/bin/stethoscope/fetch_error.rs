@@ -1,6 +1,6 @@
 //! Errors of fetching a page from a server, as messages for people.
 
-use super::check::Server;
+use super::server::Server;
 use std::fmt;
 use std::io;
 use std::time::Duration;

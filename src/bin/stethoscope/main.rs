@@ -15,6 +15,7 @@ mod protobuf;
 mod read;
 #[cfg(all(feature = "segment", feature = "http", target_os = "linux"))]
 mod serve;
+mod server;
 mod source;
 mod units;
 

@@ -1,8 +1,8 @@
 //! The page to check: from a file, a URL or standard input.
 
-use super::check::Server;
 use super::fetch_error::{FetchError, unusable_response};
 use super::http::{Client, Head, Url};
+use super::server::Server;
 use super::{UsageError, protobuf};
 use flate2::bufread::GzDecoder;
 use std::fs::File;

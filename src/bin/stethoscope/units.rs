@@ -1,4 +1,4 @@
-//! Command line values with units: durations and sizes.
+//! Values with units: durations and sizes.
 
 use std::time::Duration;
 
@@ -24,6 +24,17 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// Writes a time in seconds in the unit that fits it.
+pub(super) fn readable(seconds: f64) -> String {
+    let duration = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    match duration.as_nanos() {
+        0..10_000 => format!("{seconds:.0} ns", seconds = seconds * 1e9),
+        10_000..1_000_000 => format!("{:.0} us", seconds * 1e6),
+        1_000_000..1_000_000_000 => format!("{:.2} ms", seconds * 1e3),
+        _ => format!("{seconds:.2} s"),
+    }
+}
 
 /// Parses a number of bytes: `4096`, `64KiB`, `1MiB` or `2GiB`.
 pub(super) fn size(text: &str) -> Result<u64, String> {

@@ -13,8 +13,8 @@
 //! the result is undecided, which is not a failure.
 
 use super::Target;
-use super::report::readable;
 use crate::json::{number, string};
+use crate::units::readable;
 use crate::{UsageError, output};
 use serde_json::Value;
 use std::fmt::Write as _;

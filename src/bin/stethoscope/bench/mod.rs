@@ -13,9 +13,10 @@ mod page;
 mod plot;
 mod report;
 
-use super::check::{Server, protobuf_accept};
+use super::check::protobuf_accept;
 use super::fetch_error::{FetchError, unusable_response};
 use super::http::{Client, Head, Url};
+use super::server::Server;
 use super::source::{self, Request};
 use super::units::{duration, size};
 use super::{REFUSED, UsageError, output};

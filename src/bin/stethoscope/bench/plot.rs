@@ -5,8 +5,8 @@
 
 use super::Target;
 use super::baseline::Run;
-use super::report::readable;
 use crate::UsageError;
+use crate::units::readable;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;

@@ -3,8 +3,8 @@
 use super::Target;
 use super::baseline::Comparison;
 use crate::json::{number, string};
+use crate::units::readable;
 use std::fmt::Write as _;
-use std::time::Duration;
 
 /// The quantiles reported: their names in JSON and in text, and the shares.
 const QUANTILES: [(&str, &str, f64); 6] = [
@@ -296,17 +296,6 @@ fn one_json(text: &mut String, target: &Target, gzip: bool) -> std::fmt::Result 
     field("failures", &format!("[{}]", failures.join(",")))?;
     text.push('}');
     Ok(())
-}
-
-/// Writes a time in seconds in the unit that fits it.
-pub(super) fn readable(seconds: f64) -> String {
-    let duration = Duration::try_from_secs_f64(seconds).unwrap_or_default();
-    match duration.as_nanos() {
-        0..10_000 => format!("{seconds:.0} ns", seconds = seconds * 1e9),
-        10_000..1_000_000 => format!("{:.0} us", seconds * 1e6),
-        1_000_000..1_000_000_000 => format!("{:.2} ms", seconds * 1e3),
-        _ => format!("{seconds:.2} s"),
-    }
 }
 
 /// Writes a whole number in groups of three digits.
