@@ -26,10 +26,10 @@ impl Compressor {
         Some(Self(libdeflater::Compressor::new(level)))
     }
 
-    /// Returns true if the page is large enough to be compressed.
+    /// Returns true if a page of this length is large enough to be compressed.
     #[cfg(all(feature = "http", target_os = "linux"))]
-    pub(super) fn is_worth_it(page: &[u8]) -> bool {
-        page.len() > WORTH_IT
+    fn is_worth_it(len: usize) -> bool {
+        len > WORTH_IT
     }
 
     /// Replaces the content of `into` by the requested page, compressed if it is
@@ -74,7 +74,7 @@ impl Compressor {
     }
 
     #[cfg(all(feature = "http", target_os = "linux"))]
-    pub(super) fn is_worth_it(_: &[u8]) -> bool {
+    fn is_worth_it(_: usize) -> bool {
         false
     }
 
@@ -87,6 +87,13 @@ impl Compressor {
     ) -> bool {
         match *self {}
     }
+}
+
+/// The length of a response if it is known without making the page.
+#[cfg(all(feature = "http", target_os = "linux"))]
+pub(super) fn known_len(requested: &RequestedPage) -> Option<usize> {
+    let is_plain = |len: &usize| !requested.gzip || !Compressor::is_worth_it(*len);
+    requested.fixed_len().filter(is_plain)
 }
 
 /// Buffers for the steps between a scraper and a response.

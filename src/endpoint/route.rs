@@ -3,8 +3,6 @@
 #[cfg(all(feature = "http", target_os = "linux"))]
 use super::Document;
 use super::error_response::ErrorResponse;
-#[cfg(all(feature = "http", target_os = "linux"))]
-use super::gzip::Compressor;
 use super::html;
 use super::paths::{Method, is_metrics_path};
 use super::selection::Selection;
@@ -124,17 +122,15 @@ impl RequestedPage {
         }
     }
 
-    /// The length of the page if it is known without making the page.
+    /// The length of the page, uncompressed; `None` for a page that has to be made.
     #[cfg(all(feature = "http", target_os = "linux"))]
-    pub(super) fn known_len(&self) -> Option<usize> {
-        let bytes = match &self.resource {
-            Resource::Metrics(_) | Resource::Html => return None,
-            Resource::Index => html::INDEX.as_bytes(),
-            Resource::IndexText => html::INDEX_TEXT.as_bytes(),
-            Resource::Document(document) => &document.bytes(),
-        };
-        let is_plain = !self.gzip || !Compressor::is_worth_it(bytes);
-        is_plain.then_some(bytes.len())
+    pub(super) fn fixed_len(&self) -> Option<usize> {
+        match &self.resource {
+            Resource::Metrics(_) | Resource::Html => None,
+            Resource::Index => Some(html::INDEX.len()),
+            Resource::IndexText => Some(html::INDEX_TEXT.len()),
+            Resource::Document(document) => Some(document.bytes().len()),
+        }
     }
 
     /// The content type of a metrics page of all families; `None` for other pages.

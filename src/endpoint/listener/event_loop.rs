@@ -24,7 +24,7 @@ use super::document::Document;
 use super::hand_over::{HandOver, HandedOver};
 use super::handle::HandleState;
 use super::handlers::Pages;
-use super::limits::Limits;
+use super::limits::{Limits, RETRY, max_descriptors};
 use super::listening_socket::ListeningSocket;
 use super::page_pool::{PageId, PagePool};
 use super::request::{self, HeaderSpace, Request};
@@ -32,6 +32,7 @@ use super::response::{self, Date, Disposition, HeadWriter};
 use super::scrapes::{Batch, ScrapeQueue};
 use super::self_metrics::{DropReason, SelfMetrics};
 use crate::endpoint::error_response::{ErrorResponse, Status};
+use crate::endpoint::gzip::known_len;
 use crate::endpoint::paths::Method;
 use crate::endpoint::responder::{MAX_HEADERS, ScrapeRequest};
 use crate::endpoint::route::RequestedPage;
@@ -55,9 +56,6 @@ const LINGER_READS_IN_A_TURN: usize = 16;
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 /// The pause in accepting when the process is short of file descriptors.
 const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(100);
-/// The time between two looks at a host that takes no connections, and at pages
-/// that are not read.
-pub(super) const RETRY: Duration = Duration::from_millis(20);
 /// Connections that are accepted however few file descriptors there may be.
 const MIN_CONNECTIONS: usize = 16;
 
@@ -467,7 +465,7 @@ impl EventLoop {
         for (name, value) in page.headers(false, may_gzip) {
             head.field(name, value);
         }
-        match page.known_len() {
+        match known_len(page) {
             Some(len) => head.end(len),
             None => head.end_without_length(),
         }
@@ -770,11 +768,4 @@ fn answer(
             Err(error)
         }
     }
-}
-
-/// A quarter of the file descriptors that the process may have.
-pub(super) fn max_descriptors() -> usize {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let soft = limit.current.unwrap_or(u64::MAX);
-    usize::try_from(soft / 4).unwrap_or(usize::MAX)
 }

@@ -6,8 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use super::connections::ConnectionId;
-use super::event_loop::max_descriptors;
 use super::handlers::ConnectionHandler;
+use super::limits::{RETRY, max_descriptors};
 
 /// The host's handler, and the connections that wait for it.
 pub(super) struct HandOver {
@@ -64,7 +64,7 @@ impl HandOver {
             return None;
         }
         if self.is_full() {
-            self.retry = Some(now + super::event_loop::RETRY);
+            self.retry = Some(now + RETRY);
             return None;
         }
         let next = self.waiting.pop_front();

@@ -42,6 +42,10 @@ const A_YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Fewer bytes have no room for a request line and a `Host` header.
 const MIN_HEADER_BYTES: usize = 128;
 
+/// The time between two looks at a host that takes no connections, and at pages
+/// that are not read.
+pub(super) const RETRY: Duration = Duration::from_millis(20);
+
 impl Limits {
     /// Sets the number of connections at once; 512 unless set. It is at most a
     /// quarter of the process's soft limit on file descriptors, so that the host
@@ -123,4 +127,11 @@ impl Limits {
             ..self
         })
     }
+}
+
+/// A quarter of the file descriptors that the process may have.
+pub(super) fn max_descriptors() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let soft = limit.current.unwrap_or(u64::MAX);
+    usize::try_from(soft / 4).unwrap_or(usize::MAX)
 }
