@@ -1,6 +1,7 @@
 //! Families whose values arrive one by one, as something happens.
 
 use super::entry::{Entry, Role};
+use super::event_families::{EventFamilies, TickGauges};
 use super::{scheduler, worker};
 use crate::instant::AtomicInstant;
 use std::sync::Arc;
@@ -36,27 +37,6 @@ impl Event {
             (Role::Worker, Self::Transfer) => worker::TRANSFER,
         }
     }
-}
-
-/// The families that one kind of event feeds.
-pub(super) struct EventFamilies {
-    pub(super) median: Option<Entry>,
-    pub(super) histogram: Option<Entry>,
-    pub(super) tick: Option<TickGauges>,
-}
-
-impl EventFamilies {
-    pub(super) const NONE: Self = Self {
-        median: None,
-        histogram: None,
-        tick: None,
-    };
-}
-
-/// The families that show that the event loop has not ticked for some time.
-pub(super) struct TickGauges {
-    pub(super) maximum: Entry,
-    pub(super) age: Entry,
 }
 
 /// The cells that one kind of event feeds.

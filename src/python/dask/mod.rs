@@ -36,6 +36,7 @@
 
 mod catalogue;
 mod entry;
+mod event_families;
 mod events;
 mod executing;
 mod page;

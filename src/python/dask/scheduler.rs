@@ -4,7 +4,7 @@ use super::entry::{
     Entry, Sampling,
     Source::{Event, Sample},
 };
-use super::events::{EventFamilies, TickGauges};
+use super::event_families::{EventFamilies, TickGauges};
 
 /// The reasons for which workers left: they closed themselves, were retired, lost their connection,
 /// exceeded their memory, or were restarted.

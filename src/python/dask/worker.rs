@@ -4,7 +4,7 @@ use super::entry::{
     Entry, Sampling,
     Source::{Event, Sample},
 };
-use super::events::{EventFamilies, TickGauges};
+use super::event_families::{EventFamilies, TickGauges};
 use super::prefix_numbers::PREFIX;
 
 /// The states of a task at a worker, but for `forgotten`. The results in `memory`
