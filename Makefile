@@ -65,10 +65,9 @@ test-all: test test-rest # The same, then everything below that needs no nightly
 # The second half of `test-all`.
 test-rest: loom test-package $(OLDER_IN_TEST:%=test-with-%) test-soak
 
+# Together, so that the engine is compiled once.
 test-rust: # The tests of the engine and of Dask's catalogue.
-	$(CARGO) test --features $(FEATURES)
-	$(CARGO) test -p stethoscope-derive
-	$(CARGO) test -p stethoscope-python --no-default-features
+	$(CARGO) test --workspace --no-default-features --features $(FEATURES)
 
 test-python: $(VENV)/ready watch # The tests of the Python package, and of real clusters.
 	$(call install,$(VENV))
@@ -93,7 +92,7 @@ deaths: # Processes killed at DEATHS (2000) random instants, and stopped at as m
 
 # The scrapers that the soak watches a cluster with.
 watch:
-	$(CARGO) build --quiet --profile quick -p stethoscope-python --no-default-features --example watch
+	$(CARGO) build --quiet --profile quick -p stethoscope-python --no-default-features --features watch --bin watch
 
 # A minute of the soak.
 test-soak: $(VENV)/ready watch

@@ -34,7 +34,7 @@ from pathlib import Path
 from harness import Cluster, fetch
 from tasks import block, fail, lengths, nap
 
-WATCH = Path(__file__).parents[2] / "target" / "quick" / "examples" / "watch"
+WATCH = Path(__file__).parents[2] / "target" / "quick" / "watch"
 CLIENTS = 3
 SCRAPES_A_SECOND = 20
 #: 20,000 in the first two thirds of ten minutes.
