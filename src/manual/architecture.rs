@@ -39,8 +39,8 @@
 //! the first value with another length on, the text moves. A second copy of the text, from which pages were made, took
 //! twice the memory and as long when all values had changed, and longer when few had.
 //!
-//! **Floats go through one printer**, with fast paths for integers and short decimals before ryu. ryu alone prints `inf`
-//! and `1e-9`, which a page must not contain in that form.
+//! **Floats go through one printer**, with fast paths for integers, short decimals and all that have no exponent before
+//! ryu. ryu alone prints `inf` and `1e-9`, which a page must not contain in that form.
 //!
 //! **`_count` is the sum of the buckets that were read**, so it always equals the `+Inf` bucket. `_sum` never lags
 //! behind the count it is shown with.

@@ -1,6 +1,7 @@
 //! Numbers to text.
 
 use super::{BUF_LEN, FormattedNumber, MAX_LEN};
+use std::hint::select_unpredictable;
 
 /// Formats an unsigned integer.
 #[inline]
@@ -109,24 +110,23 @@ pub(in crate::exposition) fn format_i64_into(value: i64, into: &mut [u8; BUF_LEN
 /// Formats a float at the front of `into`; returns its length. The bytes after
 /// it are unspecified.
 ///
-/// Fast path for integral values and those of up to six decimals, or three from 10^9
-/// on: ryu takes four to eight times as long.
+/// Fast paths for integral values and for those without an exponent: ryu takes three to
+/// eight times as long.
 #[inline]
 pub(in crate::exposition) fn format_f64_into(value: f64, into: &mut [u8; BUF_LEN]) -> usize {
     let magnitude = value.abs();
+    let negative = value.is_sign_negative();
     // The fractional part of what is below 2^53 is less than its unit, so the
     // cast is exact just where the value is integral. NaN fails the test.
     if magnitude < INTEGRAL_BELOW {
         // Signed, which conversions to and from floats are quicker with.
         let whole = magnitude as i64;
-        let negative = value.is_sign_negative();
         if whole as f64 == magnitude {
             return format_signed(into, negative, |into| format_u64_into(whole as u64, into));
         }
         // Both operands of the division are exact, so its result is the double
         // nearest to the decimal: if that is the value, this decimal reads back as
-        // it. Being of at most 15 digits it is also the only one so short: the
-        // digits are ryu's.
+        // it. Being of at most 15 digits it is also the only one so short.
         if magnitude < MILLIONTHS_BELOW {
             let millionths = (magnitude * 1e6 + 0.5) as i64;
             // Smaller ones are written with an exponent.
@@ -134,13 +134,10 @@ pub(in crate::exposition) fn format_f64_into(value: f64, into: &mut [u8; BUF_LEN
                 let millionths = millionths as u64;
                 return format_signed(into, negative, |into| format_millionths(millionths, into));
             }
-        } else if magnitude < THOUSANDTHS_BELOW {
-            let thousandths = (magnitude * 1000.0 + 0.5) as i64;
-            if thousandths as f64 / 1000.0 == magnitude {
-                let thousandths = thousandths as u64;
-                return format_signed(into, negative, |into| format_thousandths(thousandths, into));
-            }
         }
+    }
+    if (DECIMAL_FROM..DECIMAL_BELOW).contains(&magnitude) {
+        return format_signed(into, negative, |into| format_decimal(magnitude, into));
     }
     format_any(value, into)
 }
@@ -149,8 +146,10 @@ pub(in crate::exposition) fn format_f64_into(value: f64, into: &mut [u8; BUF_LEN
 const INTEGRAL_BELOW: f64 = (1u64 << 53) as f64;
 /// Below this, six decimals make at most 15 digits.
 const MILLIONTHS_BELOW: f64 = 1e9;
-/// Below this, three decimals make at most 15 digits.
-const THOUSANDTHS_BELOW: f64 = 1e12;
+/// Smaller values are written with an exponent.
+const DECIMAL_FROM: f64 = 1e-4;
+/// Below this, 17 digits have decimals, and two stores of 16 bytes have room.
+const DECIMAL_BELOW: f64 = 1e15;
 
 /// Puts a sign before the text that `print` writes.
 #[inline]
@@ -168,22 +167,6 @@ fn format_signed(
     len + 1
 }
 
-/// Formats `thousandths / 1000`, which has at least one decimal.
-#[inline]
-fn format_thousandths(thousandths: u64, into: &mut [u8; BUF_LEN]) -> usize {
-    let len = format_u64_into(thousandths / 1000, into);
-    let rest = (thousandths % 1000) as u32;
-    let (tenths, hundredths, thousandths) = (rest / 100, rest / 10 % 10, rest % 10);
-    let decimals = [
-        b'.',
-        b'0' + tenths as u8,
-        b'0' + hundredths as u8,
-        b'0' + thousandths as u8,
-    ];
-    into[len..len + 4].copy_from_slice(&decimals);
-    len + 2 + usize::from(!rest.is_multiple_of(100)) + usize::from(thousandths != 0)
-}
-
 /// Formats `millionths / 1000000`, which has at least one decimal.
 #[inline]
 fn format_millionths(millionths: u64, into: &mut [u8; BUF_LEN]) -> usize {
@@ -194,6 +177,119 @@ fn format_millionths(millionths: u64, into: &mut [u8; BUF_LEN]) -> usize {
     into[len] = b'.';
     into[len + 1..len + 9].copy_from_slice(&(digits | ZEROS).to_le_bytes());
     len + 1 + decimals
+}
+
+/// Formats a number that is not integral, from [`DECIMAL_FROM`] to [`DECIMAL_BELOW`],
+/// with the fewest digits that read back, and of those the nearest.
+///
+/// With `n` decimals the distance between neighbouring floats is from 1 to 10 units of
+/// the last place. So at most one multiple of ten units reads back as `value`: one
+/// within half that distance. If there is none, the nearest unit reads back.
+///
+/// `2^q * 10^n` is `2^(q + n) * 5^n`, which is known exactly for these few `q`, so the
+/// comparisons are exact. The value is halfway between two floats nowhere, since that
+/// would take more than `n` decimals. The floats below a power of two are nearer than
+/// those above, but such a value needs less than `n` decimals.
+#[inline(never)]
+fn format_decimal(value: f64, into: &mut [u8; BUF_LEN]) -> usize {
+    let bits = value.to_bits();
+    let mantissa = bits & (IMPLICIT_BIT - 1) | IMPLICIT_BIT;
+    let Spacing { units, decimals } = SPACINGS[(bits >> 52) as usize - FIRST_EXPONENT];
+    // In units, with 60 bits after the point.
+    let scaled = u128::from(mantissa) * u128::from(units);
+    let (whole, fraction) = ((scaled >> 60) as u64, scaled as u64 & (UNIT - 1));
+    let last = whole % 10;
+    let above = last * UNIT + fraction;
+    let half = units / 2;
+    let (is_ten_below, is_ten_above) = (above < half, 10 * UNIT - above < half);
+    let ten = whole - last + 10 * u64::from(is_ten_above);
+    // To the even one if both are equally near, as ryu does.
+    let nearest = whole + u64::from(fraction + (whole & 1) > UNIT / 2);
+    let is_ten = is_ten_below | is_ten_above;
+    let digits = select_unpredictable(is_ten, ten, nearest);
+    // 16 digits become 17.
+    let is_short = digits < SIXTEEN_DIGITS;
+    let digits = select_unpredictable(is_short, digits * 10, digits);
+    let decimals = decimals + u64::from(is_short);
+    format_seventeen(digits, decimals as usize, into)
+}
+
+/// The bit of a mantissa that a float does not have.
+const IMPLICIT_BIT: u64 = 1 << 52;
+/// One, with 60 bits after the point.
+const UNIT: u64 = 1 << 60;
+/// The first number with 17 digits.
+const SIXTEEN_DIGITS: u64 = EIGHT_DIGITS * EIGHT_DIGITS;
+
+/// The distance between neighbouring floats of one binary exponent.
+#[derive(Clone, Copy)]
+struct Spacing {
+    /// In units of the last decimal, from 1 to 10, with 60 bits after the point.
+    units: u64,
+    decimals: u64,
+}
+
+/// The biased exponent of the floats just below [`DECIMAL_FROM`].
+const FIRST_EXPONENT: usize = (DECIMAL_FROM.to_bits() >> 52) as usize;
+const LAST_EXPONENT: usize = (DECIMAL_BELOW.to_bits() >> 52) as usize;
+static SPACINGS: [Spacing; LAST_EXPONENT + 1 - FIRST_EXPONENT] = spacings();
+
+const fn spacings() -> [Spacing; LAST_EXPONENT + 1 - FIRST_EXPONENT] {
+    let empty = Spacing {
+        units: 0,
+        decimals: 0,
+    };
+    let mut spacings = [empty; LAST_EXPONENT + 1 - FIRST_EXPONENT];
+    let mut index = 0;
+    while index < spacings.len() {
+        // The distance is 2^-binary.
+        let binary = 1075 - (FIRST_EXPONENT + index) as u32;
+        let mut decimals = 0;
+        while 10u128.pow(decimals) < 1 << binary {
+            decimals += 1;
+        }
+        // Exact: 5^decimals fits, and is shifted to the left.
+        let units = 5u64.pow(decimals) << (60 + decimals - binary);
+        spacings[index] = Spacing {
+            units,
+            decimals: decimals as u64,
+        };
+        index += 1;
+    }
+    spacings
+}
+
+/// Formats `digits / 10^decimals`, where `digits` has 17 digits, without the zeros at
+/// the end. It is not integral.
+#[inline]
+fn format_seventeen(digits: u64, decimals: usize, into: &mut [u8; BUF_LEN]) -> usize {
+    let (first, rest) = (digits / SIXTEEN_DIGITS, digits % SIXTEEN_DIGITS);
+    let high = eight_digits(rest / EIGHT_DIGITS);
+    let low = eight_digits(rest % EIGHT_DIGITS);
+    let rest = u128::from(high) | u128::from(low) << 64;
+    let zeros = rest.leading_zeros() / 8;
+    let count = 17 - zeros as usize;
+    let first = b'0' + first as u8;
+    let rest = rest | u128::from(ZEROS) << 64 | u128::from(ZEROS);
+    match decimals {
+        // The digits before the point, then all others over what follows them.
+        0..17 => {
+            let point = 17 - decimals;
+            into[0] = first;
+            into[1..17].copy_from_slice(&rest.to_le_bytes());
+            let after = rest >> (8 * (point - 1));
+            into[point + 1..point + 17].copy_from_slice(&after.to_le_bytes());
+            into[point] = b'.';
+            1 + count
+        }
+        _ => {
+            let start = 2 + decimals - 17;
+            into[..8].copy_from_slice(b"0.000000");
+            into[start] = first;
+            into[start + 1..start + 17].copy_from_slice(&rest.to_le_bytes());
+            start + count
+        }
+    }
 }
 
 /// Copies a number's text to the front of `into`, in moves of fixed sizes: no
@@ -341,7 +437,56 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// Compares with ryu.
+    fn assert_shortest(value: f64) {
+        if !(DECIMAL_FROM..DECIMAL_BELOW).contains(&value) || value.fract() == 0.0 {
+            return;
+        }
+        let (mut ours, mut expected) = ([b'#'; BUF_LEN], [b'#'; BUF_LEN]);
+        let len = format_decimal(value, &mut ours);
+        let expected_len = format_any(value, &mut expected);
+        assert_eq!(&ours[..len], &expected[..expected_len], "{value:e}");
+    }
+
+    #[test]
+    fn floats_beside_powers_of_two_have_the_digits_of_ryu() {
+        for exponent in FIRST_EXPONENT..=LAST_EXPONENT {
+            let power = (exponent as u64) << 52;
+            for bits in power - 500..power + 500 {
+                assert_shortest(f64::from_bits(bits));
+            }
+        }
+    }
+
+    #[test]
+    fn floats_between_two_decimals_have_the_even_digit_of_ryu() {
+        for tie in [0.25, 0.75, 0.125, 0.375, 0.625, 0.875] {
+            for whole in (1u64 << 44..1 << 49).step_by((1 << 36) + 1) {
+                assert_shortest(whole as f64 + tie);
+            }
+        }
+    }
+
+    #[test]
+    fn floats_at_the_ends_of_the_range_have_the_digits_of_ryu() {
+        for end in [DECIMAL_FROM.to_bits(), DECIMAL_BELOW.to_bits()] {
+            for bits in end - 500..end + 500 {
+                assert_shortest(f64::from_bits(bits));
+            }
+        }
+    }
+
     proptest! {
+        #[test]
+        fn floats_have_the_digits_of_ryu(
+            bits in DECIMAL_FROM.to_bits()..DECIMAL_BELOW.to_bits(),
+            decimal in 0u64..10_000_000_000_000_000,
+            decimals in 0i32..20,
+        ) {
+            assert_shortest(f64::from_bits(bits));
+            assert_shortest(decimal as f64 / 10f64.powi(decimals));
+        }
+
         #[test]
         fn stale_bytes_in_the_buffer_have_no_effect(bits in any::<u64>()) {
             for value in [f64::from_bits(bits), (bits >> 20) as f64, (bits >> 40) as f64 / 1000.0] {
