@@ -868,6 +868,66 @@ fn openmetrics_with_utf8_names_has_a_format() {
 }
 
 #[test]
+fn openmetrics2_has_a_format_and_is_recognised() {
+    let page = b"# HELP a Waited.\n# TYPE a histogram\n\
+                 a{b=\"\\\" st@\"} {count:3,sum:4.5,schema:0,zero_threshold:0.5,zero_count:0,\
+                 positive_spans:[0:3],positive_buckets:[2,0,1],bucket:[1.0:2,+Inf:3]} \
+                 st@5.5 # {} 1 2 # {c=\"d\"} 3 4\n# EOF\n";
+    for arguments in [
+        &["--json", "-"][..],
+        &["--json", "--lint", "-"],
+        &["--json", "--format", "openmetrics2", "-"],
+    ] {
+        let output = check(arguments, page);
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout),
+            "{\"name\":\"a\",\"labels\":[[\"b\",\"\\\" st@\"]],\"histogram\":\
+             {\"count\":\"3\",\"sum\":\"4.5\",\"schema\":0,\"zero_threshold\":\"0.5\",\
+             \"zero_count\":\"0\",\"negative\":[],\"positive\":[[0,\"2\"],[2,\"1\"]],\
+             \"buckets\":[[\"1.0\",\"2\"],[\"+Inf\",\"3\"]]},\"start_timestamp_ms\":5500,\
+             \"exemplars\":[{\"value\":\"1\",\"labels\":[],\"timestamp_ms\":2000},\
+             {\"value\":\"3\",\"labels\":[[\"c\",\"d\"]],\"timestamp_ms\":4000}]}\n"
+        );
+    }
+    let first = check(&["--format", "openmetrics", "-"], page);
+    assert_eq!(code(&first), 1);
+    assert!(
+        stderr(&first).contains("OpenMetrics 2.0"),
+        "{}",
+        stderr(&first)
+    );
+    let faulty = check(&["-"], b"# TYPE a counter\na{b=\"x st@1\"} 1 st@x\n# EOF\n");
+    assert_eq!(code(&faulty), 1);
+    let shown = stderr(&faulty);
+    assert!(shown.contains("invalid start time"), "{shown}");
+    // No released server reads it.
+    let server = check(&["--as", "3", "-"], page);
+    assert_eq!(code(&server), 1);
+    assert!(
+        stderr(&server).contains("OpenMetrics 2.0"),
+        "{}",
+        stderr(&server)
+    );
+    let blank = check(&["-"], b"a {count:1,sum:1,quantile:[]}  1\n# EOF\n");
+    let shown = stderr(&blank);
+    assert!(
+        shown.contains("as OpenMetrics 2.0 because of a line"),
+        "{shown}"
+    );
+    // A label value alone does not make it one.
+    let text = check(&["-"], b"a{b=\"x st@1 {count:\"} 1 y\n");
+    assert!(stderr(&text).contains("as text 1.0.0"), "{}", stderr(&text));
+    let summary = b"# TYPE a summary\na {count:1,sum:2,quantile:[0.5:NaN]}\n# EOF\n";
+    let output = check(&["--json", "-"], summary);
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "{\"name\":\"a\",\"labels\":[],\"summary\":\
+         {\"count\":\"1\",\"sum\":\"2\",\"quantiles\":[[\"0.5\",\"NaN\"]]}}\n"
+    );
+}
+
+#[test]
 fn line_limit_is_an_option() {
     let long = format!("a{{b=\"{}\"}} 1\n", "x".repeat(2 << 20));
     assert_eq!(code(&check(&["-"], long.as_bytes())), 1);

@@ -6,17 +6,25 @@ mod counting;
 use std::error::Error;
 
 use counting::allocations;
+use proptest::prelude::*;
 use stethoscope::Registry;
 use stethoscope::cell::{
-    Buckets, Counter, ExemplarLabels, FloatGauge, Histogram, NativeHistogram,
-    NativeHistogramOptions, Quantile, QuantileOptions, WithExemplars,
+    Buckets, Cell, Counter, ExemplarLabels, FloatGauge, Histogram, NativeHistogram,
+    NativeHistogramOptions, NativeReading, Quantile, QuantileOptions, WithExemplars,
 };
+use stethoscope::exposition::parser::{Event, parse};
+use stethoscope::exposition::rewrite::rewrite;
+use stethoscope::exposition::validate::validate;
 use stethoscope::exposition::{ContentType, Escaping, Format};
 
 type Result = std::result::Result<(), Box<dyn Error>>;
 
 fn page(registry: &Registry) -> String {
     let page = registry.scraper().scrape(Format::OpenMetrics2).to_vec();
+    if let Err(error) = validate(&page, Format::OpenMetrics2) {
+        panic!("{}", error.display_in(&page));
+    }
+    assert_eq!(rewrite(&page, Format::OpenMetrics2).unwrap(), page);
     String::from_utf8(page).unwrap()
 }
 
@@ -271,4 +279,59 @@ fn page_is_brought_up_to_date_without_allocations() -> Result {
         assert_eq!(scraper.scrape(Format::OpenMetrics2), fresh);
     }
     Ok(())
+}
+
+proptest! {
+    /// The page says what the cell holds, also where the schema was lowered, and reads
+    /// back as it was written.
+    #[test]
+    fn native_histogram_comes_back(
+        values in prop::collection::vec(
+            prop_oneof![
+                -1e3..1e3f64,
+                any::<f64>(),
+                prop::sample::select(vec![0.0, 1.0, -1.0, f64::MAX, f64::INFINITY, 1e-300]),
+            ],
+            0..40,
+        ),
+        schema in -4..=8i32,
+        classic: bool,
+    ) {
+        let options = NativeHistogramOptions::builder().schema(schema).negative_values();
+        let options = match classic {
+            true => options.classic(Buckets::new([-1.0, 0.0, 10.0]).unwrap()),
+            false => options,
+        };
+        let options = options.build().unwrap();
+        let registry = Registry::new();
+        let histogram = registry.native_histogram("a", "", options).unwrap();
+        for value in &values {
+            histogram.observe(*value);
+        }
+        let mut reading = NativeReading::default();
+        histogram.read_native(&mut reading);
+        let page = page(&registry);
+        let sample = parse(&page, Format::OpenMetrics2).find_map(|event| match event {
+            Ok(Event::Sample(sample)) => Some(sample),
+            _ => None,
+        });
+        let value = sample.unwrap().composite().unwrap();
+        let native = value.native().unwrap();
+        prop_assert_eq!(value.count(), reading.count() as f64);
+        let sum = reading.sum();
+        prop_assert!(value.sum() == sum || value.sum().is_nan() && sum.is_nan());
+        prop_assert_eq!(native.schema(), reading.schema());
+        prop_assert_eq!(native.zero_threshold(), NativeReading::ZERO_THRESHOLD);
+        prop_assert_eq!(native.zero_count(), reading.zero_count() as f64);
+        let wide = |(index, count): (i32, u64)| (i64::from(index), count as f64);
+        let populated = |(_, count): &(i64, f64)| *count > 0.0;
+        prop_assert!(native.positive().filter(populated).eq(reading.positive().map(wide)));
+        prop_assert!(native.negative().filter(populated).eq(reading.negative().map(wide)));
+        let not_nan = || values.iter().filter(|value| !value.is_nan());
+        let below = |bound: f64| not_nan().filter(|value| **value <= bound).count() as f64;
+        for (bound, count) in value.classic_buckets() {
+            prop_assert_eq!(count, below(bound), "{}", bound);
+        }
+        prop_assert_eq!(value.classic_buckets().count(), if classic { 4 } else { 0 });
+    }
 }

@@ -8,7 +8,7 @@
 use super::Format;
 use super::escape::{Quotes, escape_help, quote};
 use super::number;
-use super::parser::{self, Error, Event, Labels, Options, Sample, Timestamp};
+use super::parser::{self, CompositeValue, Error, Event, Labels, Options, Sample, Timestamp};
 use crate::name;
 use std::borrow::Borrow;
 
@@ -110,14 +110,9 @@ fn write_sample(sample: &Sample<'_>, into: &mut Vec<u8>) {
         into.push(b'}');
     }
     into.push(b' ');
-    // An integer beyond 2^53 is exact only as text.
-    match sample.value_text().parse::<i128>() {
-        Ok(integer) if integer != 0 => match (u64::try_from(integer), i64::try_from(integer)) {
-            (Ok(integer), _) => print(number::format_u64(integer), into),
-            (_, Ok(integer)) => print(number::format_i64(integer), into),
-            _ => print(number::format_f64(sample.value()), into),
-        },
-        _ => print(number::format_f64(sample.value()), into),
+    match sample.composite() {
+        Some(composite) => write_composite(composite, into),
+        None => write_number(sample.value_text(), into),
     }
     if let Some(timestamp) = sample.timestamp() {
         into.push(b' ');
@@ -126,7 +121,11 @@ fn write_sample(sample: &Sample<'_>, into: &mut Vec<u8>) {
             Timestamp::Seconds(seconds) => print(number::format_f64(seconds), into),
         }
     }
-    if let Some(exemplar) = sample.exemplar() {
+    if let Some(seconds) = sample.start_time() {
+        into.extend_from_slice(b" st@");
+        print(number::format_f64(seconds), into);
+    }
+    for exemplar in sample.exemplars() {
         into.extend_from_slice(b" # {");
         labels(exemplar.labels(), into);
         into.extend_from_slice(b"} ");
@@ -136,6 +135,63 @@ fn write_sample(sample: &Sample<'_>, into: &mut Vec<u8>) {
             print(number::format_f64(seconds), into);
         }
     }
+}
+
+/// Writes a number, given as it was written.
+fn write_number(text: &str, into: &mut Vec<u8>) {
+    let float = || number::parse_f64(text.as_bytes()).unwrap_or(f64::NAN);
+    // An integer beyond 2^53 is exact only as text.
+    match text.parse::<i128>() {
+        Ok(integer) if integer != 0 => match (u64::try_from(integer), i64::try_from(integer)) {
+            (Ok(integer), _) => print(number::format_u64(integer), into),
+            (_, Ok(integer)) => print(number::format_i64(integer), into),
+            _ => print(number::format_f64(float()), into),
+        },
+        _ => print(number::format_f64(float()), into),
+    }
+}
+
+/// Writes a composite value: bounds and quantiles as in the labels of OpenMetrics 1.0,
+/// and all other numbers as values.
+fn write_composite(value: CompositeValue<'_>, into: &mut Vec<u8>) {
+    for (index, (name, value)) in value.fields().enumerate() {
+        into.push(if index == 0 { b'{' } else { b',' });
+        into.extend_from_slice(name.as_bytes());
+        into.push(b':');
+        let bounds = matches!(name, "bucket" | "quantile");
+        let is_list = bounds || name.ends_with("_spans") || name.ends_with("_buckets");
+        if !is_list {
+            write_number(value, into);
+            continue;
+        }
+        into.push(b'[');
+        for (index, item) in value.split(',').enumerate() {
+            if index > 0 {
+                into.push(b',');
+            }
+            let (key, number) = match item.split_once(':') {
+                Some((key, number)) => (Some(key), number),
+                None => (None, item),
+            };
+            match key {
+                Some(bound) if bounds => {
+                    let bound = number::parse_f64(bound.as_bytes()).unwrap_or(f64::NAN);
+                    print(number::format_bound(bound), into);
+                    into.push(b':');
+                }
+                Some(offset) => {
+                    write_number(offset, into);
+                    into.push(b':');
+                }
+                None => {}
+            }
+            if !number.is_empty() {
+                write_number(number, into);
+            }
+        }
+        into.push(b']');
+    }
+    into.push(b'}');
 }
 
 fn labels(labels: Labels<'_, '_>, into: &mut Vec<u8>) {

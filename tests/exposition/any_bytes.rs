@@ -17,6 +17,13 @@ pub(crate) fn scraps() -> impl Strategy<Value = Vec<u8>> {
             "a_total{x=\"y\"} 1 # {t=\"z\"} 0.5\n", "# HELP a some \\\\ help\n", "{\"a.b\",c=\"d\"} 1\n",
             "averyveryverylongmetricname{averyveryverylonglabelname=\"and its value\"} 123456789012\n",
         ]).prop_map(|text| text.as_bytes().to_vec()),
+        4 => prop::sample::select(vec![
+            "a {", "{count:1,sum:1", ",bucket:[", "+Inf:1]", "}", ",quantile:[", "0.5:1", "]", " st@5",
+            ",schema:0,zero_threshold:0,zero_count:1", ",positive_spans:[0:1]", ",positive_buckets:[1]",
+            "a {count:2,sum:3,bucket:[1:1,+Inf:2]} st@1 # {b=\"c\"} 1 2 # {} 3 4\n",
+            "a {gcount:1,gsum:0,schema:1,zero_threshold:0,zero_count:0,negative_spans:[-1:1,2:1],\
+             negative_buckets:[1,0],bucket:[+Inf:1]}\n",
+        ]).prop_map(|text| text.as_bytes().to_vec()),
         1 => prop::collection::vec(any::<u8>(), 0..4),
     ];
     prop::collection::vec(scrap, 0..12).prop_map(|scraps| scraps.concat())

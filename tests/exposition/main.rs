@@ -8,5 +8,6 @@ mod corpus;
 mod grammar;
 mod lints;
 mod numbers;
+mod openmetrics2;
 mod round_trip;
 mod rules;

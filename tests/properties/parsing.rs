@@ -14,7 +14,12 @@ pub fn hold(bytes: &[u8]) {
     let Some((&cut, page)) = bytes.split_first() else {
         return;
     };
-    for format in [Format::Text, Format::Text1, Format::OpenMetrics] {
+    for format in [
+        Format::Text,
+        Format::Text1,
+        Format::OpenMetrics,
+        Format::OpenMetrics2,
+    ] {
         let lenient = Options::lenient(format);
         let strict = Options::strict(format);
         let quoting = strict.with_quoted_names(true);

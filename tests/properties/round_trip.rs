@@ -10,11 +10,19 @@ use stethoscope::cell::{
     Buckets, Counter, FloatCounter, FloatGauge, Gauge, Histogram, Number, Quantile,
     QuantileOptions, StateSet, StripedCounter, Window, WindowMax,
 };
+use stethoscope::exposition::number::format_bound;
 use stethoscope::exposition::parser::{Event, Options, Sample, parse};
 use stethoscope::exposition::rewrite::rewrite;
 use stethoscope::exposition::validate::validate;
 use stethoscope::exposition::{ContentType, Escaping, Format};
 use stethoscope::family::{Family, Metric};
+
+const FORMATS: [Format; 4] = [
+    Format::Text,
+    Format::Text1,
+    Format::OpenMetrics,
+    Format::OpenMetrics2,
+];
 
 /// The page of a registry that the bytes stand for.
 pub fn a_registry_comes_back(bytes: &[u8]) {
@@ -30,7 +38,7 @@ pub fn a_registry_comes_back(bytes: &[u8]) {
         expected.extend(register(&registry, utf8, &mut choices));
     }
     let mut scraper = registry.scraper();
-    for format in [Format::Text, Format::Text1, Format::OpenMetrics] {
+    for format in FORMATS {
         for escaping in [
             Escaping::Underscores,
             Escaping::AllowUtf8,
@@ -64,7 +72,7 @@ pub fn a_registry_comes_back(bytes: &[u8]) {
 /// A page that is accepted says the same when it is rewritten, and stays as it
 /// is when it is rewritten again.
 pub fn a_page_is_rewritten(page: &[u8]) {
-    for format in [Format::Text, Format::Text1, Format::OpenMetrics] {
+    for format in FORMATS {
         for mut options in [Options::strict(format), Options::lenient(format)] {
             // A name that lenient readers took in quotes needs them.
             options.quoted_names = true;
@@ -336,7 +344,7 @@ fn says(page: &[u8], content_type: ContentType, expected: &[Expected]) {
         match event.expect("a good page") {
             Event::Help { text, .. } => helps.push(text.into_owned()),
             Event::Type { metric_type, .. } => types.push(metric_type),
-            Event::Sample(sample) => samples.push(owned(&sample)),
+            Event::Sample(sample) => samples.extend(owned(&sample)),
             Event::Comment { .. } => panic!("we write no comments"),
             _ => {}
         }
@@ -347,14 +355,13 @@ fn says(page: &[u8], content_type: ContentType, expected: &[Expected]) {
         .filter(|help| !help.is_empty())
         .collect();
     assert_same(helps.iter().collect(), wanted_helps);
-    let openmetrics = content_type.format == Format::OpenMetrics;
+    let first = content_type.format == Format::OpenMetrics;
+    let openmetrics = first || content_type.format == Format::OpenMetrics2;
     let unknown = unknown_counters(expected);
     let kind = |family: &Expected| match family.kind {
         // Text has no state sets.
         MetricType::StateSet if !openmetrics => MetricType::Gauge,
-        MetricType::Counter if openmetrics && unknown.contains(&&*family.name) => {
-            MetricType::Unknown
-        }
+        MetricType::Counter if first && unknown.contains(&&*family.name) => MetricType::Unknown,
         kind => kind,
     };
     let word = |kind: MetricType| format!("{kind:?}");
@@ -414,7 +421,7 @@ fn says_the_values_of(page: &[u8], content_type: ContentType, expected: &[Expect
     let mut values = Vec::new();
     for event in parse(page, content_type) {
         if let Event::Sample(sample) = event.expect("a good page") {
-            values.push(owned(&sample).2);
+            values.extend(owned(&sample).into_iter().map(|(_, _, value)| value));
         }
     }
     let samples = expected.iter().flat_map(|family| &family.samples);
@@ -429,7 +436,8 @@ fn assert_same<T: Ord + std::fmt::Debug>(mut found: Vec<T>, mut wanted: Vec<T>) 
 
 type Owned = (String, Vec<(String, String)>, String);
 
-fn owned(sample: &Sample<'_>) -> Owned {
+/// A sample, or the samples that a composite value stands for in OpenMetrics 1.0.
+fn owned(sample: &Sample<'_>) -> Vec<Owned> {
     let pair = |label: stethoscope::exposition::parser::Label<'_>| {
         (label.name.into_owned(), label.value.into_owned())
     };
@@ -441,7 +449,40 @@ fn owned(sample: &Sample<'_>) -> Owned {
         Ok(integer) if text != "-0" => integer.to_string(),
         _ => bits(sample.value()),
     };
-    (sample.name().into_owned(), labels, value)
+    let name = sample.name().into_owned();
+    let Some(composite) = sample.composite() else {
+        return vec![(name, labels, value)];
+    };
+    let number = |value: f64| match value.fract() == 0.0 && value.abs() < 1e16 {
+        true if value.to_bits() != (-0.0f64).to_bits() => (value as i64).to_string(),
+        _ => bits(value),
+    };
+    let mut samples = vec![
+        (
+            format!("{name}_count"),
+            labels.clone(),
+            composite.count_text().to_owned(),
+        ),
+        (
+            format!("{name}_sum"),
+            labels.clone(),
+            number(composite.sum()),
+        ),
+    ];
+    let mut push = |suffix: &str, label: &str, bound: f64, value: f64| {
+        let bound = format_bound(bound).as_str().to_owned();
+        let mut labels = labels.clone();
+        labels.push((label.to_owned(), bound));
+        labels.sort();
+        samples.push((format!("{name}{suffix}"), labels, number(value)));
+    };
+    for (bound, count) in composite.classic_buckets() {
+        push("_bucket", "le", bound, count);
+    }
+    for (quantile, value) in composite.quantiles() {
+        push("", "quantile", quantile, value);
+    }
+    samples
 }
 
 fn wanted((name, labels, number, bits_of): &Wanted) -> Owned {

@@ -95,6 +95,9 @@ enum FormatName {
     /// OpenMetrics 1.0 with quoted UTF-8 names (escaping=allow-utf-8).
     #[value(name = "openmetrics-utf8")]
     OpenmetricsUtf8,
+    /// OpenMetrics 2.0, as in the release candidate 2.0.0-rc0.
+    #[value(name = "openmetrics2", alias = "openmetrics2.0")]
+    Openmetrics2,
     /// Delimited MetricFamily messages.
     Protobuf,
     /// The format that the Content-Type or the lines indicate.
@@ -111,6 +114,7 @@ impl FormatName {
             Self::OpenmetricsUtf8 => {
                 Some(Options::strict(Format::OpenMetrics).with_quoted_names(true))
             }
+            Self::Openmetrics2 => Some(Options::strict(Format::OpenMetrics2)),
             Self::Protobuf => Some(Options::strict(Format::Protobuf)),
             Self::Auto => None,
         }
@@ -141,6 +145,7 @@ impl Reading {
             Format::Text1 => "text 1.0.0",
             Format::OpenMetrics if self.options.quoted_names => "OpenMetrics 1.0 with UTF-8 names",
             Format::OpenMetrics => "OpenMetrics 1.0",
+            Format::OpenMetrics2 => "OpenMetrics 2.0",
             _ => "text 0.0.4",
         };
         let mode = match self.options.mode {
@@ -277,6 +282,11 @@ impl Check {
             }
         };
         self.check_encoding(source)?;
+        // Servers do not look at the version: they read every OpenMetrics as 1.0.
+        if self.server.is_some() && reading.options.format == Format::OpenMetrics2 {
+            reading.options.format = Format::OpenMetrics;
+            reading.reason = "as Prometheus does";
+        }
         let max_memory = usize::try_from(self.max_memory).unwrap_or(usize::MAX);
         let mut options = reading.options.with_max_memory(max_memory);
         if self.is_lenient() {

@@ -6,25 +6,40 @@
 use super::protobuf::{Exemplar, Family, Histogram, Metric, MetricValue, Native};
 use std::fmt::Display;
 use std::io::{self, Write};
-use stethoscope::exposition::number::{format_bound, format_go};
-use stethoscope::exposition::parser::{Labels, Sample, Timestamp, is_unprintable};
+use stethoscope::MetricType;
+use stethoscope::exposition::number::{format_bound, format_f64, format_go};
+use stethoscope::exposition::parser::{CompositeValue, Labels, Sample, Timestamp, is_unprintable};
 
-/// Writes `{"name":…,"labels":[[…,…]],"value":"…"}`, with `timestamp_ms` and
-/// `exemplar` if the sample has them. Values are strings: JSON has no NaN.
+/// Writes `{"name":…,"labels":[[…,…]],"value":"…"}`, with `timestamp_ms`,
+/// `start_timestamp_ms` and `exemplar` if the sample has them. Values are strings: JSON
+/// has no NaN. A composite value is `histogram` or `summary` in place of `value`, and
+/// more than one exemplar are `exemplars`.
 pub(super) fn write_sample(sample: &Sample<'_>, into: &mut impl Write) -> io::Result<()> {
     write!(into, "{{\"name\":")?;
     write_string(&sample.name(), into)?;
     write_labels(sample.labels(), into)?;
-    write!(
-        into,
-        ",\"value\":\"{}\"",
-        format_go(sample.value()).as_str()
-    )?;
+    match sample.composite() {
+        Some(composite) => write_composite(composite, into)?,
+        None => {
+            let value = format_go(sample.value());
+            write!(into, ",\"value\":\"{}\"", value.as_str())?;
+        }
+    }
     if let Some(timestamp) = sample.timestamp() {
         write!(into, ",\"timestamp_ms\":{}", timestamp.millis())?;
     }
-    if let Some(exemplar) = sample.exemplar() {
-        write!(into, ",\"exemplar\":{{\"value\":\"")?;
+    if let Some(seconds) = sample.start_time() {
+        let millis = Timestamp::Seconds(seconds).millis();
+        write!(into, ",\"start_timestamp_ms\":{millis}")?;
+    }
+    match sample.exemplars().count() {
+        0 => {}
+        1 => write!(into, ",\"exemplar\":")?,
+        _ => write!(into, ",\"exemplars\":[")?,
+    }
+    let mut separator = "";
+    for exemplar in sample.exemplars() {
+        write!(into, "{separator}{{\"value\":\"")?;
         write!(into, "{}\"", format_go(exemplar.value()).as_str())?;
         write_labels(exemplar.labels(), into)?;
         if let Some(seconds) = exemplar.timestamp() {
@@ -32,8 +47,69 @@ pub(super) fn write_sample(sample: &Sample<'_>, into: &mut impl Write) -> io::Re
             write!(into, ",\"timestamp_ms\":{millis}")?;
         }
         write!(into, "}}")?;
+        separator = ",";
     }
-    writeln!(into, "}}")
+    writeln!(
+        into,
+        "{}}}",
+        if sample.exemplars().count() > 1 {
+            "]"
+        } else {
+            ""
+        }
+    )
+}
+
+/// Writes a composite value: the fields of a native histogram as those of protobuf, and
+/// `buckets` or `quantiles`, which are pairs.
+fn write_composite(value: CompositeValue<'_>, into: &mut impl Write) -> io::Result<()> {
+    let is_summary = value.metric_type() == MetricType::Summary;
+    let name = if is_summary { "summary" } else { "histogram" };
+    write!(
+        into,
+        ",\"{name}\":{{\"count\":\"{}\",\"sum\":\"{}\"",
+        value.count_text(),
+        format_go(value.sum()).as_str()
+    )?;
+    if let Some(native) = value.native() {
+        write!(
+            into,
+            ",\"schema\":{},\"zero_threshold\":\"{}\",\"zero_count\":\"{}\",\"negative\":[",
+            native.schema(),
+            format_go(native.zero_threshold()).as_str(),
+            format_f64(native.zero_count()).as_str()
+        )?;
+        write_buckets(native.negative(), into)?;
+        write!(into, "],\"positive\":[")?;
+        write_buckets(native.positive(), into)?;
+        write!(into, "]")?;
+    }
+    let is_bound = |(bound, value): (f64, f64)| {
+        let (bound, value) = (format_bound(bound), format_f64(value));
+        format!("[\"{}\",\"{}\"]", bound.as_str(), value.as_str())
+    };
+    let quantiles = value.quantiles().map(is_bound);
+    let buckets: Vec<_> = value.classic_buckets().map(is_bound).collect();
+    if is_summary {
+        let quantiles: Vec<_> = quantiles.collect();
+        write!(into, ",\"quantiles\":[{}]", quantiles.join(","))?;
+    } else if !buckets.is_empty() {
+        write!(into, ",\"buckets\":[{}]", buckets.join(","))?;
+    }
+    write!(into, "}}")
+}
+
+/// Writes the native buckets that count something.
+fn write_buckets(
+    buckets: impl Iterator<Item = (i64, f64)>,
+    into: &mut impl Write,
+) -> io::Result<()> {
+    let counted = buckets.filter(|(_, count)| *count != 0.0);
+    for (position, (index, count)) in counted.enumerate() {
+        let comma = if position == 0 { "" } else { "," };
+        write!(into, "{comma}[{index},\"{}\"]", format_f64(count).as_str())?;
+    }
+    Ok(())
 }
 
 /// Writes the samples of a protobuf family, each as a line, by the names that servers

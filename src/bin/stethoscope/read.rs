@@ -55,6 +55,9 @@ enum Form {
     Openmetrics,
     /// A page in OpenMetrics 1.0 with quoted UTF-8 names.
     OpenmetricsUtf8,
+    /// A page in OpenMetrics 2.0, as in the release candidate 2.0.0-rc0.
+    #[value(name = "openmetrics2")]
+    Openmetrics2,
 }
 
 impl Form {
@@ -66,6 +69,7 @@ impl Form {
             Self::Prometheus1 => (Format::Text1, Escaping::AllowUtf8),
             Self::Openmetrics => (Format::OpenMetrics, Escaping::Underscores),
             Self::OpenmetricsUtf8 => (Format::OpenMetrics, Escaping::AllowUtf8),
+            Self::Openmetrics2 => (Format::OpenMetrics2, Escaping::AllowUtf8),
         };
         Some(ContentType::new(format, escaping))
     }

@@ -121,6 +121,14 @@ impl Source {
             return Ok((Format::Protobuf, "because of its first bytes"));
         }
         let has_openmetrics = || self.head.split(|&byte| byte == b'\n').any(only_openmetrics);
+        if self
+            .head
+            .split(|&byte| byte == b'\n')
+            .any(only_openmetrics2)
+        {
+            let reason = "because of a line that only OpenMetrics 2.0 has";
+            return Ok((Format::OpenMetrics2, reason));
+        }
         let (format, is_whole) = match &self.tail {
             Some(tail) => (Format::guess(tail), true),
             None => (Format::guess(&self.head), self.head.len() < HEAD),
@@ -298,6 +306,29 @@ fn begins_with_a_port(name: &str) -> bool {
     let authority = name.split('/').next().unwrap_or_default();
     let parts = authority.rsplit_once(':');
     parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+}
+
+/// Returns true for samples with a composite value or a start time, outside of quotes.
+fn only_openmetrics2(line: &[u8]) -> bool {
+    if line.starts_with(b"#") {
+        return false;
+    }
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    line.iter().enumerate().any(|(at, byte)| {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_quoted => is_escaped = true,
+            b'"' => is_quoted = !is_quoted,
+            b' ' if !is_quoted => {
+                let rest = &line[at + 1..];
+                return [b"{count:".as_slice(), b"{gcount:", b"st@"]
+                    .iter()
+                    .any(|begin| rest.starts_with(begin));
+            }
+            _ => {}
+        }
+        false
+    })
 }
 
 /// Returns true for lines that no other format has.

@@ -123,6 +123,16 @@ fn file_fault(kind: ErrorKind, line: &[u8], at: usize) -> Option<&'static str> {
         ExpectedName | BadNameCharacter | Comment | ExpectedBlank | InvalidUtf8 if is_utf16() => {
             Some("this is UTF-16: a page must be UTF-8")
         }
+        BadValue if begins_with(b"{count:") || begins_with(b"{gcount:") => {
+            Some("composite values are those of OpenMetrics 2.0: read the page in that format")
+        }
+        // Text has blanks before braces, so it takes these for labels.
+        BadNameCharacter if rest.starts_with(b":") && line[..at].ends_with(b" {count") => {
+            Some("composite values are those of OpenMetrics 2.0: read the page in that format")
+        }
+        BadTimestamp | ExpectedEnd if begins_with(b"st@") => {
+            Some("start times are those of OpenMetrics 2.0: read the page in that format")
+        }
         BadTimestamp | BadType | BadValue | ExpectedEnd | ExpectedName | UnexpectedBlank
             if rest.ends_with(b"\r") && !has_blank() =>
         {
@@ -381,6 +391,24 @@ messages! {
     ReservedLabel = "label names that begin with two underscores are reserved",
     /// A value that is not a number.
     BadValue = "invalid value: expected a decimal number, NaN, +Inf or -Inf",
+    /// A composite value that does not begin with its count.
+    MissingCount = "a composite value must begin with count:, or with gcount: in a gauge histogram",
+    /// A composite value without a sum after its count.
+    MissingSum = "a count must be followed by a comma and sum:, a gcount by gsum:",
+    /// A composite value without quantiles or buckets.
+    MissingBuckets = "expected schema: or bucket:[ of a histogram here, or quantile:[ of a summary",
+    /// Fields of native buckets that are out of order, or incomplete.
+    BadNativeField = "expected the fields of native buckets in their order: schema, zero_threshold, zero_count, then, where there are such buckets, negative_spans with negative_buckets and positive_spans with positive_buckets",
+    /// A span that is not an offset and a length.
+    BadSpan = "a span is an offset and a length of at least 1, such as 2:3, and only the first offset can be negative",
+    /// A bound or a quantile that is not a finite number before a colon.
+    BadPair = "expected a finite number here, and a colon if a list has pairs, such as 0.5:3",
+    /// A list or a composite value that does not end.
+    UnclosedComposite = "expected a comma here, or the end of the list or the composite value",
+    /// A start time that is not a finite number.
+    BadStartTime = "invalid start time: st@ must be followed by a finite number of seconds",
+    /// An exemplar without a timestamp, in OpenMetrics 2.0.
+    ExemplarWithoutTime = "an exemplar of OpenMetrics 2.0 needs a timestamp after its value",
     /// A timestamp that the format does not have.
     BadTimestamp = "invalid timestamp: expected an integer of milliseconds in text, a finite number of seconds in OpenMetrics",
     /// An exemplar in a text format.
@@ -397,6 +425,26 @@ messages! {
     AfterEof = "nothing may follow # EOF",
 
     // Found by the validator.
+    /// A number where the family's type has composite values.
+    ExpectedComposite = "a family of this type needs a composite value: count, sum and buckets or quantiles in braces",
+    /// A composite value of another type.
+    UnexpectedComposite = "a family of this type has no such composite value",
+    /// A start time on a sample that counts nothing.
+    UnexpectedStartTime = "only counters, histograms and summaries have a start time",
+    /// The name of an info in OpenMetrics 2.0.
+    InfoWithoutSuffix = "the name of an info must end in _info",
+    /// A label that names a field of the composite value.
+    InnerLabel = "a histogram with classic buckets can't have a label le, and a summary none called quantile",
+    /// A schema that the standard does not have.
+    BadSchema = "a schema must be an integer from -4 to 8",
+    /// A zero bucket without a width.
+    BadZeroThreshold = "a zero threshold can't be negative",
+    /// Spans whose lengths do not add up.
+    SpanMismatch = "the lengths of the spans must add up to the number of buckets",
+    /// A native bucket beyond the one that ends at infinity.
+    BucketBeyondInfinity = "there is no native bucket of this index: it would lie beyond infinity",
+    /// A count that differs from the native buckets'.
+    NativeCountMismatch = "the count must be the sum of the native buckets and the zero bucket",
     /// A second HELP, TYPE or UNIT of a family.
     RepeatedMetadata = "this family already has such a line",
     /// HELP, TYPE or UNIT after a sample of the family.

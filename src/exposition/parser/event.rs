@@ -1,5 +1,6 @@
 //! The events of a page: one a line, borrowed from its text.
 
+use super::composite::CompositeValue;
 use super::labels::{LabelSpans, Labels, Span};
 use crate::MetricType;
 use crate::exposition::number::parse_f64;
@@ -124,8 +125,10 @@ pub struct Sample<'a> {
     /// The position of the first label, after the brace; 0 without braces.
     pub(super) labels: u32,
     pub(super) label_spans: LabelSpans,
-    /// The position of the exemplar's first label; 0 without an exemplar.
+    /// The position of the first exemplar's first label; 0 without an exemplar.
     pub(super) exemplar: u32,
+    /// The position of the start time; 0 without one.
+    pub(super) start_time: u32,
     pub(super) value_text: Span,
     pub(super) value: f64,
     pub(super) timestamp: Option<Timestamp>,
@@ -141,6 +144,7 @@ impl<'a> Sample<'a> {
         labels: 0,
         label_spans: LabelSpans::UNKNOWN,
         exemplar: 0,
+        start_time: 0,
         value_text: Span::EMPTY,
         value: 0.0,
         timestamp: None,
@@ -166,7 +170,7 @@ impl<'a> Sample<'a> {
             .map(|label| label.value)
     }
 
-    /// Returns the value.
+    /// Returns the value, or NaN if it is [composite](Self::composite).
     #[inline]
     pub fn value(&self) -> f64 {
         self.value
@@ -179,26 +183,59 @@ impl<'a> Sample<'a> {
         self.value_text.written(self.line)
     }
 
+    /// Returns the composite value, in OpenMetrics 2.0, if the value is not a number.
+    pub fn composite(&self) -> Option<CompositeValue<'a>> {
+        CompositeValue::new(self.value_text())
+    }
+
+    /// Returns the time from which on the value has counted, in OpenMetrics 2.0, if there
+    /// is one: seconds since the epoch, finite.
+    pub fn start_time(&self) -> Option<f64> {
+        let text = match self.start_time {
+            0 => return None,
+            at => self.line[at as usize..].split(' ').next(),
+        };
+        parse_f64(text.unwrap_or_default().as_bytes())
+    }
+
     /// Returns the timestamp, if there is one.
     #[inline]
     pub fn timestamp(&self) -> Option<Timestamp> {
         self.timestamp
     }
 
-    /// Returns the exemplar, if there is one.
-    #[allow(clippy::missing_panics_doc, reason = "the lexer found a number")]
+    /// Returns the first exemplar, if there is one.
     pub fn exemplar(&self) -> Option<Exemplar<'a>> {
-        if self.exemplar == 0 {
-            return None;
-        }
-        let labels = Labels::new(self.line, self.exemplar, &LabelSpans::UNKNOWN);
-        let mut numbers = self.line[labels.clone().end()..].split_ascii_whitespace();
-        let value = numbers.next().and_then(|text| parse_f64(text.as_bytes()));
-        let timestamp = numbers.next().and_then(|text| parse_f64(text.as_bytes()));
-        Some(Exemplar {
-            labels,
-            value: value.expect("the lexer found a number"),
-            timestamp,
+        self.exemplars().next()
+    }
+
+    /// Returns the exemplars, in their order on the page. Only samples of OpenMetrics 2.0
+    /// have more than one.
+    #[allow(clippy::missing_panics_doc, reason = "the lexer found a number")]
+    pub fn exemplars(&self) -> impl Iterator<Item = Exemplar<'a>> + use<'a> {
+        let line = self.line;
+        let mut next = self.exemplar;
+        std::iter::from_fn(move || {
+            if next == 0 {
+                return None;
+            }
+            let labels = Labels::new(line, next, &LabelSpans::UNKNOWN);
+            let end = labels.clone().end();
+            let numbers = &line[end..];
+            let (numbers, more) = match numbers.find('#') {
+                // After the hash, a blank and a brace.
+                Some(hash) => (&numbers[..hash], end + hash + 3),
+                None => (numbers, 0),
+            };
+            next = more as u32;
+            let mut numbers = numbers.split_ascii_whitespace();
+            let value = numbers.next().and_then(|text| parse_f64(text.as_bytes()));
+            let timestamp = numbers.next().and_then(|text| parse_f64(text.as_bytes()));
+            Some(Exemplar {
+                labels,
+                value: value.expect("the lexer found a number"),
+                timestamp,
+            })
         })
     }
 }
@@ -235,6 +272,11 @@ impl Sample<'_> {
         self.offset_of_name() + self.value_text.end() + blanks
     }
 
+    /// Returns the offset of the start time, which the sample must have.
+    pub(in crate::exposition) fn offset_of_start_time(&self) -> usize {
+        self.offset_of_name() + self.start_time as usize
+    }
+
     /// Returns the offset of the exemplar's labels.
     pub(in crate::exposition) fn offset_of_exemplar(&self) -> usize {
         self.offset_of_name() + self.exemplar as usize
@@ -261,8 +303,10 @@ impl PartialEq for Sample<'_> {
         self.name() == other.name()
             && self.labels() == other.labels()
             && same(self.value, other.value)
+            && self.composite() == other.composite()
             && self.timestamp == other.timestamp
-            && self.exemplar() == other.exemplar()
+            && self.start_time() == other.start_time()
+            && self.exemplars().eq(other.exemplars())
     }
 }
 
@@ -272,12 +316,18 @@ fn same(a: f64, b: f64) -> bool {
 
 impl fmt::Debug for Sample<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sample")
+        let mut debug = f.debug_struct("Sample");
+        debug
             .field("name", &self.name())
-            .field("labels", &self.labels())
-            .field("value", &self.value)
+            .field("labels", &self.labels());
+        match self.composite() {
+            Some(composite) => debug.field("value", &composite),
+            None => debug.field("value", &self.value),
+        };
+        debug
             .field("timestamp", &self.timestamp)
-            .field("exemplar", &self.exemplar())
+            .field("start_time", &self.start_time())
+            .field("exemplars", &self.exemplars().collect::<Vec<_>>())
             .finish()
     }
 }

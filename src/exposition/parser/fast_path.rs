@@ -288,7 +288,12 @@ mod tests {
             fast.line = line;
             // The next line is compared with this one.
             assert_eq!(fast.prev_text.as_ptr(), line.as_ptr());
-            for format in [Format::Text, Format::Text1, Format::OpenMetrics] {
+            for format in [
+                Format::Text,
+                Format::Text1,
+                Format::OpenMetrics,
+                Format::OpenMetrics2,
+            ] {
                 for options in [Options::strict(format), Options::lenient(format)] {
                     let mut general = Sample::EMPTY;
                     let lexer = Lexer::new(&options);

@@ -3,14 +3,15 @@
 //! ```text
 //! line     = blanks? (comment | metadata | sample)? newline
 //! metadata = "#" ("HELP" | "TYPE" | "UNIT") name text
-//! sample   = name labels? value timestamp? exemplar?
-//!          | "{" quoted-name ("," label)* "}" value timestamp? exemplar?
+//! sample   = series value timestamp? start? exemplar*
+//! series   = name labels? | "{" quoted-name ("," label)* "}"
 //! labels   = "{" (label ("," label)*)? "}"
 //! label    = name "=" quoted
+//! start    = "st@" timestamp
 //! exemplar = "#" labels value timestamp?
 //! ```
 //!
-//! Three formats in two modes differ in which tokens there are and in what may
+//! Four formats in two modes differ in which tokens there are and in what may
 //! stand between them; [`Rules`] has a flag for each difference. In pseudo-code:
 //!
 //! ```text
@@ -63,6 +64,8 @@ pub(super) enum Quoted {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
     pub(super) openmetrics: bool,
+    /// Composite values, start times and any number of exemplars.
+    pub(super) composite: bool,
     pub(super) quoted: Quoted,
     /// A `\` before any character.
     pub(super) unknown_escapes: bool,
@@ -87,6 +90,7 @@ impl Rules {
         };
         Self {
             openmetrics,
+            composite: options.format == Format::OpenMetrics2,
             quoted,
             unknown_escapes: lenient || openmetrics,
             open_escape: lenient,

@@ -97,7 +97,9 @@ impl Lexer {
                 }
                 let unit = str::from_utf8(&window.0[start..end]).expect("names are ASCII");
                 let family = name.strip_suffix(unit);
-                if !unit.is_empty() && !family.is_some_and(|family| family.ends_with('_')) {
+                let is_suffix = family.is_some_and(|family| family.ends_with('_'));
+                // OpenMetrics 2.0 recommends the suffix.
+                if !unit.is_empty() && !is_suffix && !self.rules.composite {
                     return fail(ErrorKind::UnitNotInName, start);
                 }
                 (Event::Unit { name, unit }, end)

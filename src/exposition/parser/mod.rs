@@ -28,6 +28,7 @@
 //! ```
 
 mod chunks;
+mod composite;
 mod error;
 mod event;
 mod fast_path;
@@ -37,6 +38,7 @@ mod metadata;
 mod sample;
 
 pub use chunks::Chunks;
+pub use composite::{CompositeValue, NativeBuckets};
 pub(super) use error::messages;
 pub use error::{Error, ErrorKind, Excerpt, Position, is_unprintable};
 pub use event::{Event, EventRef, Exemplar, Line, Sample, Timestamp};
@@ -74,8 +76,8 @@ pub struct Options {
     pub format: Format,
     /// How strictly the page must follow it.
     pub mode: Mode,
-    /// Whether strict OpenMetrics accepts quoted names, which its 1.0 standard
-    /// does not have. Strict text accepts them in 1.0.0 and not in 0.0.4; lenient
+    /// Whether strict OpenMetrics 1.0 accepts quoted names, which its standard does
+    /// not have. OpenMetrics 2.0 always does. Strict text accepts them in 1.0.0 and not in 0.0.4; lenient
     /// mode always does.
     pub quoted_names: bool,
     /// The longest line, in bytes without its newline. [`Chunks`] buffers up to

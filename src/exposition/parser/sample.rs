@@ -13,6 +13,9 @@ use crate::exposition::scan;
 use smallvec::SmallVec;
 use std::str;
 
+/// What precedes a start time, the blank included.
+const START_TIME: &[u8] = b" st@";
+
 impl Lexer {
     /// Reads the sample at the start of the window and returns the position of its
     /// newline.
@@ -29,6 +32,7 @@ impl Lexer {
         };
         sample.timestamp = None;
         sample.exemplar = 0;
+        sample.start_time = 0;
         let end = match window.peek(value_end) {
             b'\n' => value_end,
             _ => self.tail(window, value_end, sample)?,
@@ -82,7 +86,10 @@ impl Lexer {
             return fail(ErrorKind::NoName, 0);
         };
         sample.name = name;
-        let (value, end) = window.number(at)?;
+        let (value, end) = match window.peek(at) {
+            b'{' if self.rules.composite => (f64::NAN, window.composite(at)?),
+            _ => window.number(at)?,
+        };
         sample.value_text = Span::new(at, end, false);
         sample.value = value;
         Ok(end)
@@ -100,9 +107,43 @@ impl Lexer {
         }
         let (timestamp, at) = self.seconds(window, at)?;
         sample.timestamp = timestamp.map(Timestamp::Seconds);
+        let at = self.start_time(window, at, sample)?;
         if window.peek(at) == b'\n' {
             return Ok(at);
         }
+        let mut at = self.exemplar(window, at, &mut sample.exemplar)?;
+        while self.rules.composite && window.peek(at) == b' ' {
+            at = self.exemplar(window, at, &mut 0)?;
+        }
+        if window.peek(at) != b'\n' {
+            return fail(ErrorKind::ExpectedEnd, at);
+        }
+        Ok(at)
+    }
+
+    /// Reads a blank and a start time at `at`, if there is one, and returns the position
+    /// after it.
+    fn start_time(
+        &self,
+        window: Lookahead<'_>,
+        at: usize,
+        sample: &mut Sample<'_>,
+    ) -> Result<usize> {
+        let start = at + START_TIME.len();
+        if !self.rules.composite || window.0.get(at..start) != Some(START_TIME) {
+            return Ok(at);
+        }
+        let end = window.token_end(start);
+        if number::parse_seconds(&window.0[start..end]).is_none() {
+            return fail(ErrorKind::BadStartTime, start);
+        }
+        sample.start_time = start as u32;
+        Ok(end)
+    }
+
+    /// Reads a blank and an exemplar at `at`, and returns the position after it. The
+    /// position of its first label becomes `labels`.
+    fn exemplar(&self, window: Lookahead<'_>, at: usize, labels: &mut u32) -> Result<usize> {
         let at = self.separator(window, at)?;
         if window.peek(at) != b'#' {
             return fail(ErrorKind::ExpectedEnd, at);
@@ -114,26 +155,28 @@ impl Lexer {
         if window.peek(at) != b'{' {
             return fail(ErrorKind::ExemplarWithoutBraces, at);
         }
-        sample.exemplar = at as u32 + 1;
+        *labels = at as u32 + 1;
         let at = self.labels(window, at + 1, None)?;
         let at = self.separator(window, at)?;
         let (_, mut at) = window.number(at)?;
+        let end = at;
         match window.peek(at) {
             b'\n' => {}
             b' ' => (_, at) = self.seconds(window, at)?,
             _ => return fail(ErrorKind::BadValue, at),
         }
-        if window.peek(at) != b'\n' {
-            return fail(ErrorKind::ExpectedEnd, at);
+        if self.rules.composite && at == end {
+            return fail(ErrorKind::ExemplarWithoutTime, at);
         }
         Ok(at)
     }
 
     /// Reads a blank and an OpenMetrics timestamp at `at`. Returns no timestamp,
-    /// and `at` itself, if a blank and a hash stand there.
+    /// and `at` itself, if a blank and a hash stand there, or a start time.
     fn seconds(&self, window: Lookahead<'_>, at: usize) -> Result<(Option<f64>, usize)> {
         let start = self.separator(window, at)?;
-        if window.peek(start) == b'#' {
+        let is_start_time = self.rules.composite && window.0[at..].starts_with(START_TIME);
+        if window.peek(start) == b'#' || is_start_time {
             return Ok((None, at));
         }
         let end = window.token_end(start);

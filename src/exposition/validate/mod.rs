@@ -15,12 +15,14 @@
 #![doc = ""]
 #![doc = include_str!("../CONFORMANCE.md")]
 
+mod composite;
 mod lint;
 mod points;
 mod series;
 
 pub use lint::{Lint, Linter, Warning, lint};
 
+use super::Format;
 use super::escape::quote;
 use super::parser::{
     self, Error, ErrorKind, Event, Excerpt, Labels, Line, Mode, Options, Position, Sample,
@@ -66,6 +68,8 @@ pub fn validate<T: AsRef<[u8]> + ?Sized>(
 #[derive(Clone, Copy, Debug)]
 struct Checks {
     openmetrics: bool,
+    /// A sample is a whole metric.
+    composite: bool,
 }
 
 /// Validates a page event by event. In lenient mode it accepts everything.
@@ -82,6 +86,9 @@ pub struct Validator {
     /// The other metrics of the current histogram or summary, in text.
     points: FingerprintMap<Point>,
     metric: Option<MetricState>,
+    /// The fingerprint of the labels that the states of the last set have in common, in
+    /// OpenMetrics 2.0.
+    state_set: Option<u64>,
     /// The labels of the metrics in `points` and `metric`, as they are written.
     labels: String,
     /// The last error found of lines before the one that was read.
@@ -138,6 +145,7 @@ impl Validator {
         Self {
             rules: Checks {
                 openmetrics: options.format.is_openmetrics(),
+                composite: options.format == Format::OpenMetrics2,
             },
             lenient: options.mode == Mode::Lenient,
             max_memory: options.max_memory,
@@ -147,6 +155,7 @@ impl Validator {
             series: FingerprintSet::default(),
             points: FingerprintMap::default(),
             metric: None,
+            state_set: None,
             labels: String::new(),
             late: None,
         }
@@ -175,6 +184,10 @@ impl Validator {
             Event::Type { name, metric_type } => {
                 self.metadata(offset, name, |family| &mut family.has_type)?;
                 self.family.kind = *metric_type;
+                let is_info = *metric_type == MetricType::Info;
+                if self.rules.composite && is_info && !name.ends_with("_info") {
+                    return fail(ErrorKind::InfoWithoutSuffix, offset);
+                }
                 self.claim_suffixes(offset)?;
                 self.check_unit(offset)
             }
@@ -286,6 +299,7 @@ impl Validator {
             ..FamilyState::default()
         };
         self.series.clear();
+        self.state_set = None;
         Ok(())
     }
 
@@ -295,7 +309,8 @@ impl Validator {
         match claim {
             Claim { family, .. } if by_sample && family == number => {
                 // `# TYPE a_total counter` followed by `a_total 1`.
-                let counter = self.rules.openmetrics && kind == MetricType::Counter;
+                let openmetrics = self.rules.openmetrics && !self.rules.composite;
+                let counter = openmetrics && kind == MetricType::Counter;
                 match counter && self.family.name == name && name.ends_with("_total") {
                     true => ErrorKind::TotalInFamilyName,
                     false => ErrorKind::UnexpectedSample,
@@ -315,7 +330,7 @@ impl Validator {
             family: number,
             own: false,
         };
-        for (suffix, _) in kind.sample_roles(self.rules.openmetrics) {
+        for (suffix, _) in self.sample_roles(kind) {
             let fingerprint = self.suffixed(suffix);
             let owner = self.names.entry(fingerprint).or_insert(claim).family;
             if owner != number && self.rules.openmetrics {
@@ -406,7 +421,9 @@ impl Validator {
             offset,
             line: line.number,
         };
-        let result = if self.rules.openmetrics {
+        let result = if self.rules.composite {
+            self.composite_sample(sample)
+        } else if self.rules.openmetrics {
             self.openmetrics_sample(role, sample, at)
         } else {
             self.text_sample(role, sample, at)
@@ -421,7 +438,7 @@ impl Validator {
     #[cold]
     fn refuse(&mut self, offset: usize, kind: ErrorKind, sample: &Sample<'_>) -> Result<(), Error> {
         match &self.metric {
-            Some(metric) if points::is_found_late(kind) => {
+            Some(metric) if points::is_found_late(kind) && !self.rules.composite => {
                 let point = metric.point;
                 self.fail_late(kind, &point)
             }
@@ -437,12 +454,20 @@ impl Validator {
         if number == 0 || !are_equal(own, self.family.name.as_bytes()) {
             return None;
         }
-        let suffixes = kind.sample_roles(self.rules.openmetrics);
+        let suffixes = self.sample_roles(kind);
         let found = |other: &str| are_equal(other.as_bytes(), suffix);
         suffixes
             .iter()
             .find(|(other, _)| found(other))
             .map(|(_, role)| *role)
+    }
+
+    /// Returns each suffix of a sample's name with the role that it stands for.
+    fn sample_roles(&self, kind: MetricType) -> &'static [(&'static str, SampleRole)] {
+        match self.rules.composite {
+            true => &[("", SampleRole::Value)],
+            false => kind.sample_roles(self.rules.openmetrics),
+        }
     }
 
     #[cold]
@@ -455,12 +480,14 @@ impl Validator {
         }
     }
 
+    /// Returns true if several samples make up a metric.
     fn is_compound(&self) -> bool {
         let kind = self.family.kind;
-        matches!(
-            kind,
-            MetricType::Histogram | MetricType::GaugeHistogram | MetricType::Summary
-        )
+        !self.rules.composite
+            && matches!(
+                kind,
+                MetricType::Histogram | MetricType::GaugeHistogram | MetricType::Summary
+            )
     }
 
     /// Returns the label that distinguishes the samples of one metric.
@@ -573,6 +600,33 @@ impl Validator {
         Ok(())
     }
 
+    /// Checks a sample of OpenMetrics 2.0.
+    fn composite_sample(&mut self, sample: &Sample<'_>) -> Result<(), ErrorKind> {
+        composite::check(self.family.kind, sample)?;
+        if self.family.kind == MetricType::StateSet {
+            if sample.label(&self.family.name).is_none() {
+                return Err(ErrorKind::NoStateLabel);
+            }
+            let set = self.fingerprinter.of_labels(sample, &self.family.name);
+            if self.state_set != Some(set) {
+                self.state_set = Some(set);
+                if !self.insert_series(set)? {
+                    return Err(ErrorKind::InterleavedMetric);
+                }
+            }
+        }
+        let labels = self.fingerprinter.of_labels(sample, "");
+        let timestamp = sample.timestamp().map(Timestamp::seconds);
+        self.enter_metric(labels, timestamp, sample)?;
+        let metric = self.metric.as_mut().expect("entered above");
+        // A metric may have several samples if they have timestamps, which may be too
+        // coarse to differ.
+        match metric.point.repeats(SampleRole::Value) && timestamp.is_none() {
+            true => Err(ErrorKind::DuplicateSeries),
+            false => Ok(()),
+        }
+    }
+
     /// Makes the metric with these labels the current one, at this time.
     #[inline]
     fn enter_metric(
@@ -615,6 +669,7 @@ impl Validator {
         });
         if !self.insert_series(labels)? {
             return Err(match kind {
+                _ if self.rules.composite && timestamp.is_none() => ErrorKind::DuplicateSeries,
                 MetricType::Gauge | MetricType::Info | MetricType::Unknown => {
                     ErrorKind::DuplicateSeries
                 }
@@ -691,13 +746,22 @@ fn check_exemplar(
 #[cold]
 fn offset_of(kind: ErrorKind, sample: &Sample<'_>) -> usize {
     use ErrorKind::{
-        BadBound, BadCounterValue, BadQuantile, BucketsNotCumulative, BucketsOutOfOrder,
-        CountNotInteger, ExemplarOutsideBucket, ExemplarTooLong, InfoNotOne, NegativeQuantile,
-        QuantilesOutOfOrder, StateNotBoolean, UnexpectedExemplar,
+        BadBound, BadCounterValue, BadQuantile, BadSchema, BadZeroThreshold, BucketBeyondInfinity,
+        BucketsNotCumulative, BucketsOutOfOrder, CountMismatch, CountNotInteger,
+        ExemplarOutsideBucket, ExemplarTooLong, ExpectedComposite, InfoNotOne, NativeCountMismatch,
+        NegativeQuantile, QuantilesOutOfOrder, SpanMismatch, StateNotBoolean, UnexpectedComposite,
+        UnexpectedExemplar, UnexpectedStartTime,
+    };
+    let in_labels = |label| match sample.composite() {
+        Some(_) => sample.offset_of_value(),
+        None => sample.offset_of_label(label),
     };
     match kind {
-        BadBound | BucketsOutOfOrder => sample.offset_of_label("le"),
-        BadQuantile | QuantilesOutOfOrder => sample.offset_of_label("quantile"),
+        BadBound | BucketsOutOfOrder => in_labels("le"),
+        BadQuantile | QuantilesOutOfOrder => in_labels("quantile"),
+        ExpectedComposite | UnexpectedComposite | BadSchema | BadZeroThreshold | SpanMismatch
+        | BucketBeyondInfinity | NativeCountMismatch | CountMismatch => sample.offset_of_value(),
+        UnexpectedStartTime => sample.offset_of_start_time(),
         BadCounterValue | CountNotInteger | InfoNotOne | StateNotBoolean | BucketsNotCumulative
         | NegativeQuantile => sample.offset_of_value(),
         UnexpectedExemplar | ExemplarTooLong | ExemplarOutsideBucket => sample.offset_of_exemplar(),

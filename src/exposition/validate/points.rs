@@ -171,7 +171,8 @@ impl Point {
 
     /// Checks the metric when it is complete.
     pub(super) fn end(&self, rules: Checks, kind: MetricType) -> Result<(), ErrorKind> {
-        if !matches!(kind, MetricType::Histogram | MetricType::GaugeHistogram) {
+        let is_histogram = matches!(kind, MetricType::Histogram | MetricType::GaugeHistogram);
+        if rules.composite || !is_histogram {
             return Ok(());
         }
         let has = |role: SampleRole| self.roles & role.bit() != 0;

@@ -47,14 +47,18 @@ pub(super) fn text_sample(sample: &Sample<'_>, warn: &mut impl FnMut(usize, Lint
 }
 
 /// Checks the parts of a sample that only OpenMetrics has.
-pub(super) fn openmetrics_sample(sample: &Sample<'_>, warn: &mut impl FnMut(usize, Lint, &str)) {
+pub(super) fn openmetrics_sample(
+    sample: &Sample<'_>,
+    composite: bool,
+    warn: &mut impl FnMut(usize, Lint, &str),
+) {
     let name = sample.name();
     if let Some(Timestamp::Seconds(FROM_YEAR_5000..)) = sample.timestamp() {
         let at = sample.offset_of_timestamp();
         warn(at, Lint::MillisecondsTimestamp, &name);
     }
     let has_suffix = || name.ends_with("_total") || name.ends_with("_bucket");
-    if sample.exemplar().is_some() && !has_suffix() {
+    if !composite && sample.exemplar().is_some() && !has_suffix() {
         warn(
             sample.offset_of_exemplar(),
             Lint::UnsupportedExemplar,

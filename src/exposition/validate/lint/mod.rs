@@ -63,6 +63,8 @@ pub fn lint<T: AsRef<[u8]> + ?Sized>(
 #[derive(Debug)]
 pub struct Linter {
     openmetrics: bool,
+    /// A sample is a whole metric: OpenMetrics 2.0.
+    composite: bool,
     lenient: bool,
     fingerprinter: Fingerprinter,
     family: Option<FamilyLints>,
@@ -153,7 +155,8 @@ impl Linter {
     pub fn new(options: impl Into<Options>) -> Self {
         let options = options.into();
         Self {
-            openmetrics: options.format == Format::OpenMetrics,
+            openmetrics: options.format.is_openmetrics(),
+            composite: options.format == Format::OpenMetrics2,
             lenient: options.mode == Mode::Lenient,
             fingerprinter: Fingerprinter::new(),
             family: None,
@@ -301,9 +304,12 @@ impl Linter {
 
     fn sample(&mut self, line: Line<'_>, sample: &Sample<'_>, warn: &mut impl FnMut(Warning)) {
         let name = sample.name();
-        let openmetrics = self.openmetrics;
+        let (openmetrics, composite) = (self.openmetrics, self.composite);
         let role_in = |family: &FamilyLints| {
             let suffix = name.strip_prefix(&*family.name)?;
+            if composite {
+                return suffix.is_empty().then_some(SampleRole::Value);
+            }
             let suffixes = family.metric_type.sample_roles(openmetrics);
             let (_, role) = suffixes.iter().find(|(other, _)| *other == suffix)?;
             Some(*role)
@@ -332,11 +338,14 @@ impl Linter {
             });
         };
         if openmetrics {
-            openmetrics_sample(sample, &mut warn);
+            openmetrics_sample(sample, composite, &mut warn);
         } else {
             text_sample(sample, &mut warn);
         }
-        labels_punctuation(line.text, openmetrics, |at, lint| warn(at, lint, &name));
+        // Its standard has quoted names, and strict readers refuse a comma at the end.
+        if !composite {
+            labels_punctuation(line.text, openmetrics, |at, lint| warn(at, lint, &name));
+        }
         family.bounds(sample, role, openmetrics, &mut warn);
         family.id_values(sample, &mut warn);
         if let Some(histogram) = histogram {
@@ -346,7 +355,9 @@ impl Linter {
             warn(sample.offset_of_name(), Lint::DuplicateSeries, &name);
         }
         if !std::mem::replace(&mut family.has_samples, true) {
-            family.first_sample(sample, openmetrics, &mut warn);
+            // In OpenMetrics 1.0 the name of a family has no suffix.
+            let is_bare = openmetrics && !composite;
+            family.first_sample(sample, is_bare, &mut warn);
         }
     }
 }
@@ -467,7 +478,7 @@ impl FamilyLints {
     fn first_sample(
         &self,
         sample: &Sample<'_>,
-        openmetrics: bool,
+        is_bare: bool,
         warn: &mut impl FnMut(usize, Lint, &str),
     ) {
         let at = sample.offset_of_name();
@@ -475,7 +486,7 @@ impl FamilyLints {
             warn(at, Lint::NoHelp, &self.name);
         }
         let (name, metric_type) = (&*self.name, self.metric_type);
-        suffixes(name, metric_type, openmetrics, |lint| warn(at, lint, name));
+        suffixes(name, metric_type, is_bare, |lint| warn(at, lint, name));
         words(name, metric_type, |lint, word| {
             warn(at, lint, &format!("\"{word}\" in {name}"));
         });

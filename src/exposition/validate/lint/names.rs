@@ -8,12 +8,12 @@ use crate::exposition::parser::Label;
 pub(super) fn suffixes(
     name: &str,
     metric_type: MetricType,
-    openmetrics: bool,
+    is_bare: bool,
     mut warn: impl FnMut(Lint),
 ) {
     let ends = |suffix| name.ends_with(suffix);
     let is_counter = metric_type == MetricType::Counter;
-    if is_counter && !openmetrics && !ends("_total") {
+    if is_counter && !is_bare && !ends("_total") {
         warn(Lint::CounterWithoutTotal);
     }
     // Nothing is known of a family without a type.
