@@ -83,6 +83,11 @@ def test_timestamps_are_seconds_in_every_format() -> None:
         assert stethoscope.parse(page)[0].samples[0].timestamp == 1.5
 
 
+def test_openmetrics_2_is_refused_rather_than_misread() -> None:
+    with pytest.raises(ValueError, match=r"OpenMetrics 2\.0"):
+        stethoscope.parse("a 1\n# EOF\n", "application/openmetrics-text; version=2.0.0")
+
+
 def test_format_is_detected_given_or_of_the_content_type() -> None:
     quoted = '{"a.b"} 1\n'
     assert stethoscope.parse(quoted)[0].name == "a.b"

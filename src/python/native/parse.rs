@@ -118,7 +118,16 @@ fn options(format: &str, page: &[u8]) -> PyResult<Options> {
         "prometheus" => Format::Text,
         "prometheus1" => Format::Text1,
         "openmetrics" => Format::OpenMetrics,
-        header if is_of_metrics(header) => return Ok(ContentType::from_header(header).into()),
+        header if is_of_metrics(header) => {
+            let content_type = ContentType::from_header(header);
+            if content_type.format == Format::OpenMetrics2 {
+                return Err(PyValueError::new_err(
+                    "this function does not read OpenMetrics 2.0: ask for version=1.0.0, or \
+                     read the page with \"stethoscope check --json\"",
+                ));
+            }
+            return Ok(content_type.into());
+        }
         _ => {
             let error = format!(
                 "unknown format {format:?}: expected \"auto\", \"prometheus\", \"prometheus1\", \
