@@ -20,7 +20,10 @@ use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use stethoscope::Registry;
-use stethoscope::cell::{Buckets, Counter, FloatCounter, FloatGauge, Histogram, StripedCounter};
+use stethoscope::cell::{
+    Buckets, Counter, FloatCounter, FloatGauge, Histogram, ShardedHistogram, SingleWriter,
+    StripedCounter,
+};
 use stethoscope::exposition::Format;
 use stethoscope::segment::{self, ProcessState, Reader, Segment, SegmentErrorKind};
 
@@ -75,6 +78,14 @@ fn every_kind_of_cell_is_read_as_it_is_scraped() {
     let states = view
         .state_set_family("phase", "", labels, ["x", "y", "z"])
         .unwrap();
+    let striped = { view.family::<StripedCounter>("striped_total", "") }
+        .labels(labels)
+        .register()
+        .unwrap();
+    let sharded = { view.family::<ShardedHistogram>("sharded_seconds", "") }
+        .labels(labels)
+        .register()
+        .unwrap();
     let infos = view.info_family("build", "", labels).unwrap();
     view.info("version", "", [("version", "1.2")]).unwrap();
     for index in 0..300_i32 {
@@ -102,6 +113,16 @@ fn every_kind_of_cell_is_read_as_it_is_scraped() {
         state.set((index % 3) as usize, true);
         assert!(state.is_on((index % 3) as usize));
         infos.with(values).unwrap();
+        let (striped, sharded) = (striped.with(values).unwrap(), sharded.with(values).unwrap());
+        // Some threads have parts of their own, others share one.
+        std::thread::scope(|threads| {
+            for _ in 0..if index == 7 { 70 } else { 2 } {
+                threads.spawn(|| {
+                    striped.inc_by(3);
+                    sharded.observe(f64::from(index) / 64.0);
+                });
+            }
+        });
         if index % 5 == 0 {
             assert!(gauges.remove(values));
             assert!(histograms.remove(values));
@@ -205,8 +226,8 @@ fn cells_that_cannot_be_in_a_segment_are_counted() {
     let directory = Directory::to_create_in_memory("unplaced");
     let segment = create_segment(&directory);
     let registry = Registry::in_segment(&segment);
-    let striped = registry.family::<StripedCounter>("striped_total", "");
-    striped.register_single().unwrap().inc();
+    let own = registry.family::<SingleWriter<Counter>>("one_writer_total", "");
+    own.register_single().unwrap();
     static EXISTING: Counter = Counter::new();
     registry.register("existing_total", "", &EXISTING).unwrap();
     registry
@@ -441,10 +462,12 @@ fn headers_of_other_machines_and_versions_are_refused() {
     };
     let error = |word, value| open(word, value).unwrap_err();
     assert!(error(1, 0x0807_0605_0403_0201).contains("byte order"));
-    assert!(error(2, 2 << 32).contains("format version 2"));
+    assert!(error(2, 3 << 32).contains("format version 3"));
+    assert!(error(2, 0).contains("format version 0"));
     assert!(error(10, 5).contains("last boot"));
     // A minor version adds records, which are skipped.
-    assert!(open(2, (1 << 32) + 7).is_ok());
+    assert!(open(2, (2 << 32) + 7).is_ok());
+    assert!(open(2, 1 << 32).is_ok());
     // The pid is another process', or was reused: nobody holds the lock.
     assert_eq!(open(7, 1).unwrap().state(), ProcessState::Dead);
 }

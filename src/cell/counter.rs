@@ -8,7 +8,9 @@
 use std::ops::Deref;
 
 use super::stripe::stripes;
-use super::{AtomicF64, ExemplarLabels, SingleWriter, WithExemplars, Writer, single_writer_reads};
+use super::{
+    AtomicF64, Cell, ExemplarLabels, SingleWriter, WithExemplars, Writer, single_writer_reads,
+};
 use crate::sync::{AtomicU64, Ordering, Padded, const_fn, thread_slot};
 
 /// A `u64` that only goes up, shared by any number of writers.
@@ -135,9 +137,15 @@ fn add_exclusive(count: &AtomicU64, n: u64) {
 /// assert_eq!(rows.get(), 8000);
 /// ```
 #[derive(Debug)]
-pub struct StripedCounter(Box<[Padded<Stripe>]>);
+pub struct StripedCounter(Stripes);
+
+#[cfg(not(all(feature = "segment", target_os = "linux", not(loom))))]
+type Stripes = Box<[Padded<Stripe>]>;
+#[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
+type Stripes = super::placement::CellMemory<Padded<Stripe>>;
 
 #[derive(Debug, Default)]
+#[repr(C)]
 struct Stripe {
     /// Written by the one thread whose slot is the stripe's index.
     exclusive: AtomicU64,
@@ -207,11 +215,47 @@ impl StripedCounter {
     ///
     /// To Prometheus this looks like a restart of the process.
     pub fn reset(&self) {
-        for stripe in &self.0 {
+        for stripe in self.0.iter() {
             // Relaxed: as in `add`.
             stripe.exclusive.store(0, Ordering::Relaxed);
             stripe.shared.store(0, Ordering::Relaxed);
         }
+    }
+}
+
+impl Cell for StripedCounter {
+    type Options = ();
+
+    fn from_options((): &()) -> Self {
+        Self::default()
+    }
+
+    fn width((): &()) -> usize {
+        1
+    }
+
+    fn read(&self, into: &mut [u64]) {
+        into[0] = self.get();
+    }
+
+    #[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
+    fn placement() -> Option<super::Placement<Self>> {
+        const WORDS: usize = size_of::<Padded<Stripe>>() / size_of::<u64>();
+        Some(super::Placement {
+            encoding: super::Encoding::U64,
+            parts: stripes(),
+            #[allow(unsafe_code)]
+            place: |(), words| {
+                assert!(words.len() == stripes() * WORDS);
+                // SAFETY: the words begin a cache line, as stripes do, and are as many
+                // as theirs: two atomics, and padding. They are valid for as long as
+                // the cell: the duties of `Placement::place`.
+                super::Placed::Beside(Self(unsafe {
+                    let first = words.as_ptr().cast::<Padded<Stripe>>();
+                    Stripes::borrowed(std::slice::from_raw_parts(first, stripes()))
+                }))
+            },
+        })
     }
 }
 

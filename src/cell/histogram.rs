@@ -117,12 +117,13 @@ impl Cell for Histogram {
     fn placement() -> Option<super::Placement<Self>> {
         Some(super::Placement {
             encoding: super::Encoding::Histogram,
+            parts: 1,
             #[allow(unsafe_code)]
             place: |buckets, words| {
                 super::Placed::Beside(Self {
                     buckets: buckets.clone(),
                     // SAFETY: the duties of `Placement::place`.
-                    words: unsafe { ShardWords::borrowed(words) },
+                    words: unsafe { ShardWords::borrowed(words, 1) },
                 })
             },
         })
@@ -186,11 +187,11 @@ impl ShardedHistogram {
 
     /// Creates a histogram with so many exclusive shards, which must be a power
     /// of two from 2 on.
-    pub(super) fn with_shards(shards: usize, buckets: &Buckets) -> Self {
+    pub(super) fn with_shards(exclusive: usize, buckets: &Buckets) -> Self {
         Self {
             buckets: buckets.clone(),
-            words: ShardWords::new(shards + shards / 2, buckets),
-            exclusive: shards,
+            words: ShardWords::new(shards(exclusive), buckets),
+            exclusive,
         }
     }
 
@@ -257,6 +258,29 @@ impl Cell for ShardedHistogram {
     fn read(&self, into: &mut [u64]) {
         read(self.words.shards(), into);
     }
+
+    #[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
+    fn placement() -> Option<super::Placement<Self>> {
+        Some(super::Placement {
+            encoding: super::Encoding::Histogram,
+            parts: shards(stripes()),
+            #[allow(unsafe_code)]
+            place: |buckets, words| {
+                let exclusive = stripes();
+                super::Placed::Beside(Self {
+                    buckets: buckets.clone(),
+                    // SAFETY: the duties of `Placement::place`.
+                    words: unsafe { ShardWords::borrowed(words, shards(exclusive)) },
+                    exclusive,
+                })
+            },
+        })
+    }
+}
+
+/// Returns the number of all shards, of which so many are exclusive.
+fn shards(exclusive: usize) -> usize {
+    exclusive + exclusive / 2
 }
 
 impl WithExemplars<Histogram> {
@@ -354,16 +378,16 @@ impl ShardWords {
         }
     }
 
-    /// The words of one shard, which begin a cache line.
+    /// The words of so many shards, which begin a cache line.
     ///
     /// # Safety
     /// They must be valid for as long as the result exists.
     #[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
     #[allow(unsafe_code)]
-    unsafe fn borrowed(words: &'static [AtomicU64]) -> Self {
+    unsafe fn borrowed(words: &'static [AtomicU64], shards: usize) -> Self {
         Self {
             start: 0,
-            per_shard: words.len(),
+            per_shard: words.len() / shards,
             // SAFETY: the caller's duty.
             words: unsafe { Memory::borrowed(words) },
         }

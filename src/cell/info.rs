@@ -34,6 +34,7 @@ impl Cell for Info {
     fn placement() -> Option<super::Placement<Self>> {
         Some(super::Placement {
             encoding: super::Encoding::One,
+            parts: 1,
             place: |(), _| super::Placed::Beside(Self),
         })
     }

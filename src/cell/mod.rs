@@ -202,7 +202,6 @@ macro_rules! one_number {
 
 one_number! {
     Counter: std::convert::identity, in one word as U64;
-    StripedCounter: std::convert::identity;
     FloatCounter: f64::to_bits, in one word as F64;
     Gauge: i64::cast_unsigned, in one word as I64;
     FloatGauge: f64::to_bits, in one word as F64;

@@ -20,7 +20,7 @@ pub(crate) enum Encoding {
 #[cfg(not(loom))]
 pub use placing::Placement;
 #[cfg(not(loom))]
-pub(crate) use placing::{CellWords, Placed};
+pub(crate) use placing::{CellMemory, CellWords, Placed};
 
 #[cfg(not(loom))]
 #[allow(unsafe_code)]
@@ -36,11 +36,15 @@ mod placing {
     /// crate have one.
     pub struct Placement<C: Cell> {
         pub(crate) encoding: Encoding,
+        /// The number of parts of a cell, whose sum is its value. Each begins a cache
+        /// line. In one of several parts of an integer, the second word counts, too.
+        pub(crate) parts: usize,
         /// Makes a cell at its initial value of words that are zero.
         ///
         /// # Safety
-        /// There must be as many words as the encoding says. They must begin a cache
-        /// line, belong to this cell, and be valid for as long as the cell is used.
+        /// There must be as many words as the encoding says; if there are several parts,
+        /// whole cache lines for each. They must begin a cache line, belong to this
+        /// cell, and be valid for as long as the cell is used.
         pub(crate) place: unsafe fn(&C::Options, &'static [AtomicU64]) -> Placed<C>,
     }
 
@@ -69,30 +73,34 @@ mod placing {
         pub(in crate::cell) unsafe fn one_word(encoding: Encoding) -> Self {
             Self {
                 encoding,
+                parts: 1,
                 place: |_, words| Placed::Inside(NonNull::from(&words[0]).cast()),
             }
         }
     }
 
     /// Words that are owned, or those of a segment.
-    pub(crate) struct CellWords {
-        /// INVARIANT: points to words that outlive `self`. If `owned`, they are those
+    pub(crate) type CellWords = CellMemory<AtomicU64>;
+
+    /// Atomics that are owned, or words of a segment.
+    pub(crate) struct CellMemory<T> {
+        /// INVARIANT: points to values that outlive `self`. If `owned`, they are those
         /// of a box.
-        words: NonNull<[AtomicU64]>,
+        words: NonNull<[T]>,
         owned: bool,
     }
 
-    // SAFETY: the words are atomics, reached by shared references only.
-    unsafe impl Send for CellWords {}
+    // SAFETY: the values are reached by shared references only.
+    unsafe impl<T: Send + Sync> Send for CellMemory<T> {}
     // SAFETY: as above.
-    unsafe impl Sync for CellWords {}
+    unsafe impl<T: Send + Sync> Sync for CellMemory<T> {}
 
-    impl CellWords {
+    impl<T> CellMemory<T> {
         /// Refers to words that something else owns.
         ///
         /// # Safety
         /// They must be valid for as long as the result exists.
-        pub(in crate::cell) unsafe fn borrowed(words: &'static [AtomicU64]) -> Self {
+        pub(in crate::cell) unsafe fn borrowed(words: &'static [T]) -> Self {
             Self {
                 words: NonNull::from(words),
                 owned: false,
@@ -100,9 +108,9 @@ mod placing {
         }
     }
 
-    impl FromIterator<AtomicU64> for CellWords {
-        fn from_iter<I: IntoIterator<Item = AtomicU64>>(words: I) -> Self {
-            let words: Box<[AtomicU64]> = words.into_iter().collect();
+    impl<T> FromIterator<T> for CellMemory<T> {
+        fn from_iter<I: IntoIterator<Item = T>>(words: I) -> Self {
+            let words: Box<[T]> = words.into_iter().collect();
             Self {
                 words: NonNull::from(Box::leak(words)),
                 owned: true,
@@ -110,17 +118,17 @@ mod placing {
         }
     }
 
-    impl Deref for CellWords {
-        type Target = [AtomicU64];
+    impl<T> Deref for CellMemory<T> {
+        type Target = [T];
 
         #[inline]
-        fn deref(&self) -> &[AtomicU64] {
+        fn deref(&self) -> &[T] {
             // SAFETY: the invariant of `words`.
             unsafe { self.words.as_ref() }
         }
     }
 
-    impl Drop for CellWords {
+    impl<T> Drop for CellMemory<T> {
         fn drop(&mut self) {
             if self.owned {
                 // SAFETY: it came from a box, which nothing else frees.
@@ -129,7 +137,7 @@ mod placing {
         }
     }
 
-    impl fmt::Debug for CellWords {
+    impl<T: fmt::Debug> fmt::Debug for CellMemory<T> {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             (**self).fmt(f)
         }

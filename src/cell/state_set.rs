@@ -130,6 +130,7 @@ impl Cell for StateSet {
         }
         Some(super::Placement {
             encoding: super::Encoding::StateSet,
+            parts: 1,
             place: |states, words| {
                 let [_, second] = words else {
                     unreachable!("a state set has two words");

@@ -113,7 +113,7 @@ mod stored {
             let segment = shared.segment.get().cloned();
             let placed = segment.as_ref().and_then(|segment| {
                 let placement = C::placement().filter(|_| !descriptor.mixed)?;
-                let family = segment.add_family(descriptor, placement.encoding)?;
+                let family = segment.add_family(descriptor, placement.encoding, placement.parts)?;
                 Some((family, placement))
             });
             Self { segment, placed }
@@ -175,7 +175,7 @@ mod stored {
     ) -> Option<(Place, CellStorage<C>)> {
         let (place, cell) = family.place(ordinal, created, labels, |words| {
             // SAFETY: the words begin a cache line, are zero, and are as many as the
-            // encoding says: the segment makes them so. They are this series' for as
+            // placement says: the segment makes them so. They are this series' for as
             // long as `place` exists, which is kept beside the cell.
             unsafe { (placement.place)(options, words) }
         })?;

@@ -25,7 +25,7 @@ pub enum SegmentErrorKind {
     NotASegment,
     /// The file was written on a machine with another byte order.
     ByteOrder,
-    /// The file has a later major version of the format.
+    /// The file has another major version of the format.
     Version {
         /// The major version of the file.
         found: u32,
@@ -105,8 +105,8 @@ impl fmt::Display for SegmentErrorKind {
             }
             SegmentErrorKind::Version { found } => write!(
                 f,
-                "the segment has format version {found}, and this program reads version 1: use a \
-                 newer one"
+                "the segment has format version {found}, and this program reads versions 1 and 2: use \
+                 a newer one"
             ),
             SegmentErrorKind::OtherBoot => {
                 f.write_str("the segment is from before the last boot, or from another machine")

@@ -13,7 +13,13 @@ pub(super) const MAGIC: u64 = u64::from_ne_bytes(*b"stethseg");
 /// A word that shows the byte order of the writer.
 pub(super) const BYTE_ORDER: u64 = 0x0102_0304_0506_0708;
 /// The version of the format that this crate writes: major in the upper half.
-pub(super) const VERSION: u64 = 1 << 32;
+pub(super) const VERSION: u64 = 2 << 32;
+
+/// Returns true if this crate reads the major version: in version 1, no family has
+/// parts.
+pub(super) fn is_readable(major: u64) -> bool {
+    (1..=VERSION >> 32).contains(&major)
+}
 
 /// The number of words of the header. Loom tracks each word, so it gets few.
 pub(super) const HEADER: usize = if cfg!(loom) { 8 } else { 512 };
@@ -170,7 +176,14 @@ pub(super) struct Record(Vec<u64>);
 
 impl Record {
     fn new(kind: u64) -> Self {
-        Self(vec![kind << 32])
+        Self::in_memory(Vec::new(), kind)
+    }
+
+    /// Begins a record in the memory of another.
+    fn in_memory(mut memory: Vec<u64>, kind: u64) -> Self {
+        memory.clear();
+        memory.push(kind << 32);
+        Self(memory)
     }
 
     fn word(mut self, word: u64) -> Self {
@@ -184,8 +197,15 @@ impl Record {
             let length = |index: usize| pair.get(index).map_or(0, |text| text.len() as u64);
             self.0.push(length(0) | length(1) << 32);
         }
-        let bytes: Vec<u8> = strings.iter().flat_map(|text| text.bytes()).collect();
-        self.0.extend(bytes.chunks(8).map(word_of_bytes));
+        let bytes = strings.iter().map(|text| text.len()).sum::<usize>();
+        let start = self.0.len();
+        self.0.resize(start + bytes.div_ceil(size_of::<u64>()), 0);
+        let mut rest = bytes_of(&mut self.0[start..]);
+        for text in strings {
+            let (into, after) = rest.split_at_mut(text.len());
+            into.copy_from_slice(text.as_bytes());
+            rest = after;
+        }
         self
     }
 
@@ -194,6 +214,14 @@ impl Record {
         self.0[0] |= self.0.len() as u64;
         (self.0.len() <= MAX_RECORD).then_some(self.0)
     }
+}
+
+/// Returns the bytes of some words, as they are in memory.
+#[allow(unsafe_code)]
+pub(super) fn bytes_of(words: &mut [u64]) -> &mut [u8] {
+    let len = size_of_val(words);
+    // SAFETY: the bytes of the same memory, borrowed as it is. Any bytes are words.
+    unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), len) }
 }
 
 /// Packs up to eight bytes into a word, the first in the lowest address.
@@ -250,22 +278,41 @@ impl<'w> RecordWords<'w> {
 #[derive(Clone, Debug)]
 pub(super) struct FamilyRecord {
     pub(super) encoding: Encoding,
+    /// The number of parts of a series, each for one thread or a few. Its value is
+    /// their sum.
+    pub(super) parts: usize,
     pub(super) descriptor: Descriptor,
 }
+
+/// The most parts of a series.
+const MAX_PARTS: usize = 1 << 16;
 
 /// Flags of a family.
 const HAS_UNIT: u64 = 1;
 const SHOWS_CREATED: u64 = 2;
 
 impl FamilyRecord {
-    /// Returns the number of words of a series.
+    /// Returns the number of words of a series' value.
     pub(super) fn words(&self) -> usize {
         self.encoding.words(self.bounds().len())
     }
 
-    /// Returns the number of words from one series to the next: whole cache lines.
-    pub(super) fn stride(&self) -> usize {
+    /// Returns the number of words from one part to the next: whole cache lines.
+    pub(super) fn part_stride(&self) -> usize {
         self.words().next_multiple_of(LINE)
+    }
+
+    /// Returns the number of words from one series to the next.
+    pub(super) fn stride(&self) -> usize {
+        self.parts * self.part_stride()
+    }
+
+    /// Returns the number of words that the cell of a series may use.
+    pub(super) fn words_of_cell(&self) -> usize {
+        match self.parts {
+            1 => self.words(),
+            _ => self.stride(),
+        }
     }
 
     pub(super) fn bounds(&self) -> &[f64] {
@@ -288,7 +335,12 @@ impl FamilyRecord {
         let flags = u64::from(unit.is_some()) * HAS_UNIT + u64::from(d.created) * SHOWS_CREATED;
         let mut record = Record::new(kind::FAMILY)
             .word(id)
-            .word(type_code(d.metric_type)? | self.encoding.code() << 8 | flags << 16)
+            .word(
+                type_code(d.metric_type)?
+                    | self.encoding.code() << 8
+                    | flags << 16
+                    | (self.parts as u64 - 1) << 32,
+            )
             .word(d.label_names.len() as u64 | (d.const_labels.len() as u64) << 32)
             .word(bounds.len() as u64 | (states.len() as u64) << 32);
         for bound in bounds {
@@ -312,7 +364,16 @@ impl FamilyRecord {
         if (metric_type == MetricType::Info) != (encoding == Encoding::One) {
             return None;
         }
-        let flags = codes >> 16;
+        let flags = codes >> 16 & 0xffff;
+        let parts = (codes >> 32) as usize + 1;
+        let has_parts = match metric_type {
+            MetricType::Counter => encoding == Encoding::U64,
+            MetricType::Histogram => encoding == Encoding::Histogram,
+            _ => false,
+        };
+        if parts > MAX_PARTS || (parts > 1 && !has_parts) {
+            return None;
+        }
         let (labels, const_labels) = low_high(words.next()?);
         let (bounds, states) = low_high(words.next()?);
         let bounds: Vec<f64> = words
@@ -340,6 +401,7 @@ impl FamilyRecord {
         };
         Some(Self {
             encoding,
+            parts,
             descriptor: Descriptor {
                 name,
                 help,
@@ -370,15 +432,17 @@ pub(super) fn encode_slab(family: u64, first: usize, slots: usize, offset: usize
     record.finish().unwrap_or_default()
 }
 
-/// Encodes the record of a series. `None` if the label values are too long.
+/// Encodes the record of a series, in the memory of another record. `None` if the
+/// label values are too long.
 pub(super) fn encode_series(
+    memory: Vec<u64>,
     family: u64,
     slot: usize,
     ordinal: u64,
     created: f64,
     labels: &[&str],
 ) -> Option<Vec<u64>> {
-    Record::new(kind::SERIES)
+    Record::in_memory(memory, kind::SERIES)
         .word(family)
         .word(slot as u64)
         .word(ordinal)
@@ -387,8 +451,8 @@ pub(super) fn encode_series(
         .finish()
 }
 
-pub(super) fn encode_remove_series(family: u64, slot: usize) -> Vec<u64> {
-    let record = Record::new(kind::REMOVE_SERIES).word(family);
+pub(super) fn encode_remove_series(memory: Vec<u64>, family: u64, slot: usize) -> Vec<u64> {
+    let record = Record::in_memory(memory, kind::REMOVE_SERIES).word(family);
     record.word(slot as u64).finish().unwrap_or_default()
 }
 

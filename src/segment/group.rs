@@ -568,6 +568,7 @@ impl Group {
     fn count_folded(&mut self) {
         let record = FamilyRecord {
             encoding: Encoding::U64,
+            parts: 1,
             descriptor: Descriptor {
                 name: "stethoscope_group_folded".to_owned(),
                 help: "Processes that have ended, and whose counts are in the totals.".to_owned(),
@@ -663,9 +664,11 @@ fn for_each_series(member: &Member, values: &Values, mut each: impl FnMut(u64, u
     }
 }
 
-/// Returns the words of a description by which families are the same: all but the help.
+/// Returns the words of a description by which families are the same: all but the help
+/// and the number of parts.
 fn description(record: &FamilyRecord) -> Option<Vec<u64>> {
     let mut record = record.clone();
+    record.parts = 1;
     record.descriptor.help = String::new();
     record.encode(0)
 }
@@ -781,6 +784,7 @@ impl Group {
 fn list_of_files() -> FamilyRecord {
     FamilyRecord {
         encoding: Encoding::One,
+        parts: 1,
         descriptor: Descriptor {
             name: String::new(),
             help: String::new(),

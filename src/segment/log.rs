@@ -25,6 +25,9 @@ const MIN_CHUNK: usize = if cfg!(loom) { 40 } else { 1024 };
 const MIN_SLOTS: usize = if cfg!(loom) { 2 } else { 4 };
 const MAX_SLOTS: usize = 4096;
 
+/// The words of a series above which a family begins with one slot.
+const LARGE: usize = 64;
+
 /// The chunks that are filled after a failed compaction before the next attempt.
 const CHUNKS_UNTIL_RETRY: usize = 16;
 
@@ -74,6 +77,26 @@ struct LoggedFamily {
     removed: bool,
 }
 
+impl LoggedFamily {
+    /// Returns the words of a slot.
+    fn cell<B: Backing>(&self, arena: &Arena<B>, slot: usize) -> &'static [AtomicU64] {
+        if self.words == 0 {
+            return &[];
+        }
+        let index = self.slabs.partition_point(|slab| slab.first <= slot) - 1;
+        let slab = &self.slabs[index];
+        let offset = slab.offset + (slot - slab.first) * self.stride;
+        arena.words(offset, self.words)
+    }
+
+    fn zero_slot<B: Backing>(&self, arena: &Arena<B>, slot: usize) {
+        // Release: pairs with the Acquire fence of a reader, between its copy of
+        // the words and its last look at the log; see the top of the file.
+        fence(Ordering::Release);
+        zero(self.cell(arena, slot));
+    }
+}
+
 /// A removal that could not be published for lack of room.
 enum Doomed {
     Series { family: u64, slot: usize },
@@ -96,6 +119,8 @@ pub(super) struct Log<B> {
     families: BTreeMap<u64, LoggedFamily>,
     next_family: u64,
     doomed: VecDeque<Doomed>,
+    /// The memory of the last record.
+    memory: Vec<u64>,
 }
 
 /// A chain of chunks.
@@ -227,6 +252,7 @@ impl<B: Backing> Log<B> {
             families: BTreeMap::new(),
             next_family: 1,
             doomed: VecDeque::new(),
+            memory: Vec::new(),
         })
     }
 
@@ -302,7 +328,7 @@ impl<B: Backing> Log<B> {
             id,
             LoggedFamily {
                 record,
-                words: family.words(),
+                words: family.words_of_cell(),
                 constant_word: family.encoding.constant_word(),
                 stride: family.stride(),
                 slabs: Vec::new(),
@@ -333,11 +359,15 @@ impl<B: Backing> Log<B> {
         if state.free.is_empty() {
             self.add_slots(family)?;
         }
-        let slot = *self.families[&family].free.last()?;
-        let record = format::encode_series(family, slot, ordinal, created, labels)?;
-        let words = self.cell(family, slot);
+        let state = &self.families[&family];
+        let slot = *state.free.last()?;
+        let words = state.cell(&self.arena, slot);
+        let memory = std::mem::take(&mut self.memory);
+        let record = format::encode_series(memory, family, slot, ordinal, created, labels)?;
         let begun = begin(words);
-        let Some(record) = self.append_live(&record) else {
+        let appended = self.append_live(&record);
+        self.memory = record;
+        let Some(record) = appended else {
             // Relaxed: no reader looks at the words of a free slot.
             zero(words);
             return None;
@@ -398,13 +428,18 @@ impl<B: Backing> Log<B> {
     /// Publishes the removals that there was no room for, in order.
     fn publish_doomed(&mut self) {
         while let Some(next) = self.doomed.front() {
+            let memory = std::mem::take(&mut self.memory);
             let record = match *next {
-                Doomed::Series { family, slot } => format::encode_remove_series(family, slot),
+                Doomed::Series { family, slot } => {
+                    format::encode_remove_series(memory, family, slot)
+                }
                 Doomed::Family(family) => format::encode_remove_family(family),
             };
             // A compaction on the way leaves out what is doomed. The record is then
             // about something unknown, which a reader skips.
-            if self.append(&record).is_none() {
+            let appended = self.append(&record);
+            self.memory = record;
+            if appended.is_none() {
                 return;
             }
             match self.doomed.pop_front() {
@@ -448,29 +483,24 @@ impl<B: Backing> Log<B> {
         self.live -= live;
         // All of them are zero before the slabs are freed.
         for slot in unused {
-            self.zero_slot(family, slot);
+            state.zero_slot(&self.arena, slot);
         }
         self.free_slabs(family);
     }
 
     /// Zeroes a slot and makes it free, unless it is in use.
     fn reuse_slot(&mut self, family: u64, slot: usize) {
-        let state = &self.families[&family];
+        let Some(state) = self.families.get_mut(&family) else {
+            return;
+        };
         if state.slots[slot].held || state.slots[slot].record.exists() {
             return;
         }
-        self.zero_slot(family, slot);
-        if let Some(state) = self.families.get_mut(&family) {
-            state.free.push(slot);
+        state.zero_slot(&self.arena, slot);
+        state.free.push(slot);
+        if state.removed {
+            self.free_slabs(family);
         }
-        self.free_slabs(family);
-    }
-
-    fn zero_slot(&self, family: u64, slot: usize) {
-        // Release: pairs with the Acquire fence of a reader, between its copy of
-        // the words and its last look at the log; see the top of the file.
-        fence(Ordering::Release);
-        zero(self.cell(family, slot));
     }
 
     /// Frees the words of a family that was removed, if nothing uses them.
@@ -486,23 +516,13 @@ impl<B: Backing> Log<B> {
         }
     }
 
-    /// Returns the words of a slot.
-    fn cell(&self, family: u64, slot: usize) -> &'static [AtomicU64] {
-        let state = &self.families[&family];
-        if state.words == 0 {
-            return &[];
-        }
-        let index = state.slabs.partition_point(|slab| slab.first <= slot) - 1;
-        let slab = &state.slabs[index];
-        let offset = slab.offset + (slot - slab.first) * state.stride;
-        self.arena.words(offset, state.words)
-    }
-
     /// Makes room for more series of a family.
     fn add_slots(&mut self, family: u64) -> Option<()> {
         let state = &self.families[&family];
         let (first, stride) = (state.slots.len(), state.stride);
-        let slots = first.clamp(MIN_SLOTS, MAX_SLOTS);
+        // One for large cells: there are often few.
+        let least = if stride > LARGE { 1 } else { MIN_SLOTS };
+        let slots = first.clamp(least, MAX_SLOTS);
         if stride > 0 {
             let offset = self.arena.allocate(slots * stride)?;
             let record = format::encode_slab(family, first, slots, offset);

@@ -78,13 +78,19 @@ impl MergedFamily {
         };
         let shown_record = FamilyRecord {
             encoding: record.encoding,
+            parts: 1,
             descriptor: shown.clone(),
         };
         let table = Arc::new(MirrorTable::new(&shown_record));
         // Whether it is valid, whatever else is on the page.
         mirror::register(&Registry::new().with_utf8_names(), &shown, &table)?;
+        // Processes may have cells with other numbers of parts.
+        let record = FamilyRecord {
+            parts: 1,
+            ..record.clone()
+        };
         Some(Self {
-            record: record.clone(),
+            record,
             rule,
             estimate: LineEstimate::of(&shown),
             shown,

@@ -23,12 +23,19 @@
 //!
 //! # What is in a segment
 //!
-//! Counters, gauges, histograms, state sets and infos, with integers or floats. Other
-//! cells (striped, sharded and single-writer cells, native histograms, summaries,
-//! window maxima, cells with exemplars, cells that existed before, cells of your own)
-//! and mixed families work as ever, but
-//! only this process sees them. So does whatever does not fit: a full file system
-//! is never an error to the code that counts. [`Segment::unplaced`] counts both.
+//! Counters, gauges, histograms, state sets and infos, with integers or floats,
+//! [`StripedCounter`](crate::cell::StripedCounter) and
+//! [`ShardedHistogram`](crate::cell::ShardedHistogram). All of them are exact to the
+//! last update.
+//!
+//! Other cells work as ever, but only this process sees them: single-writer cells,
+//! native histograms, summaries, window maxima, cells with exemplars, cells that existed
+//! before, cells of your own, and mixed families. A reader could not follow their
+//! updates from outside: they change several words at once, or depend on the time of the
+//! reading, or are in memory that is not the segment's. For a black box, choose a plain
+//! counter or histogram beside them. What does not fit is in memory that only the
+//! process sees, too: a full file system is never an error to the code that counts.
+//! [`Segment::unplaced`] counts both.
 //!
 //! Series stay in the file until they are removed or their family is unregistered,
 //! also after the registry was dropped: a process that ends leaves its last values.

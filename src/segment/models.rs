@@ -15,6 +15,7 @@ use loom::thread;
 fn family() -> FamilyRecord {
     FamilyRecord {
         encoding: Encoding::U64,
+        parts: 1,
         descriptor: Descriptor {
             name: String::new(),
             help: String::new(),

@@ -9,11 +9,11 @@ use super::proc::{self, ProcessStat};
 use crate::family::Descriptor;
 use crate::fork::{self, CorrectInChild, ForkSafeMutex};
 use rustix::io::Errno;
+use rustix::time::{ClockId, clock_gettime};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Once, Weak};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A file in memory that holds the metrics of this process, for others to read.
 ///
@@ -99,9 +99,11 @@ impl Segment {
         &self,
         descriptor: &Descriptor,
         encoding: Encoding,
+        parts: usize,
     ) -> Option<Arc<PlacedFamily>> {
         let record = FamilyRecord {
             encoding,
+            parts,
             descriptor: descriptor.clone(),
         };
         let id = self.0.log.lock().add_family(&record)?;
@@ -255,10 +257,10 @@ fn describe_process(header: &[AtomicU64], stat: &ProcessStat) {
 
 /// Returns the time in milliseconds since 1970 (UTC).
 pub(super) fn now() -> u64 {
-    let since_1970 = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
+    // The time of the last timer tick: it takes a fifth of the time of an exact one.
+    let now = clock_gettime(ClockId::RealtimeCoarse);
+    let (seconds, nanoseconds) = (now.tv_sec.max(0) as u64, now.tv_nsec.max(0) as u64);
+    seconds * 1_000 + nanoseconds / 1_000_000
 }
 
 /// The segments of the process.

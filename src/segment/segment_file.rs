@@ -2,7 +2,7 @@
 
 use super::error::{SegmentError, SegmentErrorKind};
 use super::file::{self, ReadOnlyWords};
-use super::format::{BYTE_ORDER, HEADER, MAGIC, VERSION, header, state};
+use super::format::{BYTE_ORDER, HEADER, MAGIC, bytes_of, header, is_readable, state};
 use super::proc::{self, ProcessStat};
 use super::reader::ProcessState;
 use super::view::{self, Words};
@@ -89,7 +89,7 @@ impl SegmentFile {
         if header[header::BYTE_ORDER] != BYTE_ORDER {
             return Err(self.fault(SegmentErrorKind::ByteOrder));
         }
-        if header[header::VERSION] >> 32 != VERSION >> 32 {
+        if !is_readable(header[header::VERSION] >> 32) {
             let found = (header[header::VERSION] >> 32) as u32;
             return Err(self.fault(SegmentErrorKind::Version { found }));
         }
@@ -195,14 +195,6 @@ impl Words for SegmentFile {
             None => view::copy_series(self, offset, [stride, words], into, scratch),
         }
     }
-}
-
-/// Returns the bytes of some words.
-#[allow(unsafe_code)]
-fn bytes_of(words: &mut [u64]) -> &mut [u8] {
-    let len = size_of_val(words);
-    // SAFETY: the bytes of the same memory, borrowed as it is. Any bytes are words.
-    unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), len) }
 }
 
 /// The words of a file, mapped again when it has grown.

@@ -45,7 +45,7 @@ impl Snapshot {
             }
         }
         for (slot, (created, labels, _)) in series.iter().enumerate() {
-            let record = format::encode_series(id, slot, slot as u64, *created, labels);
+            let record = format::encode_series(Vec::new(), id, slot, slot as u64, *created, labels);
             self.log.extend(record.unwrap_or_default());
         }
     }

@@ -14,19 +14,28 @@ use crate::exposition::{ContentType, Escaping, Format};
 use crate::family::{Descriptor, Shape};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The description of a family of one of five kinds.
+/// The kinds of families, the last two with parts.
+const KINDS: usize = 7;
+
+/// The description of a family of a kind.
 fn family(kind: usize, name: &str) -> FamilyRecord {
-    let (encoding, metric_type, shape) = match kind % 5 {
-        0 => (
+    let parts = match kind {
+        5 => 3,
+        6 => 2,
+        _ => 1,
+    };
+    let (encoding, metric_type, shape) = match kind {
+        0 | 5 => (
             Encoding::U64,
             MetricType::Counter,
             Shape::Single(Number::U64),
         ),
         1 => (Encoding::I64, MetricType::Gauge, Shape::Single(Number::I64)),
         2 => (Encoding::F64, MetricType::Gauge, Shape::Single(Number::F64)),
-        3 => {
+        3 | 6 => {
             let bounds = vec![0.5, 1.0];
             (
                 Encoding::Histogram,
@@ -45,6 +54,7 @@ fn family(kind: usize, name: &str) -> FamilyRecord {
     };
     FamilyRecord {
         encoding,
+        parts,
         descriptor: Descriptor {
             name: name.to_owned(),
             help: format!("Help of \u{201c}{name}\u{201d}."),
@@ -119,7 +129,7 @@ enum LogStep {
 
 fn step() -> impl Strategy<Value = LogStep> {
     prop_oneof![
-        1 => (0..5_usize).prop_map(LogStep::AddFamily),
+        1 => (0..KINDS).prop_map(LogStep::AddFamily),
         8 => (any::<usize>(), ".{0,20}").prop_map(|(family, label)| LogStep::Place { family, label }),
         4 => (any::<usize>(), 0..2_u64).prop_map(|(series, value)| LogStep::Store { series, value }),
         6 => any::<usize>().prop_map(|series| LogStep::Remove { series }),
@@ -193,7 +203,11 @@ fn run(steps: &[LogStep], extent: usize) {
                     let series = live.get_mut(&held.family).unwrap();
                     let shown = &mut series.get_mut(&held.slot).unwrap().2;
                     // A histogram shows the count of its first bucket first.
-                    *shown = if held.words.len() == 4 { 0 } else { *value };
+                    *shown = if matches!(held.words.len(), 4 | 16) {
+                        0
+                    } else {
+                        *value
+                    };
                 }
             }
             LogStep::Remove { series } => {
@@ -250,7 +264,7 @@ fn run(steps: &[LogStep], extent: usize) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
     fn readers_show_exactly_what_is_live(steps in prop::collection::vec(step(), 0..400)) {
@@ -259,11 +273,11 @@ proptest! {
     }
 }
 
-/// A segment with families of all kinds, and its words.
-fn sample() -> Vec<u64> {
+/// A segment with families of so many kinds, and its words.
+fn sample(kinds: usize) -> Vec<u64> {
     let memory = Heap::new(2048, usize::MAX);
     let mut log = Log::new(Arena::new(memory.clone())).unwrap();
-    for kind in 0..5 {
+    for kind in 0..kinds {
         let id = log
             .add_family(&family(kind, &format!("family_{kind}")))
             .unwrap();
@@ -325,7 +339,8 @@ proptest! {
         ),
         cut in prop::option::weighted(0.2, any::<prop::sample::Index>()),
     ) {
-        let mut words = sample();
+        static SAMPLE: LazyLock<Vec<u64>> = LazyLock::new(|| sample(KINDS));
+        let mut words = SAMPLE.clone();
         let used: Vec<usize> = (0..words.len()).filter(|&index| words[index] != 0).collect();
         for (at, from, kind, random) in damage {
             let at = used[at.index(used.len())];
@@ -447,37 +462,45 @@ fn records_of_later_versions_are_skipped() {
     assert_eq!(view.families.len(), 1);
 }
 
-/// The path of the golden file of version 1.
-const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/segment-v1.bin");
-
-/// If the format changes on purpose, its version changes, and with it the file: run
-/// with `STETHOSCOPE_WRITE_GOLDEN=1`.
-#[test]
+/// Compares the writer's words with the golden file of a version, which is made with
+/// `STETHOSCOPE_WRITE_GOLDEN=1`, and returns its page.
 #[cfg(target_endian = "little")]
-fn golden_file_is_written_and_read() {
-    let words = sample();
+fn golden_page(version: usize, words: &[u64]) -> String {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
+    let path = format!("{directory}/segment-v{version}.bin");
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
     if std::env::var_os("STETHOSCOPE_WRITE_GOLDEN").is_some() {
-        std::fs::write(GOLDEN, &bytes).unwrap();
+        std::fs::write(&path, &bytes).unwrap();
     }
-    let golden = std::fs::read(GOLDEN).unwrap();
-    assert!(
-        golden == bytes,
-        "the writer makes other words than version 1"
-    );
+    let golden = std::fs::read(&path).unwrap();
+    assert!(golden == bytes, "the writer makes other words than {path}");
     let words: Vec<u64> = golden
         .chunks_exact(8)
         .map(|bytes| u64::from_le_bytes(bytes.try_into().unwrap()))
         .collect();
-    let mut view = View::default();
-    let values = copy(&mut view, &words).unwrap();
-    let mut mirror = Mirror::new();
-    mirror.show(&view, &values);
-    assert_eq!((view.damaged, mirror.left_out), (false, 0));
-    let text = page(&mirror, Format::OpenMetrics, Escaping::Underscores);
+    let (mut view, mut mirror) = (View::default(), Mirror::new());
+    show(&mut mirror, &mut view, &words);
+    assert!(!view.damaged);
+    page(&mirror, Format::OpenMetrics, Escaping::Underscores)
+}
+
+/// If the format changes on purpose, its version changes, and with it the file.
+#[test]
+#[cfg(target_endian = "little")]
+fn golden_files_are_written_and_read() {
+    // Version 2 adds parts, and changes nothing else.
+    let text = golden_page(1, &sample(5));
     assert_eq!(text.matches("\nfamily_0_total{").count(), 5, "{text}");
     let line = "family_3_bucket{constant=\"c\\n\",label=\"series 5\",le=\"1.0\"} 13\n";
     assert!(text.contains(line), "{text}");
     let line = "family_4{constant=\"c\\n\",label=\"series 5\",family_4=\"lost\"} 1\n";
+    assert!(text.contains(line), "{text}");
+
+    let text = golden_page(2, &sample(KINDS));
+    // Words 0, 1, 8, 9, 16 and 17, each 5 more than its number.
+    let line = "family_5_total{constant=\"c\\n\",label=\"series 5\"} 81\n";
+    assert!(text.contains(line), "{text}");
+    // Words 1, 2, 9 and 10.
+    let line = "family_6_bucket{constant=\"c\\n\",label=\"series 5\",le=\"1.0\"} 42\n";
     assert!(text.contains(line), "{text}");
 }

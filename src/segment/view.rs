@@ -128,7 +128,8 @@ pub(super) struct Values {
     /// The offset of each slab, ascending, with its part of `words`.
     slabs: Vec<(usize, Range<usize>)>,
     scratch: Vec<u64>,
-    sums: Vec<u64>,
+    /// The sums of histograms, or series in parts.
+    whole: Vec<u64>,
     /// Family and slot to ordinal, if series have come or gone meanwhile.
     before: Option<HashMap<(u64, usize), u64>>,
 }
@@ -365,14 +366,21 @@ impl FamilyView {
             into.words.resize(start + slots * len, 0);
             let copy = &mut into.words[start..];
             let scratch = &mut into.scratch;
+            if self.record.parts > 1 {
+                let whole = &mut into.whole;
+                if self.copy_parts(words, slab.offset, copy, whole, scratch) {
+                    into.slabs.push((slab.offset, start..into.words.len()));
+                }
+                continue;
+            }
             let mut is_copied = words.copy_series(slab.offset, [stride, len], copy, scratch);
             if is_copied && self.record.encoding == Encoding::Histogram {
                 // Acquire: pairs with the Release of an observation. The sums are
                 // copied after the counts, and include what is counted there.
                 fence(Ordering::Acquire);
-                into.sums.resize(slots, 0);
-                is_copied = words.copy_series(slab.offset, [stride, 1], &mut into.sums, scratch);
-                for (copy, sum) in copy.chunks_exact_mut(len).zip(&into.sums) {
+                into.whole.resize(slots, 0);
+                is_copied = words.copy_series(slab.offset, [stride, 1], &mut into.whole, scratch);
+                for (copy, sum) in copy.chunks_exact_mut(len).zip(&into.whole) {
                     copy[0] = *sum;
                 }
             }
@@ -381,6 +389,39 @@ impl FamilyView {
                 into.slabs.push((slab.offset, start..into.words.len()));
             }
         }
+    }
+
+    /// Copies the series of a slab, each as the sum of its parts.
+    fn copy_parts(
+        &self,
+        words: &impl Words,
+        offset: usize,
+        into: &mut [u64],
+        whole: &mut Vec<u64>,
+        scratch: &mut Vec<u64>,
+    ) -> bool {
+        let (stride, len) = (self.record.stride(), self.record.words());
+        whole.resize(into.len() / len * stride, 0);
+        if !words.copy_series(offset, [stride, stride], whole, scratch) {
+            return false;
+        }
+        let series = whole.chunks_exact(stride).zip(into.chunks_exact_mut(len));
+        series.for_each(|(parts, into)| self.record.add_parts(parts, into));
+        if self.record.encoding == Encoding::Histogram {
+            // Acquire: as in `copy`.
+            fence(Ordering::Acquire);
+            if !words.copy_series(offset, [stride, stride], whole, scratch) {
+                return false;
+            }
+            let mut again = vec![0; len];
+            let series = whole.chunks_exact(stride).zip(into.chunks_exact_mut(len));
+            for (parts, into) in series {
+                again.fill(0);
+                self.record.add_parts(parts, &mut again);
+                into[0] = again[0];
+            }
+        }
+        true
     }
 
     /// Returns the copies of the family's slabs, with their first slot. Those of which
@@ -471,6 +512,17 @@ impl FamilyRecord {
             Encoding::U64 => true,
             Encoding::I64 | Encoding::F64 => !is_counter,
             _ => false,
+        }
+    }
+
+    /// Adds the parts of a series to `sums`.
+    fn add_parts(&self, words: &[u64], sums: &mut [u64]) {
+        for part in words.chunks_exact(self.part_stride()) {
+            self.add_words(&part[..sums.len()], sums);
+            if self.encoding == Encoding::U64 {
+                // What threads have added that share the part.
+                self.add_words(&part[1..2], sums);
+            }
         }
     }
 
