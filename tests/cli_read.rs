@@ -115,6 +115,8 @@ fn pages_of_all_formats_are_valid_and_say_the_state() {
             "stethoscope_process_alive 1\n",
             "stethoscope_heartbeat_age_seconds ",
             "stethoscope_segment_unplaced_series 0\n",
+            "stethoscope_segment_damaged 0\n",
+            "stethoscope_segment_left_out 0\n",
             "jobs_total 3\n",
         ] {
             assert!(page.contains(line), "no {line} in {page}");
@@ -176,6 +178,7 @@ fn damaged_segment_is_shown_up_to_the_damage() {
     let page = text(&output.stdout);
     assert!(page.contains("jobs_total 3\n"), "{page}");
     assert!(!page.contains("\nlast "), "{page}");
+    assert!(page.contains("\nstethoscope_segment_damaged 1\n"), "{page}");
     assert!(page.contains("stethoscope_process_alive 0\n"), "{page}");
 }
 

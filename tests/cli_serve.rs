@@ -508,6 +508,66 @@ fn hostile_files_change_no_other_page() {
 }
 
 #[test]
+fn damaged_segments_say_so_on_their_page_in_the_log_and_in_a_metric() {
+    let directory = Directory::to_create_in_memory("serve-damaged");
+    let process = Process::new(directory.path());
+    let whole = format!("/process/{}", process.id());
+    let bytes = fs::read(process.segment.path()).unwrap();
+    let agent = Agent::start(&directory, &[]);
+    let page = agent.page(&whole);
+    assert!(page.contains("\nstethoscope_segment_damaged 0\n"), "{page}");
+    // Cut within the log, and within the header of its chunk.
+    for (id, len) in [("9999-1", 600 * 8), ("9999-2", 512 * 8 + 8)] {
+        fs::write(
+            directory.path().join(format!("{id}.segment")),
+            &bytes[..len],
+        )
+        .unwrap();
+        let page = agent.page(&format!("/postmortem/{id}"));
+        assert!(page.contains("\nstethoscope_segment_damaged 1\n"), "{page}");
+        assert!(!page.contains("\njobs_total "), "{page}");
+        let line = format!("stethoscope: {id}.segment is damaged: its page ends where");
+        eventually("it is logged", || agent.log().contains(&line));
+    }
+    let damaged = "\nstethoscope_agent_files_damaged 2\n";
+    eventually("it is counted", || agent.page("/metrics").contains(damaged));
+    // A page that was whole, and is cut afterwards.
+    let cut = directory.path().join("9999-3.segment");
+    fs::write(&cut, &bytes).unwrap();
+    let held = fs::OpenOptions::new().write(true).open(&cut).unwrap();
+    // SAFETY: the descriptor is open. The lock is that of a process that lives.
+    assert_eq!(unsafe { libc::flock(held.as_raw_fd(), libc::LOCK_EX) }, 0);
+    let page = agent.page("/process/9999-3");
+    assert!(page.contains("\njobs_total 0\n"), "{page}");
+    held.set_len(512 * 8 + 256).unwrap();
+    let page = agent.page("/process/9999-3");
+    assert!(page.contains("\nstethoscope_segment_damaged 1\n"), "{page}");
+    // Several looks later, each was logged once.
+    let looks = "\nstethoscope_agent_files_damaged 3\n";
+    eventually("it is counted", || agent.page("/metrics").contains(looks));
+    assert_eq!(agent.log().matches(" is damaged: ").count(), 3);
+}
+
+#[test]
+fn command_lines_are_shown_only_on_demand() {
+    let directory = Directory::to_create_in_memory("serve-commands");
+    let process = Process::new(directory.path());
+    let path = format!("/process/{}", process.id());
+    let whole = {
+        let bytes = fs::read("/proc/self/cmdline").unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        text.trim_end_matches('\0').replace('\0', " ")
+    };
+    let program = std::env::args().next().unwrap();
+    let program = program.rsplit('/').next().unwrap().to_owned();
+    for (arguments, command) in [(&[][..], &program), (&["--show-commands"], &whole)] {
+        let agent = Agent::start(&directory, arguments);
+        let labels = agent.target(&path).unwrap();
+        assert_eq!(labels["__meta_stethoscope_command"], **command);
+    }
+}
+
+#[test]
 fn pid_that_is_used_again_is_another_process() {
     let directory = Directory::to_create_in_memory("serve-reused");
     let process = Process::new(directory.path());

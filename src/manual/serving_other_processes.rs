@@ -1,10 +1,10 @@
-//! Serving the processes of a host: alive, stopped and dead, or as one.
+//! Serving the processes of a user: alive, stopped and dead, or as one.
 //!
 //! Processes that keep their metrics in a [segment](crate::segment) need no port and no thread. `stethoscope serve`
 //! answers for them; it is part of the command line tool with the features `cli`, `http` and `segment`:
 //!
 //! ```sh
-//! cargo install stethoscope --features cli,gzip,http,segment
+//! cargo install --path . --features cli,gzip,http,segment
 //! stethoscope serve --dir /run/metrics --listen 0.0.0.0:9464 --merge web
 //! ```
 //!
@@ -35,7 +35,13 @@
 //! ```
 //!
 //! Each target has an `instance` of its own. Other labels to choose from are `__meta_stethoscope_pid`, `_command`,
-//! `_group`, and for the dead `_state`, `_exit_signal` and `_exit_code`.
+//! `_group`, and for the dead `_state`, `_exit_signal` and `_exit_code`. The command is the name of the program, without
+//! its arguments, unless the agent is started with `--show-commands`.
+//!
+//! An agent serves one directory, of the user that it runs as. Start one for each user.
+//!
+//! The page of a segment that is damaged ends where the damage begins, and says `stethoscope_segment_damaged 1`; so does
+//! one line of the agent's log.
 //!
 //! # The dead
 //!
@@ -71,7 +77,9 @@
 //! The agent refuses a directory that is not in memory, belongs to another user, or is writable by others, and files
 //! that are symbolic links, belong to others, are longer than 256 MiB, or are from another boot or kind of machine. It
 //! copies what it reads and checks all of it, so whatever a process writes into its segment spoils no other page. It
-//! serves plain HTTP: put it where only your scrapers reach it.
+//! serves plain HTTP: put it where only your scrapers reach it. Whoever does reads the metrics, process ids and program
+//! names. Arguments often hold passwords, so they are in the list of targets only with `--show-commands`. The files of
+//! segments have the whole command line; only their user can read them.
 //!
 //! # The agent's own metrics
 //!
@@ -79,6 +87,7 @@
 //! |---|---|
 //! | `stethoscope_agent_processes{state}` | processes with a page of their own |
 //! | `stethoscope_agent_files_refused` | files in the directory that are not served |
+//! | `stethoscope_agent_files_damaged` | segments whose pages end where a damage begins |
 //! | `stethoscope_agent_files_removed_total` | segments of the dead that were removed |
 //! | `stethoscope_agent_postmortems_unseen_total` | those of them that were not scraped twice |
 //! | `stethoscope_agent_group_errors_total{group}` | readings of a group that failed |

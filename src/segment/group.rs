@@ -377,7 +377,7 @@ impl Group {
                 self.map(&mut member, &values);
             }
             has_changed |= before != member.generation || before.is_none();
-            self.info.damaged += usize::from(member.view.damaged);
+            self.info.damaged += usize::from(member.view.damaged || values.are_cut);
             self.info.left_out += member.left_out;
             self.add(&member, &values, is_dead);
             if is_dead && may_fold {

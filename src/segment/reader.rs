@@ -52,6 +52,8 @@ struct Page {
     registry: Registry,
     heartbeat_age: Handle<FloatGauge>,
     unplaced: Handle<Gauge>,
+    damaged: Handle<Gauge>,
+    left_out: Handle<Gauge>,
 }
 
 impl Page {
@@ -83,6 +85,15 @@ impl Page {
                 "stethoscope_segment_unplaced_series",
                 "Series that the process has made outside of its segment.",
             )?,
+            damaged: registry.gauge(
+                "stethoscope_segment_damaged",
+                "1 if the segment is damaged: this page ends where the damage begins. 0 if not.",
+            )?,
+            left_out: registry.gauge(
+                "stethoscope_segment_left_out",
+                "Families and series of the segment that are left out, because they would spoil \
+                 the page.",
+            )?,
             registry,
         };
         page.registry.include(segment);
@@ -91,8 +102,12 @@ impl Page {
 
     fn show(&self, info: &SegmentInfo) {
         self.heartbeat_age.set(info.heartbeat_age().as_secs_f64());
-        self.unplaced
-            .set(i64::try_from(info.unplaced).unwrap_or(i64::MAX));
+        let set = |gauge: &Handle<Gauge>, value: u64| {
+            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        };
+        set(&self.unplaced, info.unplaced);
+        set(&self.damaged, info.damaged.into());
+        set(&self.left_out, info.left_out);
     }
 }
 
@@ -293,9 +308,12 @@ impl Reader {
     /// # Errors
     /// If the file became shorter than its header, or its log changed too often.
     pub fn refresh(&mut self) -> Result<(), SegmentError> {
-        self.view
-            .read(&*self.file, &mut self.values)
-            .map_err(|_| SegmentError::new(&self.file.path, SegmentErrorKind::Busy))?;
+        if self.view.read(&*self.file, &mut self.values).is_err() {
+            // Without a header, the page of the last reading is all that is left.
+            self.info.damaged = self.file.header().is_err();
+            self.page.show(&self.info);
+            return Err(SegmentError::new(&self.file.path, SegmentErrorKind::Busy));
+        }
         self.mirror.show(&self.view, &self.values);
         let mut header = [0; header::NAME_LENGTH];
         if !self.file.copy(0, &mut header) {
@@ -315,7 +333,7 @@ impl Reader {
     fn describe(&mut self) {
         self.info.series = self.mirror.len();
         self.info.left_out = self.mirror.left_out;
-        self.info.damaged = self.view.damaged;
+        self.info.damaged = self.view.damaged || self.values.are_cut;
     }
 
     /// Returns the families of the segment, with the values of the last
@@ -327,8 +345,9 @@ impl Reader {
 
     /// Returns the page of the process: the families of the segment, after
     /// `stethoscope_process_state`, `stethoscope_process_alive`,
-    /// `stethoscope_heartbeat_age_seconds` and `stethoscope_segment_unplaced_series`. All
-    /// but the state are as of the last [`refresh`](Self::refresh).
+    /// `stethoscope_heartbeat_age_seconds`, `stethoscope_segment_unplaced_series`,
+    /// `stethoscope_segment_damaged` and `stethoscope_segment_left_out`. All but the state
+    /// are as of the last [`refresh`](Self::refresh).
     #[must_use]
     pub fn page(&self) -> &Registry {
         &self.page.registry

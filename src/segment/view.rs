@@ -132,6 +132,8 @@ pub(super) struct Values {
     whole: Vec<u64>,
     /// Family and slot to ordinal, if series have come or gone meanwhile.
     before: Option<HashMap<(u64, usize), u64>>,
+    /// True if words were not there: the file was cut short after the log was read.
+    pub(super) are_cut: bool,
 }
 
 impl Values {
@@ -165,6 +167,7 @@ impl View {
         values.words.clear();
         values.slabs.clear();
         values.before = None;
+        values.are_cut = false;
         for family in self.families.values() {
             family.copy(words, values);
         }
@@ -387,6 +390,8 @@ impl FamilyView {
             // If the file was cut short, its series are not shown.
             if is_copied {
                 into.slabs.push((slab.offset, start..into.words.len()));
+            } else {
+                into.are_cut = true;
             }
         }
     }

@@ -1,8 +1,9 @@
-//! `stethoscope serve`: the metrics of all processes of a host that keep them in
-//! segments, at one port.
+//! `stethoscope serve`: the metrics of all processes of a user that keep them in segments
+//! of a directory, at one port.
 
 mod agent;
 mod agent_metrics;
+mod problems;
 mod process;
 mod refused;
 
@@ -26,8 +27,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// The shortest time for which a dead process is listed, unless told.
 const KEEP_AT_LEAST: Duration = Duration::from_secs(300);
 
-/// Serves the metrics of all processes that keep them in segments, also of those that
-/// are stopped or dead.
+/// Serves the metrics of the processes of this user that keep them in segments of a
+/// directory, also of those that are stopped or dead.
 ///
 /// Paths: /process/ID, the page of a process (503 once it is dead); /postmortem/ID, the
 /// last page of one that has died; /group/NAME, one page for all processes of a group;
@@ -35,7 +36,11 @@ const KEEP_AT_LEAST: Duration = Duration::from_secs(300);
 /// itself. ID is the name of the segment's file without extension. Any other path lists
 /// these.
 ///
-/// Standard error names each file that is not served, once, with the reason.
+/// Standard error names each file that is not served or is damaged, once, with the reason.
+///
+/// The list of targets names the program of each process, and not its arguments, which may
+/// hold passwords: --show-commands adds them. Pages are served over plain HTTP to whoever
+/// reaches the address.
 ///
 /// The last page of a dead process is listed until it was scraped twice, for at least
 /// five minutes and at most an hour. Then its file is removed.
@@ -62,6 +67,10 @@ pub(super) struct Serve {
     /// has begun last). Several are possible.
     #[arg(long, value_name = "[NAME=]RULE", value_parser = gauge_rule, requires = "merge")]
     gauge: Vec<(Option<String>, Rule)>,
+    /// Show whole command lines in the list of targets, which anybody who reaches the
+    /// address can read. Without it, __meta_stethoscope_command is the program's name.
+    #[arg(long)]
+    show_commands: bool,
     /// The shortest time for which a dead process is listed [default: 5m, or the longest
     /// if that is shorter].
     #[arg(long, value_name = "TIME", value_parser = duration)]
@@ -181,6 +190,9 @@ impl Serve {
             agent
                 .add_group(group, self.group_options())
                 .map_err(usage)?;
+        }
+        if self.show_commands {
+            agent.show_commands();
         }
         agent.look();
         let agent = Arc::new(Mutex::new(agent));

@@ -1,6 +1,7 @@
 //! The agent: the processes and groups of a directory, and the pages that they have.
 
 use super::agent_metrics::AgentMetrics;
+use super::problems::ProblemLog;
 use super::process::{self, Process, Retention, error};
 use super::refused::RefusedFiles;
 use serde_json::{Map, Value, json};
@@ -42,6 +43,9 @@ pub(super) struct Agent {
     /// The list of targets.
     targets: Vec<u8>,
     refused: RefusedFiles,
+    problems: ProblemLog,
+    /// True if the list of targets has whole command lines.
+    shows_commands: bool,
     has_looked: bool,
 }
 
@@ -72,6 +76,8 @@ impl Agent {
             address: String::new(),
             targets: Vec::new(),
             refused: RefusedFiles::default(),
+            problems: ProblemLog::new(),
+            shows_commands: false,
             has_looked: false,
         })
     }
@@ -88,6 +94,11 @@ impl Agent {
         Ok(())
     }
 
+    /// Shows whole command lines in the list of targets, arguments included.
+    pub(super) fn show_commands(&mut self) {
+        self.shows_commands = true;
+    }
+
     pub(super) fn set_address(&mut self, address: &str) {
         address.clone_into(&mut self.address);
         self.list_targets();
@@ -100,6 +111,7 @@ impl Agent {
         for process in self.processes.values_mut() {
             process.look(false);
         }
+        self.report_damage();
         self.remove_old();
         for (name, page) in &mut self.groups {
             // So that files of the dead do not wait for a scrape.
@@ -161,6 +173,20 @@ impl Agent {
         self.metrics.refused.set(self.refused.end());
     }
 
+    /// Logs the segments that are damaged, as far as their last readings tell, and counts
+    /// them.
+    fn report_damage(&mut self) {
+        let damaged = self.processes.iter().filter(|(_, p)| p.is_damaged());
+        let mut count = 0;
+        for (id, _) in damaged {
+            count += 1;
+            self.problems.report(&format!(
+                "{id}.segment is damaged: its page ends where the damage begins"
+            ));
+        }
+        self.metrics.damaged.set(count);
+    }
+
     /// Removes the files of dead processes that are no longer needed, or too many.
     fn remove_old(&mut self) {
         let mut dead: Vec<(&String, &process::Death)> = { self.processes.iter() }
@@ -205,10 +231,14 @@ impl Agent {
             // All have the same address, so each needs an instance of its own.
             let instance = format!("{address}/{id}");
             let facts = || {
+                let command = match self.shows_commands {
+                    true => process.command(),
+                    false => process.program(),
+                };
                 vec![
                     ("instance", instance.clone()),
                     ("__meta_stethoscope_pid", process.pid().to_string()),
-                    ("__meta_stethoscope_command", process.command().to_owned()),
+                    ("__meta_stethoscope_command", command.to_owned()),
                 ]
             };
             targets.push(target(format!("/process/{id}"), facts()));

@@ -7,6 +7,7 @@ use stethoscope::{Family, Handle, RegisterError, Registry};
 pub(super) struct AgentMetrics {
     processes: [Handle<Gauge>; ProcessState::ALL.len()],
     pub(super) refused: Handle<Gauge>,
+    pub(super) damaged: Handle<Gauge>,
     pub(super) removed: Handle<Counter>,
     pub(super) unseen: Handle<Counter>,
     pub(super) group_errors: Family<Counter>,
@@ -29,6 +30,10 @@ impl AgentMetrics {
                 "stethoscope_agent_files_refused",
                 "Files in the directory that are not served: not a segment, unreadable, or too \
                  many.",
+            )?,
+            damaged: registry.gauge(
+                "stethoscope_agent_files_damaged",
+                "Segments whose pages end where a damage begins.",
             )?,
             removed: registry.counter(
                 "stethoscope_agent_files_removed_total",

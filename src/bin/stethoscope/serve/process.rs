@@ -25,6 +25,12 @@ pub(super) fn is_id(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.bytes().all(is_allowed) && !text.starts_with('.')
 }
 
+/// Returns the name of the program that a command line begins with.
+fn program_of(command: &str) -> &str {
+    let path = command.split_whitespace().next().unwrap_or_default();
+    path.rsplit('/').next().unwrap_or_default()
+}
+
 /// A process, by its segment.
 pub(super) struct Process {
     reader: Reader,
@@ -64,8 +70,19 @@ impl Process {
         })
     }
 
+    /// Returns the whole command line.
     pub(super) fn command(&self) -> &str {
         &self.reader.info().command
+    }
+
+    /// Returns the name of the program, without its directories and arguments.
+    pub(super) fn program(&self) -> &str {
+        program_of(self.command())
+    }
+
+    /// Returns true if the last reading has found that the segment is damaged.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.reader.info().damaged
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -196,4 +213,23 @@ impl Death {
 /// A response for people.
 pub(super) fn error(status: u16, text: &'static str) -> ScrapeResponse<'static> {
     ScrapeResponse::document(status, "text/plain; charset=utf-8", text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn program_has_neither_directories_nor_arguments() {
+        for (command, program) in [
+            ("/usr/bin/python3 -c secret", "python3"),
+            ("gunicorn: worker [app]", "gunicorn:"),
+            ("./a --password=b/c", "a"),
+            ("a", "a"),
+            ("/bin/ x", ""),
+            ("", ""),
+        ] {
+            assert_eq!(program_of(command), program, "{command:?}");
+        }
+    }
 }
