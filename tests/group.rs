@@ -298,16 +298,32 @@ fn families_of_one_name_that_differ_are_left_out_and_kept() {
     assert_eq!(value(&shown, "size_count"), 1.0, "{shown}");
     assert_eq!(value(&shown, "jobs_total"), 1.0, "{shown}");
     assert_eq!(group.info().left_out, 1);
-    drop((old, new));
-    refreshed(&mut group);
-    drop(group);
-    // Both are kept.
-    let third = Process::new(&directory);
-    observe(&third, 2.0, 1.5);
-    let mut group = Group::in_dir(directory.path()).unwrap();
+    assert_eq!(group.families_left_out().collect::<Vec<_>>(), ["size"]);
+    // That of the process that lives.
+    drop(old);
     let shown = refreshed(&mut group);
-    assert_eq!(value(&shown, "size_count"), 1.0, "{shown}");
-    assert_eq!(group.info().left_out, 1);
+    assert!(shown.contains(r#"size_bucket{le="2"} 1"#), "{shown}");
+    assert_eq!(group.info().left_out, 0);
+    assert_eq!(group.families_left_out().count(), 0);
+    drop(new);
+    let shown = refreshed(&mut group);
+    assert!(shown.contains(r#"size_bucket{le="2"} 1"#), "{shown}");
+    drop(group);
+    // Both are kept, whichever is shown.
+    for bound in [2.0, 1.0, 2.0] {
+        let next = Process::new(&directory);
+        observe(&next, bound, 0.5);
+        let mut group = Group::in_dir(directory.path()).unwrap();
+        let shown = refreshed(&mut group);
+        assert!(shown.contains(&format!("le=\"{bound}\"")), "{shown}");
+        assert_eq!(group.info().left_out, 0);
+        drop(next);
+        refreshed(&mut group);
+    }
+    let last = Process::new(&directory);
+    observe(&last, 2.0, 0.5);
+    let mut group = Group::in_dir(directory.path()).unwrap();
+    assert_eq!(value(&refreshed(&mut group), "size_count"), 4.0);
     drop(group);
     let accumulator = fs::read(directory.path().join("totals.accumulator")).unwrap();
     let sizes = accumulator.windows(4).filter(|bytes| bytes == b"size");

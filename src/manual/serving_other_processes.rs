@@ -65,8 +65,11 @@
 //! - Gauges are those of the living: a series for each process, with the label `process`, or by `--gauge sum`, `min`,
 //!   `max` or `last` (of the process that has begun last). `--gauge NAME=RULE` is for one gauge.
 //! - A state of a state set is on if it is on in one process. Infos are shown once.
-//! - Families of one name must be alike in type, labels and buckets. Otherwise the oldest process decides, and
-//!   `stethoscope_group_left_out` tells.
+//! - Families of one name must be alike in type, labels and buckets. Otherwise the oldest process that lives decides, and
+//!   `stethoscope_group_left_out` tells. When the last process of an old version has ended, its family makes room for
+//!   that of the new one. The totals of both are kept, each for its own.
+//! - To begin anew, end all readers and processes of the group, and remove its directory. The file with the totals of the
+//!   dead is `totals.accumulator`.
 //! - A series that one process removes while others have it lowers the sum: remove it in all, or in none.
 //!
 //! In a program, [`Group`](crate::segment::Group) is the same: one of the processes of a group can serve the page of

@@ -130,8 +130,9 @@ pub struct GroupInfo {
     pub refused: usize,
     /// The number of segments that are damaged. They count up to the damage.
     pub damaged: usize,
-    /// The number of families and series that are not on the page, because they would
-    /// spoil it or make it too long, or because families of one name differ.
+    /// The number of families and series of living processes that are not on the page,
+    /// because they would spoil it or make it too long, or because families of one name
+    /// differ. [`Group::families_left_out`] names the latter.
     pub left_out: u64,
     /// The number of series of the dead that were lost, because there was no room to
     /// keep them.
@@ -335,6 +336,15 @@ impl Group {
     #[must_use]
     pub fn info(&self) -> &GroupInfo {
         &self.info
+    }
+
+    /// Returns the names of the families that living processes have, and that are not on
+    /// the page because an older process has another family of the name.
+    pub fn families_left_out(&self) -> impl Iterator<Item = String> + '_ {
+        let families = self.families.values();
+        families
+            .filter(|family| family.users > 0 && !family.is_registered())
+            .map(MergedFamily::name)
     }
 
     /// Reads the segments: what the [registry](Self::registry) shows from now on. Takes
@@ -632,12 +642,35 @@ impl Group {
             .retain(|_, number| families.contains_key(number));
     }
 
+    /// Registers the families of living processes. Where a family that only the dead had
+    /// is in the way, it makes room: a new version of a program has other labels, or
+    /// buckets. Its totals are kept, for when the old version comes back.
+    fn register_living(&mut self, registry: &Registry) {
+        let (mut living, dead): (Vec<_>, Vec<_>) = self
+            .families
+            .values_mut()
+            .partition(|family| family.users > 0);
+        living.retain_mut(|family| !family.register(registry));
+        if living.is_empty() {
+            return;
+        }
+        for family in dead {
+            if family.is_registered() && living.iter().any(|other| other.conflicts_with(family)) {
+                family.unregister(registry);
+            }
+        }
+        for family in living {
+            family.register(registry);
+        }
+    }
+
     /// Shows the merged values.
     fn show(&mut self) {
         let registry = self.registry.with_utf8_names();
+        self.register_living(&registry);
         for family in self.families.values_mut() {
             if !family.register(&registry) {
-                self.info.left_out += 1;
+                self.info.left_out += u64::from(family.users > 0);
                 continue;
             }
             let (shown, left_out) = family.show();

@@ -264,6 +264,23 @@ impl MergedFamily {
         }
     }
 
+    /// Returns the name on the page.
+    pub(super) fn name(&self) -> String {
+        self.shown.full_name()
+    }
+
+    /// Returns true if both cannot be on one page.
+    pub(super) fn conflicts_with(&self, other: &Self) -> bool {
+        let names = other.shown.reserved_names();
+        let mut own = self.shown.reserved_names().into_iter();
+        own.any(|name| names.contains(&name))
+    }
+
+    /// Returns true if the family is on the page.
+    pub(super) fn is_registered(&self) -> bool {
+        self.family.is_some()
+    }
+
     /// Registers the family, if no other one has its name. Returns true if it is
     /// registered.
     pub(super) fn register(&mut self, registry: &Registry) -> bool {
@@ -274,9 +291,12 @@ impl MergedFamily {
     }
 
     /// Removes the family from the page.
-    pub(super) fn unregister(&self, registry: &Registry) {
-        if self.family.is_some() {
+    pub(super) fn unregister(&mut self, registry: &Registry) {
+        if self.family.take().is_some() {
             registry.unregister(&self.shown.full_name());
+            for series in self.series.iter_mut().flatten() {
+                series.handle = None;
+            }
         }
     }
 
