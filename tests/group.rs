@@ -12,13 +12,16 @@ mod segments;
 use directory::Directory;
 use segments::{eventually, page, process_of_this_test, run_on_small_tmpfs};
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 use stethoscope::cell::Buckets;
 use stethoscope::exposition::Format;
-use stethoscope::segment::{self, GaugeRule, Group, GroupOptions, Segment, SegmentErrorKind};
+use stethoscope::segment::{
+    self, DirectoryLock, GaugeRule, Group, GroupOptions, Segment, SegmentErrorKind,
+};
 use stethoscope::{Handle, Registry, cell::Counter};
 
 /// A process as the group sees it: a segment, which is left behind when it is dropped.
@@ -667,6 +670,35 @@ fn group_killed_at_any_instant_counts_nothing_twice_and_loses_nothing() {
             assert_eq!(segments_in(&directory), 0);
         }
     }
+}
+
+#[test]
+fn forked_child_does_not_keep_the_lock() {
+    let directory = Directory::to_create_in_memory("group-fork-lock");
+    let lock = DirectoryLock::acquire(directory.path()).unwrap();
+    let (mut ready, in_child) = std::io::pipe().unwrap();
+    // SAFETY: the child only writes a byte, sleeps, and ends with `_exit`.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0, "fork failed");
+    if child == 0 {
+        let _ = (&in_child).write_all(b"1");
+        // SAFETY: as above.
+        unsafe {
+            libc::pause();
+            libc::_exit(0);
+        }
+    }
+    // The handlers of the fork have run.
+    ready.read_exact(&mut [0]).unwrap();
+    assert!(DirectoryLock::acquire(directory.path()).is_err());
+    drop(lock);
+    let again = DirectoryLock::acquire(directory.path());
+    // SAFETY: ends the child, and waits for it.
+    unsafe {
+        libc::kill(child, libc::SIGKILL);
+        libc::waitpid(child, std::ptr::null_mut(), 0);
+    }
+    again.unwrap();
 }
 
 #[test]

@@ -3,14 +3,16 @@
 use super::arena::Backing;
 use super::error::{SegmentError, SegmentErrorKind};
 use super::format::LINE;
-use crate::fork;
-use rustix::fd::OwnedFd;
+use crate::fork::{self, CorrectInChild};
+use rustix::fd::{AsRawFd, FromRawFd, OwnedFd};
 use rustix::fs::{self, FallocateFlags, FileType, FlockOperation, Mode, OFlags};
-use rustix::io::Errno;
+use rustix::io::{DupFlags, Errno};
 use rustix::mm::{self, MapFlags, MremapFlags, ProtFlags};
 use std::ffi::c_void;
+use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::ptr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -54,7 +56,7 @@ pub(super) fn check_directory(directory: &OwnedFd, path: &Path) -> Result<(), Se
 
 /// The exclusive right to remove files of a directory of segments.
 ///
-/// It lasts until it is dropped or the process ends; forked children share it.
+/// It lasts until it is dropped or the process ends. Forked children do not have it.
 ///
 /// ```
 /// # #[cfg(target_os = "linux")] {
@@ -67,7 +69,25 @@ pub(super) fn check_directory(directory: &OwnedFd, path: &Path) -> Result<(), Se
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
-pub struct DirectoryLock(pub(super) OwnedFd);
+pub struct DirectoryLock(Arc<LockedDirectory>);
+
+#[derive(Debug)]
+struct LockedDirectory(OwnedFd);
+
+/// A child that had the lock would keep it from whoever comes after its parent.
+#[allow(unsafe_code)]
+impl CorrectInChild for LockedDirectory {
+    unsafe fn correct_in_child(&self) {
+        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+        let Ok(unlocked) = fs::openat(&self.0, ".", flags, Mode::empty()) else {
+            return;
+        };
+        // SAFETY: the descriptor is open, and stays that of `self`, since it is not
+        // dropped here. It is replaced by another one of the same directory.
+        let mut own = unsafe { ManuallyDrop::new(OwnedFd::from_raw_fd(self.0.as_raw_fd())) };
+        let _ = rustix::io::dup3(&unlocked, &mut own, DupFlags::CLOEXEC);
+    }
+}
 
 impl DirectoryLock {
     /// Locks a directory, which is made with mode 0700 if it does not exist.
@@ -76,13 +96,22 @@ impl DirectoryLock {
     /// If the directory is not in memory, belongs to another user, or others may write
     /// to it; or if somebody has locked it, in this process or another one.
     pub fn acquire(directory: impl AsRef<Path>) -> Result<Self, SegmentError> {
+        fork::install_handlers();
         let path = directory.as_ref();
         let directory = open_directory(path)?;
         match fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self(directory)),
+            Ok(()) => {
+                let locked = Arc::new(LockedDirectory(directory));
+                fork::correct_in_children(&locked);
+                Ok(Self(locked))
+            }
             Err(Errno::WOULDBLOCK) => Err(SegmentError::new(path, SegmentErrorKind::InUse)),
             Err(error) => Err(SegmentError::io(path, error)),
         }
+    }
+
+    pub(super) fn directory(&self) -> &OwnedFd {
+        &self.0.0
     }
 
     /// Removes a file that has been there for a minute and is not a segment yet: its
@@ -91,7 +120,7 @@ impl DirectoryLock {
         /// A process needs microseconds from the file to its header.
         const AGE: u64 = 60;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let Ok(fd) = fs::openat(&self.0, name, flags, Mode::empty()) else {
+        let Ok(fd) = fs::openat(self.directory(), name, flags, Mode::empty()) else {
             return false;
         };
         let is_old = fs::fstat(&fd).is_ok_and(|stat| {
@@ -107,7 +136,7 @@ impl DirectoryLock {
 
     /// Removes a file of the directory. Returns true if it was there.
     pub fn remove(&self, name: &str) -> bool {
-        fs::unlinkat(&self.0, name, fs::AtFlags::empty()).is_ok()
+        fs::unlinkat(self.directory(), name, fs::AtFlags::empty()).is_ok()
     }
 }
 

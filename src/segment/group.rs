@@ -779,8 +779,13 @@ impl Group {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY;
         let mode = Mode::RUSR | Mode::WUSR;
         // One that was begun before this process was started.
-        let _ = fs::unlinkat(&self.lock.0, NEW_ACCUMULATOR, AtFlags::empty());
-        let fd = fs::openat(&self.lock.0, NEW_ACCUMULATOR, flags | OFlags::CLOEXEC, mode)?;
+        let _ = fs::unlinkat(self.lock.directory(), NEW_ACCUMULATOR, AtFlags::empty());
+        let fd = fs::openat(
+            self.lock.directory(),
+            NEW_ACCUMULATOR,
+            flags | OFlags::CLOEXEC,
+            mode,
+        )?;
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
         let mut rest = &bytes[..];
         while !rest.is_empty() {
@@ -788,12 +793,17 @@ impl Group {
                 Ok(written) => rest = &rest[written..],
                 Err(Errno::INTR) => {}
                 Err(error) => {
-                    let _ = fs::unlinkat(&self.lock.0, NEW_ACCUMULATOR, AtFlags::empty());
+                    let _ = fs::unlinkat(self.lock.directory(), NEW_ACCUMULATOR, AtFlags::empty());
                     return Err(error);
                 }
             }
         }
-        fs::renameat(&self.lock.0, NEW_ACCUMULATOR, &self.lock.0, ACCUMULATOR)
+        fs::renameat(
+            self.lock.directory(),
+            NEW_ACCUMULATOR,
+            self.lock.directory(),
+            ACCUMULATOR,
+        )
     }
 
     /// Removes the files that the accumulator includes. One that cannot be removed
@@ -806,7 +816,7 @@ impl Group {
                 .and_then(|file| FileId::of(&file, &folded.name))
                 .is_some_and(|id| id == *folded);
             if is_it {
-                let _ = fs::unlinkat(&self.lock.0, &*folded.name, AtFlags::empty());
+                let _ = fs::unlinkat(self.lock.directory(), &*folded.name, AtFlags::empty());
             }
         }
     }
