@@ -2,7 +2,8 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help run test test-all test-rest test-rust test-python test-package test-versions loom deaths soak test-soak watch \
-	lint lint-docs lint-package fuzz address-sanitizer thread-sanitizer memcheck miri bench bench-hello bench-dask bench-python
+	lint lint-docs lint-package fuzz address-sanitizer thread-sanitizer memcheck miri bench bench-hello bench-dask \
+	bench-black-box bench-python
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -184,6 +185,11 @@ bench-hello: # Compile time and binary size of a small program, beside peers.
 bench-dask: $(VENV)/ready # A cluster with this page, with Dask's own, and without.
 	$(call install,$(VENV))
 	$(VENV)/bin/python benches/dask
+
+bench-black-box: $(VENV)/ready # What black boxes cost a cluster, and the pages of what is stopped.
+	$(call install,$(VENV))
+	$(CARGO) build --quiet --profile quick --features cli,gzip,http,segment --bin stethoscope
+	$(VENV)/bin/python benches/dask/black_box.py target/quick/stethoscope
 
 bench-python: $(VENV)/ready # Updates and parsing from Python.
 	$(call install,$(VENV))

@@ -39,12 +39,7 @@ def new_cluster(tmp_path: Path) -> Iterator[Callable[..., Cluster]]:
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A scheduler and two workers under nannies, shared by the tests of a module."""
     # Spills from 51 MiB on.
-    environment = {
-        **QUIET,
-        "DASK_DISTRIBUTED__WORKER__MEMORY__TARGET": "0.1",
-        # Its families are on the page.
-        "DASK_DISTRIBUTED__STETHOSCOPE__BLACK_BOX": "true",
-    }
+    environment = {**QUIET, "DASK_DISTRIBUTED__WORKER__MEMORY__TARGET": "0.1"}
     with Cluster(tmp_path_factory.mktemp("cluster"), environment) as cluster:
         cluster.start_scheduler()
         cluster.start_workers(2)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gzip
 import json
+import logging
 import os
 import re
 import signal
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import time
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,15 +42,49 @@ def directory() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def boxed(tmp_path_factory: pytest.TempPathFactory, directory: Path) -> Iterator[Cluster]:
     """A cluster whose pages are in black boxes, with one worker under a nanny."""
-    environment = {
-        "DASK_DISTRIBUTED__STETHOSCOPE__BLACK_BOX": "true",
-        "STETHOSCOPE_SEGMENT_DIR": str(directory),
-    }
+    # As it comes: nothing turns it on.
+    environment = {"STETHOSCOPE_SEGMENT_DIR": str(directory)}
     with Cluster(tmp_path_factory.mktemp("cluster"), environment) as cluster:
         cluster.start_scheduler()
-        cluster.start_workers(1, "--name", "the worker")
+        cluster.nanny = cluster.start_workers(1, "--name", "the worker")
         yield cluster
         print(cluster.logs())
+
+
+@pytest.fixture
+def little_memory() -> Iterator[Callable[[int], None]]:
+    """Puts a process in a control group that has little memory."""
+    with open("/proc/self/cgroup") as file:
+        groups = {line.split(":")[1]: line.rstrip("\n").split(":", 2)[2] for line in file}
+    if "memory" in groups:
+        parents = [Path("/sys/fs/cgroup/memory" + groups["memory"])]
+        limit = "memory.limit_in_bytes"
+    else:
+        # A group that has processes has no groups with limits: one beside it.
+        own = Path("/sys/fs/cgroup" + groups.get("", "/"))
+        parents, limit = [own, own.parent], "memory.max"
+    group = None
+    for parent in parents:
+        with contextlib.suppress(OSError):
+            path = parent / f"stethoscope-dask-{os.getpid()}"
+            path.mkdir()
+            group = path
+            (path / limit).write_text(str(300 << 20))
+            break
+    else:
+        if group is not None:
+            group.rmdir()
+        pytest.skip("no control group with a limit of memory can be made here")
+
+    def join(pid: int) -> None:
+        (group / "cgroup.procs").write_text(str(pid))
+
+    yield join
+    for pid in (group / "cgroup.procs").read_text().split():
+        with contextlib.suppress(OSError):
+            (parent / "cgroup.procs").write_text(pid)
+    eventually(lambda: not (group / "cgroup.procs").read_text())
+    group.rmdir()
 
 
 class Worker:
@@ -235,6 +270,30 @@ def test_worker_over_its_memory_limit_is_said_to_be(boxed, worker) -> None:
     assert page.value("postmortem_dask_worker_executing", task_prefix_name="grow") == 1
 
 
+def test_worker_that_the_kernel_kills_for_memory_is_said_to_be(
+    boxed, worker, little_memory
+) -> None:
+    # The next worker is in the group from its start, and so is its nanny.
+    little_memory(boxed.nanny.pid)
+    worker.kill()
+    eventually(worker.is_gone)
+    doomed = Worker(boxed)
+    task = boxed.client.submit(grow, 400, pure=False)
+    labels = doomed.target("postmortem")
+    task.cancel()
+    assert (labels["exit_signal"], labels["exit_reason"]) == ("SIGKILL", "out-of-memory")
+    page = kept_page(boxed, labels)
+    assert page.value("postmortem_dask_worker_executing", task_prefix_name="grow") == 1
+
+
+def test_worker_that_does_not_stop_when_told_is_said_to_have(boxed, worker) -> None:
+    worker.kill(signal.SIGSTOP)
+    boxed.client.restart(timeout=60)
+    labels = worker.target("postmortem")
+    assert (labels["exit_signal"], labels["exit_reason"]) == ("SIGKILL", "stop-timeout")
+    assert f"worker {worker.address} died: SIGKILL (stop-timeout)" in boxed.logs()
+
+
 def test_worker_that_is_restarted_leaves_nothing(boxed, worker, directory) -> None:
     assert list(directory.glob(f"{worker.pid}-*"))
     boxed.client.restart()
@@ -284,10 +343,13 @@ def test_worker_that_is_retired_leaves_nothing(boxed, directory) -> None:
     assert f"worker {worker.address} died" not in boxed.logs()
 
 
-def test_directory_that_cannot_be_used_costs_the_black_box_alone(new_cluster, tmp_path) -> None:
+@pytest.mark.parametrize("key", ["true", "auto"])
+def test_directory_that_cannot_be_used_costs_the_black_box_alone(
+    key, new_cluster, tmp_path
+) -> None:
     path = tmp_path / "disk"
     cluster = new_cluster(
-        DASK_DISTRIBUTED__STETHOSCOPE__BLACK_BOX="true", STETHOSCOPE_SEGMENT_DIR=str(path)
+        DASK_DISTRIBUTED__STETHOSCOPE__BLACK_BOX=key, STETHOSCOPE_SEGMENT_DIR=str(path)
     )
     process = cluster.start_scheduler()
     cluster.start_workers(1)
@@ -298,20 +360,44 @@ def test_directory_that_cannot_be_used_costs_the_black_box_alone(new_cluster, tm
         status = json.loads(fetch(url, "/metrics/status").body)
         assert status["black_box"] is None
         assert str(path) in status["black_box_reason"]
-    report = doctor(cluster, code=1)
-    assert report.count(f"problem  there is no black box: {path}: ") == 2
+        assert status["black_box_asked_for"] == (key == "true")
+    report = doctor(cluster, code=1 if key == "true" else 0)
+    problems = report.count(f"problem  there is no black box: {path}: ")
+    assert problems == (2 if key == "true" else 0)
+    assert report.count(f"box      none: {path}: ") == 2
     worker = Worker(cluster)
     worker.kill()
     eventually(worker.is_gone)
     assert Worker(cluster).address != worker.address
-    assert process.log.read_text().count("the black box is unavailable") == 1
+    lines = [line for line in process.log.read_text().splitlines() if "black box is un" in line]
+    assert len(lines) == 1
+    assert ("WARNING" in lines[0]) == (key == "true")
     assert not own_tracebacks(cluster.logs())
     assert worker.targets("postmortem") == []
 
 
-def test_reason_is_logged_once(tmp_path, monkeypatch, caplog) -> None:
+def test_nanny_without_the_package_costs_the_last_page_alone(new_cluster, directory) -> None:
+    cluster = new_cluster(STETHOSCOPE_SEGMENT_DIR=str(directory))
+    cluster.start_scheduler()
+    without = "import sys; sys.modules['stethoscope.dask.nanny'] = None"
+    cluster.start_workers(1, "--preload-nanny", without)
+    worker = Worker(cluster)
+    eventually(lambda: "the nanny cannot read the black box: " in cluster.logs())
+    worker.kill()
+    eventually(worker.is_gone)
+    assert Worker(cluster).address != worker.address
+    assert worker.targets("postmortem") == []
+    # Another process can read what is left.
+    (file,) = directory.glob(f"{worker.pid}-*")
+    assert b"stethoscope_process_alive 0" in stethoscope.read_segment(str(file))
+    assert not own_tracebacks(cluster.logs())
+
+
+@pytest.mark.parametrize("is_asked_for", [True, False])
+def test_reason_is_logged_once(is_asked_for, tmp_path, monkeypatch, caplog) -> None:
     from stethoscope.dask import black_box
 
+    caplog.set_level(logging.INFO, logger="distributed.stethoscope")
     monkeypatch.setattr(black_box, "_logged", None)
     open_to_all = Path(f"/dev/shm/stethoscope-test-open-{os.getpid()}")
     open_to_all.mkdir()
@@ -321,10 +407,12 @@ def test_reason_is_logged_once(tmp_path, monkeypatch, caplog) -> None:
             monkeypatch.setenv("STETHOSCOPE_SEGMENT_DIR", path)
             before = len(caplog.records)
             for _ in range(2):
-                box, reason = black_box.make()
+                box, reason = black_box.make(is_asked_for=is_asked_for)
                 assert box is None
                 assert path in str(reason)
             assert len(caplog.records) == before + 1
+            level = logging.WARNING if is_asked_for else logging.INFO
+            assert caplog.records[-1].levelno == level
     finally:
         open_to_all.rmdir()
 

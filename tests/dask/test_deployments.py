@@ -154,7 +154,8 @@ def test_attaches_once_however_it_is_loaded(
         names = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
         return sum(name.startswith("stethoscope") for name in names)
 
-    assert cluster.client.run(native_threads) == dict.fromkeys(cluster.workers(), 1)
+    # One that listens, and one that keeps the black box.
+    assert cluster.client.run(native_threads) == dict.fromkeys(cluster.workers(), 2)
     for process in (scheduler, workers):
         assert "Traceback" not in process.log.read_text()
 
@@ -322,17 +323,18 @@ def test_closing_a_worker_stops_its_thread_and_frees_its_port() -> None:
     with LocalCluster(n_workers=0, processes=False, dashboard_address=f"{HOST}:0") as cluster:
         scheduler_port = cluster.scheduler.http_server.port
         with Client(cluster) as client:
-            # A thread has its name a moment after it has begun.
-            eventually(lambda: native_threads_here() == others + 1)
+            # One that listens, and one that keeps the black box. A thread has its name a
+            # moment after it has begun.
+            eventually(lambda: native_threads_here() == others + 2)
             cluster.scale(2)
             client.wait_for_workers(2)
             ports = [worker.http_server.port for worker in cluster.workers.values()]
             for _, url in dashboards(cluster)[1].items():
                 assert scrape(url).has("dask_worker_threads")
-            assert native_threads_here() == others + 3
+            eventually(lambda: native_threads_here() == others + 6)
             cluster.scale(0)
             eventually(lambda: not any(is_listening(port) for port in ports))
-            eventually(lambda: native_threads_here() == others + 1)
+            eventually(lambda: native_threads_here() == others + 2)
     eventually(lambda: not is_listening(scheduler_port))
     eventually(lambda: native_threads_here() == others)
 

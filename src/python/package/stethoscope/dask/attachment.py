@@ -150,8 +150,9 @@ class Attachment:
         self.status = Status(server, role, wanted.serve)
         self._box = None
         if wanted.black_box:
-            self._box, reason = black_box.make()
-            self.status.black_box(self._box, reason)
+            is_asked_for = wanted.black_box is True
+            self._box, reason = black_box.make(is_asked_for=is_asked_for)
+            self.status.black_box(self._box, reason, is_asked_for=is_asked_for)
         self._page = settings.make_page(
             role, wanted, worker_name=_worker_name(server, role), black_box=self._box
         )

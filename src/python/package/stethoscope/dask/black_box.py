@@ -1,6 +1,6 @@
 """Keeps a server's page in a file that outlives its process.
 
-With the key `black-box` the numbers of the page are words of a file in memory, which
+Unless the key `black-box` is false, the numbers of the page are words of a file in memory, which
 others read while the process is stopped and after it has died: a worker's nanny
 (`nanny.py`), and `stethoscope read`. A native thread brings it up to date every
 second, with what only a scrape computes: memory, ages, medians.
@@ -24,8 +24,11 @@ INTERVAL = 1.0
 _logged: str | None = None
 
 
-def make() -> tuple[BlackBox | None, str | None]:
-    """Make the file of a server, or return the reason why there is none."""
+def make(*, is_asked_for: bool) -> tuple[BlackBox | None, str | None]:
+    """Make the file of a server, or return the reason why there is none.
+
+    The reason is a warning if the file was asked for.
+    """
     global _logged
     try:
         box = BlackBox()
@@ -33,7 +36,8 @@ def make() -> tuple[BlackBox | None, str | None]:
         reason = str(error)
         if reason != _logged:
             _logged = reason
-            logger.warning("the black box is unavailable: %s", reason)
+            level = logging.WARNING if is_asked_for else logging.INFO
+            logger.log(level, "the black box is unavailable: %s", reason)
         return None, reason
     return box, None
 
@@ -54,7 +58,14 @@ async def announce(worker: Any, box: BlackBox, instance: str) -> None:
         return
     from distributed.protocol.pickle import dumps
 
-    from stethoscope.dask.nanny import watch
+    def watch(dask_worker: Any, **about: str) -> str | None:
+        # Sent as code, so that a nanny without this package says so without a traceback.
+        try:
+            from stethoscope.dask.nanny import watch
+        except ImportError as error:
+            return str(error)
+        watch(**about, dask_worker=dask_worker)
+        return None
 
     about = {
         "path": str(box.path),
@@ -68,6 +79,8 @@ async def announce(worker: Any, box: BlackBox, instance: str) -> None:
         answer = await worker.rpc(worker.nanny).run(function=dumps(watch), kwargs=dumps(about))
         if answer["status"] != "OK":
             raise RuntimeError(str(answer.get("exception_text", answer["status"])))
+        if isinstance(missing := answer.get("result"), str):
+            raise RuntimeError(f"it cannot load this package: {missing}")
     except Exception as error:
         if worker.status.name in ("closing", "closed"):
             return

@@ -250,16 +250,23 @@ def oom_kills() -> int:
     """Return how many processes of this control group the kernel has killed for memory."""
     try:
         with open("/proc/self/cgroup") as file:
-            group = file.read().rpartition("::")[2].strip().lstrip("/")
+            groups = [line.rstrip("\n").split(":", 2) for line in file]
     except OSError:
         return 0
-    for directory in (group, ""):
-        try:
-            with open(os.path.join("/sys/fs/cgroup", directory, "memory.events")) as file:
-                events = dict(line.split() for line in file)
-            return int(events.get("oom_kill", 0))
-        except (OSError, ValueError):
+    for _, controllers, group in groups:
+        # Version 2, or version 1 if that has the memory.
+        if controllers not in ("", "memory"):
             continue
+        file_name = "memory.oom_control" if controllers else "memory.events"
+        root = os.path.join("/sys/fs/cgroup", controllers)
+        # In a container the group's own name may not be below the root.
+        for directory in (group.lstrip("/"), ""):
+            try:
+                with open(os.path.join(root, directory, file_name)) as file:
+                    events = dict(line.split() for line in file)
+                return int(events["oom_kill"])
+            except (OSError, ValueError, KeyError):
+                continue
     return 0
 
 

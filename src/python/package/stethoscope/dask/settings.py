@@ -37,6 +37,9 @@ DEDICATED_PORT = "dedicated-port"
 #: Only the route on Dask's own HTTP server answers.
 ROUTE = "route"
 
+#: A file for the page where there can be one, and none elsewhere.
+AUTO = "auto"
+
 #: Deprecated spellings of keys, and of values of `serve`.
 RENAMED_KEYS = {
     "freshness": "refresh-timeout",
@@ -53,6 +56,15 @@ def _boolean(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ConfigError(f"expected true or false, found {value!r}")
     return value
+
+
+def _boolean_or_auto(value: Any) -> bool | str:
+    if isinstance(value, str) and value.lower() == AUTO:
+        return AUTO
+    try:
+        return _boolean(value)
+    except ConfigError:
+        raise ConfigError(f"expected true, false or auto, found {value!r}") from None
 
 
 def _mode(value: Any) -> str:
@@ -177,8 +189,8 @@ class Settings:
     max_workers: int = 0
     #: Whether the page shows the metrics of the library prometheus_client.
     prometheus_client: bool = True
-    #: Whether the page is kept in a file that outlives the process.
-    black_box: bool = False
+    #: Whether the page is kept in a file that outlives the process: `AUTO` where it can be.
+    black_box: bool | str = AUTO
     exclude_families: list[str] = field(default_factory=list)
     labels: dict[str, str] = field(default_factory=dict)
     worker_name_label: bool = False
@@ -199,7 +211,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "max_task_prefixes": _count,
     "max_workers": _count,
     "prometheus_client": _boolean,
-    "black_box": _boolean,
+    "black_box": _boolean_or_auto,
     "exclude_families": _names,
     "labels": _labels,
     "worker_name_label": _boolean,

@@ -2,8 +2,8 @@
 
 A small JSON document: the version of this package and of Dask, the address of the
 server and of a worker's scheduler, how the page was to be served, how it is served,
-and why the two differ if they do; with the key `black-box`, the file of the black box,
-or why there is none. Read by `python -m stethoscope.dask doctor`.
+and why the two differ if they do; the file of the black box, or why there is none.
+Read by `python -m stethoscope.dask doctor`.
 """
 
 from __future__ import annotations
@@ -38,10 +38,11 @@ class Status:
         self._mode: tuple[str, str | None] = (configured, None)
         self.update(configured)
 
-    def black_box(self, box: BlackBox | None, reason: str | None) -> None:
-        """Say where the black box is, or why there is none."""
+    def black_box(self, box: BlackBox | None, reason: str | None, *, is_asked_for: bool) -> None:
+        """Say where the black box is, or why there is none, and if it was asked for."""
         self._facts["black_box"] = None if box is None else str(box.path)
         self._facts["black_box_reason"] = reason
+        self._facts["black_box_asked_for"] = is_asked_for
         self.update(*self._mode)
 
     def update(self, mode: str, reason: str | None = None) -> None:

@@ -195,7 +195,8 @@ class Doctor:
                     "set distributed.stethoscope.serve to dedicated-port, which needs nothing of "
                     "the dashboard, or to route if this is as it should be"
                 )
-            if reason := server.status.get("black_box_reason"):
+            reason = server.status.get("black_box_reason")
+            if reason and server.status.get("black_box_asked_for", True):
                 server.problems.append(f"there is no black box: {reason}")
                 server.advice.append(
                     "set STETHOSCOPE_SEGMENT_DIR to a directory in memory that is this user's "
@@ -415,6 +416,8 @@ def report(servers: list[Server]) -> str:
             lines.append(f"  sample   {server.sample_age:.3f} s old")
         if server.status is not None and server.status.get("black_box"):
             lines.append(f"  box      {server.status['black_box']}")
+        elif server.status is not None and server.status.get("black_box_reason"):
+            lines.append(f"  box      none: {server.status['black_box_reason']}")
         lines += [f"  problem  {problem}" for problem in server.problems]
         lines += [f"  to do    {advice}" for advice in server.advice]
     healthy = sum(not server.problems for server in servers)
