@@ -44,6 +44,7 @@ fn generated_pages_are_accepted_and_faulty_ones_refused() {
         "prometheus1",
         "openmetrics",
         "openmetrics-utf8",
+        "openmetrics2",
         "protobuf",
     ] {
         for seed in ["1", "2", "18446744073709551615"] {

@@ -13,11 +13,13 @@ use stethoscope::exposition::validate::validate;
 use stethoscope::exposition::{ContentType, Escaping, Format};
 use stethoscope::generate::{self, Fault, Unstructured};
 
-const CONTENT_TYPES: [ContentType; 4] = [
+const CONTENT_TYPES: [ContentType; 6] = [
     ContentType::new(Format::Text, Escaping::Underscores),
     ContentType::new(Format::Text1, Escaping::AllowUtf8),
     ContentType::new(Format::OpenMetrics, Escaping::Underscores),
     ContentType::new(Format::OpenMetrics, Escaping::AllowUtf8),
+    ContentType::new(Format::OpenMetrics2, Escaping::Underscores),
+    ContentType::new(Format::OpenMetrics2, Escaping::AllowUtf8),
 ];
 
 const SEEDS: u64 = 400;
@@ -68,10 +70,10 @@ fn faulty_pages_are_refused_and_every_fault_occurs() {
         }
     }
     // The others are those of protobuf pages, for which see cli_protobuf.rs.
-    let [text @ .., _, _, _, _, _, _, _] = Fault::ALL else {
+    let [text @ .., _, _, _, schema, spans, _, _] = Fault::ALL else {
         panic!("{:?}", Fault::ALL);
     };
-    for fault in text {
+    for fault in text.iter().chain([schema, spans]) {
         assert!(
             seen.get(fault).is_some_and(|times| *times > 2),
             "{fault}: {seen:?}"
@@ -111,6 +113,24 @@ fn pages_use_everything_that_their_format_has() {
         "info",
     ] {
         assert!(openmetrics.contains(part), "{part:?}");
+    }
+    let openmetrics2 = shown(CONTENT_TYPES[4]);
+    for part in [
+        " st@",
+        "{count:",
+        "{gcount:",
+        "quantile:[]",
+        "quantile:[0:",
+        ",bucket:[-Inf:0,",
+        "zero_count:",
+        ",negative_spans:[",
+        ",positive_buckets:[",
+        "],bucket:[",
+        " 1700000000.25 # {",
+        "stateset",
+        "_info{",
+    ] {
+        assert!(openmetrics2.contains(part), "{part:?}");
     }
 }
 

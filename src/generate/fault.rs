@@ -131,6 +131,29 @@ impl Fault {
     /// Those of text pages.
     pub(super) const TEXT: &'static [Self] = Self::ALL.split_at(19).0;
 
+    /// Those of pages in OpenMetrics 2.0.
+    pub(super) const OPENMETRICS2: &'static [Self] = &[
+        Self::MissingValue,
+        Self::InvalidValue,
+        Self::UnclosedQuote,
+        Self::InvalidLabelName,
+        Self::DuplicateLabel,
+        Self::InvalidUtf8,
+        Self::CarriageReturn,
+        Self::UnknownType,
+        Self::DuplicateMetadata,
+        Self::LateMetadata,
+        Self::MixedFamilies,
+        Self::DuplicateSample,
+        Self::MissingBucket,
+        Self::CountMismatch,
+        Self::NegativeCounter,
+        Self::MissingEnd,
+        Self::AfterEnd,
+        Self::NativeSchema,
+        Self::NativeSpans,
+    ];
+
     /// Returns the page with this fault. None if it has no place for the fault. In some
     /// places and formats, the result is not refused.
     pub(super) fn apply(self, page: &PageLines, choices: &mut Choices<'_, '_>) -> Option<Vec<u8>> {
@@ -176,6 +199,10 @@ impl Fault {
                 let line = lines.remove(index);
                 lines.insert(end, line);
             }
+            Self::NativeSchema | Self::NativeSpans => self.change_composite(&mut lines, choices)?,
+            Self::MissingBucket | Self::CountMismatch if has_composite(&lines) => {
+                self.change_composite(&mut lines, choices)?;
+            }
             Self::MissingBucket => {
                 let index = any(&lines, choices, |line| role(line) == Some(Role::LastBucket))?;
                 lines.remove(index);
@@ -193,6 +220,24 @@ impl Fault {
             _ => self.change_sample(&mut lines, choices)?,
         }
         Some(PageLines { lines }.into_bytes())
+    }
+
+    /// Puts the fault into a composite value.
+    fn change_composite(self, lines: &mut [PageLine], choices: &mut Choices<'_, '_>) -> Option<()> {
+        let (place, change) = match self {
+            Self::MissingBucket => ("+Inf:", "9e99:"),
+            Self::CountMismatch => ("count:", "count:1"),
+            Self::NativeSchema => (",schema:", ",schema:9"),
+            _ => ("_buckets:[", "_buckets:[0,"),
+        };
+        let index = any(lines, choices, |line| {
+            role(line) == Some(Role::CompositeHistogram) && line.text.contains(place)
+        })?;
+        let value = sample(&lines[index])?.value.0;
+        let text = &mut lines[index].text;
+        let at = value + text[value..].find(place)?;
+        text.replace_range(at..at + place.len(), change);
+        Some(())
     }
 
     /// Puts the fault into the line of a sample.
@@ -249,6 +294,12 @@ fn sample(line: &PageLine) -> Option<SampleParts> {
         PageLineKind::Sample(sample) => Some(sample),
         _ => None,
     }
+}
+
+fn has_composite(lines: &[PageLine]) -> bool {
+    lines
+        .iter()
+        .any(|line| role(line) == Some(Role::CompositeHistogram))
 }
 
 fn role(line: &PageLine) -> Option<Role> {

@@ -69,9 +69,13 @@ pub fn faulty_page(
         return protobuf::faulty_page(&mut choices);
     }
     let page = page::generate(&mut choices, content_type);
-    let start = choices.below(Fault::TEXT.len());
+    let all = match content_type.format {
+        Format::OpenMetrics2 => Fault::OPENMETRICS2,
+        _ => Fault::TEXT,
+    };
+    let start = choices.below(all.len());
     // Not every page has room for every fault.
-    let faults = (Fault::TEXT.iter().cycle().skip(start)).take(Fault::TEXT.len());
+    let faults = (all.iter().cycle().skip(start)).take(all.len());
     faults
         .filter_map(|fault| Some((fault.apply(&page, &mut choices)?, *fault)))
         .find(|(page, _)| validate(page, content_type).is_err())

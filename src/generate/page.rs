@@ -45,6 +45,8 @@ pub(super) enum Role {
     Bucket,
     LastBucket,
     Count,
+    /// A composite value of a histogram.
+    CompositeHistogram,
     Other,
 }
 
@@ -61,7 +63,8 @@ impl PageLines {
 
 pub(super) fn generate(choices: &mut Choices<'_, '_>, content_type: ContentType) -> PageLines {
     let mut writer = PageWriter {
-        openmetrics: content_type.format == Format::OpenMetrics,
+        openmetrics: content_type.format.is_openmetrics(),
+        composite: content_type.format == Format::OpenMetrics2,
         quotes: content_type.format != Format::Text && content_type.escaping == Escaping::AllowUtf8,
         choices,
         lines: Vec::new(),
@@ -82,6 +85,8 @@ pub(super) fn generate(choices: &mut Choices<'_, '_>, content_type: ContentType)
 struct PageWriter<'w, 'a, 'b> {
     choices: &'w mut Choices<'a, 'b>,
     openmetrics: bool,
+    /// A sample is a whole metric, as in OpenMetrics 2.0.
+    composite: bool,
     /// Names may be any text, in quotes.
     quotes: bool,
     lines: Vec<PageLine>,
@@ -143,11 +148,21 @@ impl PageWriter<'_, '_, '_> {
         if has_unit {
             name.push_str("_seconds");
         }
+        if self.composite {
+            name.push_str(match family_type {
+                "info" => "_info",
+                "counter" => self.choices.of(&["_total", ""]),
+                _ => "",
+            });
+        }
         self.write_metadata(&name, family_type, has_unit);
         let labelled = self.choices.below(4);
         for index in 0..1 + self.choices.below(3) {
             let series = self.series(index, labelled);
-            self.write_series(&name, family_type, &series);
+            match self.composite {
+                true => self.write_composite(&name, family_type, &series),
+                false => self.write_series(&name, family_type, &series),
+            }
             if self.choices.rarely(8) {
                 self.write_comment();
             }
@@ -300,6 +315,113 @@ impl PageWriter<'_, '_, '_> {
         }
     }
 
+    /// Writes a metric of OpenMetrics 2.0.
+    fn write_composite(&mut self, name: &str, family_type: &str, series: &LabelledSeries) {
+        let (value, role) = match family_type {
+            // Its name has the suffix.
+            "info" => return self.write_sample(name, "", None, series, "1"),
+            "stateset" | "gauge" => return self.write_series(name, family_type, series),
+            "counter" => (self.positive(), Role::CounterTotal),
+            "summary" => (self.composite_summary(), Role::Other),
+            "histogram" => (self.composite_histogram(""), Role::CompositeHistogram),
+            "gaugehistogram" => (self.composite_histogram("g"), Role::CompositeHistogram),
+            _ => match self.choices.below(4) {
+                0 => (self.composite_histogram(""), Role::CompositeHistogram),
+                1 => (self.composite_summary(), Role::Other),
+                _ => (self.number(), Role::Other),
+            },
+        };
+        let (mut text, kind) = self.sample(name, "", None, series, &value, role);
+        if family_type != "gaugehistogram" && self.choices.below(2) == 1 {
+            text += self
+                .choices
+                .of(&[" st@1600000000.5", " st@-1", " st@1.6e9"]);
+        }
+        for _ in 0..self.choices.below(3) {
+            text += &self.exemplar(1.0);
+        }
+        self.push(text, kind);
+    }
+
+    fn composite_summary(&mut self) -> String {
+        let (count, sum) = (self.choices.below(1000), self.positive());
+        let quantiles = ["0", "0.5", "9e-1", "1.0"];
+        let quantiles = &quantiles[self.choices.below(quantiles.len() + 1)..];
+        let quantiles = quantiles.iter().map(|quantile| {
+            let value = match self.choices.rarely(4) {
+                true => "NaN".to_owned(),
+                false => self.positive(),
+            };
+            format!("{quantile}:{value}")
+        });
+        let quantiles: Vec<String> = quantiles.collect();
+        format!(
+            "{{count:{count},sum:{sum},quantile:[{}]}}",
+            quantiles.join(",")
+        )
+    }
+
+    /// Returns a histogram with classic buckets, native ones, or both. `gauge` is before
+    /// the names of count and sum.
+    fn composite_histogram(&mut self, gauge: &str) -> String {
+        let which = self.choices.below(3);
+        let (native, mut count) = match which {
+            0 => (String::new(), 0),
+            _ => self.native_buckets(),
+        };
+        let mut classic = String::new();
+        if which != 1 {
+            let mut observed = 0;
+            let mut buckets = Vec::new();
+            if self.choices.rarely(4) {
+                buckets.push("-Inf:0".to_owned());
+            }
+            let finite = self.choices.below(BOUNDS.len() + 1);
+            if which == 0 {
+                count = self.choices.below(5000);
+            }
+            for (bound, _) in &BOUNDS[..finite] {
+                observed += self.choices.below(count - observed + 1);
+                buckets.push(format!("{bound}:{observed}"));
+            }
+            buckets.push(format!("+Inf:{count}"));
+            classic = format!(",bucket:[{}]", buckets.join(","));
+        }
+        let sum = self.number();
+        format!("{{{gauge}count:{count},{gauge}sum:{sum}{native}{classic}}}")
+    }
+
+    /// Returns the fields of native buckets, and their total.
+    fn native_buckets(&mut self) -> (String, usize) {
+        let schema = self.choices.of(&["-4", "0", "3", "8"]);
+        let mut total = self.choices.below(3);
+        let mut fields = format!(
+            ",schema:{schema},zero_threshold:{},zero_count:{total}",
+            self.choices.of(&["0", "1e-128", "0.001"])
+        );
+        for side in ["negative", "positive"] {
+            let (mut spans, mut buckets) = (Vec::new(), Vec::new());
+            for span in 0..self.choices.below(3) {
+                let offset = match span {
+                    0 => self.choices.of(&["-7", "0", "3", "+2"]),
+                    _ => self.choices.of(&["0", "1", "5"]),
+                };
+                let length = 1 + self.choices.below(3);
+                spans.push(format!("{offset}:{length}"));
+                for _ in 0..length {
+                    let count = self.choices.below(100);
+                    total += count;
+                    buckets.push(count.to_string());
+                }
+            }
+            if !spans.is_empty() || self.choices.rarely(8) {
+                let (spans, buckets) = (spans.join(","), buckets.join(","));
+                fields += &format!(",{side}_spans:[{spans}],{side}_buckets:[{buckets}]");
+            }
+        }
+        (fields, total)
+    }
+
     fn write_sample(
         &mut self,
         name: &str,
@@ -386,7 +508,10 @@ impl PageWriter<'_, '_, '_> {
             1 => format!("trace_id=\"{:016x}\"", self.choices.bits()),
             _ => format!("a={},b=\"\"", quote(&self.choices.text())),
         };
-        let timestamp = self.choices.of(&["", " 1700000000.25"]);
+        let timestamp = match self.composite {
+            true => " 1700000000.25",
+            false => self.choices.of(&["", " 1700000000.25"]),
+        };
         format!(" # {{{labels}}} {}{timestamp}", most / 2.0)
     }
 

@@ -37,6 +37,9 @@ enum FormatName {
     /// OpenMetrics 1.0 with quoted UTF-8 names (escaping=allow-utf-8).
     #[value(name = "openmetrics-utf8")]
     OpenmetricsUtf8,
+    /// OpenMetrics 2.0, as in the release candidate 2.0.0-rc0.
+    #[value(name = "openmetrics2")]
+    Openmetrics2,
     /// Delimited MetricFamily messages.
     Protobuf,
 }
@@ -48,6 +51,7 @@ impl FormatName {
             Self::Prometheus1 => ContentType::new(Format::Text1, Escaping::AllowUtf8),
             Self::Openmetrics => Format::OpenMetrics.into(),
             Self::OpenmetricsUtf8 => ContentType::new(Format::OpenMetrics, Escaping::AllowUtf8),
+            Self::Openmetrics2 => ContentType::new(Format::OpenMetrics2, Escaping::AllowUtf8),
             Self::Protobuf => Format::Protobuf.into(),
         }
     }
