@@ -2,11 +2,21 @@
 //!
 //! The bucket with index `i` of schema `s` holds the values above `2^((i-1)/2^s)`,
 //! up to and including `2^(i/2^s)`. The index is computed for the finest schema,
-//! 8, from the exponent and a table of the 256 bounds between 1 and 2: the highest
-//! 9 bits of the fraction divide the numbers into intervals with at most one bound
-//! each, and one comparison decides about the bound inside. A coarser schema merges
-//! pairs of buckets, so its index is a shift away. There is no logarithm, which
-//! would be wrong by one bucket at some bounds, and no loop.
+//! 8, from the exponent and the 256 bounds between 1 and 2: the highest 9 bits of the
+//! fraction divide the numbers into intervals with at most one bound each. A table
+//! has a word for each interval, whose sum with the other bits of the fraction carries
+//! into its high bits just where the fraction is above the bound:
+//!
+//! ```text
+//! bits        52 ....... 43 │ 42 ............... 0
+//! word      bounds before   │ 2^43 - 1 - the bound
+//! fraction                  │ the low bits
+//! ```
+//!
+//! One load and one addition: a table of bounds beside one of their numbers took two
+//! loads that wait for each other. A coarser schema merges pairs of buckets, so its
+//! index is a shift away. There is no logarithm, which would be wrong by one bucket at
+//! some bounds, and no loop.
 
 /// The finest schema that servers accept.
 pub(super) const MAX_SCHEMA: i32 = 8;
@@ -22,10 +32,15 @@ const FRACTION_BITS: u32 = f64::MANTISSA_DIGITS - 1;
 /// Bits of a fraction that select an interval.
 const INTERVAL_BITS: u32 = 9;
 
+/// Bits of a fraction within an interval.
+const INSIDE_BITS: u32 = FRACTION_BITS - INTERVAL_BITS;
+const INSIDE: u64 = (1 << INSIDE_BITS) - 1;
+
 /// The fractions of the bounds `2^(k/256)`, and one above all fractions.
 static BOUNDS: [u64; PER_OCTAVE + 1] = bounds();
-/// For each interval, the number of bounds below its beginning.
-static BOUNDS_BELOW: [u16; 1 << INTERVAL_BITS] = bounds_below();
+/// For each interval, the number of bounds below its beginning, and what is missing from
+/// the bound inside to its end.
+static INTERVALS: [u64; 1 << INTERVAL_BITS] = intervals();
 
 /// Computes the bounds from square roots of 2, in fixed point with 62 fractional
 /// bits: 10 more than a double has.
@@ -55,18 +70,25 @@ const fn bounds() -> [u64; PER_OCTAVE + 1] {
     bounds
 }
 
-const fn bounds_below() -> [u16; 1 << INTERVAL_BITS] {
+const fn intervals() -> [u64; 1 << INTERVAL_BITS] {
     let bounds = bounds();
-    let mut below = [0; 1 << INTERVAL_BITS];
+    let mut intervals = [0; 1 << INTERVAL_BITS];
+    let mut below = 0;
     let mut interval = 0;
-    while interval < below.len() {
-        let start = (interval as u64) << (FRACTION_BITS - INTERVAL_BITS);
-        while bounds[below[interval] as usize] < start {
-            below[interval] += 1;
+    while interval < intervals.len() {
+        let start = (interval as u64) << INSIDE_BITS;
+        while bounds[below] < start {
+            below += 1;
         }
+        // Without a bound inside, nothing carries.
+        let missing = match bounds[below] - start {
+            inside @ ..=INSIDE => INSIDE - inside,
+            _ => 0,
+        };
+        intervals[interval] = (below as u64) << INSIDE_BITS | missing;
         interval += 1;
     }
-    below
+    intervals
 }
 
 /// Returns the index of a positive number in schema 8. The number is normal or
@@ -75,14 +97,10 @@ const fn bounds_below() -> [u16; 1 << INTERVAL_BITS] {
 pub(super) fn finest(value: f64) -> i32 {
     let bits = value.to_bits();
     let octave = (bits >> FRACTION_BITS) as i32 - 1023;
-    let fraction = bits & ((1 << FRACTION_BITS) - 1);
-    let below = BOUNDS_BELOW[(fraction >> (FRACTION_BITS - INTERVAL_BITS)) as usize];
-    let inside = BOUNDS[usize::from(below)] < fraction;
+    let interval = (bits >> INSIDE_BITS) as usize % INTERVALS.len();
+    let below = (INTERVALS[interval] + (bits & INSIDE)) >> INSIDE_BITS;
     // Infinity has the bits of 2^1024, which would be the bound of that bucket.
-    octave * PER_OCTAVE as i32
-        + i32::from(below)
-        + i32::from(inside)
-        + i32::from(value == f64::INFINITY)
+    octave * PER_OCTAVE as i32 + below as i32 + i32::from(value == f64::INFINITY)
 }
 
 /// Returns the index of the bucket that holds bucket `index` in a schema that is

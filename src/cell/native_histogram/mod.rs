@@ -359,32 +359,57 @@ impl Shards {
         add: impl Fn(AtomicF64<&AtomicU64>, f64),
         increment: impl Fn(&AtomicU64),
     ) {
-        let first = self.first(shard);
-        let words = &self.words[first..first + self.per_shard];
-        let sum = AtomicF64::of(&words[SUM]);
-        // The bucket is found before the sum is changed: the loads after an atomic
-        // addition wait for it.
         if value > NativeReading::ZERO_THRESHOLD {
+            // The bucket is found before the sum is changed: the loads after an atomic
+            // addition wait for it.
             let count = self.bucket(shard, 0, index::finest(value));
-            add(sum, value);
+            add(self.shard_sum(shard), value);
             increment(count);
-        } else if value < -NativeReading::ZERO_THRESHOLD && self.options.has_negative_values() {
+            if self.options.has_classic() {
+                self.count_classic(shard, value, increment);
+            }
+        } else {
+            self.observe_other(shard, value, add, increment);
+        }
+    }
+
+    /// Observes a value that has no positive bucket. Not inlined: that left too few
+    /// registers to the others.
+    #[inline(never)]
+    fn observe_other(
+        &self,
+        shard: usize,
+        value: f64,
+        add: impl Fn(AtomicF64<&AtomicU64>, f64),
+        increment: impl Fn(&AtomicU64),
+    ) {
+        if value.is_nan() {
+            return;
+        }
+        let sum = self.shard_sum(shard);
+        let has_negative = self.options.has_negative_values();
+        if value < -NativeReading::ZERO_THRESHOLD && has_negative {
             let count = self.bucket(shard, 1, index::finest(-value));
             add(sum, value);
             increment(count);
-        } else if value.is_nan() {
-            return;
         } else {
-            let summand = match self.options.has_negative_values() {
-                true => value,
-                false => value.max(0.0),
-            };
-            add(sum, summand);
-            increment(&words[ZERO]);
+            add(sum, if has_negative { value } else { value.max(0.0) });
+            increment(&self.words[self.first(shard) + ZERO]);
         }
+        self.count_classic(shard, value, increment);
+    }
+
+    /// Counts a value in its classic bucket, if there are any.
+    #[inline(never)]
+    fn count_classic(&self, shard: usize, value: f64, increment: impl Fn(&AtomicU64)) {
         if let Some(bucket) = self.options.finite_classic_bucket(value) {
-            increment(&words[self.classic_at() + bucket]);
+            increment(&self.words[self.first(shard) + self.classic_at() + bucket]);
         }
+    }
+
+    #[inline]
+    fn shard_sum(&self, shard: usize) -> AtomicF64<&AtomicU64> {
+        AtomicF64::of(&self.words[self.first(shard) + SUM])
     }
 
     /// Returns the count of the bucket with this index in schema 8, of one side of a
@@ -417,9 +442,8 @@ impl Shards {
         let first = self.first(shard);
         let header = first + SIDES + which * (1 + self.geometry.levels);
         Side {
-            level: &self.words[header],
-            ranges: &self.words[header + 1..][..self.geometry.levels],
             words: &self.words,
+            header,
             first: first + self.rings + which * self.geometry.ring,
             stride: self.stride,
             geometry: self.geometry,

@@ -92,6 +92,12 @@ impl NativeHistogramOptions {
         located.map_or(0, |(bucket, _)| bucket)
     }
 
+    /// Returns true if there are classic buckets.
+    #[inline]
+    pub(super) fn has_classic(&self) -> bool {
+        self.classic.is_some()
+    }
+
     /// Returns the index of the classic bucket of `value`, unless it is `+Inf`.
     #[inline]
     pub(super) fn finite_classic_bucket(&self, value: f64) -> Option<usize> {

@@ -45,12 +45,11 @@ pub(super) const MAX_RING: usize = 1 << Range::WIDTH_BITS;
 /// A side of a histogram, in words that are 0 at first.
 #[derive(Clone, Copy)]
 pub(super) struct Side<'a> {
-    /// The index of the current level. Only goes up.
-    pub(super) level: &'a AtomicU64,
-    /// The range of each level.
-    pub(super) ranges: &'a [AtomicU64],
-    /// The words of which the rings are.
+    /// The words that the rest are positions of. Not slices of them: each would be
+    /// checked at each observation.
     pub(super) words: &'a [AtomicU64],
+    /// The index of the current level, which only goes up; then the range of each level.
+    pub(super) header: usize,
     /// The first word of the first ring.
     pub(super) first: usize,
     /// Words from one ring to the next.
@@ -66,15 +65,25 @@ impl<'a> Side<'a> {
     pub(super) fn count(self, finest: i32) -> Result<&'a AtomicU64, usize> {
         // Acquire: pairs with the Release in `close`. The range of the level has
         // been seeded.
-        let level = self.level.load(Ordering::Acquire) as usize;
+        let level = self.level().load(Ordering::Acquire) as usize;
         let index = coarser(finest, self.geometry.steps + level as u32);
         // Relaxed: a range is only a promise that readings look there. Whatever
         // this thread has seen, a reading that comes after it sees as well.
-        let word = self.ranges[level].load(Ordering::Relaxed);
+        let word = self.range_word(level).load(Ordering::Relaxed);
         match Range::from_word(word).and_then(|range| range.slot(index, self.geometry.ring)) {
             Some(slot) => Ok(self.slot(level, slot)),
             None => Err(level),
         }
+    }
+
+    #[inline]
+    fn level(self) -> &'a AtomicU64 {
+        &self.words[self.header]
+    }
+
+    #[inline]
+    fn range_word(self, level: usize) -> &'a AtomicU64 {
+        &self.words[self.header + 1 + level]
     }
 
     #[inline]
@@ -90,7 +99,7 @@ impl<'a> Side<'a> {
         let Geometry { steps, ring, .. } = self.geometry;
         loop {
             let index = coarser(finest, steps + level as u32);
-            let word = &self.ranges[level];
+            let word = self.range_word(level);
             // Relaxed, here and below: as in `count`. An exchange compares the
             // range itself.
             let seen = word.load(Ordering::Relaxed);
@@ -126,7 +135,7 @@ impl<'a> Side<'a> {
         let next = level + 1;
         // Relaxed, both: if another thread has been here, it has seeded the same
         // range, since a closed range does not change.
-        let _ = self.ranges[next].compare_exchange(
+        let _ = self.range_word(next).compare_exchange(
             0,
             closed.coarser().to_word(),
             Ordering::Relaxed,
@@ -134,7 +143,7 @@ impl<'a> Side<'a> {
         );
         // Release: pairs with the Acquire in `count` and `levels`. The level may be
         // further already.
-        self.level.fetch_max(next as u64, Ordering::Release);
+        self.level().fetch_max(next as u64, Ordering::Release);
         next
     }
 
@@ -142,10 +151,11 @@ impl<'a> Side<'a> {
     pub(super) fn levels(self) -> impl Iterator<Item = (usize, Range)> + use<'a> {
         // Acquire: pairs with the Release in `close`. The ranges of the levels
         // before are closed, and that of this level is seeded.
-        let current = self.level.load(Ordering::Acquire) as usize;
+        let current = self.level().load(Ordering::Acquire) as usize;
         // Relaxed: as in `count`.
         let range = |word: &AtomicU64| Range::from_word(word.load(Ordering::Relaxed));
-        let ranges = self.ranges[..=current].iter().map(range).enumerate();
+        let ranges = self.words[self.header + 1..][..=current].iter();
+        let ranges = ranges.map(range).enumerate();
         ranges.filter_map(|(level, range)| Some((level, range?)))
     }
 
@@ -236,7 +246,7 @@ impl Range {
     #[inline]
     fn slot(self, index: i32, ring: usize) -> Option<usize> {
         let offset = index - self.anchor;
-        let is_included = offset >= -(self.below as i32) && offset <= self.above as i32;
+        let is_included = offset.wrapping_add(self.below as i32) as u32 <= self.below + self.above;
         // A range is at most as long as the ring: no two indices share a position.
         // Without a branch: values on both sides of the anchor are as likely.
         let slot = offset + (ring as i32 & offset >> 31);
