@@ -1,39 +1,83 @@
 //! Label values: owned by a series, or borrowed by a look-up.
 //!
-//! A series owns its values as one run of bytes with their ends beside it, stored
-//! in place if they are short. A look-up borrows a `&[&str]`, from which a [`LookupKey`]
+//! A series owns its values as one run of bytes, stored in place if they are short. A look-up borrows a `&[&str]`, from which a [`LookupKey`]
 //! is made on the stack: finding a series clones nothing. Each value is one word of
 //! the key, which both the hash and the comparison use.
 
 use crate::cell::ExemplarLabels;
 use crate::hash::{self, fold_multiply};
 use crate::name::{self, NameError, NameRules};
-use smallvec::SmallVec;
 use std::fmt;
 
 /// The values of a series' labels, in the order of its family's label names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LabelValues {
     words: KeyWords,
-    /// The values, one after the other. 40 bytes hold most sets in place.
-    text: SmallVec<[u8; 40]>,
-    /// The end of each value in `text`.
-    ends: SmallVec<[u32; 4]>,
+    /// The values, each followed by [`STOP`].
+    text: LabelText,
+}
+
+/// The longest text that is stored in place: that of most sets. The allocation of a
+/// counter's series takes two cache lines then.
+const SHORT_TEXT: usize = 38;
+
+/// Bytes of a fixed length. 32 bytes less than a `SmallVec` with another for the ends
+/// of the values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum LabelText {
+    /// The bytes after the first `len` are 0.
+    Here {
+        len: u8,
+        bytes: [u8; SHORT_TEXT],
+    },
+    Boxed(Box<[u8]>),
+}
+
+impl LabelText {
+    /// So many zeros.
+    fn zeros(len: usize) -> Self {
+        match u8::try_from(len) {
+            Ok(len) if usize::from(len) <= SHORT_TEXT => Self::Here {
+                len,
+                bytes: [0; SHORT_TEXT],
+            },
+            _ => Self::Boxed(vec![0; len].into()),
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Here { len, bytes } => &bytes[..usize::from(*len)],
+            Self::Boxed(bytes) => bytes,
+        }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::Here { len, bytes } => &mut bytes[..usize::from(*len)],
+            Self::Boxed(bytes) => bytes,
+        }
+    }
 }
 
 impl LabelValues {
     /// Copies the values of `key`; `None` if they are longer than 4 GiB together.
     pub(crate) fn new(key: &LookupKey<'_>) -> Option<Self> {
-        let mut owned = Self {
-            words: key.words,
-            text: SmallVec::new(),
-            ends: SmallVec::new(),
-        };
+        let len = key.values.iter().map(|value| value.len() + 1).sum();
+        u32::try_from(len).ok()?;
+        let mut text = LabelText::zeros(len);
+        let mut rest = text.bytes_mut();
         for value in key.values {
-            owned.text.extend_from_slice(value.as_bytes());
-            owned.ends.push(u32::try_from(owned.text.len()).ok()?);
+            let (to, stop);
+            (to, rest) = rest.split_at_mut(value.len());
+            to.copy_from_slice(value.as_bytes());
+            (stop, rest) = rest.split_at_mut(1);
+            stop[0] = STOP;
         }
-        Some(owned)
+        Some(Self {
+            words: key.words,
+            text,
+        })
     }
 
     /// Returns true if these are the values of `key`, which must have been made with
@@ -41,8 +85,15 @@ impl LabelValues {
     #[inline]
     pub(crate) fn matches(&self, key: &LookupKey<'_>) -> bool {
         let same_text = || {
-            self.bytes()
-                .eq(key.values.iter().map(|value| value.as_bytes()))
+            let mut rest = self.text.bytes();
+            let mut is_next = |value: &str| match rest.split_at_checked(value.len()) {
+                Some((text, [STOP, after @ ..])) if text == value.as_bytes() => {
+                    rest = after;
+                    true
+                }
+                _ => false,
+            };
+            key.values.iter().all(|value| is_next(value)) && rest.is_empty()
         };
         // Word by word: `==` would load two words at once that have just been stored
         // one by one, and wait until both have reached the cache.
@@ -53,23 +104,23 @@ impl LabelValues {
 
     /// Returns the values, in order.
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
-        // Each run was copied from a &str, so this never fails. The check costs
-        // little here, since it runs only when lines are compiled.
-        self.bytes()
-            .map(|value| std::str::from_utf8(value).unwrap_or_default())
-    }
-
-    fn bytes(&self) -> impl ExactSizeIterator<Item = &[u8]> {
-        let mut start = 0;
-        self.ends
-            .iter()
-            .map(move |&end| &self.text[std::mem::replace(&mut start, end as usize)..end as usize])
+        let mut rest = self.text.bytes();
+        let is_stop = |byte: &u8| *byte == STOP;
+        let count = rest.iter().filter(|byte| is_stop(byte)).count();
+        (0..count).map(move |_| {
+            let end = rest.iter().position(is_stop).unwrap_or(rest.len());
+            let value = &rest[..end];
+            rest = rest.get(end + 1..).unwrap_or_default();
+            // Each run was copied from a &str, so this never fails. The check costs
+            // little here, since it runs only when lines are compiled.
+            std::str::from_utf8(value).unwrap_or_default()
+        })
     }
 
     /// Returns true if the values need an allocation of their own.
     #[cfg(test)]
     fn spilled(&self) -> bool {
-        self.text.spilled() || self.ends.spilled()
+        matches!(self.text, LabelText::Boxed(_))
     }
 }
 
@@ -134,7 +185,7 @@ impl<'k> LookupKey<'k> {
     }
 }
 
-/// Terminates a name or a value in the text of an exemplar. Not a byte of UTF-8.
+/// Terminates a value, or a name in the text of an exemplar. Not a byte of UTF-8.
 const STOP: u8 = 0xff;
 
 /// The most code points that the names and values of an exemplar may have together.
