@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{OnceLock, mpsc};
 use std::time::{Duration, Instant};
 use stethoscope::MetricType;
-use stethoscope::cell::{Cell, Counter, Number};
+use stethoscope::cell::{Buckets, Cell, Counter, Histogram, Number};
 use stethoscope::exposition::Format;
 use stethoscope::family::{Metric, Shape};
 use stethoscope::registry::RegisterErrorKind;
@@ -526,6 +526,44 @@ fn a_thousand_series_are_found_after_removals() -> Result {
     for n in 0..1_000u64 {
         let found = family.get([&*n.to_string()]).map(|counter| counter.get());
         assert_eq!(found, (n % 3 != 0).then_some(n));
+    }
+    Ok(())
+}
+
+/// Compares the page of a scraper that has seen every change with that of a fresh one.
+#[test]
+fn page_after_removals_is_that_of_a_fresh_scraper() -> Result {
+    let registry = Registry::new();
+    let counts = registry.counter_family("c", "Counted.", ["n"])?;
+    let times = registry.family::<Histogram>("h_seconds", "Observed.");
+    let buckets = Buckets::new([0.1, 1.0])?;
+    let times = times.labels(["n"]).options(buckets).register()?;
+    let formats = [Format::Text, Format::OpenMetrics, Format::Protobuf];
+    let mut scrapers = formats.map(|format| (format, registry.scraper()));
+    let mut series = 0;
+    for round in 0..80usize {
+        for _ in 0..round * 7 % 40 {
+            series += 1;
+            let name = &*series.to_string();
+            counts.with([name])?.inc_by(series % 1_000);
+            times.with([name])?.observe(series as f64 / 100.0);
+        }
+        let keep = |n: &str| match round {
+            39 | 59 => false,
+            _ => n.parse::<usize>().is_ok_and(|n| (n * 31 + round) % 11 > 0),
+        };
+        counts.retain(|labels| keep(labels.get("n").unwrap_or_default()));
+        times.retain(|labels| keep(labels.get("n").unwrap_or_default()));
+        for (format, scraper) in &mut scrapers {
+            let expected = registry.scraper().scrape(*format).to_vec();
+            assert!(
+                scraper.scrape(*format) == expected,
+                "round {round}, {format:?}"
+            );
+            // Debug builds decompress the page and compare.
+            #[cfg(feature = "gzip")]
+            scraper.scrape_gzip_into(*format, &mut Vec::new());
+        }
     }
     Ok(())
 }

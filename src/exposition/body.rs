@@ -59,7 +59,7 @@ pub(super) struct Body {
     lines: Vec<Line>,
     /// The numbers that the page shows, in rows.
     last_values: Vec<u64>,
-    /// Counts how often all series were removed.
+    /// Counts how often series were removed.
     version: u64,
 }
 
@@ -187,6 +187,57 @@ impl Body {
         // All bits 0 is the number 0 of each type.
         self.last_values
             .resize(self.last_values.len() + self.width, 0);
+    }
+
+    /// Removes the series at some positions, in ascending order. `old` is the text of
+    /// the family's lines; that of the lines that stay is appended to `text`.
+    ///
+    /// The text after the last value of a series must be the same for all.
+    pub(super) fn remove(&mut self, gone: &[usize], old: &[u8], text: &mut Vec<u8>) {
+        let (width, per_series) = (self.width, self.lines_per_series);
+        let series_before = self.len();
+        let tail = self.blocks.first().map_or(0, |block| block.tail);
+        self.blocks.clear();
+        let mut gone = gone.iter().copied().peekable();
+        // Series that stay, and the old text up to this one and up to what is copied.
+        let (mut kept, mut position, mut copied) = (0, 0, 0);
+        for series in 0..series_before {
+            let lines = series * per_series..(series + 1) * per_series;
+            let first = &mut self.lines[lines.start];
+            // Without the end of the series before.
+            if !series.is_multiple_of(self.series_per_block) {
+                first.prefix_len -= tail as u32;
+            }
+            let extent = |line: &Line| (line.prefix_len + line.value_len) as usize;
+            let len = self.lines[lines.clone()].iter().map(extent).sum::<usize>() + tail;
+            let start = position;
+            position += len;
+            if gone.next_if_eq(&series).is_some() {
+                text.extend_from_slice(&old[copied..start]);
+                copied = position;
+                continue;
+            }
+            self.lines.copy_within(lines, kept * per_series);
+            self.last_values
+                .copy_within(series * width..(series + 1) * width, kept * width);
+            if kept.is_multiple_of(self.series_per_block) {
+                self.blocks.push(Block {
+                    len: 0,
+                    tail,
+                    restless: false,
+                    changed: true,
+                    resized: true,
+                });
+            } else {
+                self.lines[kept * per_series].prefix_len += tail as u32;
+            }
+            self.blocks.last_mut().expect("a block is open").len += len;
+            kept += 1;
+        }
+        text.extend_from_slice(&old[copied..]);
+        self.lines.truncate(kept * per_series);
+        self.last_values.truncate(kept * width);
+        self.version += 1;
     }
 
     /// Brings the lines on the page up to date, with the values that the cells

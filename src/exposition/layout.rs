@@ -75,9 +75,11 @@ impl Layout {
         if !same {
             self.take_over(sources);
         }
-        let mut changed = !same || !self.is_whole;
+        // A cell's code may panic when it is dropped.
+        let was_whole = std::mem::take(&mut self.is_whole);
+        let mut changed = !same || !was_whole;
         for family in &mut self.families {
-            if !self.is_whole {
+            if !was_whole {
                 family.change = Change::Rebuilt;
             }
             family.refresh();
@@ -86,6 +88,7 @@ impl Layout {
         if changed {
             self.lay_out();
         }
+        self.is_whole = true;
         self.generation = Some(generation);
     }
 
@@ -115,7 +118,6 @@ impl Layout {
     /// Makes a new page: of the old text of families that are the same, and of
     /// the lines that are new, with each value as 0.
     fn lay_out(&mut self) {
-        self.is_whole = false;
         let old = std::mem::take(&mut self.page);
         let old = old.text();
         let mut text = Vec::with_capacity(old.len() + old.len() / 16);
@@ -125,7 +127,6 @@ impl Layout {
         }
         text.extend_from_slice(self.end());
         self.page = KeptPage::new(text, new_lines * VALUE_GROWTH);
-        self.is_whole = true;
     }
 
     /// Brings those families on the page up to date that are wanted, given their
@@ -240,6 +241,8 @@ struct FamilyText {
     len: usize,
     /// The change since the page was laid out.
     change: Change,
+    /// The positions on the page of series that were removed since, in ascending order.
+    gone: Vec<usize>,
     /// The family was on the page of the latest scrape.
     is_wanted: bool,
     /// The lines of a series show when it was created.
@@ -273,6 +276,7 @@ impl FamilyText {
             start: 0,
             len: 0,
             change: Change::Rebuilt,
+            gone: Vec::new(),
             is_wanted: true,
             created: false,
             fresh: None,
@@ -313,9 +317,15 @@ impl FamilyText {
 
     /// Takes over what has changed in the family, for [`lay_out`](Self::lay_out).
     fn refresh(&mut self) {
-        let change = self.series.refresh();
+        let change = self.series.refresh(&mut self.gone);
         if self.change != Change::Rebuilt && change != Change::None {
-            self.change = change;
+            // The lines of a series that was removed can be found by its position
+            // where all have the same form.
+            let uniform = !self.created && self.fresh.is_none() && self.series.len() > 0;
+            self.change = match change {
+                Change::Removed if !uniform => Change::Rebuilt,
+                change => change,
+            };
         }
     }
 
@@ -324,24 +334,30 @@ impl FamilyText {
     fn lay_out(&mut self, old: &[u8], text: &mut Vec<u8>) -> usize {
         let change = std::mem::replace(&mut self.change, Change::None);
         let start = text.len();
+        let gone = std::mem::take(&mut self.gone);
         let cleared = change == Change::Rebuilt;
         if cleared {
-            #[cfg(feature = "gzip")]
-            {
-                self.code = FamilyCode::default();
-            }
             self.body.clear();
-            self.len = 0;
+            (self.start, self.len) = (0, 0);
+        }
+        #[cfg(feature = "gzip")]
+        if cleared || change == Change::Removed {
+            self.code = FamilyCode::default();
+        }
+        let old = &old[self.start..][..self.len];
+        if self.len == 0 && self.series.len() > 0 {
+            text.extend_from_slice(&self.head);
+        } else if change == Change::Removed {
+            let (head, lines) = old.split_at(self.head.len());
+            text.extend_from_slice(head);
+            self.body.remove(&gone, lines, text);
+        } else {
+            text.extend_from_slice(old);
         }
         let lines = self.body.lines();
-        match self.len {
-            0 if self.series.len() == 0 => {}
-            0 => text.extend_from_slice(&self.head),
-            len => text.extend_from_slice(&old[self.start..][..len]),
-        }
         if change != Change::None {
             self.push_series(text);
-            if cleared {
+            if change != Change::Appended {
                 self.body.shrink();
             }
             if let Some(fresh) = &mut self.fresh {

@@ -86,7 +86,9 @@ pub(crate) enum Change {
     None,
     /// Series were appended.
     Appended,
-    /// Series were removed: all lines must be laid out again.
+    /// Series were removed, and perhaps others appended.
+    Removed,
+    /// All lines must be laid out again.
     Rebuilt,
 }
 
@@ -94,8 +96,9 @@ pub(crate) enum Change {
 pub(crate) trait SeriesView: Send {
     fn len(&self) -> usize;
     /// Takes over what has changed in the family. Takes a lock, but only if
-    /// something has.
-    fn refresh(&mut self) -> Change;
+    /// something has. Appends the positions at which series were removed, in ascending
+    /// order.
+    fn refresh(&mut self, gone: &mut Vec<usize>) -> Change;
     /// Reads the rows of some series, one after the other.
     fn read(&self, series: Range<usize>, into: &mut [u64]);
     fn labels(&self, series: usize) -> &LabelValues;
@@ -138,7 +141,7 @@ impl<C: Metric> FamilySource<C> {
         if C::table(&self.family.options).is_none() {
             return;
         }
-        if change == Change::Rebuilt {
+        if change == Change::Removed {
             self.rows.clear();
             self.found = 0;
         }
@@ -174,27 +177,42 @@ impl<C: Metric> SeriesView for FamilySource<C> {
         self.series.len()
     }
 
-    fn refresh(&mut self) -> Change {
+    fn refresh(&mut self, gone: &mut Vec<usize>) -> Change {
         // Acquire: pairs with the Release in `Inner::finish_change`.
         if self.family.generation.load(Ordering::Acquire) == self.generation {
             return Change::None;
         }
-        let mut gone = Vec::new();
+        let mut removed = Vec::new();
         let members = self.family.table.write();
-        let change = if members.removals == self.removals {
-            let known = self.series.len();
-            self.series.extend_from_slice(&members.series[known..]);
-            Change::Appended
-        } else {
+        if members.removals != self.removals {
+            let mut left = members.series.iter().peekable();
+            let mut position = 0;
+            let is_gone = |series: &mut SyncArc<Series<C>>| {
+                let same = left.next_if(|other| SyncArc::ptr_eq(other, series));
+                if same.is_none() {
+                    gone.push(position);
+                }
+                position += 1;
+                same.is_none()
+            };
             // The series held until now are dropped below, without the mutex.
-            gone = std::mem::replace(&mut self.series, members.series.clone());
-            Change::Rebuilt
+            removed.extend(self.series.extract_if(.., is_gone));
+        }
+        // Those that stay come first, in the same order.
+        let known = self.series.len();
+        self.series.extend_from_slice(&members.series[known..]);
+        if self.series.capacity() / 4 > self.series.len() {
+            self.series.shrink_to_fit();
+        }
+        let change = match removed.is_empty() {
+            true => Change::Appended,
+            false => Change::Removed,
         };
         self.removals = members.removals;
         // Relaxed: changes only under the mutex.
         self.generation = self.family.generation.load(Ordering::Relaxed);
         members.finish();
-        drop(gone);
+        drop(removed);
         #[cfg(all(feature = "segment", target_os = "linux", not(loom)))]
         self.find_rows(change);
         change

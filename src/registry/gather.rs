@@ -111,7 +111,7 @@ impl Registry {
 fn gather_family(source: &Arc<dyn Source>) -> GatheredFamily {
     let descriptor = source.descriptor();
     let mut view = Arc::clone(source).view();
-    view.refresh();
+    view.refresh(&mut Vec::new());
     let mut row = vec![0; source.width()];
     let series = (0..view.len()).map(|index| {
         view.read(index..index + 1, &mut row);

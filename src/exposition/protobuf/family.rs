@@ -76,10 +76,10 @@ impl FamilyMessage {
 
     /// Takes over what has changed in the family.
     pub(super) fn refresh(&mut self) {
-        match self.series.refresh() {
+        match self.series.refresh(&mut Vec::new()) {
             Change::None => return,
             Change::Appended => {}
-            Change::Rebuilt => match &mut self.content {
+            Change::Removed | Change::Rebuilt => match &mut self.content {
                 Content::Patched(patched) => patched.clear(),
                 Content::Fresh(fresh) => fresh.clear(),
             },
