@@ -4,13 +4,16 @@
 
 #[path = "support/counting.rs"]
 mod counting;
+#[path = "support/eventually.rs"]
+mod eventually;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use counting::counted;
+use eventually::eventually;
 use stethoscope::Registry;
 use stethoscope::endpoint::{Builder, Endpoint, Limits};
 
@@ -113,14 +116,6 @@ fn request_on_a_warm_connection_allocates_nothing() {
 /// The number of open file descriptors.
 fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
-}
-
-fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// Every way in which a client can come and go.

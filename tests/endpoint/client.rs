@@ -1,5 +1,10 @@
 //! A client that sends exactly the bytes it is given, and reads responses strictly.
 
+#[path = "../support/eventually.rs"]
+mod eventually;
+
+pub(crate) use eventually::eventually;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -214,13 +219,4 @@ pub(crate) fn sample(page: &str, series: &str) -> f64 {
     });
     let line = line.unwrap_or_else(|| panic!("{series} is not on the page:\n{page:.2000}"));
     line.rsplit(' ').next().unwrap().parse().unwrap()
-}
-
-/// Waits until a condition holds.
-pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = std::time::Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < PATIENCE, "{what} did not happen");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }

@@ -1,9 +1,13 @@
 //! Pages that are checked, waiting, and processes that tests start.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+#[path = "eventually.rs"]
+mod eventually;
+
+pub(crate) use eventually::eventually;
+
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
 use stethoscope::Registry;
 use stethoscope::exposition::Format;
 use stethoscope::exposition::validate::validate;
@@ -58,13 +62,4 @@ pub(crate) fn run_on_small_tmpfs(directory: &Path, kib: u32, environment: &[(&st
         false => println!("skipped: a full file system: {stderr}"),
     }
     is_mounted
-}
-
-/// Waits until `condition` holds.
-pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(60), "{what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
