@@ -82,7 +82,7 @@ fn cold(c: &mut Criterion) {
     }
 }
 
-/// The scrape behind a change of the members of one family; with the first scrape
+/// The scrape after a change of the members of one family; with the first scrape
 /// and the warm one it says what a change costs.
 fn membership(c: &mut Criterion) {
     for shape in SHAPES {

@@ -152,7 +152,7 @@ fn registries_show_valid_pages() {
 }
 
 /// Prometheus' own tool reads valid pages of the text format. Its lints, which end in
-/// another code, are no faults.
+/// another code, are not faults.
 #[test]
 fn promtool_accepts_valid_text_pages() {
     const LINTS: i32 = 3;

@@ -31,7 +31,7 @@ fn text_samples(page: &[u8], content_type: ContentType) -> Vec<Sample> {
         if let Event::Sample(sample) = event.unwrap() {
             let labels = sample.labels().map(|label| {
                 let value = match &*label.name {
-                    // Of our own; a label of the user's is no number here.
+                    // Labels of this crate; a user's are not numbers here.
                     "le" | "quantile" => match label.value.parse::<f64>() {
                         Ok(number) => format!("{number:?}"),
                         Err(_) => label.value.into_owned(),

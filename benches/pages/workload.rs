@@ -3,7 +3,7 @@
 //! Three families: counters with three labels, gauges of floats with two,
 //! histograms of twelve buckets with two. Values are small integers, large ones
 //! and floats of many digits. Everything is a function of the series' index and
-//! the number of the round: whoever takes part sees the same.
+//! the number of the round: every contestant sees the same.
 
 /// Finite bounds: 15 lines a histogram, with `+Inf`, `_sum` and `_count`.
 pub const BOUNDS: [f64; 12] = [

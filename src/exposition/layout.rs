@@ -167,8 +167,8 @@ impl Layout {
         into.extend_from_slice(self.end());
     }
 
-    /// Gives the memory of the compression back if no page has been compressed
-    /// lately.
+    /// Gives the memory of the compression back if no recent page was
+    /// compressed.
     #[cfg(feature = "gzip")]
     fn drop_idle_compressor(&mut self) {
         self.uncompressed += 1;

@@ -30,7 +30,7 @@ pub enum Fault {
     DuplicateMetadata,
     /// Metadata follows the samples of its family.
     LateMetadata,
-    /// A sample stands behind those of another family.
+    /// A sample follows those of another family.
     MixedFamilies,
     /// A sample is given twice.
     DuplicateSample,
@@ -76,7 +76,7 @@ impl fmt::Display for Fault {
             Self::UnknownType => "a type is not one of the format",
             Self::DuplicateMetadata => "metadata is given twice",
             Self::LateMetadata => "metadata follows the samples of its family",
-            Self::MixedFamilies => "a sample stands behind those of another family",
+            Self::MixedFamilies => "a sample follows those of another family",
             Self::DuplicateSample => "a sample is given twice",
             Self::MissingBucket => "a histogram has no +Inf bucket",
             Self::CountMismatch => "the count of a histogram differs from its +Inf bucket",

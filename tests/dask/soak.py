@@ -40,8 +40,8 @@ SCRAPES_A_SECOND = 20
 #: 20,000 in the first two thirds of ten minutes.
 PREFIXES_A_SECOND = 50
 
-#: How much a process may grow in the last third: what the allocator takes
-#: anew, and the logs that Dask itself fills.
+#: How much a process may grow in the last third: new memory of the
+#: allocator, and the logs that Dask itself fills.
 MEMORY_SLACK = 16 << 20
 DESCRIPTOR_SLACK = 8
 #: Dask's spans keep every task group for good (`distributed/spans.py`), and the tasks

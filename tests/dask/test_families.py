@@ -164,7 +164,7 @@ def check(page, truth) -> None:
         seen, _ = same_moment(page, resting)
         compare(seen, *latest["answer"])
 
-    # What is dear to ask is asked once a second: it may be that old.
+    # Values that are expensive to read are read once a second: they may be that old.
     eventually(agree)
 
 

@@ -62,7 +62,7 @@ def test_conflicting_metric_fails_the_task_and_not_the_worker(
     future = cluster.client.submit(lambda: redefined.labels("x").inc(), pure=False)
     assert "registered already with labels" in str(future.exception(timeout=60))
     assert set(cluster.workers()) == before
-    # Where it is defined anew, it is as everywhere.
+    # Once it is redefined there, it is the same everywhere.
     cluster.client.run(lambda: stethoscope.unregister("redefined"))
     cluster.client.run(define, ["b"])
     cluster.client.submit(lambda: redefined.labels("x").inc(), pure=False).result(timeout=60)

@@ -45,7 +45,7 @@ def test_scrape_in_the_first_millisecond_takes_no_sample(tmp_path) -> None:
 
             class Early(Worker):
                 async def start_unsafe(self):
-                    # Runs up to the preloads and beyond; whoever listens then, answers.
+                    # Runs up to the preloads and beyond: a server that listens by then answers.
                     starting = asyncio.ensure_future(super().start_unsafe())
                     while not hasattr(self, "http_server"):
                         await asyncio.sleep(0)

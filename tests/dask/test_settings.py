@@ -102,7 +102,7 @@ def test_background_samples_take_a_small_share_of_the_loop(seconds: float) -> No
     pause = pause_after(seconds, interval=0.5)
     assert 0.5 <= pause <= LONGEST_PAUSE
     assert seconds <= pause * BACKGROUND_SHARE or pause == LONGEST_PAUSE
-    # Whoever wants fewer has fewer.
+    # A longer interval is kept.
     assert pause_after(seconds, interval=60.0) == 60.0
 
 
@@ -153,7 +153,7 @@ def test_families_labels_buckets_and_namespace_follow_the_configuration(new_clus
         return page.value("team_worker_task_duration_median_seconds", **labels)
 
     assert median() < 1
-    # The window has passed over it: nothing was seen lately.
+    # The window has passed over it: it has no task any more.
     eventually(lambda: median() != median() or None)
 
 

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Run by `soak.py`: `watch CLIENTS SCRAPES_A_SECOND`. A target that refuses the
-//! connection or breaks it off is no fault as such, since workers are killed on
+//! connection or breaks it off is not a fault as such, since workers are killed on
 //! purpose; it is counted, and told with the target, for the caller to judge.
 
 use std::collections::HashMap;

@@ -486,7 +486,7 @@ fn a_label_value_is_utf8_in_quotes_on_one_line() {
             .find_map(Result::err)
             .expect("an error");
         assert_eq!((error.kind(), error.offset()), (ErrorKind::InvalidUtf8, 10));
-        // An escape must not hide the byte behind it.
+        // An escape must not hide the byte after it.
         let bytes = b"a{b=\"\\\xff\"} 1\n";
         assert!(parse(bytes, options).any(|event| event.is_err()));
     }

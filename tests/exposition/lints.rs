@@ -147,7 +147,7 @@ fn the_buckets_of_a_metric_should_not_count_less_and_less() {
     let falls = "a_bucket{b=\"c\",le=\"1.0\"} 5\na_bucket{b=\"c\",le=\"+Inf\"} 3\n";
     let page = format!("{head}{falls}");
     assert_eq!(lints(&page, Text), [(Lint::FallingBucket, "3")]);
-    // Another metric begins anew.
+    // Another metric begins again.
     let two = "a_bucket{b=\"c\",le=\"+Inf\"} 5\na_bucket{b=\"d\",le=\"1.0\"} 2\n\
                a_bucket{b=\"d\",le=\"+Inf\"} 2\n";
     assert_eq!(lints(&format!("{head}{two}"), Text), []);

@@ -289,7 +289,7 @@ def test_promtool_reads_accepted_text(check) -> None:
         pytest.skip("promtool is not installed: what it reads was NOT compared")
     accepted = 0
     for seed in range(PAGES // 2):
-        # It takes a blank behind a value for a timestamp; the standard and the server do not.
+        # It takes a blank after a value for a timestamp; the standard and the server do not.
         page = re.sub(" +$", "", Pages(seed, openmetrics=False).draw(), flags=re.MULTILINE)
         reason, _ = check(page, "--format", "prometheus")
         ran = subprocess.run(

@@ -603,7 +603,7 @@ def test_names_of_dask_pages_are_reserved() -> None:
             stethoscope.gauge(name)
     with pytest.raises(ValueError, match="Dask"):
         stethoscope.counter("process_cpu_seconds")
-    # Of a registry apart they are nobody's.
+    # In a registry apart the name is free.
     Registry().gauge("dask_worker_rows")
 
 

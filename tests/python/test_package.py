@@ -428,7 +428,7 @@ def test_totals_never_fall_when_the_scheduler_forgets_a_prefix() -> None:
     assert by_prefix(page, "dask_scheduler_tasks_suspicious_total") == {("inc",): 5, ("add",): 2}
     assert by_prefix(page, "dask_scheduler_tasks_output_bytes") == {("inc",): 0, ("add",): 200}
     assert by_prefix(page, "dask_scheduler_tasks")["memory",] == 2
-    # It meets both anew, one of them without a pass between.
+    # It meets both again, one of them without a pass between.
     take(prefixes, prefix("inc", 1), prefix("add", 1))
     assert by_prefix(page, "dask_scheduler_tasks_forgotten_total") == {(): 9}
     assert by_prefix(page, "dask_scheduler_tasks_suspicious_total") == {("inc",): 6, ("add",): 3}
@@ -521,7 +521,7 @@ def test_result_sizes_may_be_any_number() -> None:
         output = by_prefix(page, "dask_scheduler_tasks_output_bytes")
         assert output["inc",] == bytes_ or math.isnan(bytes_)
         assert by_prefix(page, "dask_scheduler_tasks")["memory",] == 3
-    # What could not be added up has left nothing behind.
+    # The value that could not be added up has left no trace.
     other.nbytes_total = 1
     take(prefixes, shown, folded, other)
     assert by_prefix(page, "dask_scheduler_tasks_output_bytes") == {("inc",): 7, ("other",): 8}

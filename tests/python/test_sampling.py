@@ -187,7 +187,7 @@ def test_failing_probe_costs_only_its_family() -> None:
             }
 
     run(test)
-    # Each once a sample: some are dear.
+    # Each once a sample: some are expensive.
     assert asked == ["fails", "works", "none", "works"] * 2
 
 
@@ -203,7 +203,7 @@ def test_each_waiting_scrape_is_woken_whatever_the_others_do(
         sampler = Sampler(server, page, {}, prefix_pass(page))
         told: list[str] = []
         sampler.sample(gone)
-        # New prefixes are dear: the first sample is not there yet.
+        # New prefixes are expensive: the first sample is not there yet.
         sampler.sample(gone)
         sampler.sample(lambda: told.append("second"))
         await sample(sampler)

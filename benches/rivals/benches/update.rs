@@ -94,7 +94,7 @@ fn time(name: &str, subject: &dyn Subject, update: Update, threads: usize) -> Op
     let run = |thread: usize| {
         let mut worker = subject.worker(update, threads).expect("as before");
         worker.run(0, WARM);
-        // Spins: whoever sleeps here would come late.
+        // Spins: a thread that sleeps here would come late.
         ready.fetch_add(1, Ordering::SeqCst);
         while ready.load(Ordering::SeqCst) < threads {
             std::hint::spin_loop();

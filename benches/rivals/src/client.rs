@@ -1,5 +1,5 @@
 //! The same client for every server: it keeps its connection where the server
-//! does, and connects anew where it does not.
+//! does, and connects again where it does not.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

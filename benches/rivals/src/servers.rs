@@ -134,7 +134,7 @@ fn stethoscope(name: &str, workload: Workload) -> ! {
         "stethoscope, 1 % changed" => Rate::Percent,
         _ => Rate::Nothing,
     };
-    // Made beforehand: making them is no part of a scrape, applying them is.
+    // Made beforehand: making them is not part of a scrape, applying them is.
     let rounds: Vec<Changes> = (1..=100)
         .map(|round| workload.changes(rate, round))
         .collect();

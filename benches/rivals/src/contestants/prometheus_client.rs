@@ -42,7 +42,7 @@ pub(super) fn build(workload: &Workload) -> Box<dyn Contestant> {
     let counters = Family::<Request, Counter>::default();
     let gauges = Family::<Load, Gauge<f64, AtomicU64>>::default();
     let histograms = Family::<Duration, Histogram>::new_with_constructor(|| Histogram::new(BOUNDS));
-    // The crate writes a full stop behind each help.
+    // The crate writes a full stop after each help.
     let help = |help: &'static str| help.trim_end_matches('.');
     registry.register(COUNTER, help(COUNTER_HELP), counters.clone());
     registry.register(GAUGE, help(GAUGE_HELP), gauges.clone());

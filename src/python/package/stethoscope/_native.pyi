@@ -129,7 +129,7 @@ class Page:
         """
 
     def include(self, other: Registry | Mirrored) -> None:
-        """Show the metrics of a registry on this page, behind its own.
+        """Show the metrics of a registry on this page, after its own.
 
         One whose name the page has already is left out.
         """
