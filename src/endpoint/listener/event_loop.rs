@@ -11,13 +11,13 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 
 use super::accept::{Accepted, Acceptor};
+use super::answer::{Answer, answer};
 use super::connection::{Phase, Read, Sent};
 use super::connections::{ConnectionId, Connections};
 use super::document::Document;
@@ -26,7 +26,7 @@ use super::handle::HandleState;
 use super::handlers::Pages;
 use super::limits::{Limits, RETRY, max_descriptors};
 use super::listening_socket::ListeningSocket;
-use super::page_pool::{PageId, PagePool};
+use super::page_pool::PageId;
 use super::request::{self, HeaderSpace, Request};
 use super::response::{self, Date, Disposition, HeadWriter};
 use super::scrapes::{Batch, ScrapeQueue};
@@ -34,7 +34,6 @@ use super::self_metrics::{DropReason, SelfMetrics};
 use crate::endpoint::error_response::{ErrorResponse, Status};
 use crate::endpoint::gzip::known_len;
 use crate::endpoint::paths::Method;
-use crate::endpoint::responder::{MAX_HEADERS, ScrapeRequest};
 use crate::endpoint::route::RequestedPage;
 use crate::exposition::Offer;
 use crate::sync::Ordering;
@@ -431,45 +430,50 @@ impl EventLoop {
     /// Sends a page of the host's.
     fn send_answer(&mut self, id: ConnectionId, answer: Answer, method: Method, now: Instant) {
         self.date.refresh();
-        self.metrics.responded(answer.status);
         let page = answer.page;
-        if let Some(connection) = self.connections.get_mut(id) {
-            let disposition = connection.disposition();
-            let head = connection.head_buffer();
-            let mut head = HeadWriter::begin(head, answer.status, &self.date, disposition);
-            for (name, value) in answer.headers.into_iter().flatten() {
-                head.field(name, value);
-            }
-            head.end(self.scrapes.pool().bytes(page).len());
-            let has_body = method != Method::Head;
-            connection.begin_response(has_body.then_some(page), now);
-            if has_body {
-                self.scrapes.pool_mut().hold_for_reader(page);
-            }
-            self.begin_writing(id, now);
-        }
+        let len = self.scrapes.pool().bytes(page).len();
+        let body = (method != Method::Head).then_some(page);
+        let headers = answer.headers.into_iter().flatten();
+        self.respond(id, answer.status, headers, Some(len), body, now);
         self.scrapes.pool_mut().release(page);
     }
 
     /// Responds to a `HEAD` request, for which no page is made.
     fn send_headers(&mut self, id: ConnectionId, page: &RequestedPage, now: Instant) {
         self.date.refresh();
-        self.metrics.responded(Status::OK);
-        let may_gzip = self.scrapes.may_gzip();
+        let headers = page.headers(false, self.scrapes.may_gzip());
+        self.respond(id, Status::OK, headers, known_len(page), None, now);
+    }
+
+    /// Begins a response. `len` is the length of its body, if it is known, and `body`
+    /// the page that is sent, if any.
+    fn respond(
+        &mut self,
+        id: ConnectionId,
+        status: Status,
+        headers: impl Iterator<Item = (&'static str, &'static str)>,
+        len: Option<usize>,
+        body: Option<PageId>,
+        now: Instant,
+    ) {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
         let disposition = connection.disposition();
         let head = connection.head_buffer();
-        let mut head = HeadWriter::begin(head, Status::OK, &self.date, disposition);
-        for (name, value) in page.headers(false, may_gzip) {
+        let mut head = HeadWriter::begin(head, status, &self.date, disposition);
+        for (name, value) in headers {
             head.field(name, value);
         }
-        match known_len(page) {
+        match len {
             Some(len) => head.end(len),
             None => head.end_without_length(),
         }
-        connection.begin_response(None, now);
+        connection.begin_response(body, now);
+        if let Some(page) = body {
+            self.scrapes.pool_mut().hold_for_reader(page);
+        }
+        self.metrics.responded(status);
         self.begin_writing(id, now);
     }
 
@@ -518,22 +522,9 @@ impl EventLoop {
         for &id in &batch.connections {
             match batch.page {
                 Ok((page, gzipped)) => {
-                    let body = self.scrapes.pool().bytes(page).len();
-                    let may_gzip = self.scrapes.may_gzip();
-                    let Some(connection) = self.connections.get_mut(id) else {
-                        continue;
-                    };
-                    let disposition = connection.disposition();
-                    let head = connection.head_buffer();
-                    let mut head = HeadWriter::begin(head, Status::OK, &self.date, disposition);
-                    for (name, value) in batch.requested.headers(gzipped, may_gzip) {
-                        head.field(name, value);
-                    }
-                    head.end(body);
-                    connection.begin_response(Some(page), now);
-                    self.scrapes.pool_mut().hold_for_reader(page);
-                    self.metrics.responded(Status::OK);
-                    self.begin_writing(id, now);
+                    let len = self.scrapes.pool().bytes(page).len();
+                    let headers = batch.requested.headers(gzipped, self.scrapes.may_gzip());
+                    self.respond(id, Status::OK, headers, Some(len), Some(page), now);
                 }
                 Err(error) => self.send_error(id, error, true, now),
             }
@@ -718,54 +709,5 @@ fn route(
             encodings,
             offer,
         ),
-    }
-}
-
-/// A response of the host's.
-struct Answer {
-    status: Status,
-    headers: [Option<(&'static str, &'static str)>; MAX_HEADERS],
-    /// Held by the receiver.
-    page: PageId,
-}
-
-/// Asks the host for a response.
-fn answer(
-    pages: &mut dyn Pages,
-    pool: &mut PagePool,
-    request: &Request<'_, '_>,
-) -> Result<Answer, ErrorResponse> {
-    let join = |name| request.values(name).collect::<Vec<_>>().join(", ");
-    let (accept, encoding) = (join("Accept"), join("Accept-Encoding"));
-    let method = match request.method {
-        Method::Head => "HEAD",
-        _ => "GET",
-    };
-    let scrape = ScrapeRequest::new(method)
-        .query(request.query)
-        .accept(&accept)
-        .accept_encoding(&encoding);
-    let page = pool.take();
-    let body = pool.bytes_mut(page);
-    let answered = catch_unwind(AssertUnwindSafe(|| {
-        let response = pages.respond(request.path, &scrape)?;
-        let mut headers = [None; MAX_HEADERS];
-        for (field, header) in headers.iter_mut().zip(response.headers()) {
-            *field = Some(header);
-        }
-        body.extend_from_slice(response.body());
-        Some((Status::of(response.status()), headers))
-    }));
-    let answered = answered.map_err(|_| ErrorResponse::Panicked);
-    match answered.and_then(|answered| answered.ok_or(ErrorResponse::NotFound)) {
-        Ok((status, headers)) => Ok(Answer {
-            status,
-            headers,
-            page,
-        }),
-        Err(error) => {
-            pool.release(page);
-            Err(error)
-        }
     }
 }

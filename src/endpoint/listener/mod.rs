@@ -21,6 +21,7 @@
 //! compressed or not.
 
 mod accept;
+mod answer;
 mod builder;
 mod connection;
 mod connections;
