@@ -15,16 +15,17 @@
 //! Of thousands of prefixes few change between two passes. Sums are kept from pass
 //! to pass, so that the others need only be [kept](Prefixes::keep).
 
-use super::entry::Entry;
-use super::prefix_numbers::{
-    ACTIVITY_BYTES, ACTIVITY_SECONDS, FOLDED, FORGOTTEN, NUMBERS, NumberKind, PREFIX_TASKS,
-    STATE_TOTALS, TASKS, TRANSITIONS,
-};
+mod families;
+mod update;
+
+pub use update::PrefixUpdate;
+
+use super::prefix_numbers::{NUMBERS, TASKS};
 use super::registries::Registries;
-use std::collections::{BTreeSet, HashMap};
+use families::{Cells, Families, NumberCell, NumberFamily, StateCounts, series};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
-use stethoscope::cell::{Counter, FloatCounter, FloatGauge, Gauge};
-use stethoscope::{Family, Handle, RegisterError};
+use stethoscope::RegisterError;
 
 /// The prefix that stands for those without series of their own.
 const OTHER: &str = "other";
@@ -111,51 +112,6 @@ struct Sums {
     in_state: Vec<i64>,
 }
 
-#[derive(Debug)]
-struct Families {
-    /// By the index in `NUMBERS`; `None` if this version of Dask lacks it.
-    numbers: Vec<Option<NumberFamily>>,
-    state_counts: Option<StateCounts>,
-    tasks: Option<(Family<Gauge>, Family<Gauge>)>,
-    /// By unit.
-    activities: Option<[Family<FloatCounter>; 2]>,
-    folded: Handle<FloatGauge>,
-}
-
-#[derive(Debug)]
-enum NumberFamily {
-    Total(Family<FloatCounter>),
-    Current(Family<FloatGauge>),
-}
-
-#[derive(Debug)]
-struct StateCounts {
-    by_prefix: Family<Counter>,
-    transitions: Family<Counter>,
-    forgotten: Handle<Counter>,
-    /// Cells of `transitions`, by state.
-    totals: Vec<Handle<Counter>>,
-}
-
-/// The cells of one prefix, or of all that are folded.
-#[derive(Debug)]
-struct Cells {
-    /// By the index in `NUMBERS`.
-    numbers: Vec<Option<NumberCell>>,
-    /// By state; made when a task first comes into it.
-    came_into: Vec<Option<Handle<Counter>>>,
-    /// Likewise.
-    in_state: Vec<Option<Handle<Gauge>>>,
-    /// The activities that have a series for this prefix.
-    activities: BTreeSet<(ActivityUnit, usize)>,
-}
-
-#[derive(Debug)]
-enum NumberCell {
-    Total(Handle<FloatCounter>),
-    Current(Handle<FloatGauge>),
-}
-
 /// The last known numbers of a prefix.
 #[derive(Debug, Default)]
 struct Row {
@@ -166,17 +122,10 @@ struct Row {
     /// By the index in `NUMBERS`.
     numbers: Vec<f64>,
     in_state: Vec<i64>,
-    came_into: Vec<u64>,
+    transitions: Vec<u64>,
     /// Transitions since the last rebalancing, and the average of those before.
     moved: u64,
     busy: f64,
-}
-
-/// How much a number that should only go up has gone up by. All of it if it has
-/// started again.
-fn growth<N: PartialOrd + Copy + std::ops::Sub<Output = N>>(last: &mut N, now: N) -> N {
-    let before = std::mem::replace(last, now);
-    if now >= before { now - before } else { now }
 }
 
 /// Returns the element at `index`; the list grows if it is too short.
@@ -190,22 +139,6 @@ fn slot<T: Default>(list: &mut Vec<T>, index: usize) -> &mut T {
 /// A whole number, as near as there is one.
 fn whole(value: f64) -> i64 {
     value as i64
-}
-
-/// The families here have as many labels as are given, and no cap of their own.
-fn series<C, E: std::fmt::Debug>(found: Result<Handle<C>, E>) -> Handle<C> {
-    found.expect("as many values as labels, and no cap on the series")
-}
-
-/// A prefix that is being brought up to date.
-#[derive(Debug)]
-pub struct PrefixUpdate<'p> {
-    states: &'p mut Vec<Box<str>>,
-    families: &'p mut Families,
-    row: &'p mut Row,
-    other: &'p mut Option<Cells>,
-    in_state: &'p mut Vec<i64>,
-    folded: &'p mut Sums,
 }
 
 impl Prefixes {
@@ -438,7 +371,7 @@ impl Prefixes {
             }
         }
         if let Some(StateCounts { by_prefix, .. }) = &families.state_counts {
-            for (state, cell) in self.states.iter().zip(&cells.came_into) {
+            for (state, cell) in self.states.iter().zip(&cells.transitions) {
                 if let Some(cell) = cell {
                     by_prefix.remove([name, &**state]);
                     series(by_prefix.with([OTHER, &**state])).inc_by(cell.get());
@@ -546,230 +479,4 @@ fn activity_index(
         activities.push((context.into(), activity.into()));
         activities.len() - 1
     })
-}
-
-impl Families {
-    fn register(registries: &Registries, columns: &PrefixColumns) -> Result<Self, RegisterError> {
-        let of = |entry: &Entry| registries.of(entry);
-        let number = |(number, known): (&super::prefix_numbers::PrefixNumber, &bool)| {
-            let entry = &number.entry;
-            Ok(match (known, number.kind) {
-                (false, _) => None,
-                (true, NumberKind::Current) => {
-                    Some(NumberFamily::Current(entry.family(of(entry)).register()?))
-                }
-                (true, _) => Some(NumberFamily::Total(entry.family(of(entry)).register()?)),
-            })
-        };
-        let numbers: Result<Vec<_>, RegisterError> =
-            NUMBERS.iter().zip(&columns.numbers).map(number).collect();
-        let tasks = columns.states.then(|| {
-            let by_prefix = PREFIX_TASKS.family(of(&PREFIX_TASKS)).register()?;
-            Ok((TASKS.family(of(&TASKS)).register()?, by_prefix))
-        });
-        let state_counts = columns
-            .state_counts
-            .then(|| StateCounts::register(registries));
-        let activities = columns.activities.then(|| {
-            let bytes = ACTIVITY_BYTES.family(of(&ACTIVITY_BYTES)).register()?;
-            let seconds = ACTIVITY_SECONDS.family(of(&ACTIVITY_SECONDS)).register()?;
-            Ok([seconds, bytes])
-        });
-        Ok(Self {
-            numbers: numbers?,
-            tasks: tasks.transpose()?,
-            state_counts: state_counts.transpose()?,
-            activities: activities.transpose()?,
-            folded: FOLDED.family(of(&FOLDED)).register_single()?,
-        })
-    }
-
-    fn cells(&self, prefix: &str) -> Cells {
-        let cell = |family: &Option<NumberFamily>| {
-            Some(match family.as_ref()? {
-                NumberFamily::Total(family) => NumberCell::Total(series(family.with([prefix]))),
-                NumberFamily::Current(family) => NumberCell::Current(series(family.with([prefix]))),
-            })
-        };
-        Cells {
-            numbers: self.numbers.iter().map(cell).collect(),
-            came_into: Vec::new(),
-            in_state: Vec::new(),
-            activities: BTreeSet::new(),
-        }
-    }
-
-    /// Shows how many tasks of a prefix are in a state, if ever one was.
-    fn show_tasks(&self, cells: &mut Cells, name: &str, state: &str, index: usize, tasks: i64) {
-        let Some((_, by_prefix)) = &self.tasks else {
-            return;
-        };
-        match slot(&mut cells.in_state, index) {
-            Some(cell) => cell.set(tasks),
-            None if tasks == 0 || state == FORGOTTEN_STATE => {}
-            cell @ None => {
-                let made = series(by_prefix.with([name, state]));
-                made.set(tasks);
-                *cell = Some(made);
-            }
-        }
-    }
-}
-
-impl StateCounts {
-    fn register(registries: &Registries) -> Result<Self, RegisterError> {
-        let transitions = TRANSITIONS
-            .family::<Counter>(registries.of(&TRANSITIONS))
-            .register()?;
-        let totals = TRANSITIONS.states.iter();
-        Ok(Self {
-            by_prefix: STATE_TOTALS
-                .family(registries.of(&STATE_TOTALS))
-                .register()?,
-            totals: totals
-                .map(|&state| series(transitions.with([state])))
-                .collect(),
-            transitions,
-            forgotten: FORGOTTEN
-                .family(registries.of(&FORGOTTEN))
-                .register_single()?,
-        })
-    }
-}
-
-impl PrefixUpdate<'_> {
-    /// Sets one of [`NUMBERS`], by its index. NaN stands for a value that is not
-    /// known; totals stay as they are then.
-    pub fn set_number(&mut self, number: usize, value: f64) {
-        let last = slot(&mut self.row.numbers, number);
-        let kind = NUMBERS[number].kind;
-        if kind != NumberKind::Current {
-            if value.is_nan() {
-                return;
-            }
-            let value = match kind {
-                NumberKind::Count => value.trunc(),
-                _ => value,
-            };
-            let more = growth(last, value.max(0.0));
-            let families = &*self.families;
-            let cells = match &self.row.cells {
-                Some(cells) => cells,
-                None => self.other.get_or_insert_with(|| families.cells(OTHER)),
-            };
-            if let Some(NumberCell::Total(cell)) = &cells.numbers[number] {
-                cell.inc_by(more);
-            }
-            return;
-        }
-        let before = std::mem::replace(last, value);
-        match &self.row.cells {
-            Some(cells) => {
-                if let Some(NumberCell::Current(cell)) = &cells.numbers[number] {
-                    cell.set(value);
-                }
-            }
-            None => {
-                // So that there is a series for the sum.
-                let families = &*self.families;
-                self.other.get_or_insert_with(|| families.cells(OTHER));
-                *slot(&mut self.folded.numbers, number) +=
-                    i128::from(whole(value)) - i128::from(whole(before));
-            }
-        }
-    }
-
-    /// Sets how many tasks are in each state. `fill` is given a function that sets
-    /// one of them; there are none in the states that it does not set.
-    ///
-    /// # Errors
-    /// Those of `fill`. The states that it has set until then count.
-    pub fn set_states<E>(
-        &mut self,
-        fill: impl FnOnce(&mut dyn FnMut(&str, i64)) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let before = std::mem::take(&mut self.row.in_state);
-        for (total, tasks) in self.in_state.iter_mut().zip(&before) {
-            *total -= tasks;
-        }
-        self.row.in_state.resize(before.len(), 0);
-        let filled = fill(&mut |state, tasks| {
-            let state = self.state(state);
-            *slot(self.in_state, state) += tasks;
-            *slot(&mut self.row.in_state, state) += tasks;
-        });
-        let row = &mut *self.row;
-        for (index, &tasks) in row.in_state.iter().enumerate() {
-            match &mut row.cells {
-                Some(cells) => {
-                    let state = &self.states[index];
-                    self.families
-                        .show_tasks(cells, &row.name, state, index, tasks);
-                }
-                None => {
-                    let before = before.get(index).copied().unwrap_or_default();
-                    *slot(&mut self.folded.in_state, index) += tasks - before;
-                }
-            }
-        }
-        filled
-    }
-
-    /// Sets how often a task of the prefix has come into a state.
-    pub fn set_transitions(&mut self, state: &str, times: u64) {
-        let index = self.state(state);
-        let more = growth(slot(&mut self.row.came_into, index), times);
-        if more == 0 {
-            return;
-        }
-        self.row.moved += more;
-        let (cells, name) = match &mut self.row.cells {
-            Some(cells) => (cells, &*self.row.name),
-            None => {
-                let families = &*self.families;
-                let other = self.other.get_or_insert_with(|| families.cells(OTHER));
-                (other, OTHER)
-            }
-        };
-        let Some(StateCounts {
-            by_prefix,
-            transitions,
-            forgotten,
-            totals,
-        }) = &mut self.families.state_counts
-        else {
-            return;
-        };
-        if state == FORGOTTEN_STATE {
-            forgotten.inc_by(more);
-        }
-        while totals.len() <= index {
-            let next = &self.states[totals.len()];
-            totals.push(series(transitions.with([&**next])));
-        }
-        totals[index].inc_by(more);
-        slot(&mut cells.came_into, index)
-            .get_or_insert_with(|| series(by_prefix.with([name, state])))
-            .inc_by(more);
-    }
-
-    /// Sets everything that goes up and down to 0.
-    fn clear(&mut self) {
-        for (index, number) in NUMBERS.iter().enumerate() {
-            if number.kind == NumberKind::Current {
-                self.set_number(index, 0.0);
-            }
-        }
-        let Ok(()) = self.set_states(|_| Ok::<_, std::convert::Infallible>(()));
-    }
-
-    /// The index of a state. A state that a later Dask has is given the next one.
-    fn state(&mut self, state: &str) -> usize {
-        if let Some(index) = self.states.iter().position(|known| **known == *state) {
-            return index;
-        }
-        self.states.push(state.into());
-        self.in_state.resize(self.states.len(), 0);
-        self.states.len() - 1
-    }
 }
