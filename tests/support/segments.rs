@@ -1,5 +1,5 @@
 //! Pages that are checked, waiting, and processes that tests start.
-#![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "each test uses a part of it")]
 
 #[path = "eventually.rs"]
 mod eventually;
