@@ -94,6 +94,14 @@ impl Agent {
         page
     }
 
+    /// Checks that a path has a page, or is the list of targets.
+    fn page_or_list(&self, path: &str) {
+        match path {
+            "/metrics/targets" => assert_eq!(self.status(path), 200),
+            _ => drop(self.page(path)),
+        }
+    }
+
     fn status(&self, path: &str) -> u16 {
         self.request("GET", path).0
     }
@@ -230,18 +238,126 @@ fn each_process_has_a_page_and_a_target() {
     ] {
         let (status, body) = agent.request("GET", path);
         assert_eq!(status, 404, "{path}");
-        assert!(body.contains("\n/metrics/targets "), "{body}");
+        assert!(body.contains("href=\"/metrics/targets\""), "{body}");
     }
     let (status, index) = agent.request("GET", "/");
     assert_eq!(status, 200);
-    for path in [
-        "/metrics/targets",
-        "/metrics",
-        "/process/ID",
-        "/postmortem/ID",
-        "/group/NAME",
-    ] {
-        assert!(index.contains(&format!("\n{path} ")), "{index}");
+    for path in ["/process/ID", "/postmortem/ID", "/group/NAME"] {
+        assert!(index.contains(path), "{index}");
+    }
+}
+
+#[test]
+fn index_and_missing_pages_have_links_to_all_pages() {
+    let directory = Directory::to_create_in_memory("serve-index");
+    let agent = Agent::start(&directory, &["--merge", "web"]);
+    let process = Process::new(directory.path());
+    let (mut child, dead) = spawn(&directory);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let program = std::env::args().next().unwrap();
+    let program = program.rsplit('/').next().unwrap().to_owned();
+    let links = [
+        ("/metrics".to_owned(), "the agent itself"),
+        ("/metrics/targets".to_owned(), "the list of all targets"),
+        ("/group/web".to_owned(), "one page"),
+        (
+            format!("/process/{}", process.id()),
+            &format!("running  {program}"),
+        ),
+        (format!("/postmortem/{dead}"), &format!("dead  {program}")),
+    ];
+    for (page, status) in [("/", 200), ("/else", 404), ("/process/none", 404)] {
+        for (path, words) in &links {
+            let line = format!("\n<a href=\"{path}\">{path}</a>  {words}");
+            eventually("it has the link", || {
+                agent.request("GET", page).1.contains(&line)
+            });
+            agent.page_or_list(path);
+        }
+        assert_eq!(agent.status(page), status);
+    }
+    let (status, body) = agent.request("GET", &format!("/process/{dead}"));
+    assert_eq!(status, 503);
+    assert!(body.ends_with(&format!(" /postmortem/{dead}\n")), "{body}");
+}
+
+#[test]
+fn directory_that_is_replaced_is_locked_again() {
+    let directory = Directory::to_create_in_memory("serve-replaced");
+    let arguments = ["--merge", "web"];
+    let agent = Agent::start(&directory, &arguments);
+    let web = directory.path().join("web");
+    let count = |expected: u64| {
+        let member = Process::new(&web);
+        member.jobs.inc_by(expected);
+        drop(member);
+        let line = format!("\njobs_total {expected}\n");
+        eventually("the sums are those of the new directory", || {
+            let (status, page) = agent.request("GET", "/group/web");
+            status == 200 && page.contains(&line)
+        });
+        // Once the file is removed, its counts are in the sums.
+        eventually("the file is removed", || {
+            segment::list(&web).unwrap().is_empty()
+        });
+        assert!(agent.page("/group/web").contains(&line));
+        for merge in [&[][..], &arguments] {
+            let second = command(&directory, merge).output().unwrap();
+            assert_eq!(second.status.code(), Some(2), "{second:?}");
+        }
+    };
+    count(2);
+    // The agent may make the group's directory while that around it is being removed.
+    let remove = || {
+        eventually("it is removed", || {
+            fs::remove_dir_all(directory.path()).is_ok()
+        });
+    };
+    // Only the group; all of it; and all of it, made by another.
+    fs::remove_dir_all(&web).unwrap();
+    count(3);
+    remove();
+    eventually("it is made", || web.exists());
+    count(4);
+    remove();
+    let process = Process::new(directory.path());
+    let path = format!("/process/{}", process.id());
+    eventually("it is served", || agent.status(&path) == 200);
+    eventually("the group is made", || web.exists());
+    count(5);
+    let log = agent.log();
+    assert!(log.contains("serve-replaced"), "{log}");
+    assert!(
+        log.contains(" was removed or replaced: serving the new one"),
+        "{log}"
+    );
+    assert!(
+        log.contains("/web was removed or replaced: its sums begin again"),
+        "{log}"
+    );
+}
+
+#[test]
+fn agent_ends_if_another_one_has_the_new_directory() {
+    let directory = Directory::to_create_in_memory("serve-lost");
+    let mut agent = Agent::start(&directory, &["--merge", "web"]);
+    let lost = directory.path().with_extension("lost");
+    fs::rename(directory.path(), &lost).unwrap();
+    let other = segment::DirectoryLock::acquire(directory.path());
+    let mut status = None;
+    eventually("it ends", || {
+        status = agent.process.try_wait().unwrap();
+        // The agent may have been first, and made the directory.
+        status.is_some() || other.is_err()
+    });
+    fs::remove_dir_all(&lost).unwrap();
+    if other.is_ok() {
+        assert_eq!(status.and_then(|status| status.code()), Some(2));
+        eventually("it says why", || {
+            agent.log().contains("served or merged already")
+        });
+        assert!(agent.log().contains(" and the new one cannot be locked\n"));
     }
 }
 
@@ -418,6 +534,9 @@ fn unsafe_directories_and_second_agents_are_refused() {
     };
     let agent = Agent::start(&directory, &["--merge", "web"]);
     refused(&directory, &[], "another process");
+    let twice = Directory::to_create_in_memory("serve-twice");
+    let arguments = ["--merge", "a", "--merge", "b", "--merge", "a"];
+    refused(&twice, &arguments, "--merge a is given twice");
     refused(&directory, &["--merge", "../web"], "invalid group");
     refused(&directory, &["--gauge", "mean"], "unknown rule");
     refused(&directory, &["--gauge", "sum"], "--merge");

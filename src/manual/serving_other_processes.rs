@@ -17,7 +17,7 @@
 //! | `/group/NAME` | one page for all processes of a group |
 //! | `/metrics/targets` | all of these, for `http_sd_configs` |
 //! | `/metrics` | the agent itself |
-//! | `/` | this list |
+//! | `/` | links to all of these, as on each page of status 404 |
 //!
 //! The `ID` is the name of the segment's file without extension: the process id, and the time at which it was started.
 //! A process that is stopped, by a signal, a debugger or a frozen control group, is served like any other. It takes no
@@ -71,6 +71,9 @@
 //! - To begin anew, end all readers and processes of the group, and remove its directory. The file with the totals of the
 //!   dead is `totals.accumulator`.
 //! - A series that one process removes while others have it lowers the sum: remove it in all, or in none.
+//!
+//! If the directory of a group is removed, its sums go with it: the agent logs so and begins again with those of the new
+//! one. If the directory of the agent is removed, it makes and locks it again, or ends if another agent has done so.
 //!
 //! In a program, [`Group`](crate::segment::Group) is the same: one of the processes of a group can serve the page of
 //! all. A group has one reader at a time that may remove files; it holds a lock on the directory.

@@ -36,8 +36,11 @@ pub enum SegmentErrorKind {
     FileNotPrivate,
     /// The file is longer than a reader of untrusted files accepts.
     TooLong,
-    /// Another process merges the segments of this directory.
+    /// The segments of this directory are served or merged already, by another process or
+    /// by this one.
     InUse,
+    /// The directory was removed or replaced after it was locked.
+    DirectoryReplaced,
     /// The file that holds the sums of processes that have died is damaged.
     DamagedTotals,
     /// The log was replaced each time that it was read.
@@ -118,8 +121,11 @@ impl fmt::Display for SegmentErrorKind {
                 f.write_str("the segment is longer than 256 MiB, which is the most that is read")
             }
             SegmentErrorKind::InUse => f.write_str(
-                "another process serves or merges the segments of this directory: end it, or use its \
-                 pages",
+                "the segments of this directory are served or merged already, by another process or \
+                 twice by this one: end that, or use its pages",
+            ),
+            SegmentErrorKind::DirectoryReplaced => f.write_str(
+                "the directory was removed or replaced after it was locked: open it again",
             ),
             SegmentErrorKind::DamagedTotals => f.write_str(
                 "the sums of processes that have died are damaged: remove the file to begin again \

@@ -114,6 +114,31 @@ impl DirectoryLock {
         &self.0.0
     }
 
+    /// Returns true if the path leads to the directory that is locked: it was neither
+    /// removed nor replaced.
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use stethoscope::segment::DirectoryLock;
+    /// # let directory = format!("/dev/shm/stethoscope-locked-{}", std::process::id());
+    /// let lock = DirectoryLock::acquire(&directory)?;
+    /// assert!(lock.is_of(&directory));
+    /// std::fs::remove_dir(&directory)?;
+    /// assert!(!lock.is_of(&directory));
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn is_of(&self, directory: impl AsRef<Path>) -> bool {
+        let (locked, found) = (fs::fstat(self.directory()), fs::lstat(directory.as_ref()));
+        match (locked, found) {
+            (Ok(locked), Ok(found)) => {
+                (locked.st_dev, locked.st_ino) == (found.st_dev, found.st_ino)
+            }
+            _ => false,
+        }
+    }
+
     /// Removes a file that has been there for a minute and is not a segment yet: its
     /// process died before it had written the header. Returns true if it is one.
     pub fn remove_unfinished(&self, name: &str) -> bool {

@@ -355,8 +355,13 @@ impl Group {
     ///
     /// # Errors
     /// If the directory cannot be read, or the sums of the dead cannot be written. In
-    /// the second case the page is right, and the files of the dead are still there.
+    /// the second case the page is right, and the files of the dead are still there. If
+    /// the directory was removed or replaced: another group may have the new one.
     pub fn refresh(&mut self) -> Result<(), SegmentError> {
+        if !self.lock.is_of(&self.path) {
+            let kind = SegmentErrorKind::DirectoryReplaced;
+            return Err(SegmentError::new(&self.path, kind));
+        }
         let may_fold = self.owner == std::process::id();
         self.info = GroupInfo {
             lost: self.info.lost,

@@ -3,6 +3,8 @@
 
 mod agent;
 mod agent_metrics;
+mod index;
+mod merged_page;
 mod problems;
 mod process;
 mod refused;
@@ -12,14 +14,15 @@ use super::{UsageError, output};
 use agent::{Agent, SharedAgent};
 use agent_metrics::AgentMetrics;
 use clap::{Args, ValueEnum};
+use merged_page::GaugeRules;
 use process::Retention;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use stethoscope::Registry;
-use stethoscope::endpoint::{Address, Builder, Document};
-use stethoscope::segment::{self, GaugeRule, GroupOptions};
+use stethoscope::endpoint::{Address, Builder};
+use stethoscope::segment::{self, GaugeRule};
 
 /// The time between two looks at the directory.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -33,8 +36,8 @@ const KEEP_AT_LEAST: Duration = Duration::from_secs(300);
 /// Paths: /process/ID, the page of a process (503 once it is dead); /postmortem/ID, the
 /// last page of one that has died; /group/NAME, one page for all processes of a group;
 /// /metrics/targets, all of these for Prometheus' http_sd_configs; /metrics, the agent
-/// itself. ID is the name of the segment's file without extension. Any other path lists
-/// these.
+/// itself. ID is the name of the segment's file without extension. / has links to all of
+/// these, and so has each page of status 404.
 ///
 /// Standard error names each file that is not served or is damaged, once, with the reason.
 ///
@@ -186,18 +189,18 @@ impl Serve {
                 directory.display()
             ));
         }
-        for group in &self.merge {
-            agent
-                .add_group(group, self.group_options())
-                .map_err(usage)?;
+        for (at, group) in self.merge.iter().enumerate() {
+            if self.merge[..at].contains(group) {
+                return Err(UsageError(format!("--merge {group} is given twice")));
+            }
+            agent.add_group(group, self.gauge_rules()).map_err(usage)?;
         }
         if self.show_commands {
             agent.show_commands();
         }
-        agent.look();
+        agent.look().map_err(usage)?;
         let agent = Arc::new(Mutex::new(agent));
-        let index = Document::new("/", "text/plain; charset=utf-8");
-        index.replace(agent::PATHS.as_bytes());
+        let index = agent::lock(&agent).index().clone();
         let mut builder = Builder::new(&registry)
             .self_metrics(true)
             .document(&index)
@@ -224,18 +227,17 @@ impl Serve {
         }
         loop {
             std::thread::sleep(INTERVAL);
-            agent::lock(&agent).look();
+            agent::lock(&agent).look().map_err(usage)?;
         }
     }
 
-    fn group_options(&self) -> GroupOptions {
-        let options = GroupOptions::default();
-        self.gauge
-            .iter()
-            .fold(options, |options, (name, rule)| match name {
-                Some(name) => options.gauge(name, (*rule).into()),
-                None => options.gauges((*rule).into()),
-            })
+    fn gauge_rules(&self) -> GaugeRules {
+        let rules = self.gauge.iter();
+        GaugeRules(
+            rules
+                .map(|(name, rule)| (name.clone(), (*rule).into()))
+                .collect(),
+        )
     }
 }
 

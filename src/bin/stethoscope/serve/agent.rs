@@ -1,6 +1,9 @@
 //! The agent: the processes and groups of a directory, and the pages that they have.
 
+use super::super::output;
 use super::agent_metrics::AgentMetrics;
+use super::index::{self, Entry};
+use super::merged_page::{GaugeRules, MergedPage};
 use super::problems::ProblemLog;
 use super::process::{self, Process, Retention, error};
 use super::refused::RefusedFiles;
@@ -9,26 +12,16 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::DirEntryExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use stethoscope::endpoint::{Pages, Responder, ScrapeRequest, ScrapeResponse};
-use stethoscope::segment::{DirectoryLock, Group, GroupOptions, SegmentError};
+use stethoscope::endpoint::{Document, Pages, ScrapeRequest, ScrapeResponse};
+use stethoscope::segment::{DirectoryLock, SegmentError, SegmentErrorKind};
 
 /// The most processes that have a page.
 const MAX_PROCESSES: usize = 4096;
 /// The job of the last pages of dead processes.
 const POSTMORTEM_JOB: &str = "stethoscope-postmortem";
 
-/// The paths that the agent serves, for people: the page at `/`, and of status 404.
-pub(super) const PATHS: &str = "\
-This agent serves:
-
-/metrics/targets   the targets of this agent, for Prometheus' http_sd_configs
-/metrics           the agent itself
-/process/ID        the page of a process, status 503 once it is dead
-/postmortem/ID     the last page of a process that has died
-/group/NAME        one page for all processes of a group, with --merge NAME
-
-ID is the name of a segment's file without extension.
-";
+/// The most processes that the page for people has links to.
+pub(super) const MAX_LISTED: usize = 500;
 
 pub(super) struct Agent {
     directory: PathBuf,
@@ -42,17 +35,16 @@ pub(super) struct Agent {
     address: String,
     /// The list of targets.
     targets: Vec<u8>,
+    /// The page for people, at `/` and of status 404.
+    index: Document,
+    index_html: String,
+    /// The body of a response that is made for one request.
+    body: String,
     refused: RefusedFiles,
     problems: ProblemLog,
     /// True if the list of targets has whole command lines.
     shows_commands: bool,
     has_looked: bool,
-}
-
-/// The page of a group.
-struct MergedPage {
-    group: Group,
-    responder: Responder,
 }
 
 /// Locks the agent. A panic in a page leaves nothing half done that matters.
@@ -75,6 +67,9 @@ impl Agent {
             groups: BTreeMap::new(),
             address: String::new(),
             targets: Vec::new(),
+            index: Document::new("/", index::HTML),
+            index_html: String::new(),
+            body: String::new(),
             refused: RefusedFiles::default(),
             problems: ProblemLog::new(),
             shows_commands: false,
@@ -82,21 +77,20 @@ impl Agent {
         })
     }
 
-    pub(super) fn add_group(
-        &mut self,
-        name: &str,
-        options: GroupOptions,
-    ) -> Result<(), SegmentError> {
-        let group = Group::with_options(self.directory.join(name), options)?;
-        let responder = Responder::new(group.page());
-        self.groups
-            .insert(name.to_owned(), MergedPage { group, responder });
+    pub(super) fn add_group(&mut self, name: &str, rules: GaugeRules) -> Result<(), SegmentError> {
+        let page = MergedPage::open(self.directory.join(name), rules)?;
+        self.groups.insert(name.to_owned(), page);
         Ok(())
     }
 
     /// Shows whole command lines in the list of targets, arguments included.
     pub(super) fn show_commands(&mut self) {
         self.shows_commands = true;
+    }
+
+    /// Returns the page for people.
+    pub(super) fn index(&self) -> &Document {
+        &self.index
     }
 
     pub(super) fn set_address(&mut self, address: &str) {
@@ -106,7 +100,11 @@ impl Agent {
 
     /// Looks for processes that have come or died, and removes the files of those that
     /// were kept for long enough.
-    pub(super) fn look(&mut self) {
+    ///
+    /// # Errors
+    /// If the directory was removed or replaced, and cannot be locked again.
+    pub(super) fn look(&mut self) -> Result<(), SegmentError> {
+        self.renew_lock()?;
         self.find_processes();
         for process in self.processes.values_mut() {
             process.look(false);
@@ -115,16 +113,37 @@ impl Agent {
         self.remove_old();
         for (name, page) in &mut self.groups {
             // So that files of the dead do not wait for a scrape.
-            if page.group.refresh().is_err()
-                && let Ok(errors) = self.metrics.group_errors.with([name])
-            {
-                errors.inc();
+            if let Err(error) = page.refresh_or_reopen() {
+                self.metrics.count_group_error(name);
+                self.problems.report(&error.to_string());
             }
         }
         let states = self.processes.values().map(|process| process.state);
         self.metrics.show(states);
         self.list_targets();
+        self.list_links();
         self.has_looked = true;
+        Ok(())
+    }
+
+    /// Locks the directory again if it was removed or replaced: the lock of the old one
+    /// keeps no other agent away.
+    fn renew_lock(&mut self) -> Result<(), SegmentError> {
+        if self.lock.is_of(&self.directory) {
+            return Ok(());
+        }
+        self.lock = DirectoryLock::acquire(&self.directory).inspect_err(|_| {
+            output::log(format_args!(
+                "{} was removed or replaced, and the new one cannot be locked",
+                self.directory.display()
+            ));
+        })?;
+        self.processes.clear();
+        output::log(format_args!(
+            "{} was removed or replaced: serving the new one",
+            self.directory.display()
+        ));
+        Ok(())
     }
 
     /// Opens the segments that have come, and forgets those that are gone.
@@ -259,6 +278,23 @@ impl Agent {
         self.targets = Value::Array(targets).to_string().into_bytes();
     }
 
+    /// Makes the page for people.
+    fn list_links(&mut self) {
+        let processes = self.processes.iter().map(|(id, process)| Entry {
+            path: match process.death {
+                Some(_) => format!("/postmortem/{id}"),
+                None => format!("/process/{id}"),
+            },
+            state: process.state.word(),
+            program: process.program(),
+        });
+        let html = index::html(self.groups.keys(), processes);
+        if html != self.index_html {
+            self.index.replace(html.as_bytes());
+            self.index_html = html;
+        }
+    }
+
     fn respond(&mut self, path: &str, request: &ScrapeRequest<'_>) -> Option<ScrapeResponse<'_>> {
         if path == "/metrics/targets" {
             let json = "application/json";
@@ -266,13 +302,15 @@ impl Agent {
         }
         if let Some(name) = path.strip_prefix("/group/") {
             let page = self.groups.get_mut(name)?;
-            if page.group.refresh().is_err()
-                && let Ok(errors) = self.metrics.group_errors.with([name])
-            {
-                errors.inc();
+            if let Err(failure) = page.refresh() {
+                self.metrics.count_group_error(name);
+                // The next look opens a directory that was replaced.
+                if !matches!(failure.kind(), SegmentErrorKind::DirectoryReplaced) {
+                    self.problems.report(&failure.to_string());
+                }
                 return Some(error(503, "The segments of the group could not be read.\n"));
             }
-            return Some(page.responder.respond(request));
+            return Some(page.respond(request));
         }
         let (id, is_last) = match path.strip_prefix("/process/") {
             Some(id) => (id, false),
@@ -285,10 +323,10 @@ impl Agent {
         process.look(false);
         match (is_last, process.death.is_some()) {
             (false, false) => Some(process.respond(request)),
-            (false, true) => Some(error(
-                503,
-                "The process has died. Its last page is at /postmortem/, followed by its id.\n",
-            )),
+            (false, true) => {
+                self.body = format!("The process has died. Its last page is at /postmortem/{id}\n");
+                Some(error(503, &self.body))
+            }
             (true, true) => Some(process.respond_last(request)),
             (true, false) => None,
         }
@@ -314,10 +352,12 @@ impl SharedAgent {
 impl Pages for SharedAgent {
     fn respond(&mut self, path: &str, request: &ScrapeRequest<'_>) -> Option<ScrapeResponse<'_>> {
         let mut agent = lock(&self.agent);
-        let response = agent.respond(path, request);
-        let response = response.unwrap_or_else(|| error(404, PATHS));
         self.body.clear();
-        self.body.extend_from_slice(response.body());
-        Some(response.with_body(&self.body))
+        if let Some(response) = agent.respond(path, request) {
+            self.body.extend_from_slice(response.body());
+            return Some(response.with_body(&self.body));
+        }
+        self.body.extend_from_slice(agent.index_html.as_bytes());
+        Some(ScrapeResponse::document(404, index::HTML, &self.body))
     }
 }

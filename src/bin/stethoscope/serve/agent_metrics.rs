@@ -10,7 +10,7 @@ pub(super) struct AgentMetrics {
     pub(super) damaged: Handle<Gauge>,
     pub(super) removed: Handle<Counter>,
     pub(super) unseen: Handle<Counter>,
-    pub(super) group_errors: Family<Counter>,
+    group_errors: Family<Counter>,
 }
 
 impl AgentMetrics {
@@ -49,6 +49,13 @@ impl AgentMetrics {
                 ["group"],
             )?,
         })
+    }
+
+    pub(super) fn count_group_error(&self, group: &str) {
+        // The number of values is that of the labels.
+        if let Ok(errors) = self.group_errors.with([group]) {
+            errors.inc();
+        }
     }
 
     /// Shows the number of processes in each state.

@@ -211,7 +211,7 @@ impl Death {
 }
 
 /// A response for people.
-pub(super) fn error(status: u16, text: &'static str) -> ScrapeResponse<'static> {
+pub(super) fn error(status: u16, text: &str) -> ScrapeResponse<'_> {
     ScrapeResponse::document(status, "text/plain; charset=utf-8", text.as_bytes())
 }
 
