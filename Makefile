@@ -1,8 +1,8 @@
 # The two commands a new contributor needs: `make run` and `make test`. `make help` lists the others.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-rest test-rust test-python test-package test-versions loom deaths soak test-soak watch \
-	lint lint-docs lint-package fuzz address-sanitizer thread-sanitizer memcheck miri bench bench-hello bench-dask \
+.PHONY: help run test test-all test-rest test-rust test-python test-package test-versions loom deaths churn soak test-soak \
+	watch lint lint-docs lint-package fuzz address-sanitizer thread-sanitizer memcheck miri bench bench-hello bench-dask \
 	bench-black-box bench-python
 
 CARGO ?= cargo
@@ -90,6 +90,9 @@ loom: # Every cell and table in all orders that its atomics allow.
 deaths: DEATHS ?= 2000
 deaths: # Processes killed at DEATHS (2000) random instants, and stopped at as many.
 	STETHOSCOPE_DEATHS=$(DEATHS) $(CARGO) test --features $(FEATURES) --test deaths -- --nocapture
+
+churn: # A million series that come and go in a segment, beside two readers.
+	STETHOSCOPE_CHURN=1000000 $(CARGO) test --release --features segment --test segment_churn -- --nocapture
 
 # The scrapers that the soak watches a cluster with.
 watch:

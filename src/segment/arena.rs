@@ -95,6 +95,21 @@ impl<B: Backing> Arena<B> {
         Some(offset)
     }
 
+    /// Allocates zeroed words: `wanted` of them, or fewer, but at least so many, if that
+    /// uses up a run at hand. Returns their number, too.
+    pub(super) fn allocate_at_least(
+        &mut self,
+        least: usize,
+        wanted: usize,
+    ) -> Option<(usize, usize)> {
+        let longest = self.free.values().copied().max().unwrap_or(0);
+        let len = match longest {
+            run if (least..wanted).contains(&run) => run,
+            _ => wanted,
+        };
+        self.allocate(len).map(|offset| (offset, len))
+    }
+
     /// Returns the offset of the shortest free run that is long enough.
     fn best_fit(&self, len: usize) -> Option<usize> {
         let fitting = self.free.iter().filter(|(_, run)| **run >= len);

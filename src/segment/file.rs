@@ -415,8 +415,8 @@ impl Backing for MappedFile {
         let needed = at_least
             .checked_mul(size_of::<u64>())?
             .checked_next_multiple_of(MIN_EXTENT)?;
-        // By an eighth, to have few extents; by less if there is no room for that.
-        let wanted = needed.max((self.len / 8).next_multiple_of(MIN_EXTENT));
+        // By a part, to have few extents; by less if there is no room for that.
+        let wanted = needed.max((self.len / 32).next_multiple_of(MIN_EXTENT));
         self.append(wanted).or_else(|_| self.append(needed)).ok()
     }
 

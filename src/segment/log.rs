@@ -13,7 +13,10 @@
 //! fence, the root or the record that tells it.
 
 use super::arena::{Arena, Backing};
-use super::format::{self, CHUNK_TAG, FamilyRecord, HEADER, LINE, NEXT_CHUNK_WORDS, chunk, header};
+use super::format::{
+    self, CHUNK_TAG, FamilyRecord, HEADER, LINE, MAX_RECORD, MAX_WORDS, NEXT_CHUNK_WORDS, chunk,
+    header,
+};
 use crate::sync::{AtomicU64, Ordering, fence};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -31,17 +34,58 @@ const LARGE: usize = 64;
 /// The chunks that are filled after a failed compaction before the next attempt.
 const CHUNKS_UNTIL_RETRY: usize = 16;
 
-/// The offset and length of a live record in the log.
+/// The offset and length of a live record in the log, and the state of a slot, in one
+/// word: there is one for each series.
 #[derive(Clone, Copy, Debug, Default)]
-struct Location {
-    /// 0 if there is no record.
-    offset: usize,
-    len: u32,
-}
+struct Location(u64);
 
 impl Location {
+    const LEN_SHIFT: u32 = 40;
+    const MAX_LEN: u64 = (1 << 22) - 1;
+    /// From `place` to `release`.
+    const HELD: u64 = 1 << 62;
+    /// The removal could not be published for lack of room.
+    const DOOMED: u64 = 1 << 63;
+    const FLAGS: u64 = Self::HELD | Self::DOOMED;
+
+    fn new(offset: usize, len: usize) -> Self {
+        const {
+            assert!(MAX_WORDS <= 1 << Self::LEN_SHIFT && MAX_RECORD as u64 <= Self::MAX_LEN);
+        }
+        Self(offset as u64 | (len as u64) << Self::LEN_SHIFT)
+    }
+
+    /// Returns the offset, 0 if there is no record.
+    fn offset(self) -> usize {
+        (self.0 & ((1 << Self::LEN_SHIFT) - 1)) as usize
+    }
+
+    fn len(self) -> usize {
+        (self.0 >> Self::LEN_SHIFT & Self::MAX_LEN) as usize
+    }
+
     fn exists(self) -> bool {
-        self.offset != 0
+        self.offset() != 0
+    }
+
+    /// Forgets the record, and keeps the state. Returns the length.
+    fn forget(&mut self) -> usize {
+        let len = self.len();
+        self.0 &= Self::FLAGS;
+        len
+    }
+
+    /// Takes over the place of a record, and keeps the state.
+    fn move_to(&mut self, record: Self) {
+        self.0 = self.0 & Self::FLAGS | record.0;
+    }
+
+    fn has(self, flag: u64) -> bool {
+        self.0 & flag != 0
+    }
+
+    fn set(&mut self, flag: u64, value: bool) {
+        self.0 = self.0 & !flag | if value { flag } else { 0 };
     }
 }
 
@@ -53,16 +97,6 @@ struct Slab {
     slots: usize,
 }
 
-/// The words of one series, or room for it.
-#[derive(Clone, Copy, Debug, Default)]
-struct Slot {
-    record: Location,
-    /// True from `place` to `release`.
-    held: bool,
-    /// True if the removal could not be published for lack of room.
-    doomed: bool,
-}
-
 struct LoggedFamily {
     record: Location,
     words: usize,
@@ -70,8 +104,9 @@ struct LoggedFamily {
     constant_word: Option<usize>,
     stride: usize,
     slabs: Vec<Slab>,
-    slots: Vec<Slot>,
-    free: Vec<usize>,
+    /// The record of each series, and the state of its slot.
+    slots: Vec<Location>,
+    free: Vec<u32>,
     held: usize,
     /// True once the family was removed. It is forgotten with its last handle.
     removed: bool,
@@ -142,14 +177,19 @@ impl Chain {
             number,
             ..Self::default()
         };
-        chain.add_chunk(arena, MIN_CHUNK)?;
+        chain.add_chunk(arena, MIN_CHUNK, MIN_CHUNK)?;
         chain.used = chunk::HEADER;
         Some(chain)
     }
 
     /// Adds an empty chunk, which no other refers to yet.
-    fn add_chunk<B: Backing>(&mut self, arena: &mut Arena<B>, len: usize) -> Option<usize> {
-        let offset = arena.allocate(len)?;
+    fn add_chunk<B: Backing>(
+        &mut self,
+        arena: &mut Arena<B>,
+        least: usize,
+        wanted: usize,
+    ) -> Option<usize> {
+        let (offset, len) = arena.allocate_at_least(least, wanted)?;
         let words = arena.words(offset, len);
         // Relaxed, all: published by the root, or by the commit of the record that
         // refers to the chunk.
@@ -167,7 +207,8 @@ impl Chain {
         self.used + record.len() + NEXT_CHUNK_WORDS <= len
     }
 
-    /// Appends and publishes a record. A new chunk has at least `chunk_len` words.
+    /// Appends and publishes a record. A new chunk has `chunk_len` words, or fewer
+    /// where these fill a gap.
     fn append<B: Backing>(
         &mut self,
         arena: &mut Arena<B>,
@@ -182,8 +223,9 @@ impl Chain {
             commit(arena, last, self.used);
         } else {
             let needed = chunk::HEADER + record.len() + NEXT_CHUNK_WORDS;
-            let len = needed.max(chunk_len).next_multiple_of(LINE);
-            let next = self.add_chunk(arena, len)?;
+            let least = needed.max(MIN_CHUNK).next_multiple_of(LINE);
+            let wanted = needed.max(chunk_len).next_multiple_of(LINE);
+            let next = self.add_chunk(arena, least, wanted)?;
             let used = chunk::HEADER + record.len();
             write(arena, next + chunk::HEADER, record);
             commit(arena, next, used);
@@ -193,10 +235,7 @@ impl Chain {
             at = next + chunk::HEADER;
             self.used = used;
         }
-        Some(Location {
-            offset: at,
-            len: record.len() as u32,
-        })
+        Some(Location::new(at, record.len()))
     }
 
     /// Zeroes and frees the chunks, which no reader reaches any more.
@@ -360,7 +399,7 @@ impl<B: Backing> Log<B> {
             self.add_slots(family)?;
         }
         let state = &self.families[&family];
-        let slot = *state.free.last()?;
+        let slot = *state.free.last()? as usize;
         let words = state.cell(&self.arena, slot);
         let memory = std::mem::take(&mut self.memory);
         let record = format::encode_series(memory, family, slot, ordinal, created, labels)?;
@@ -375,11 +414,8 @@ impl<B: Backing> Log<B> {
         let state = self.families.get_mut(&family)?;
         state.free.pop();
         state.held += 1;
-        state.slots[slot] = Slot {
-            record,
-            held: true,
-            doomed: false,
-        };
+        state.slots[slot] = record;
+        state.slots[slot].set(Location::HELD, true);
         Some((slot, begun))
     }
 
@@ -394,8 +430,8 @@ impl<B: Backing> Log<B> {
             return;
         };
         let state = &mut state.slots[slot];
-        if state.record.exists() && !state.doomed {
-            state.doomed = true;
+        if state.exists() && !state.has(Location::DOOMED) {
+            state.set(Location::DOOMED, true);
             self.doomed.push_back(Doomed::Series { family, slot });
             self.publish_doomed();
         }
@@ -420,7 +456,7 @@ impl<B: Backing> Log<B> {
         let Some(state) = self.families.get_mut(&family) else {
             return;
         };
-        state.slots[slot].held = false;
+        state.slots[slot].set(Location::HELD, false);
         state.held -= 1;
         self.reuse_slot(family, slot);
     }
@@ -456,9 +492,8 @@ impl<B: Backing> Log<B> {
             return;
         };
         let slot_state = &mut state.slots[slot];
-        let record = std::mem::take(&mut slot_state.record);
-        slot_state.doomed = false;
-        self.live -= record.len as usize;
+        slot_state.set(Location::DOOMED, false);
+        self.live -= slot_state.forget();
         self.reuse_slot(family, slot);
     }
 
@@ -466,16 +501,16 @@ impl<B: Backing> Log<B> {
         let Some(state) = self.families.get_mut(&family) else {
             return;
         };
-        let mut live = std::mem::take(&mut state.record).len as usize;
+        let mut live = state.record.forget();
         for slab in &mut state.slabs {
-            live += std::mem::take(&mut slab.record).len as usize;
+            live += slab.record.forget();
         }
         let mut unused = Vec::new();
         for (index, slot) in state.slots.iter_mut().enumerate() {
-            if slot.record.exists() {
-                live += std::mem::take(&mut slot.record).len as usize;
-                slot.doomed = false;
-                if !slot.held {
+            if slot.exists() {
+                live += slot.forget();
+                slot.set(Location::DOOMED, false);
+                if !slot.has(Location::HELD) {
                     unused.push(index);
                 }
             }
@@ -493,11 +528,11 @@ impl<B: Backing> Log<B> {
         let Some(state) = self.families.get_mut(&family) else {
             return;
         };
-        if state.slots[slot].held || state.slots[slot].record.exists() {
+        if state.slots[slot].has(Location::HELD) || state.slots[slot].exists() {
             return;
         }
         state.zero_slot(&self.arena, slot);
-        state.free.push(slot);
+        state.free.push(slot as u32);
         if state.removed {
             self.free_slabs(family);
         }
@@ -523,6 +558,7 @@ impl<B: Backing> Log<B> {
         // One for large cells: there are often few.
         let least = if stride > LARGE { 1 } else { MIN_SLOTS };
         let slots = first.clamp(least, MAX_SLOTS);
+        u32::try_from(first + slots).ok()?;
         if stride > 0 {
             let offset = self.arena.allocate(slots * stride)?;
             let record = format::encode_slab(family, first, slots, offset);
@@ -538,8 +574,11 @@ impl<B: Backing> Log<B> {
             });
         }
         let state = self.families.get_mut(&family)?;
-        state.slots.resize(first + slots, Slot::default());
-        state.free.extend((first..first + slots).rev());
+        state.slots.reserve_exact(slots);
+        state.slots.resize(first + slots, Location::default());
+        state
+            .free
+            .extend((first as u32..(first + slots) as u32).rev());
         Some(())
     }
 
@@ -566,7 +605,7 @@ impl<B: Backing> Log<B> {
                 }
             }
         }
-        let chunk_len = MIN_CHUNK.max(self.live / 8);
+        let chunk_len = MIN_CHUNK.max(self.live / 32);
         self.chain.append(&mut self.arena, record, chunk_len)
     }
 
@@ -574,12 +613,12 @@ impl<B: Backing> Log<B> {
     /// there is no room for it.
     fn compact(&mut self) -> Option<()> {
         let mut chain = Chain::start(&mut self.arena, self.compactions + 1)?;
-        let chunk_len = MIN_CHUNK.max(self.live / 8);
+        let chunk_len = MIN_CHUNK.max(self.live / 32);
         let mut moved = Vec::new();
         for location in live_records(&mut self.families) {
             let record: Vec<u64> = self
                 .arena
-                .words(location.offset, location.len as usize)
+                .words(location.offset(), location.len())
                 .iter()
                 // Relaxed: written by this thread, or by one that has held the lock.
                 .map(|word| word.load(Ordering::Relaxed))
@@ -593,7 +632,7 @@ impl<B: Backing> Log<B> {
             }
         }
         for (location, copy) in live_records(&mut self.families).zip(moved) {
-            *location = copy;
+            location.move_to(copy);
         }
         self.compactions += 1;
         let root = format::root(self.compactions, chain.chunks[0].0);
@@ -663,10 +702,10 @@ impl<B: Backing> Log<B> {
             .values()
             .flat_map(|family| {
                 let slabs = family.slabs.iter().map(|slab| slab.record);
-                let series = family.slots.iter().map(|slot| slot.record);
+                let series = family.slots.iter().copied();
                 slabs.chain(series).chain([family.record])
             })
-            .map(|record| record.len as usize)
+            .map(Location::len)
             .sum();
         assert_eq!(live, self.live);
     }
@@ -682,8 +721,7 @@ fn live_records(families: &mut BTreeMap<u64, LoggedFamily>) -> impl Iterator<Ite
             let series = family
                 .slots
                 .iter_mut()
-                .filter(|slot| slot.record.exists() && !slot.doomed)
-                .map(|slot| &mut slot.record);
+                .filter(|slot| slot.exists() && !slot.has(Location::DOOMED));
             std::iter::once(&mut family.record)
                 .chain(slabs)
                 .chain(series)
