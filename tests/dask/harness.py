@@ -132,11 +132,12 @@ class Process:
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), **environment},
             )
 
-    def stop(self) -> None:
+    def stop(self, patience: float = 15) -> None:
+        """Ask the process to end, and kill it after `patience` seconds."""
         if self._popen.poll() is None:
             self._popen.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._popen.wait(15)
+                self._popen.wait(patience)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._popen.pid, signal.SIGKILL)
         self._popen.wait(15)
@@ -157,6 +158,8 @@ class Cluster:
         #: Whether what is started from now on has Dask's dashboard. Without it, there are the
         #: other pages at the same port, and a process starts in half the time.
         self.bokeh = bokeh
+        #: Seconds that a process has to end by itself.
+        self.patience = 15.0
         #: The environment of processes that are started from now on.
         self.environment = environment
         #: The interpreter of what is started from now on.
@@ -189,7 +192,7 @@ class Cluster:
             self.first_on_path,
             **self.environment,
         )
-        self._exit.callback(process.stop)
+        self._exit.callback(lambda: process.stop(self.patience))
         return process
 
     def start_scheduler(self, *arguments: str) -> Process:

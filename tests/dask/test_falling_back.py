@@ -109,9 +109,10 @@ def test_missing_part_of_tornado_makes_the_page_a_route(new_cluster, tmp_path, t
     without = preload(
         tmp_path, f"def dask_setup(server):\n    del server.{owner}.__dict__[{name!r}]\n"
     )
-    # Without its table of sockets tornado itself cannot be stopped: the worker
-    # is ended by the harness.
-    _, url, log = start_worker(new_cluster(), without)
+    cluster = new_cluster()
+    # Without its table of sockets tornado itself cannot be stopped.
+    cluster.patience = 0
+    _, url, log = start_worker(cluster, without)
     page = scrape(url)
     assert page.has("dask_worker_threads")
     assert page.has("stethoscope_sample_age_seconds")
