@@ -66,6 +66,32 @@ impl Histogram {
         }
     }
 
+    /// Adds observations that were made elsewhere, for example in another process: how
+    /// many fell in each bucket, not cumulative, the last of them above all bounds, and
+    /// their sum. Returns false, and adds nothing, if there are not as many buckets.
+    ///
+    /// ```
+    /// # use stethoscope::cell::{Buckets, Histogram};
+    /// let seconds = Histogram::new(&Buckets::new([0.1, 1.0])?);
+    /// assert!(seconds.add_counts(&[0, 2, 1], 31.2));
+    /// assert_eq!((seconds.count(), seconds.sum()), (3, 31.2));
+    /// assert!(!seconds.add_counts(&[1], 0.0));
+    /// # Ok::<(), stethoscope::cell::OptionsError>(())
+    /// ```
+    pub fn add_counts(&self, counts: &[u64], sum: f64) -> bool {
+        if counts.len() != self.buckets.bounds().len() + 1 {
+            return false;
+        }
+        let shard = self.shard();
+        // The sum first, as in `observe`.
+        shard.sum().add(sum);
+        for (bucket, count) in counts.iter().enumerate() {
+            // Release: pairs with the Acquire in `read`; see the top of the file.
+            shard.count(bucket).fetch_add(*count, Ordering::Release);
+        }
+        true
+    }
+
     /// Returns the number of observations.
     #[must_use]
     pub fn count(&self) -> u64 {

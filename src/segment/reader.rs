@@ -130,6 +130,9 @@ pub struct SegmentInfo {
     pub start_time: u64,
     /// The process id of the parent at the start, in the process' namespace.
     pub parent_pid: u32,
+    /// The inode of the namespace that the process ids are of, as `/proc/self/ns/pid`
+    /// has it.
+    pub pid_namespace: u64,
     /// The command line.
     pub command: String,
     /// The time at which the segment was made, since 1970 (UTC).
@@ -162,6 +165,7 @@ impl SegmentInfo {
             pid: u32::try_from(header[header::PID]).unwrap_or(0),
             start_time: header[header::START_TIME],
             parent_pid: u32::try_from(header[header::PARENT_PID]).unwrap_or(0),
+            pid_namespace: header[header::PID_NAMESPACE],
             command: String::from_utf8_lossy(&name).into_owned(),
             created: Duration::from_millis(header[header::CREATED]),
             ..Self::default()

@@ -77,3 +77,29 @@ def hold_gil(seconds: float) -> tuple[float, float]:
         if end - start >= seconds:
             return start, end
         exponent += exponent // 2
+
+
+def count_rows(kind: str) -> None:
+    """Count in this process."""
+    import stethoscope
+
+    stethoscope.counter("child_rows", "Rows.", labels=["kind"]).labels(kind).inc(3)
+    stethoscope.histogram("child_seconds", buckets=[1, 60]).observe(2)
+    stethoscope.gauge("child_depth").set(1)
+
+
+def count_in_pool(method: str, times: int, counter: str = "") -> None:
+    """Count in the processes of a pool: rows, or in another counter."""
+    import concurrent.futures
+    import multiprocessing
+
+    context = multiprocessing.get_context(method)
+    with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as pool:
+        function, argument = (count, counter) if counter else (count_rows, method)
+        list(pool.map(function, [argument] * times))
+
+
+def count(counter: str) -> None:
+    import stethoscope
+
+    stethoscope.counter(counter).inc()

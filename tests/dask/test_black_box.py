@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from distributed import Event
 from harness import Cluster, Page, eventually, fetch, own_tracebacks, scrape
-from tasks import wait_for
+from tasks import count_in_pool, count_rows, wait_for
 
 import stethoscope
 
@@ -374,6 +374,62 @@ def test_directory_that_cannot_be_used_costs_the_black_box_alone(
     assert ("WARNING" in lines[0]) == (key == "true")
     assert not own_tracebacks(cluster.logs())
     assert worker.targets("postmortem") == []
+
+
+def test_children_of_tasks_count_on_the_page_of_their_worker(new_cluster) -> None:
+    # Without this setting, multiprocessing starts no processes in a worker under a nanny.
+    cluster = new_cluster(DASK_DISTRIBUTED__WORKER__DAEMON="false")
+    cluster.start_scheduler()
+    cluster.start_workers(1)
+    worker = Worker(cluster)
+    count_rows_here = cluster.client.submit(count_rows, "here")
+    count_rows_here.result()
+
+    def fork() -> int:
+        child = os.fork()
+        if child == 0:
+            count_rows("forked")
+            while True:
+                time.sleep(1)
+        return child
+
+    def shows(**counts: float) -> bool:
+        page = scrape(worker.url)
+        if page.by("kind", "child_rows_total") != counts:
+            return False
+        observations = sum(counts.values()) / 3
+        return page.value("child_seconds_count") == observations
+
+    # While a child lives, and when it is dead.
+    child = cluster.of_worker(worker.address, fork)
+    eventually(lambda: shows(here=3, forked=3))
+    os.kill(child, signal.SIGKILL)
+    box = Path(json.loads(fetch(worker.url, "/metrics/status").body)["black_box"])
+    eventually(lambda: not list(box.parent.glob(f"{child}-*")))
+    assert shows(here=3, forked=3)
+    counts = {"here": 3.0, "forked": 3.0}
+    for method in ("spawn", "forkserver"):
+        cluster.client.submit(count_in_pool, method, 20, pure=False).result()
+        counts[method] = 60
+        eventually(lambda: shows(**counts), timeout=60)
+    page = scrape(worker.url)
+    assert page.value("child_seconds_sum") == 2 * sum(counts.values()) / 3
+    # Gauges are each process' own.
+    assert page.value("child_depth") == 1
+
+    # The worker itself decides what a name stands for.
+    def define() -> None:
+        stethoscope.gauge("only_child").set(7)
+
+    cluster.client.submit(count_in_pool, "spawn", 1, "only_child").result()
+    eventually(lambda: scrape(worker.url).has("only_child_total"))
+    cluster.of_worker(worker.address, define)
+    page = scrape(worker.url)
+    assert page.value("only_child") == 7
+    assert not page.has("only_child_total")
+    worker.kill()
+    last = kept_page(cluster, worker.target("postmortem"))
+    assert last.by("kind", "postmortem_child_rows_total") == counts
 
 
 def test_nanny_without_the_package_costs_the_last_page_alone(new_cluster, directory) -> None:

@@ -2,7 +2,7 @@
 
 use super::convert::{duration, segment_error, value_error};
 use super::page::Page;
-use super::user_metrics::process_registry;
+use super::user_metrics::{Children, OF_DASK, process_registry};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use std::path::{Path, PathBuf};
@@ -19,15 +19,14 @@ const BEATS_PER_SWEEP: u32 = 10;
 /// The age at which the file of a dead server is removed, if nobody has read it.
 const LEFT_OVER: Duration = Duration::from_secs(3600);
 
-/// A family that every page of Dask's has, and other segments have not.
-const OF_DASK: &str = "stethoscope_sample_age_seconds";
-
 /// A file in memory that holds the page of a server.
 #[pyclass(frozen, module = "stethoscope._native")]
 pub(super) struct BlackBox {
     segment: Segment,
     /// Ends the thread that keeps the page up to date when it is dropped.
     keeper: Mutex<Option<SyncSender<()>>>,
+    /// The children of the process, until the keeper takes them over.
+    children: Mutex<Option<Children>>,
 }
 
 impl BlackBox {
@@ -45,10 +44,11 @@ impl BlackBox {
     #[pyo3(signature = (directory=None))]
     fn new(directory: Option<PathBuf>) -> PyResult<Self> {
         let directory = directory.unwrap_or_else(segment::default_directory);
-        remove_leftovers(&directory, None);
+        remove_leftovers(&directory);
         Ok(Self {
             segment: Segment::in_dir(directory).map_err(segment_error)?,
             keeper: Mutex::new(None),
+            children: Mutex::new(None),
         })
     }
 
@@ -59,12 +59,15 @@ impl BlackBox {
     }
 
     /// Keep the metrics of the process there too, as far as they are made from now
-    /// on. Does nothing if they are in a file already.
+    /// on, and add to them what its children count. Does nothing if they are in a file
+    /// already.
     fn include_process(&self, py: Python<'_>) -> PyResult<()> {
         let registry = process_registry(py)?;
         let store = registry.get().store();
         if store.registry().use_segment(&self.segment) {
             store.skip_environment();
+            let children = Children::of(&self.segment.path(), store);
+            *self.children.lock().unwrap_or_else(PoisonError::into_inner) = children;
         }
         Ok(())
     }
@@ -75,10 +78,12 @@ impl BlackBox {
         let interval = duration(interval)?;
         let (stop, stopped) = sync_channel(1);
         let (segment, registry) = (self.segment.clone(), page.registry().clone());
+        let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
+        let children = children.take();
         std::thread::Builder::new()
             .name("stethoscope-box".to_owned())
             .spawn(move || {
-                let mut keeper = Keeper::new(segment, &registry);
+                let mut keeper = Keeper::new(segment, &registry, children);
                 keeper.beat();
                 while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
                     keeper.beat();
@@ -106,19 +111,24 @@ impl BlackBox {
 struct Keeper {
     segment: Segment,
     scraper: Scraper,
+    children: Option<Children>,
     beats: u32,
 }
 
 impl Keeper {
-    fn new(segment: Segment, registry: &Registry) -> Self {
+    fn new(segment: Segment, registry: &Registry, children: Option<Children>) -> Self {
         Self {
             segment,
             scraper: registry.scraper(),
+            children,
             beats: 0,
         }
     }
 
     fn beat(&mut self) {
+        if let Some(children) = &mut self.children {
+            children.count();
+        }
         // For its hooks: they compute ages and medians, and read /proc.
         self.scraper.scrape(Format::Text);
         self.segment.beat();
@@ -126,28 +136,26 @@ impl Keeper {
         if self.beats.is_multiple_of(BEATS_PER_SWEEP)
             && let Some(directory) = self.segment.path().parent()
         {
-            remove_leftovers(directory, Some(std::process::id()));
+            remove_leftovers(directory);
         }
     }
 }
 
-/// Removes files of servers of Dask that have died long ago, and those of dead
-/// children of the process `parent`: each forked child gets a copy.
-fn remove_leftovers(directory: &Path, parent: Option<u32>) {
+/// Removes files of servers of Dask that have died long ago, and those of their
+/// children: each forked child gets a copy.
+fn remove_leftovers(directory: &Path) {
     // There is nothing to remove if the directory does not exist.
     for path in segment::list(directory).unwrap_or_default() {
         // Files of others, which cannot be read, are theirs to remove.
-        if is_left_over(&path, parent).unwrap_or(false) {
+        if is_left_over(&path).unwrap_or(false) {
             let _ = std::fs::remove_file(&path);
         }
     }
 }
 
-fn is_left_over(path: &Path, parent: Option<u32>) -> Result<bool, SegmentError> {
+fn is_left_over(path: &Path) -> Result<bool, SegmentError> {
     let mut reader = Reader::open(path)?;
-    let info = reader.info();
-    let is_child = parent.is_some_and(|parent| info.parent_pid == parent);
-    if !is_child && info.heartbeat_age() < LEFT_OVER || reader.state().is_alive() {
+    if reader.info().heartbeat_age() < LEFT_OVER || reader.state().is_alive() {
         return Ok(false);
     }
     reader.refresh()?;

@@ -12,11 +12,13 @@
 //! server.rs     Registry.serve(port)          a page without Dask
 //! segment.rs    configure(segment_dir=...)    a file that other processes read
 //! group.rs      serve_processes(directory)    one page for several such processes
+//! children.rs   a pool in a task              its counts, on the page of its parent
 //! ```
 //!
 //! A page of Dask's shows the registry of the process through
 //! [`stethoscope::Registry::include`].
 
+mod children;
 mod group;
 mod metrics;
 mod registry;
@@ -26,6 +28,7 @@ mod spec;
 mod store;
 mod timer;
 
+pub(super) use children::{Children, OF_DASK};
 pub(super) use group::serve_group;
 pub(super) use metrics::{Counter, Gauge, Histogram, Summary};
 pub(super) use registry::{Registry, process_registry, restore};

@@ -30,6 +30,8 @@ struct Known {
     family: Box<dyn Any + Send + Sync>,
     /// As on the page in text.
     full_name: String,
+    /// Whether only a child of the process has asked for it yet.
+    of_child: bool,
 }
 
 impl Store {
@@ -68,13 +70,36 @@ impl Store {
     /// # Errors
     /// `ValueError` if the spec contradicts an earlier one, or the name cannot be
     /// registered.
-    pub(super) fn family<C: FromSpec>(&self, mut spec: Spec) -> PyResult<(Arc<Spec>, Family<C>)> {
+    pub(super) fn family<C: FromSpec>(&self, spec: Spec) -> PyResult<(Arc<Spec>, Family<C>)> {
+        self.find_or_make(spec, false)
+    }
+
+    /// Finds the family that a child of the process counts in, or makes it. It gives way if
+    /// the process itself asks for something else by that name.
+    ///
+    /// # Errors
+    /// As of [`family`](Self::family).
+    pub(super) fn family_of_child<C: FromSpec>(
+        &self,
+        spec: Spec,
+    ) -> PyResult<(Arc<Spec>, Family<C>)> {
+        self.find_or_make(spec, true)
+    }
+
+    fn find_or_make<C: FromSpec>(
+        &self,
+        mut spec: Spec,
+        of_child: bool,
+    ) -> PyResult<(Arc<Spec>, Family<C>)> {
         let options = C::options(&spec.kind)?;
         C::normalize(&mut spec.kind, &options);
         if !self.environment_is_read.swap(true, Ordering::Relaxed) {
             use_segment_of_environment(self);
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if !of_child {
+            self.take_over(&mut known, &spec);
+        }
         if let Some(known) = known.get(&spec.key()) {
             spec.check_agrees(&known.spec)?;
             let family = known.family.downcast_ref::<Family<C>>();
@@ -101,9 +126,32 @@ impl Store {
             spec: Arc::clone(&spec),
             full_name: family.descriptor().full_name(),
             family: Box::new(family.clone()),
+            of_child,
         };
         known.insert(spec.key(), entry);
         Ok((spec, family))
+    }
+
+    /// Makes the family that a child has asked for the process' own, or takes it away if the
+    /// process wants something else by that name.
+    fn take_over(&self, known: &mut HashMap<String, Known>, spec: &Spec) {
+        match known.get_mut(&spec.key()) {
+            Some(entry) => {
+                let was_of_child = std::mem::take(&mut entry.of_child);
+                if was_of_child && spec.check_agrees(&entry.spec).is_err() {
+                    self.registry.unregister(&entry.full_name);
+                    known.remove(&spec.key());
+                }
+            }
+            None => known.retain(|_, entry| {
+                let is_same = base_name(&entry.full_name) == base_name(&spec.name);
+                let gives_way = entry.of_child && is_same;
+                if gives_way {
+                    self.registry.unregister(&entry.full_name);
+                }
+                !gives_way
+            }),
+        }
     }
 
     /// Returns true if the spec asks for a native histogram, or leaves that to an

@@ -16,8 +16,8 @@ workers in one process the first one shows them, so that a sum over all pages
 counts nothing twice.) Asking for the same name again returns the same metric. A
 metric that is pickled, as tasks are, becomes that of the process where it is used.
 To define it differently, call `stethoscope.unregister` in each such process first.
-What a child of the process counts (`multiprocessing`, `ProcessPoolExecutor`) is lost:
-return it to the task, and count it there.
+Counters and histograms of a child of the worker (`multiprocessing`,
+`ProcessPoolExecutor`) are added to the worker's.
 
 `stethoscope.histogram(name, native=True)` makes a native histogram, which needs no
 buckets, for servers that store those.

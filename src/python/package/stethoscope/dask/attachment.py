@@ -166,6 +166,9 @@ class Attachment:
             if self._box is not None:
                 undo.callback(self._box.close)
                 black_box.keep(self._box, self._page)
+                # The process is Dask's, and may have what Dask's tasks are to have.
+                if role == "worker" and server.nanny:
+                    undo.callback(black_box.pass_on(self._box))
             self._watch_gc(undo)
             self._tap(undo, server, role)
             process_metrics.join(role, self._page, wanted.prometheus_client)

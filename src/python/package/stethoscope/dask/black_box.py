@@ -9,6 +9,7 @@ second, with what only a scrape computes: memory, ages, medians.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -43,10 +44,29 @@ def make(*, is_asked_for: bool) -> tuple[BlackBox | None, str | None]:
 
 
 def keep(box: BlackBox, page: Page) -> None:
-    """Bring the file up to date from now on."""
+    """Bring the file up to date from now on, and count what children of the process count."""
     box.include_process()
     with blocked_signals():
         box.keep(page, INTERVAL)
+
+
+#: The directory in which processes keep their metrics, for those that a task starts.
+_DIRECTORY = "STETHOSCOPE_SEGMENT_DIR"
+
+
+def pass_on(box: BlackBox) -> Callable[[], None]:
+    """Have processes that tasks start keep their metrics beside this file. Return the reversal.
+
+    Forked ones do anyway. `keep` adds what they count to the metrics of this process.
+    """
+    if os.environ.get(_DIRECTORY):
+        return lambda: None
+    os.environ[_DIRECTORY] = str(box.path.parent)
+
+    def take_back() -> None:
+        os.environ.pop(_DIRECTORY, None)
+
+    return take_back
 
 
 async def announce(worker: Any, box: BlackBox, instance: str) -> None:
