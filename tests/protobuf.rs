@@ -527,3 +527,55 @@ proptest! {
         }
     }
 }
+
+/// Metrics of native histograms are kept from page to page, and written again where
+/// something was observed.
+#[test]
+fn kept_native_histograms_are_those_of_a_new_page() {
+    let registry = Registry::new();
+    let options = NativeHistogramOptions::builder().negative_values();
+    let options = options
+        .classic(Buckets::new([1.0]).unwrap())
+        .max_buckets(80);
+    let family = registry
+        .family::<NativeHistogram>("waits", "")
+        .labels(["n"]);
+    let family = family.options(options.build().unwrap());
+    let family = family.created_timestamps().register().unwrap();
+    for n in 0..100 {
+        family.with([&*n.to_string()]).unwrap().observe(1.0);
+    }
+    let mut scraper = registry.scraper();
+    let mut state = 7u64;
+    let mut random = |below: u64| {
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        (state >> 33) % below
+    };
+    for round in 0..25 {
+        for _ in 0..random(4) {
+            let name = random(100).to_string();
+            match random(8) {
+                0 => {
+                    family.remove([&*name]);
+                }
+                1 => {
+                    family.with([&*(100 + random(100)).to_string()]).unwrap();
+                }
+                _ => {
+                    let value = 2f64.powi(random(200) as i32 - 100);
+                    let value = if random(3) == 0 { -value } else { value };
+                    family.with([&*name]).unwrap().observe(value);
+                }
+            }
+        }
+        let fresh = registry.scraper().scrape(Format::Protobuf).to_vec();
+        assert!(scraper.scrape(Format::Protobuf) == fresh, "round {round}");
+        if round % 5 == 0 {
+            let mut page = Vec::new();
+            scraper.scrape_only(Format::Protobuf, |_| false, &mut page);
+            assert_eq!(page, b"");
+            scraper.scrape_only(Format::Protobuf, |_| true, &mut page);
+            assert!(page == fresh, "round {round}");
+        }
+    }
+}

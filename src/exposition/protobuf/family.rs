@@ -478,6 +478,41 @@ struct Fresh {
     labels: Vec<u8>,
     /// The end of the labels of each series, and of what follows them.
     ends: Vec<(usize, usize)>,
+    /// The metrics as written last, of native histograms without exemplars.
+    kept: Option<KeptMetrics>,
+}
+
+/// The metrics of a family as they were written last. A metric is written again where its
+/// row has changed.
+///
+/// The row is read before the native buckets. It has their total, which only grows: where
+/// the row is the same as last time, nothing had been counted between the row and the
+/// buckets then, and nothing since.
+#[derive(Default)]
+struct KeptMetrics {
+    bytes: Vec<u8>,
+    /// The end of each metric.
+    ends: Vec<usize>,
+    rows: Vec<u64>,
+}
+
+impl KeptMetrics {
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+        self.rows.clear();
+    }
+
+    /// Keeps the metrics that end the page, from `start` on, with room for a few more
+    /// buckets.
+    fn keep(&mut self, metrics: &[u8]) {
+        self.bytes.clear();
+        if self.bytes.capacity() < metrics.len() {
+            self.bytes
+                .reserve_exact(metrics.len() + metrics.len() / 4 + 256);
+        }
+        self.bytes.extend_from_slice(metrics);
+    }
 }
 
 impl Fresh {
@@ -493,6 +528,8 @@ impl Fresh {
             head,
             labels: Vec::new(),
             ends: Vec::new(),
+            // Exemplars may change without a row.
+            kept: (source.exemplars() == 0).then(KeptMetrics::default),
         }
     }
 
@@ -503,6 +540,9 @@ impl Fresh {
     fn clear(&mut self) {
         self.labels.clear();
         self.ends.clear();
+        if let Some(kept) = &mut self.kept {
+            kept.clear();
+        }
     }
 
     fn push_series(&mut self, labels: &[u8], created: Option<f64>) {
@@ -514,6 +554,7 @@ impl Fresh {
         self.ends.push((end, self.labels.len()));
     }
 
+    /// Appends the message to a page. `scratch` and `rows` are scratch space.
     fn write(
         &mut self,
         series: &dyn SeriesView,
@@ -525,23 +566,58 @@ impl Fresh {
             rows.resize(self.width, 0);
         }
         let row = &mut rows[..self.width];
+        let mut kept = self.kept.take();
         push_delimited(page, |page| {
             page.extend_from_slice(&self.head);
-            let mut start = 0;
+            let first = page.len();
+            let mut is_same = true;
+            // The ends of the labels and of the kept metric before the present one.
+            let (mut start, mut kept_start) = (0, 0);
             for (index, &(labels_end, end)) in self.ends.iter().enumerate() {
                 let labels = &self.labels[start..labels_end];
                 let created = &self.labels[labels_end..end];
                 start = end;
+                // One by one: the buckets are then in the cache if they are needed.
                 series.read(index..index + 1, row);
-                push_message(message::family::METRIC, page, |page| {
-                    page.extend_from_slice(labels);
-                    push_message(value_field(self.metric_type), page, |page| {
-                        self.push_value(series, index, row, scratch, page);
-                        page.extend_from_slice(created);
-                    });
+                let row = &*row;
+                let known = kept.as_mut().and_then(|kept| {
+                    let known = kept.rows.get_mut(index * self.width..)?;
+                    let (last, end) = (known.get_mut(..self.width)?, kept.ends[index]);
+                    let text = &kept.bytes[std::mem::replace(&mut kept_start, end)..end];
+                    let is_known = last == row;
+                    last.copy_from_slice(row);
+                    is_known.then_some(text)
                 });
+                if let Some(metric) = known {
+                    page.extend_from_slice(metric);
+                } else {
+                    is_same = false;
+                    push_message(message::family::METRIC, page, |page| {
+                        page.extend_from_slice(labels);
+                        push_message(value_field(self.metric_type), page, |page| {
+                            self.push_value(series, index, row, scratch, page);
+                            page.extend_from_slice(created);
+                        });
+                    });
+                }
+                if let Some(kept) = &mut kept {
+                    let end = page.len() - first;
+                    match kept.ends.get_mut(index) {
+                        Some(known) => *known = end,
+                        None => {
+                            kept.ends.push(end);
+                            kept.rows.extend_from_slice(row);
+                        }
+                    }
+                }
+            }
+            if let Some(kept) = &mut kept
+                && !is_same
+            {
+                kept.keep(&page[first..]);
             }
         });
+        self.kept = kept;
     }
 
     /// Appends the fields of a series whose numbers are `row`.

@@ -5,7 +5,8 @@
 //! of buckets and observations are written in a fixed width as well, so a scrape
 //! patches what has changed and copies the whole. Only families with exemplars, and
 //! native histograms, have messages whose lengths change: labels and metadata are
-//! ready there, and the rest is written at each scrape.
+//! ready there, and the rest is written at each scrape; that of a native histogram without
+//! exemplars only if something was observed since.
 //!
 //! One invalid message costs a server the page, or its life. Therefore:
 //!
