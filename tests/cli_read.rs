@@ -6,7 +6,7 @@ mod directory;
 
 use directory::Directory;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use stethoscope::exposition::Format;
@@ -84,9 +84,13 @@ fn process_is_found_by_pid_file_and_directory() {
             .lines()
             .map(|line| line.split_whitespace().collect::<Vec<_>>());
         let heading = lines.next().unwrap();
-        assert_eq!(heading, ["PID", "STATE", "HEARTBEAT", "SERIES", "COMMAND"]);
+        let columns = ["PID", "STATE", "HEARTBEAT", "SERIES", "FILE", "COMMAND"];
+        assert_eq!(heading, columns);
         let row = lines.next().unwrap();
         assert_eq!((row[0], row[1]), (&*pid, "running"));
+        // The heartbeat is three words.
+        let name = process.segment.path();
+        assert_eq!(row[6], name.file_name().unwrap().to_str().unwrap());
         assert_eq!(lines.next(), None);
     }
 }
@@ -133,8 +137,11 @@ fn unusable_targets_are_usage_errors() {
     let process = Process::new("unusable");
     let other = process.directory.join("other.segment");
     fs::write(&other, "something else").unwrap();
+    let link = process.directory.join("link.segment");
+    symlink(process.segment.path(), &link).unwrap();
     let directory = process.directory.path().display().to_string();
     let other = other.display().to_string();
+    let link = link.display().to_string();
     for (arguments, why) in [
         (&["1"][..], "no segment of process 1 in "),
         (&["/nowhere/at.all"], "No such file or directory"),
@@ -144,6 +151,9 @@ fn unusable_targets_are_usage_errors() {
             "name a file or a process",
         ),
         (&["--dir", "/nowhere"], "No such file or directory"),
+        (&["/sys"], "no segments in /sys: expected files"),
+        (&["--dir", "/sys"], "no segments in /sys: expected files"),
+        (&[&*link], "is a symbolic link, which is refused"),
         (&["--interval", "1s"], "--watch"),
     ] {
         let output = process.read(arguments);
@@ -174,7 +184,12 @@ fn damaged_segment_is_shown_up_to_the_damage() {
     fs::write(&damaged, bytes).unwrap();
     let output = process.read(&[damaged.to_str().unwrap(), "--format", "prometheus"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert!(text(&output.stderr).contains("damaged"), "{output:?}");
+    let why = "damaged.segment: the segment is damaged, its end is missing";
+    assert!(text(&output.stderr).contains(why), "{output:?}");
+    let list = process.read(&[]);
+    assert_eq!(list.status.code(), Some(1), "{list:?}");
+    assert_eq!(text(&list.stderr).matches(why).count(), 1, "{list:?}");
+    assert_eq!(text(&list.stderr).lines().count(), 1, "{list:?}");
     let page = text(&output.stdout);
     assert!(page.contains("jobs_total 3\n"), "{page}");
     assert!(!page.contains("\nlast "), "{page}");

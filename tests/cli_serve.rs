@@ -548,8 +548,10 @@ fn unsafe_directories_and_second_agents_are_refused() {
     refused(&directory, &[], "nobody else can write to");
     let link = Directory::to_create_in_memory("serve-link");
     symlink(directory.path(), link.path()).unwrap();
-    refused(&link, &[], "");
+    refused(&link, &[], "this is a symbolic link, which is refused");
     fs::remove_file(link.path()).unwrap();
+    let deep = Directory::to_create_in_memory("serve-none/deeper");
+    refused(&deep, &[], "because the one around it does not exist");
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// The reason why a segment could not be made or read.
-#[derive(Debug)]
+///
+/// `Debug` shows the same sentence as `Display`, for programs whose `main` returns it.
 pub struct SegmentError {
     path: PathBuf,
     kind: SegmentErrorKind,
@@ -87,6 +88,12 @@ impl SegmentError {
 impl fmt::Display for SegmentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.path.display(), self.kind)
+    }
+}
+
+impl fmt::Debug for SegmentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

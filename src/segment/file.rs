@@ -28,13 +28,39 @@ const MIN_EXTENT: usize = 16 << 10;
 pub(super) fn open_directory(path: &Path) -> Result<OwnedFd, SegmentError> {
     match fs::mkdir(path, Mode::RWXU) {
         Ok(()) | Err(Errno::EXIST) => {}
+        Err(Errno::NOENT) => {
+            let error = std::io::Error::new(
+                std::io::ErrorKind::NotFound,
+                "the directory cannot be made, because the one around it does not exist: make that \
+                 one first",
+            );
+            return Err(SegmentError::io(path, error));
+        }
         Err(error) => return Err(SegmentError::io(path, error)),
     }
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
     let directory =
-        fs::open(path, flags, Mode::empty()).map_err(|error| SegmentError::io(path, error))?;
+        fs::open(path, flags, Mode::empty()).map_err(|error| open_error(path, error))?;
     check_directory(&directory, path)?;
     Ok(directory)
+}
+
+/// Returns the error of opening a path without following symbolic links.
+fn open_error(path: &Path, error: Errno) -> SegmentError {
+    // Of a link to a directory, the kernel says that it is not a directory.
+    let is_link = matches!(error, Errno::LOOP | Errno::NOTDIR)
+        && fs::lstat(path)
+            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink);
+    match is_link {
+        true => SegmentError::io(
+            path,
+            std::io::Error::other(
+                "this is a symbolic link, which is refused: name the file or directory that it leads \
+                 to",
+            ),
+        ),
+        false => SegmentError::io(path, error),
+    }
 }
 
 /// Checks that a directory belongs to this user, that nobody else may write to it,
@@ -443,7 +469,7 @@ impl Drop for MappedFile {
 /// Opens the file of a segment for reading. Refuses what is not a plain file.
 pub(super) fn open_for_reading(path: &Path) -> Result<OwnedFd, SegmentError> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let fd = fs::open(path, flags, Mode::empty()).map_err(|error| SegmentError::io(path, error))?;
+    let fd = fs::open(path, flags, Mode::empty()).map_err(|error| open_error(path, error))?;
     let stat = fs::fstat(&fd).map_err(|error| SegmentError::io(path, error))?;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => Ok(fd),

@@ -21,7 +21,8 @@ use stethoscope::segment::{self, Reader, SegmentError, SegmentErrorKind};
 /// whoever writes it. The tool only copies it, and its output obeys no terminal.
 ///
 /// Exit codes: 0, all of it is shown. 1, a part of a segment is damaged or was left
-/// out. 2, there is no such segment, or it could not be read.
+/// out, or one of a directory could not be read: standard error names the file. 2, there
+/// is no such segment, none in the directory, or it could not be read.
 #[derive(Args)]
 pub(super) struct Read {
     /// A segment's file, a directory of them, or the id of a process. The default is
@@ -106,10 +107,10 @@ impl Read {
     fn find(&self) -> Result<Target, UsageError> {
         let directory = self.dir.clone().unwrap_or_else(segment::default_directory);
         let Some(target) = &self.target else {
-            return Ok(Target::Directory(directory));
+            return directory_of_segments(directory);
         };
         if target.is_dir() {
-            return Ok(Target::Directory(target.clone()));
+            return directory_of_segments(target.clone());
         }
         let pid = target.to_str().and_then(|text| text.parse().ok());
         let reader = match pid {
@@ -128,18 +129,7 @@ impl Read {
             Some(format) => write_page(reader.page().scraper().scrape(format)),
             None => print_process(reader),
         }
-        let info = reader.info();
-        let is_whole = !info.damaged && info.left_out == 0;
-        if info.damaged {
-            output::eprintln("stethoscope: the segment is damaged, its end is missing");
-        }
-        if info.left_out > 0 {
-            output::eprintln(format_args!(
-                "stethoscope: {} families and series are left out, because they would spoil the page",
-                info.left_out
-            ));
-        }
-        Ok((is_whole, state.is_alive()))
+        Ok((tell_whether_whole(reader), state.is_alive()))
     }
 
     /// Lists the processes of a directory. Returns whether all of them could be read,
@@ -154,7 +144,8 @@ impl Read {
         let mut is_whole = true;
         let mut is_alive = false;
         let mut foreign = 0;
-        let mut rows = vec![["PID", "STATE", "HEARTBEAT", "SERIES", "COMMAND"].map(str::to_owned)];
+        let heading = ["PID", "STATE", "HEARTBEAT", "SERIES", "FILE", "COMMAND"];
+        let mut rows = vec![heading.map(str::to_owned)];
         for path in paths {
             let opened = Opened::new(&path).and_then(|mut opened| {
                 opened.reader.refresh()?;
@@ -164,13 +155,14 @@ impl Read {
                 Ok(Opened { reader, is_private }) => {
                     foreign += u32::from(!is_private);
                     let info = reader.info();
-                    is_whole &= !info.damaged && info.left_out == 0;
+                    is_whole &= tell_whether_whole(&reader);
                     is_alive |= reader.state().is_alive();
                     rows.push([
                         info.pid.to_string(),
                         reader.state().word().to_owned(),
                         format!("{} ago", age(info.heartbeat_age())),
                         info.series.to_string(),
+                        file_name(&path),
                         info.command.clone(),
                     ]);
                 }
@@ -189,6 +181,42 @@ impl Read {
         print_table(&rows);
         Ok((is_whole, is_alive))
     }
+}
+
+/// Checks that a directory has segments.
+fn directory_of_segments(directory: PathBuf) -> Result<Target, UsageError> {
+    match segment::list(&directory).map_err(unreadable)?.is_empty() {
+        true => Err(UsageError(format!(
+            "no segments in {}: expected files whose names end in .segment",
+            directory.display()
+        ))),
+        false => Ok(Target::Directory(directory)),
+    }
+}
+
+/// Returns true if all of a segment is shown. If not, standard error says why.
+fn tell_whether_whole(reader: &Reader) -> bool {
+    let info = reader.info();
+    let path = reader.path().display();
+    if info.damaged {
+        output::eprintln(format_args!(
+            "stethoscope: {path}: the segment is damaged, its end is missing"
+        ));
+    }
+    if info.left_out > 0 {
+        output::eprintln(format_args!(
+            "stethoscope: {path}: {} families and series are left out, because they would spoil the \
+             page",
+            info.left_out
+        ));
+    }
+    !info.damaged && info.left_out == 0
+}
+
+/// Returns the last part of a path.
+fn file_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    name.to_string_lossy().into_owned()
 }
 
 fn unreadable(error: SegmentError) -> UsageError {
