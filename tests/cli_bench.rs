@@ -221,7 +221,7 @@ fn unusable_endpoint_is_refused_with_reason() {
     }
     assert!(refused(&["https://localhost/metrics"]).contains("only http"));
     assert!(refused(&["localhost:1", "--rate", "0"]).contains("above 0"));
-    assert!(refused(&["localhost:1", "--timeout", "1h"]).contains("500ms"));
+    assert!(refused(&["localhost:1", "--timeout", "1d"]).contains("500ms"));
 }
 
 #[test]

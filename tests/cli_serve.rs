@@ -501,6 +501,7 @@ fn group_has_one_page_whatever_dies() {
             "\nopen 8\n",
             "\noldest 3\n",
             "\nstethoscope_group_processes 4\n",
+            &format!("\nstethoscope_group_folded_total {}\n", 4 * round),
         ] {
             assert!(page.contains(line), "round {round}: no {line} in {page}");
         }
@@ -537,6 +538,21 @@ fn unsafe_directories_and_second_agents_are_refused() {
     let twice = Directory::to_create_in_memory("serve-twice");
     let arguments = ["--merge", "a", "--merge", "b", "--merge", "a"];
     refused(&twice, &arguments, "--merge a is given twice");
+    let arguments = ["--merge", "a", "--gauge", "x=sum", "--gauge", "x=max"];
+    refused(&twice, &arguments, "--gauge x=RULE is given twice");
+    let arguments = ["--merge", "a", "--gauge", "=sum"];
+    refused(&twice, &arguments, "no name in \"=sum\"");
+    refused(
+        &twice,
+        &["--listen", "9464"],
+        "\"9464\": expected HOST:PORT",
+    );
+    refused(
+        &twice,
+        &["--listen", "no.invalid:1"],
+        "address \"no.invalid:1\"",
+    );
+    assert!(!twice.path().exists(), "nothing was made");
     refused(&directory, &["--merge", "../web"], "invalid group");
     refused(&directory, &["--gauge", "mean"], "unknown rule");
     refused(&directory, &["--gauge", "sum"], "--merge");

@@ -43,6 +43,13 @@
 //! The page of a segment that is damaged ends where the damage begins, and says `stethoscope_segment_damaged 1`; so does
 //! one line of the agent's log.
 //!
+//! # Heartbeats
+//!
+//! `stethoscope_heartbeat_age_seconds` tells a process that hangs from one that works, if the process says so: call
+//! [`Segment::beat`](crate::segment::Segment::beat) from the loop that must not stand still, for example once a second.
+//! Making and removing series counts as a heartbeat; updates do not, so without the call the age of a quiet process
+//! grows. The Python package beats by itself.
+//!
 //! # The dead
 //!
 //! The last page has the job `stethoscope-postmortem`, so that sums over your own jobs do not count a process twice. It

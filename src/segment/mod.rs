@@ -21,6 +21,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Heartbeats
+//!
+//! Readers see when the process has last shown that it makes progress:
+//! `stethoscope_heartbeat_age_seconds`. Making and removing series does so; counting does
+//! not, because it would cost. Call [`Segment::beat`] from the loop that must not stand
+//! still, for example once a second. Otherwise a process that is well looks as if it hung.
+//!
 //! # What is in a segment
 //!
 //! Counters, gauges, histograms, state sets and infos, with integers or floats,
@@ -74,6 +81,8 @@ mod exit;
 #[cfg(not(loom))]
 mod file;
 #[cfg(not(loom))]
+mod gauge_rule;
+#[cfg(not(loom))]
 mod group;
 #[cfg(not(loom))]
 mod merged;
@@ -101,6 +110,8 @@ mod tests;
 pub use error::{SegmentError, SegmentErrorKind};
 #[cfg(not(loom))]
 pub use file::DirectoryLock;
+#[cfg(not(loom))]
+pub use gauge_rule::GaugeRuleError;
 #[cfg(not(loom))]
 pub use group::{GaugeRule, Group, GroupInfo, GroupOptions};
 #[cfg(not(loom))]

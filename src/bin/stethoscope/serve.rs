@@ -13,9 +13,10 @@ use super::units::{duration, size};
 use super::{UsageError, output};
 use agent::{Agent, SharedAgent};
 use agent_metrics::AgentMetrics;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use merged_page::GaugeRules;
 use process::Retention;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
@@ -50,11 +51,13 @@ const KEEP_AT_LEAST: Duration = Duration::from_secs(300);
 #[derive(Args)]
 pub(super) struct Serve {
     /// The directory of segments [default: STETHOSCOPE_SEGMENT_DIR, or
-    /// /dev/shm/stethoscope-UID]. It is made with mode 0700 if it does not exist.
+    /// /dev/shm/stethoscope-UID], of the user that runs the agent. It is made with mode 0700
+    /// if it does not exist; the directory around it must exist.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// The address to serve at. Several are possible.
-    #[arg(long, value_name = "ADDRESS", required = true)]
+    /// The address to serve at, for example 127.0.0.1:9464 or 0.0.0.0:9464. Several are
+    /// possible.
+    #[arg(long, value_name = "HOST:PORT", value_parser = listen_address, required = true)]
     listen: Vec<String>,
     /// The host and port that targets have in the list [default: that of --listen, with
     /// the name of the host for an address like 0.0.0.0].
@@ -69,7 +72,7 @@ pub(super) struct Serve {
     /// for each, as without a rule), sum, min, max, or last (that of the process which
     /// has begun last). Several are possible.
     #[arg(long, value_name = "[NAME=]RULE", value_parser = gauge_rule, requires = "merge")]
-    gauge: Vec<(Option<String>, Rule)>,
+    gauge: Vec<(Option<String>, GaugeRule)>,
     /// Show whole command lines in the list of targets, which anybody who reaches the
     /// address can read. Without it, __meta_stethoscope_command is the program's name.
     #[arg(long)]
@@ -89,44 +92,20 @@ pub(super) struct Serve {
     keep_size: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
-enum Rule {
-    /// A series for each process, told apart by the label `process`.
-    PerProcess,
-    /// The sum.
-    Sum,
-    /// The least value.
-    Min,
-    /// The greatest value.
-    Max,
-    /// The value of the process that has begun last.
-    Last,
-}
-
-impl From<Rule> for GaugeRule {
-    fn from(rule: Rule) -> Self {
-        match rule {
-            Rule::PerProcess => Self::PerProcess,
-            Rule::Sum => Self::Sum,
-            Rule::Min => Self::Min,
-            Rule::Max => Self::Max,
-            Rule::Last => Self::Last,
-        }
-    }
-}
-
 /// Parses the rule of a gauge, or of all.
-fn gauge_rule(text: &str) -> Result<(Option<String>, Rule), String> {
+fn gauge_rule(text: &str) -> Result<(Option<String>, GaugeRule), String> {
     let (name, rule) = match text.rsplit_once('=') {
+        Some(("", _)) => {
+            return Err(format!(
+                "no name in {text:?}: expected NAME=RULE, or RULE alone for all gauges"
+            ));
+        }
         Some((name, rule)) => (Some(name.to_owned()), rule),
         None => (None, text),
     };
-    match Rule::from_str(rule, false) {
-        Ok(rule) => Ok((name, rule)),
-        Err(_) => Err(format!(
-            "unknown rule {rule:?}: expected per-process, sum, min, max or last"
-        )),
-    }
+    let rule = rule.parse::<GaugeRule>();
+    rule.map(|rule| (name, rule))
+        .map_err(|error| error.to_string())
 }
 
 /// Checks that a group's name is one part of a path.
@@ -140,12 +119,39 @@ fn group_name(text: &str) -> Result<String, String> {
     }
 }
 
+/// Splits an address at the colon before its port.
+fn split_address(text: &str) -> Option<(&str, u16)> {
+    let is_host = |host: &str| !host.is_empty() && !host.contains(['/', ' ', '@']);
+    let (host, port) = text.rsplit_once(':')?;
+    is_host(host).then_some((host, port.parse().ok()?))
+}
+
+/// Checks that an address to listen at has a host and a port.
+fn listen_address(text: &str) -> Result<String, String> {
+    match split_address(text) {
+        Some(_) => Ok(text.to_owned()),
+        None => Err(format!(
+            "invalid address {text:?}: expected HOST:PORT, for example \"127.0.0.1:9464\", or \
+             \"0.0.0.0:9464\" for all interfaces"
+        )),
+    }
+}
+
+/// Resolves the addresses to listen at.
+fn resolve(addresses: &[String]) -> Result<Vec<Vec<SocketAddr>>, UsageError> {
+    let resolved = addresses.iter().map(|address| {
+        let found = address.to_socket_addrs();
+        found
+            .map(Iterator::collect)
+            .map_err(|error| UsageError(format!("cannot resolve the address {address:?}: {error}")))
+    });
+    resolved.collect()
+}
+
 /// Checks that an address has a host and a port, as the list of targets needs them.
 fn host_and_port(text: &str) -> Result<String, String> {
-    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
-    let is_host = |host: &str| !host.is_empty() && !host.contains(['/', ' ', '@']);
-    match text.rsplit_once(':') {
-        Some((host, port)) if is_host(host) && is_port(port) => Ok(text.to_owned()),
+    match split_address(text) {
+        Some((_, 1..)) => Ok(text.to_owned()),
         _ => Err(format!(
             "invalid address {text:?}: expected a host and a port, for example \"node-7:9100\""
         )),
@@ -162,6 +168,8 @@ impl Serve {
                     .to_owned(),
             ));
         }
+        self.refuse_repetitions()?;
+        let addresses = resolve(&self.listen)?;
         // A descriptor for each process, another to learn of its exit, and connections.
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
         let limit = getrlimit(Resource::Nofile);
@@ -189,11 +197,9 @@ impl Serve {
                 directory.display()
             ));
         }
-        for (at, group) in self.merge.iter().enumerate() {
-            if self.merge[..at].contains(group) {
-                return Err(UsageError(format!("--merge {group} is given twice")));
-            }
-            agent.add_group(group, self.gauge_rules()).map_err(usage)?;
+        let rules = GaugeRules(self.gauge.clone());
+        for group in &self.merge {
+            agent.add_group(group, rules.clone()).map_err(usage)?;
         }
         if self.show_commands {
             agent.show_commands();
@@ -205,8 +211,8 @@ impl Serve {
             .self_metrics(true)
             .document(&index)
             .pages(SharedAgent::new(&agent));
-        for address in &self.listen {
-            builder = builder.listen(address.as_str());
+        for address in &addresses {
+            builder = builder.listen(&address[..]);
         }
         let endpoint = builder.spawn().map_err(usage)?;
         let address = match (&self.address, endpoint.local_addr()) {
@@ -231,13 +237,23 @@ impl Serve {
         }
     }
 
-    fn gauge_rules(&self) -> GaugeRules {
-        let rules = self.gauge.iter();
-        GaugeRules(
-            rules
-                .map(|(name, rule)| (name.clone(), (*rule).into()))
-                .collect(),
-        )
+    /// Refuses a group or a gauge that is named twice.
+    fn refuse_repetitions(&self) -> Result<(), UsageError> {
+        let twice = |what: String| Err(UsageError(format!("{what} is given twice: expected once")));
+        for (at, group) in self.merge.iter().enumerate() {
+            if self.merge[..at].contains(group) {
+                return twice(format!("--merge {group}"));
+            }
+        }
+        for (at, (name, _)) in self.gauge.iter().enumerate() {
+            if self.gauge[..at].iter().any(|(other, _)| other == name) {
+                return twice(match name {
+                    Some(name) => format!("--gauge {name}=RULE"),
+                    None => "--gauge RULE".to_owned(),
+                });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -251,9 +267,12 @@ mod tests {
 
     #[test]
     fn gauge_rules_have_a_name_or_none() {
-        assert_eq!(gauge_rule("sum"), Ok((None, Rule::Sum)));
+        assert_eq!(gauge_rule("sum"), Ok((None, GaugeRule::Sum)));
         let named = Some("a=b".to_owned());
-        assert_eq!(gauge_rule("a=b=per-process"), Ok((named, Rule::PerProcess)));
+        for rule in ["a=b=per-process", "a=b=per_process"] {
+            assert_eq!(gauge_rule(rule), Ok((named.clone(), GaugeRule::PerProcess)));
+        }
+        assert!(gauge_rule("=sum").unwrap_err().contains("no name in"));
         assert!(gauge_rule("a=mean").unwrap_err().contains("expected"));
     }
 
@@ -271,6 +290,17 @@ mod tests {
             "a b:80",
         ] {
             assert!(host_and_port(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn address_to_listen_at_has_a_host_and_a_port() {
+        for text in ["0.0.0.0:0", "[::]:9464", "localhost:1"] {
+            assert_eq!(listen_address(text), Ok(text.to_owned()));
+        }
+        for text in ["foo", "9464", ":19464", "a:b", "a:70000", ""] {
+            let error = listen_address(text).expect_err(text);
+            assert!(error.contains(&format!("{text:?}: expected HOST:PORT")));
         }
     }
 

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-/// Parses `10s`, `500ms` or `2m`.
+/// Parses `500ms`, `10s`, `2m` or `1h`. A number alone is in seconds.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let invalid =
-        |why: &str| format!("{why}: expected a number and a unit (ms, s or m), for example 500ms");
+        |why: &str| format!("{why}: expected a time above zero, for example 500ms, 5s, 2m or 1h");
     let (number, unit) = split(text);
     let seconds = match unit {
         "ms" => 1e-3,
         "s" | "" => 1.0,
         "m" => 60.0,
+        "h" => 3600.0,
         _ => return Err(invalid("unknown unit")),
     };
     let number: f64 = number.parse().map_err(|_| invalid("invalid number"))?;
@@ -19,7 +20,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         // Sums of longer times could overflow.
         Ok(duration) if duration > A_YEAR => Err(invalid("longer than a year")),
         Ok(duration) if !duration.is_zero() => Ok(duration),
-        _ => Err(invalid("not longer than nothing")),
+        _ => Err(invalid("not above zero")),
     }
 }
 
@@ -71,9 +72,13 @@ mod tests {
         assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
         assert_eq!(duration("0.5m"), Ok(Duration::from_secs(30)));
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
-        for wrong in ["", "s", "0s", "-1s", "1h", "1e99m", "1e15s", "NaNs"] {
-            assert!(duration(wrong).is_err(), "{wrong}");
+        assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
+        assert_eq!(duration("5"), Ok(Duration::from_secs(5)));
+        for wrong in ["", "s", "0s", "-1s", "1d", "1e99m", "1e15s", "NaNs"] {
+            let error = duration(wrong).expect_err(wrong);
+            assert!(error.contains("expected a time above zero"), "{error}");
         }
+        assert!(duration("0").unwrap_err().starts_with("not above zero"));
     }
 
     #[test]
