@@ -283,6 +283,58 @@ fn index_and_missing_pages_have_links_to_all_pages() {
 }
 
 #[test]
+fn problems_of_groups_are_logged_once_with_names_and_reasons() {
+    let directory = Directory::to_create_in_memory("serve-problems");
+    let group = directory.path().join("web");
+    let web = &group;
+    let agent = Agent::start(&directory, &["--merge", "web"]);
+    let [first, second] = ["a", "b"].map(|label| {
+        let process = Process::new(web);
+        let sent = process.registry.counter_family("sent_total", "", [label]);
+        sent.unwrap().with(["x"]).unwrap().inc();
+        process
+    });
+    let bytes = fs::read(first.segment.path()).unwrap();
+    let cut = web.join("9999-1.segment");
+    fs::write(&cut, &bytes[..600 * 8]).unwrap();
+    // As if its process lived, so that it is not removed.
+    let held = fs::File::open(&cut).unwrap();
+    // SAFETY: the descriptor is open.
+    assert_eq!(unsafe { libc::flock(held.as_raw_fd(), libc::LOCK_EX) }, 0);
+    fs::write(web.join("garbage.segment"), "something else").unwrap();
+    symlink(first.segment.path(), web.join("link.segment")).unwrap();
+    let web = web.display();
+    let lines = [
+        format!("{web}/garbage.segment: the file is not a segment\n"),
+        format!("{web}/link.segment: this is a symbolic link"),
+        format!("stethoscope: {web}/9999-1.segment is damaged: its group has"),
+        format!("stethoscope: {web}: the family sent_total of some processes is left out"),
+    ];
+    for line in &lines {
+        eventually("it is logged", || agent.log().contains(line));
+    }
+    for _ in 0..3 {
+        agent.page("/group/web");
+    }
+    // A look that has begun after those scrapes has logged nothing more.
+    let process = Process::new(directory.path());
+    let path = format!("/process/{}", process.id());
+    eventually("it looks", || agent.target(&path).is_some());
+    for line in &lines {
+        assert_eq!(agent.log().matches(line).count(), 1, "{}", agent.log());
+    }
+    // A group that cannot be read.
+    drop((first, second));
+    eventually("it is removed", || fs::remove_dir_all(&group).is_ok());
+    fs::write(&group, "").unwrap();
+    let failure = format!("stethoscope: {web}: Not a directory");
+    eventually("it is logged", || agent.log().contains(&failure));
+    assert_eq!(agent.status("/group/web"), 503);
+    let errors = "\nstethoscope_agent_group_errors_total{group=\"web\"} ";
+    assert!(agent.page("/metrics").contains(errors));
+}
+
+#[test]
 fn directory_that_is_replaced_is_locked_again() {
     let directory = Directory::to_create_in_memory("serve-replaced");
     let arguments = ["--merge", "web"];

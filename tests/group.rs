@@ -392,7 +392,8 @@ fn members_are_those_that_the_filter_accepts() {
     process.counter("jobs_total").inc();
     let nobody = GroupOptions::default().members(|info| info.pid == 1);
     let mut group = Group::with_options(directory.path(), nobody).unwrap();
-    assert_eq!(refreshed(&mut group), "");
+    let page = refreshed(&mut group);
+    assert!(!page.contains("jobs_total"), "{page}");
     drop(group);
     let me = std::process::id();
     let mine = GroupOptions::default().members(move |info| info.pid == me);
@@ -433,7 +434,44 @@ fn hostile_files_are_refused_and_the_rest_is_right() {
         assert_eq!(value(&shown, "jobs_total"), 3.0, "{shown}");
         assert_eq!(group.info().refused, 9);
         assert_eq!(group.info().alive, 1);
+        let refused: Vec<String> = { group.files_refused().iter() }
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(refused.len(), 9);
+        let garbage = format!("{}: the file is not a segment", file("garbage").display());
+        assert!(refused.contains(&garbage), "{refused:?}");
     }
+}
+
+#[test]
+fn group_of_a_directory_that_was_replaced_reads_no_more() {
+    let directory = Directory::to_create_in_memory("group-replaced");
+    let mut group = Group::in_dir(directory.path()).unwrap();
+    let page = refreshed(&mut group);
+    assert_eq!(
+        value(&page, "stethoscope_group_folded_total"),
+        0.0,
+        "{page}"
+    );
+    fs::remove_dir_all(directory.path()).unwrap();
+    let is_replaced = |group: &mut Group| {
+        let error = group.refresh().unwrap_err();
+        matches!(error.kind(), SegmentErrorKind::DirectoryReplaced)
+    };
+    assert!(is_replaced(&mut group));
+    // Another group has the new directory, and its files.
+    let mut other = Group::in_dir(directory.path()).unwrap();
+    let process = Process::new(&directory);
+    process.counter("jobs_total").inc_by(3);
+    drop(process);
+    assert!(is_replaced(&mut group));
+    let page = refreshed(&mut other);
+    assert_eq!(value(&page, "jobs_total"), 3.0, "{page}");
+    assert_eq!(
+        value(&page, "stethoscope_group_folded_total"),
+        1.0,
+        "{page}"
+    );
 }
 
 /// Makes a named pipe, whose reader would wait for a writer.

@@ -37,6 +37,8 @@ pub enum SegmentErrorKind {
     FileNotPrivate,
     /// The file is longer than a reader of untrusted files accepts.
     TooLong,
+    /// The group has more processes, or more bytes, than it may read.
+    GroupTooLarge,
     /// The segments of this directory are served or merged already, by another process or
     /// by this one.
     InUse,
@@ -127,6 +129,10 @@ impl fmt::Display for SegmentErrorKind {
             SegmentErrorKind::TooLong => {
                 f.write_str("the segment is longer than 256 MiB, which is the most that is read")
             }
+            SegmentErrorKind::GroupTooLarge => f.write_str(
+                "the group has 4096 processes or 1 GiB of segments already, which is the most that is \
+                 read",
+            ),
             SegmentErrorKind::InUse => f.write_str(
                 "the segments of this directory are served or merged already, by another process or \
                  twice by this one: end that, or use its pages",

@@ -39,6 +39,8 @@ const NEW_ACCUMULATOR: &str = "totals.accumulator.new";
 const MAX_MEMBERS: usize = 4096;
 /// The most bytes of all segments together.
 const MAX_BYTES: usize = 1 << 30;
+/// The most files of which a refresh keeps the fault.
+const MAX_FAULTS: usize = 100;
 /// The longest page of the sums of the dead, in bytes, by a generous estimate: half of
 /// what the page may have, so that the living have the rest.
 const MAX_KEPT: usize = MAX_PAGE / 2;
@@ -193,6 +195,8 @@ pub struct Group {
     /// The bytes that the kept part of it may have.
     kept_len: usize,
     info: GroupInfo,
+    files_refused: Vec<SegmentError>,
+    files_damaged: Vec<PathBuf>,
 }
 
 /// The families about the group, before its own.
@@ -312,8 +316,12 @@ impl Group {
             page_len: 0,
             kept_len: 0,
             info: GroupInfo::default(),
+            files_refused: Vec::new(),
+            files_damaged: Vec::new(),
         };
         group.load()?;
+        // So that there is a count before the first death.
+        group.count_folded(0);
         Ok(group)
     }
 
@@ -336,6 +344,55 @@ impl Group {
     #[must_use]
     pub fn info(&self) -> &GroupInfo {
         &self.info
+    }
+
+    /// Returns the files that could not be read at the last refresh, with the reasons: 100
+    /// of them at most.
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use stethoscope::segment::Group;
+    /// # let directory = format!("/dev/shm/stethoscope-refused-{}", std::process::id());
+    /// let mut group = Group::in_dir(&directory)?;
+    /// std::fs::write(format!("{directory}/a.segment"), "something else")?;
+    /// group.refresh()?;
+    /// for error in group.files_refused() {
+    ///     eprintln!("{error}");
+    /// }
+    /// assert_eq!(group.files_refused().len(), 1);
+    /// # std::fs::remove_dir_all(&directory)?;
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn files_refused(&self) -> &[SegmentError] {
+        &self.files_refused
+    }
+
+    /// Returns the files that were damaged at the last refresh: 100 of them at most.
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use stethoscope::segment::Group;
+    /// # let directory = format!("/dev/shm/stethoscope-files-{}", std::process::id());
+    /// let mut group = Group::in_dir(&directory)?;
+    /// group.refresh()?;
+    /// assert!(group.files_damaged().is_empty());
+    /// # std::fs::remove_dir_all(&directory)?;
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn files_damaged(&self) -> &[PathBuf] {
+        &self.files_damaged
+    }
+
+    /// Counts a file that could not be read.
+    fn refuse(&mut self, error: SegmentError) {
+        self.info.refused += 1;
+        if self.files_refused.len() < MAX_FAULTS {
+            self.files_refused.push(error);
+        }
     }
 
     /// Returns the names of the families that living processes have, and that are not on
@@ -367,6 +424,8 @@ impl Group {
             lost: self.info.lost,
             ..GroupInfo::default()
         };
+        self.files_refused.clear();
+        self.files_damaged.clear();
         self.find_members(may_fold)?;
         for family in self.families.values_mut() {
             family.begin();
@@ -383,7 +442,8 @@ impl Group {
             let is_dead = !member.file.is_locked();
             let before = member.generation;
             if member.view.read(&member.file, &mut values).is_err() {
-                self.info.refused += 1;
+                let path = &member.file.path;
+                self.refuse(SegmentError::new(path, SegmentErrorKind::Busy));
                 self.forget(&member);
                 has_changed = true;
                 continue;
@@ -392,7 +452,12 @@ impl Group {
                 self.map(&mut member, &values);
             }
             has_changed |= before != member.generation || before.is_none();
-            self.info.damaged += usize::from(member.view.damaged || values.are_cut);
+            if member.view.damaged || values.are_cut {
+                self.info.damaged += 1;
+                if self.files_damaged.len() < MAX_FAULTS {
+                    self.files_damaged.push(member.file.path.clone());
+                }
+            }
             self.info.left_out += member.left_out;
             self.add(&member, &values, is_dead);
             if is_dead && may_fold {
@@ -446,13 +511,17 @@ impl Group {
                 continue;
             }
             let path = self.path.join(&name);
-            let Ok(file) = SegmentFile::open_untrusted(&path) else {
-                let is_removed = may_fold && self.lock.remove_unfinished(&name);
-                self.info.refused += usize::from(!is_removed);
-                continue;
+            let file = match SegmentFile::open_untrusted(&path) {
+                Ok(file) => file,
+                Err(error) => {
+                    if !(may_fold && self.lock.remove_unfinished(&name)) {
+                        self.refuse(error);
+                    }
+                    continue;
+                }
             };
             let Some(id) = FileId::of(&file, &name) else {
-                self.info.refused += 1;
+                self.refuse(SegmentError::not_a_segment(&path));
                 continue;
             };
             if let Some(is_member) = &mut self.options.is_member {
@@ -463,7 +532,7 @@ impl Group {
             }
             bytes = bytes.saturating_add(file.len() * 8);
             if self.members.len() >= MAX_MEMBERS || bytes > MAX_BYTES {
-                self.info.refused += 1;
+                self.refuse(SegmentError::new(&path, SegmentErrorKind::GroupTooLarge));
                 continue;
             }
             let member = Member {
@@ -572,15 +641,15 @@ impl Group {
             family.keep(index, words);
         });
         self.info.lost += member.left_out;
-        self.count_folded();
+        self.count_folded(1);
         // Its header is that of a forked child's parent for a moment.
         let id = FileId::of(&member.file, &member.id.name);
         self.folded.push(id.unwrap_or_else(|| member.id.clone()));
         self.is_saved = false;
     }
 
-    /// Counts a process that was taken into the sums.
-    fn count_folded(&mut self) {
+    /// Counts processes that were taken into the sums.
+    fn count_folded(&mut self, processes: u64) {
         let record = FamilyRecord {
             encoding: Encoding::U64,
             parts: 1,
@@ -602,8 +671,8 @@ impl Group {
             let index = family
                 .find(&[])
                 .unwrap_or_else(|| family.insert(Vec::new(), 0.0));
-            family.keep(index, &[1]);
-            family.add(index, &[1], true);
+            family.keep(index, &[processes]);
+            family.add(index, &[processes], true);
         }
     }
 

@@ -40,7 +40,8 @@ const KEEP_AT_LEAST: Duration = Duration::from_secs(300);
 /// itself. ID is the name of the segment's file without extension. / has links to all of
 /// these, and so has each page of status 404.
 ///
-/// Standard error names each file that is not served or is damaged, once, with the reason.
+/// Standard error names each file that is not served or is damaged, each group that cannot
+/// be read and each family that a group leaves out, once, with the reason.
 ///
 /// The list of targets names the program of each process, and not its arguments, which may
 /// hold passwords: --show-commands adds them. Pages are served over plain HTTP to whoever

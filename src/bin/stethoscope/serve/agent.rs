@@ -117,6 +117,9 @@ impl Agent {
                 self.metrics.count_group_error(name);
                 self.problems.report(&error.to_string());
             }
+            for problem in page.problems() {
+                self.problems.report(&problem);
+            }
         }
         let states = self.processes.values().map(|process| process.state);
         self.metrics.show(states);

@@ -1,6 +1,7 @@
 //! The page of a group.
 
 use super::super::output;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use stethoscope::endpoint::{Responder, ScrapeRequest, ScrapeResponse};
 use stethoscope::segment::{GaugeRule, Group, GroupOptions, SegmentError, SegmentErrorKind};
@@ -28,7 +29,12 @@ pub(super) struct MergedPage {
     rules: GaugeRules,
     group: Group,
     responder: Responder,
+    /// Files that were not a segment at the last look.
+    unfinished: BTreeSet<String>,
 }
+
+/// The most families that are named as left out.
+const MAX_FAMILIES: usize = 100;
 
 impl MergedPage {
     pub(super) fn open(path: PathBuf, rules: GaugeRules) -> Result<Self, SegmentError> {
@@ -38,6 +44,7 @@ impl MergedPage {
             rules,
             responder: Responder::new(group.page()),
             group,
+            unfinished: BTreeSet::new(),
         })
     }
 
@@ -60,6 +67,35 @@ impl MergedPage {
             }
             result => result,
         }
+    }
+
+    /// Returns the problems that the last reading has found, each as a line. A process
+    /// makes its file some microseconds before it is a segment, so a file without a header
+    /// is one only if it was so at the look before.
+    pub(super) fn problems(&mut self) -> Vec<String> {
+        let is_unfinished =
+            |error: &&SegmentError| matches!(error.kind(), SegmentErrorKind::NotASegment);
+        let (unfinished, refused): (Vec<_>, Vec<_>) =
+            { self.group.files_refused().iter() }.partition(is_unfinished);
+        let unfinished: BTreeSet<String> = unfinished.iter().map(|e| e.to_string()).collect();
+        let again = self.unfinished.intersection(&unfinished).cloned();
+        let mut problems: Vec<String> = again
+            .chain(refused.into_iter().map(ToString::to_string))
+            .map(|error| format!("a file is left out of its group: {error}"))
+            .collect();
+        problems.extend(self.group.files_damaged().iter().map(|path| {
+            let path = path.display();
+            format!("{path} is damaged: its group has what is before the damage")
+        }));
+        let directory = self.path.display();
+        problems.extend(self.group.families_left_out().take(MAX_FAMILIES).map(|name| {
+            format!(
+                "{directory}: the family {name} of some processes is left out, because others have \
+                 it with another type, other labels or other buckets"
+            )
+        }));
+        self.unfinished = unfinished;
+        problems
     }
 
     /// Responds to a scrape.
