@@ -200,6 +200,25 @@ fn process_shows_its_memory_and_build() {
     assert!(page.contains("jobs_total{replica=\"1\"} 1\n"), "{page}");
 }
 
+#[cfg(all(feature = "segment", target_os = "linux"))]
+#[test]
+fn segment_shows_what_a_dead_process_had_counted() {
+    let directory = format!("/dev/shm/stethoscope-example-{}", std::process::id());
+    let output = Command::new(program("segment")).arg(&directory).output();
+    let is_empty = std::fs::remove_dir(&directory).is_ok();
+    let output = output.expect("a program");
+    assert!(output.status.success(), "{output:?}");
+    let page = String::from_utf8(output.stdout).expect("UTF-8");
+    for line in [
+        "jobs_total{queue=\"mail\"} 3",
+        "stethoscope_process_alive 0",
+        "stethoscope_process_state{stethoscope_process_state=\"dead\"} 1",
+    ] {
+        assert!(page.lines().any(|found| found == line), "{line} in\n{page}");
+    }
+    assert!(is_empty, "the file was removed");
+}
+
 #[cfg(feature = "derive")]
 #[test]
 fn typed_labels_count_by_their_fields() {
