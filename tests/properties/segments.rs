@@ -51,7 +51,7 @@ fn hold_in(directory: &Path, input: &[u8]) {
     let mut totals = Vec::new();
     for _ in 0..2 {
         group.refresh().expect("there is room for the totals");
-        totals.push(check(group.registry()));
+        totals.push(totals_of(&group));
         check(group.page());
         assert!(
             !hostile.exists(),
@@ -61,12 +61,20 @@ fn hold_in(directory: &Path, input: &[u8]) {
     drop(group);
     let mut group = Group::in_dir(directory).expect("its own totals");
     group.refresh().expect("as before");
-    totals.push(check(group.registry()));
+    totals.push(totals_of(&group));
     for page in &totals {
         let line = "count_of_the_honest_one_total 3";
         assert!(page.iter().any(|other| other == line), "{page:?}");
         assert_eq!(page, &totals[0], "totals stay");
     }
+}
+
+/// Checks the pages of a group. Returns the lines of one of them that no fork changes: a
+/// child that another test forks has a file of its own in each directory, and ends.
+fn totals_of(group: &Group) -> Vec<String> {
+    let mut page = check(group.registry());
+    page.retain(|line| !line.starts_with("stethoscope_group_folded_total "));
+    page
 }
 
 /// Checks pages of a registry. Returns the sorted lines of one of them.
