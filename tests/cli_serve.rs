@@ -283,6 +283,29 @@ fn index_and_missing_pages_have_links_to_all_pages() {
 }
 
 #[test]
+fn rule_for_a_gauge_that_no_group_has_is_logged() {
+    let directory = Directory::to_create_in_memory("serve-rules");
+    let rules = [
+        "--gauge",
+        "open=sum",
+        "--gauge",
+        "opne=sum",
+        "--gauge",
+        "jobs_total=max",
+    ];
+    let arguments = [&["--merge", "web", "--merge", "mail"][..], &rules].concat();
+    let agent = Agent::start(&directory, &arguments);
+    let processes = ["web", "mail"].map(|group| Process::new(&directory.path().join(group)));
+    processes[1].registry.gauge("open", "").unwrap().set(1);
+    // The second is a counter.
+    for name in ["opne", "jobs_total"] {
+        let line = format!("stethoscope: --gauge {name}=RULE has no effect so far");
+        eventually("it is logged", || agent.log().contains(&line));
+    }
+    assert!(!agent.log().contains("--gauge open="), "{}", agent.log());
+}
+
+#[test]
 fn problems_of_groups_are_logged_once_with_names_and_reasons() {
     let directory = Directory::to_create_in_memory("serve-problems");
     let group = directory.path().join("web");

@@ -94,6 +94,12 @@
 //! names. Arguments often hold passwords, so they are in the list of targets only with `--show-commands`. The files of
 //! segments have the whole command line; only their user can read them.
 //!
+//! # The agent's log
+//!
+//! Standard error has one line for each new problem: a file that is refused, with the reason; a segment that is damaged;
+//! a group that cannot be read, or that leaves out a file or a family; a rule for a gauge that no group has. Each is
+//! told once, and at most 1,000 in an hour.
+//!
 //! # The agent's own metrics
 //!
 //! | metric | |

@@ -190,7 +190,8 @@ impl Serve {
             bytes: self.keep_size,
         };
         let exists = directory.exists();
-        let mut agent = Agent::new(directory.clone(), retention, metrics).map_err(usage)?;
+        let rules = GaugeRules(self.gauge.clone());
+        let mut agent = Agent::new(directory.clone(), retention, rules, metrics).map_err(usage)?;
         if !exists {
             output::log(format_args!(
                 "made {}, which did not exist: processes are served once they keep their \
@@ -198,9 +199,8 @@ impl Serve {
                 directory.display()
             ));
         }
-        let rules = GaugeRules(self.gauge.clone());
         for group in &self.merge {
-            agent.add_group(group, rules.clone()).map_err(usage)?;
+            agent.add_group(group).map_err(usage)?;
         }
         if self.show_commands {
             agent.show_commands();

@@ -31,6 +31,9 @@ pub(super) struct Agent {
     /// By the name of the file, without extension.
     processes: BTreeMap<String, Process>,
     groups: BTreeMap<String, MergedPage>,
+    rules: GaugeRules,
+    /// The looks at which each group had a process that lives.
+    looks_at_living: u32,
     /// The host and port of all targets.
     address: String,
     /// The list of targets.
@@ -56,6 +59,7 @@ impl Agent {
     pub(super) fn new(
         directory: PathBuf,
         retention: Retention,
+        rules: GaugeRules,
         metrics: AgentMetrics,
     ) -> Result<Self, SegmentError> {
         Ok(Self {
@@ -65,6 +69,8 @@ impl Agent {
             metrics,
             processes: BTreeMap::new(),
             groups: BTreeMap::new(),
+            rules,
+            looks_at_living: 0,
             address: String::new(),
             targets: Vec::new(),
             index: Document::new("/", index::HTML),
@@ -77,8 +83,8 @@ impl Agent {
         })
     }
 
-    pub(super) fn add_group(&mut self, name: &str, rules: GaugeRules) -> Result<(), SegmentError> {
-        let page = MergedPage::open(self.directory.join(name), rules)?;
+    pub(super) fn add_group(&mut self, name: &str) -> Result<(), SegmentError> {
+        let page = MergedPage::open(self.directory.join(name), self.rules.clone())?;
         self.groups.insert(name.to_owned(), page);
         Ok(())
     }
@@ -121,12 +127,33 @@ impl Agent {
                 self.problems.report(&problem);
             }
         }
+        self.report_unused_rules();
         let states = self.processes.values().map(|process| process.state);
         self.metrics.show(states);
         self.list_targets();
         self.list_links();
         self.has_looked = true;
         Ok(())
+    }
+
+    /// Logs the rules for gauges that no group has, once processes have had some time to
+    /// make them. The name may be misspelled.
+    fn report_unused_rules(&mut self) {
+        /// The looks at living processes before that.
+        const LOOKS: u32 = 5;
+        if self.looks_at_living >= LOOKS || !self.groups.values().all(MergedPage::is_alive) {
+            return;
+        }
+        self.looks_at_living += 1;
+        if self.looks_at_living < LOOKS {
+            return;
+        }
+        let gauges = self.groups.values().flat_map(MergedPage::gauges).collect();
+        for name in self.rules.unused(&gauges) {
+            self.problems.report(&format!(
+                "--gauge {name}=RULE has no effect so far: no group has a gauge of this name"
+            ));
+        }
     }
 
     /// Locks the directory again if it was removed or replaced: the lock of the old one

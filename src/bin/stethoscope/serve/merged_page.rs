@@ -3,6 +3,7 @@
 use super::super::output;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use stethoscope::MetricType;
 use stethoscope::endpoint::{Responder, ScrapeRequest, ScrapeResponse};
 use stethoscope::segment::{GaugeRule, Group, GroupOptions, SegmentError, SegmentErrorKind};
 
@@ -20,6 +21,14 @@ impl GaugeRules {
                 None => options.gauges(*rule),
             },
         )
+    }
+}
+
+impl GaugeRules {
+    /// Returns the names of rules that are not among those of gauges.
+    pub(super) fn unused(&self, gauges: &BTreeSet<String>) -> Vec<&str> {
+        let names = { self.0.iter() }.filter_map(|(name, _)| name.as_deref());
+        names.filter(|name| !gauges.contains(*name)).collect()
     }
 }
 
@@ -96,6 +105,19 @@ impl MergedPage {
         }));
         self.unfinished = unfinished;
         problems
+    }
+
+    /// Returns true if a process of the group is alive.
+    pub(super) fn is_alive(&self) -> bool {
+        self.group.info().alive > 0
+    }
+
+    /// Returns the names of the gauges on the page.
+    pub(super) fn gauges(&self) -> impl Iterator<Item = String> {
+        let families = self.group.registry().gather().into_iter();
+        families
+            .filter(|family| family.metric_type == MetricType::Gauge)
+            .map(|family| family.name)
     }
 
     /// Responds to a scrape.
