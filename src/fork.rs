@@ -246,6 +246,10 @@ pub(crate) trait CorrectInChild: Send + Sync {
     /// The process must have no other thread.
     #[allow(unsafe_code)]
     unsafe fn correct_in_child(&self);
+
+    /// Runs in the parent, after the fork, while other threads run and fork. A forking
+    /// thread holds none of the locks of this crate here.
+    fn clean_in_parent(&self) {}
 }
 
 #[cfg(not(loom))]
@@ -299,6 +303,7 @@ mod handlers {
     use super::{CORRECTED, DEPTH, GATE};
     use std::cell::Cell;
     use std::ffi::c_int;
+    use std::sync::Weak;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
@@ -344,6 +349,14 @@ mod handlers {
         super::note_fork();
         if FORKING.replace(false) {
             GATE.open();
+        }
+        if DEPTH.get() > 0 {
+            // Within a lock of this crate, which may be one that is needed here.
+            return;
+        }
+        let states: Vec<_> = CORRECTED.lock().iter().filter_map(Weak::upgrade).collect();
+        for state in states {
+            state.clean_in_parent();
         }
     }
 

@@ -14,6 +14,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -475,6 +476,55 @@ fn kernel_tells_exits() -> bool {
         .map_while(|part| part.parse::<u32>().ok());
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     version >= (6, 15)
+}
+
+#[test]
+fn forked_children_that_counted_nothing_are_no_deaths() {
+    let directory = Directory::to_create_in_memory("serve-unused");
+    let process = Process::new(directory.path());
+    let fork = |jobs: u64| {
+        let (mut ready, mut child) = UnixStream::pair().unwrap();
+        // SAFETY: the child only counts, writes, reads and ends.
+        let pid = unsafe { libc::fork() };
+        assert!(pid >= 0, "fork failed");
+        if pid == 0 {
+            process.jobs.inc_by(jobs);
+            let _ = child.write(&[1]);
+            // SAFETY: waits until the signal comes, and ends with the test.
+            unsafe {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                libc::pause();
+                libc::_exit(1);
+            }
+        }
+        ready.read_exact(&mut [0]).unwrap();
+        pid
+    };
+    let children = [fork(0), fork(3)];
+    let agent = Agent::start(&directory, &[]);
+    let ids = children.map(|pid| {
+        let files = segment::list(directory.path()).unwrap();
+        let mut ids = files.iter().map(|path| id(path));
+        let prefix = format!("{pid}-");
+        ids.find(|id| id.starts_with(&prefix)).unwrap()
+    });
+    for (pid, id) in children.into_iter().zip(&ids) {
+        let path = format!("/process/{id}");
+        eventually("it is listed", || agent.target(&path).is_some());
+        // SAFETY: a child of this process, which was not waited for.
+        unsafe {
+            libc::kill(pid, libc::SIGKILL);
+            libc::waitpid(pid, std::ptr::null_mut(), 0);
+        }
+    }
+    let last = ids.map(|id| format!("/postmortem/{id}"));
+    eventually("it is listed", || agent.target(&last[1]).is_some());
+    assert!(agent.page(&last[1]).contains("\njobs_total 3\n"));
+    assert_eq!(segment::list(directory.path()).unwrap().len(), 2);
+    assert!(agent.target(&last[0]).is_none());
+    let page = agent.page("/metrics");
+    let unseen = "\nstethoscope_agent_postmortems_unseen_total 0\n";
+    assert!(page.contains(unseen), "{page}");
 }
 
 #[test]

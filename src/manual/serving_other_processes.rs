@@ -61,6 +61,23 @@
 //! It is listed until it was scraped twice, for at least 5 minutes and at most an hour, and as long as there are not
 //! more than 100 of them or 256 MiB. Then the file is removed. Options change each bound.
 //!
+//! # Forked children
+//!
+//! A forked child has a file from its first moment, since an update checks nothing. If it dies, in whatever way, and has
+//! counted, registered and removed nothing since the fork, its death is not listed, and its file is removed:
+//!
+//! | by | when |
+//! |---|---|
+//! | the child | it exits in an orderly way, with one thread |
+//! | its parent | at every 8th fork (in a directory of N > 32 files, at every N/4th), and when it exits in an orderly way |
+//! | the agent | it sees the child dead |
+//! | any program | it makes a segment in the directory, or calls [`remove_unused`](crate::segment::remove_unused) |
+//!
+//! A child that has counted leaves its file, exact to the last update, until an agent or a group removes it. So serve a
+//! directory whose processes fork children that count, for example as a group. Whoever serves it or not, children make
+//! no files while less than a quarter of the file system is free (`/dev/shm` has 64 MB in Docker): they count in memory
+//! that nobody else sees, and the rest is for other programs.
+//!
 //! # Groups
 //!
 //! Servers that fork their workers (gunicorn, uvicorn with workers, your own) are one service, and want one page. Let

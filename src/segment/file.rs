@@ -80,6 +80,13 @@ pub(super) fn check_directory(directory: &OwnedFd, path: &Path) -> Result<(), Se
     }
 }
 
+/// Returns true if forked children may still make files: they leave a quarter of the
+/// file system to others.
+fn has_room_for_children(directory: &OwnedFd) -> bool {
+    // A file system without a limit has 0 blocks.
+    fs::fstatvfs(directory).is_ok_and(|stat| stat.f_bavail >= stat.f_blocks / 4)
+}
+
 /// The exclusive right to remove files of a directory of segments.
 ///
 /// It lasts until it is dropped or the process ends. Forked children do not have it.
@@ -267,6 +274,11 @@ impl MappedFile {
         &self.path
     }
 
+    /// Returns false in a forked child that could not make a file.
+    pub(super) fn has_file(&self) -> bool {
+        self.fd.is_some()
+    }
+
     /// Appends `len` bytes of memory and maps them.
     #[allow(unsafe_code)]
     fn append(&mut self, len: usize) -> Result<&'static [AtomicU64], Errno> {
@@ -344,6 +356,9 @@ impl MappedFile {
         self.fd.as_ref()?;
         let path = self.path.parent()?;
         let directory = open_directory(path).ok()?;
+        if !has_room_for_children(&directory) {
+            return None;
+        }
         let mut own = Self::create(&directory, path, pid, start_time).ok()?;
         for mapping in &self.mappings {
             if own.append(mapping.len).is_err() {

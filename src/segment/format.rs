@@ -48,6 +48,9 @@ pub(super) mod header {
     /// The number of compactions after the newest log that was freed, for forked
     /// children. Loom's header is short.
     pub(in crate::segment) const FREED: usize = if cfg!(loom) { 7 } else { 14 };
+    /// 1 in the file of a forked child that has registered, removed and beaten nothing
+    /// since the fork, else 0.
+    pub(in crate::segment) const UNTOUCHED: usize = 15;
     /// The length of the process' name in bytes.
     pub(in crate::segment) const NAME_LENGTH: usize = 16;
     pub(in crate::segment) const NAME: usize = 17;

@@ -306,10 +306,10 @@ impl<B: Backing> Log<B> {
     }
 
     /// Returns offset and length of the words that the segment of a forked child
-    /// begins with: all but the values.
+    /// begins with: all but the values, and the magic word.
     #[cfg(not(loom))]
     pub(super) fn words_of_child(&self) -> Vec<(usize, usize)> {
-        let mut words = vec![(0, HEADER)];
+        let mut words = vec![(header::MAGIC + 1, HEADER - 1)];
         words.extend(&self.chain.chunks);
         if let Some((_, len)) = words.last_mut() {
             // A record of the parent's may follow already.

@@ -58,8 +58,13 @@
 //!
 //! A forked child moves to a file of its own before `fork` returns there, with the
 //! same families and series at 0. Handles that it has inherited count in that file,
-//! and nothing is checked per update. If there is no room for the file, the child
-//! counts in memory that nobody else sees.
+//! and nothing is checked per update. If there is no room for the file, or less than a
+//! quarter of the file system is free, the child counts in memory that nobody else sees.
+//!
+//! The file of a child that has died and counted nothing is removed: by the child, if it
+//! exits in an orderly way, else by its parent, at one of the next forks and when that
+//! exits, or by [`remove_unused`]. Children that have counted leave their files, which a
+//! [`Group`] or `stethoscope serve` removes.
 //!
 //! # Security
 //!
@@ -98,6 +103,8 @@ mod reader;
 mod segment_file;
 #[cfg(not(loom))]
 mod snapshot;
+#[cfg(not(loom))]
+mod unused;
 
 #[cfg(test)]
 mod heap;
@@ -120,3 +127,5 @@ pub use owner::Segment;
 pub(crate) use owner::{Place, PlacedFamily};
 #[cfg(not(loom))]
 pub use reader::{ProcessState, Reader, SegmentInfo, default_directory, list};
+#[cfg(not(loom))]
+pub use unused::remove_unused;

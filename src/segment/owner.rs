@@ -6,6 +6,8 @@ use super::file::{self, MappedFile};
 use super::format::{self, BYTE_ORDER, Encoding, FamilyRecord, MAGIC, VERSION, header, state};
 use super::log::Log;
 use super::proc::{self, ProcessStat};
+use super::segment_file::SegmentFile;
+use super::unused::{UnusedFiles, is_unused, remove_unused};
 use crate::family::Descriptor;
 use crate::fork::{self, CorrectInChild, ForkSafeMutex};
 use rustix::io::Errno;
@@ -26,6 +28,8 @@ pub(super) struct Owner {
     /// log unmaps them when it is dropped.
     header: &'static [AtomicU64],
     log: ForkSafeMutex<Log<MappedFile>>,
+    /// `None` while a thread looks at the directory.
+    unused: ForkSafeMutex<Option<UnusedFiles>>,
 }
 
 impl fmt::Debug for Segment {
@@ -51,6 +55,8 @@ impl Segment {
         fork::install_handlers();
         let path = directory.as_ref();
         let directory = file::open_directory(path)?;
+        // Those of children whose parents are dead, too. It makes room, and is not needed.
+        let _ = remove_unused(path);
         let stat = ProcessStat::of("self").ok_or_else(|| SegmentError::io(path, Errno::NOENT))?;
         let pid = std::process::id();
         let mapped = MappedFile::create(&directory, path, pid, stat.start_time)?;
@@ -64,6 +70,7 @@ impl Segment {
         let owner = Arc::new(Owner {
             header,
             log: ForkSafeMutex::new(log),
+            unused: ForkSafeMutex::new(Some(UnusedFiles::default())),
         });
         fork::correct_in_children(&owner);
         mark_at_exit(&owner);
@@ -83,6 +90,13 @@ impl Segment {
     pub fn beat(&self) {
         // Relaxed: the time publishes nothing but itself.
         self.0.header[header::HEARTBEAT].store(now(), Ordering::Relaxed);
+        self.touch();
+    }
+
+    /// Says that a forked child has used its segment.
+    fn touch(&self) {
+        // Relaxed: read after the process has died.
+        self.0.header[header::UNTOUCHED].store(0, Ordering::Relaxed);
     }
 
     /// Returns the number of series that were made outside of the segment, where
@@ -118,6 +132,7 @@ impl Segment {
     pub(crate) fn count_unplaced(&self) {
         // Relaxed: as in `unplaced`.
         self.0.header[header::UNPLACED].fetch_add(1, Ordering::Relaxed);
+        self.touch();
     }
 }
 
@@ -190,6 +205,39 @@ impl Owner {
             self.header[header::STATE].store(state::ENDED, Ordering::Relaxed);
         }
     }
+
+    /// Removes files of children that have counted nothing, and that of this process if
+    /// it is such a child, before it exits.
+    fn clean_at_exit(&self) {
+        let (path, has_file) = {
+            let mut log = self.log.lock();
+            let file = log.backing();
+            (file.path().to_owned(), file.has_file())
+        };
+        // Relaxed: as in `mark_ended`.
+        let pid = self.header[header::PID].load(Ordering::Relaxed);
+        let is_this = pid == u64::from(std::process::id());
+        // Another thread might count still.
+        if has_file && is_this && proc::has_one_thread() {
+            let _ = SegmentFile::open_untrusted(&path)
+                .is_ok_and(|file| is_unused(&file) && std::fs::remove_file(&path).is_ok());
+        }
+        self.remove_unused(|unused| unused.has_forked());
+    }
+
+    /// Looks at the directory for files of dead children, if `is_due` says so, and no
+    /// other thread does.
+    fn remove_unused(&self, is_due: impl FnOnce(&mut UnusedFiles) -> bool) {
+        let unused = self.unused.lock().take_if(|unused| is_due(unused));
+        let Some(mut unused) = unused else {
+            return;
+        };
+        let path = self.log.lock().backing().path().to_owned();
+        if let Some(directory) = path.parent() {
+            let _ = unused.remove(directory);
+        }
+        *self.unused.lock() = Some(unused);
+    }
 }
 
 /// A forked child counts in a segment of its own, with the same families and series at
@@ -213,9 +261,15 @@ impl CorrectInChild for Owner {
         }
         log.cut_in_child();
         self.header[header::ROOT].store(root, Ordering::Relaxed);
+        self.header[header::UNTOUCHED].store(1, Ordering::Relaxed);
         if let Some(stat) = stat {
             describe_process(self.header, &stat);
         }
+        *self.unused.lock() = Some(UnusedFiles::default());
+    }
+
+    fn clean_in_parent(&self) {
+        self.remove_unused(UnusedFiles::note_fork);
     }
 }
 
@@ -288,5 +342,6 @@ extern "C" fn mark_all() {
     let owners: Vec<Arc<Owner>> = SEGMENTS.lock().iter().filter_map(Weak::upgrade).collect();
     for owner in owners {
         owner.mark_ended();
+        owner.clean_at_exit();
     }
 }

@@ -43,6 +43,11 @@ pub(super) fn pid_namespace() -> u64 {
     rustix::fs::stat("/proc/self/ns/pid").map_or(0, |stat| stat.st_ino)
 }
 
+/// Returns true if this process has a single thread.
+pub(super) fn has_one_thread() -> bool {
+    fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1)
+}
+
 /// Returns the command line of this process.
 pub(super) fn command_line() -> String {
     let bytes = fs::read("/proc/self/cmdline").unwrap_or_default();

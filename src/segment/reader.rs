@@ -6,6 +6,7 @@ use super::file::EXTENSION;
 use super::format::{HEADER, header, state};
 use super::mirror::Mirror;
 use super::segment_file::SegmentFile;
+use super::unused;
 use super::view::{Values, View, Words};
 use crate::cell::{FloatGauge, Gauge};
 use crate::{Handle, RegisterError, Registry};
@@ -369,6 +370,16 @@ impl Reader {
     #[must_use]
     pub fn exit_status(&self) -> Option<std::process::ExitStatus> {
         self.exit.as_ref()?.status()
+    }
+
+    /// Returns true if the process is a forked child that has counted, registered and
+    /// removed nothing since the fork, as of the last [`refresh`](Self::refresh). Once it
+    /// is dead, [`remove_unused`](super::remove_unused) removes its file.
+    #[must_use]
+    pub fn is_unused(&self) -> bool {
+        unused::is_untouched(&self.file)
+            && !self.view.damaged
+            && unused::are_zero(&self.view, &self.values)
     }
 
     /// Returns the path of the file.

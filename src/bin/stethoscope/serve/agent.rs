@@ -248,7 +248,9 @@ impl Agent {
         for (id, death) in dead {
             let size = bytes.saturating_add(death.bytes);
             let has_room = kept < self.retention.processes && size <= self.retention.bytes;
-            if death.is_over(&self.retention) || !has_room {
+            if death.is_unused {
+                old.push((id.clone(), true));
+            } else if death.is_over(&self.retention) || !has_room {
                 old.push((id.clone(), death.has_served()));
             } else {
                 kept += 1;

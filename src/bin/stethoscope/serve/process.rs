@@ -48,6 +48,8 @@ pub(super) struct Death {
     scrapes: u32,
     /// The length of the segment.
     pub(super) bytes: u64,
+    /// True for a forked child that has counted nothing: its end tells nobody anything.
+    pub(super) is_unused: bool,
     page: DeathPage,
     is_signal_known: bool,
 }
@@ -120,6 +122,7 @@ impl Process {
             seen: Instant::now(),
             scrapes: 0,
             bytes: metadata.map_or(0, |metadata| metadata.len()),
+            is_unused: self.reader.is_unused(),
             page,
             is_signal_known: false,
         });
