@@ -222,6 +222,33 @@ def test_page_is_served_compressed_and_plain(boxed, worker) -> None:
     assert fetch(Worker(boxed).url, path).status == 404
 
 
+def test_doctor_tells_the_dead_from_those_that_are_served(boxed, worker) -> None:
+    worker.kill()
+    path = worker.target("postmortem")["__metrics_path__"]
+    eventually(worker.is_gone)
+    Worker(boxed)
+    report = doctor(boxed, code=0)
+    assert f"dead worker the worker {worker.address}\n  page     http" in report
+    assert f"  state    dead, last page at {path}, died of SIGKILL (signal)\n" in report
+    assert "\n2 of 2 servers are served as configured; " in report
+
+
+def test_doctor_and_log_say_how_a_worker_is_frozen(boxed, worker) -> None:
+    worker.kill(signal.SIGSTOP)
+    try:
+        path = worker.target("frozen")["__metrics_path__"]
+        report = doctor(boxed, code=1)
+    finally:
+        worker.kill(signal.SIGCONT)
+    assert f"frozen worker the worker {worker.address}\n" in report
+    assert f"  state    frozen, its nanny's reading at {path}\n" in report
+    assert "\n1 of 1 servers are served as configured; " in report
+    assert report.endswith("1 frozen worker.\n")
+    how = f"worker {worker.address} is frozen: stopped, by a signal or a debugger"
+    eventually(lambda: how in boxed.logs())
+    eventually(lambda: f"worker {worker.address} runs again" in boxed.logs())
+
+
 def test_frozen_worker_answers_through_its_nanny(boxed, worker, accepts) -> None:
     running = boxed.client.submit(wait_for, "thawed", pure=False)
     eventually(lambda: worker.is_executing("wait_for", 1))

@@ -67,6 +67,8 @@ class Watcher:
         self._instance = ""
         #: The address of the worker that the scheduler takes for frozen.
         self._frozen: str | None = None
+        #: How it is frozen, for the log.
+        self._how = ""
         self._telling = False
         self._retry_at = 0.0
         #: False if the scheduler does not have this package.
@@ -120,11 +122,15 @@ class Watcher:
             state, age = self._reader.state()
         except (OSError, ValueError):
             return False
-        return state == "stopped" or (state == "running" and age > FROZEN_AFTER)
+        if state == "stopped":
+            self._how = "stopped, by a signal or a debugger"
+            return True
+        self._how = f"no progress for {age:.0f} s"
+        return state == "running" and age > FROZEN_AFTER
 
     async def _tell_frozen(self, address: str | None) -> None:
         frozen = address is not None
-        about = address or self._frozen
+        about, how = address or self._frozen, self._how
         try:
             answer = await self._tell(
                 FROZEN,
@@ -136,7 +142,9 @@ class Watcher:
             )
             if answer == "OK":
                 if frozen:
-                    logger.warning("worker %s is frozen", about)
+                    logger.warning("worker %s is frozen: %s", about, how)
+                elif self._reader is not None and about == self._address:
+                    logger.warning("worker %s runs again", about)
                 self._frozen = address
             else:
                 self._retry_at = time.monotonic() + PAUSE

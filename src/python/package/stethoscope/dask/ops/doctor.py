@@ -51,6 +51,8 @@ class Server:
     advice: list[str] = field(default_factory=list)
     #: The attachment's own report, if there is one.
     status: dict[str, Any] | None = None
+    #: How it is dead or frozen, if another process serves its page.
+    absence: str | None = None
 
     @property
     def is_ours(self) -> bool:
@@ -82,13 +84,18 @@ class Doctor:
             ) from error
         identity = self._json(f"{scheduler.url}/json/identity.json") or {}
         self._check_role(page, identity)
-        servers = [scheduler, *self._workers(scheduler, identity)]
+        targets = self._json(f"{scheduler.url}/metrics/targets") or []
+        absent = [_absent(group) for group in targets if group["labels"].get("role") in _ABSENT]
+        frozen = {server.address for server in absent if server.role == "frozen worker"}
+        workers = self._workers(scheduler, identity, targets)
+        # One that is frozen does not answer.
+        servers = [scheduler, *(worker for worker in workers if worker.address not in frozen)]
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             list(pool.map(self._examine, servers))
         strangers = [server for server in servers if not server.is_ours]
         if strangers:
             self._ask_inside(scheduler, strangers)
-        return servers
+        return servers + absent
 
     def _about_comm_port(self) -> str:
         """Tell what answers something else than HTTP, and which URL to try."""
@@ -137,12 +144,15 @@ class Doctor:
                 "/json/identity.json nor /metrics there tells of one"
             )
 
-    def _workers(self, scheduler: Server, identity: dict[str, Any]) -> Iterator[Server]:
-        """The workers that the scheduler knows."""
+    def _workers(
+        self, scheduler: Server, identity: dict[str, Any], targets: list[dict[str, Any]]
+    ) -> Iterator[Server]:
+        """The workers that the scheduler knows, the frozen ones included."""
         scheduler.address = identity.get("address")
         listed = {
             group["labels"].get("worker_address"): group
-            for group in self._json(f"{scheduler.url}/metrics/targets") or []
+            for group in targets
+            if group["labels"].get("role") not in _ABSENT
         }
         for address, worker in identity.get("workers", {}).items():
             group = listed.pop(address, None)
@@ -258,6 +268,27 @@ _MODES = {
     "dedicated-port": "by a native thread on its own port",
     "route": "by Dask's event loop",
 }
+
+
+#: The roles of targets that are pages of workers which do not answer themselves.
+_ABSENT = {"postmortem": "dead worker", "frozen": "frozen worker"}
+
+
+def _absent(group: dict[str, Any]) -> Server:
+    labels = group["labels"]
+    path = labels["__metrics_path__"]
+    url = f"{labels.get('__scheme__', 'http')}://{group['targets'][0]}{path}"
+    role = _ABSENT[labels["role"]]
+    server = Server(role, labels["worker_name"], labels["worker_address"], url)
+    if labels["role"] == "frozen":
+        server.absence = f"frozen, its nanny's reading at {path}"
+        server.problems.append("it is stopped or makes no progress")
+        server.advice.append("see its nanny's log, which says which, and let it go on or restart it")
+    else:
+        how = labels.get("exit_signal") or f"exit code {labels.get('exit_code')}"
+        reason = labels.get("exit_reason", "unknown")
+        server.absence = f"dead, last page at {path}, died of {how} ({reason})"
+    return server
 
 
 def _listed(group: dict[str, Any]) -> Server:
@@ -410,8 +441,12 @@ def report(servers: list[Server]) -> str:
     lines = []
     for server in servers:
         lines.append(" ".join(filter(None, [server.role, server.name, server.address])))
-        lines.append(f"  page     {server.url}/metrics")
-        lines.append(f"  handler  {server.handler}")
+        if server.absence is not None:
+            lines.append(f"  page     {server.url}")
+            lines.append(f"  state    {server.absence}")
+        else:
+            lines.append(f"  page     {server.url}/metrics")
+            lines.append(f"  handler  {server.handler}")
         if server.sample_age is not None:
             lines.append(f"  sample   {server.sample_age:.3f} s old")
         if server.status is not None and server.status.get("black_box"):
@@ -420,6 +455,12 @@ def report(servers: list[Server]) -> str:
             lines.append(f"  box      none: {server.status['black_box_reason']}")
         lines += [f"  problem  {problem}" for problem in server.problems]
         lines += [f"  to do    {advice}" for advice in server.advice]
-    healthy = sum(not server.problems for server in servers)
-    lines.append(f"{healthy} of {len(servers)} servers are served as configured.")
+    present = [server for server in servers if server.absence is None]
+    healthy = sum(not server.problems for server in present)
+    last = f"{healthy} of {len(present)} servers are served as configured"
+    for role in ("dead worker", "frozen worker"):
+        number = sum(server.role == role for server in servers)
+        if number:
+            last += f"; {number} {role}{'s' if number > 1 else ''}"
+    lines.append(f"{last}.")
     return "\n".join(lines) + "\n"
