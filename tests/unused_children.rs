@@ -53,6 +53,15 @@ fn kill_this_process() {
     unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
 }
 
+/// Waits until this process is killed, as it is when its parent ends.
+fn wait_for_a_signal() {
+    // SAFETY: changes nothing but the signal that this process gets.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    loop {
+        std::thread::sleep(std::time::Duration::from_secs(1));
+    }
+}
+
 /// Replaces this process by another program, as `subprocess` does.
 fn execute() {
     let path = c"/bin/true".as_ptr();
@@ -117,6 +126,18 @@ fn process_of_a_test() {
                     assert!(files <= 1 + MAX_UNUSED, "{files} files");
                 }
             }
+            // Alive at the last fork, dead at the end.
+            let children = [(); 2 * MAX_UNUSED].map(|()| fork(wait_for_a_signal));
+            eventually("all have files", || {
+                let files = files(&directory);
+                let has_header = |path: &PathBuf| Reader::open(path).is_ok();
+                files.len() > 2 * MAX_UNUSED && files.iter().all(has_header)
+            });
+            for child in children {
+                // SAFETY: a child of this process, which was not waited for.
+                unsafe { libc::kill(child, libc::SIGKILL) };
+                wait(child);
+            }
         }
         "orderly" => {
             // The child removes its own file; the parent has not forked often enough.
@@ -152,14 +173,8 @@ fn process_of_a_test() {
                 segment::remove_unused(&directory).unwrap();
                 assert_eq!(files(&directory).len(), 2 + count);
             }
-            // One that lives is left alone, until it is dead. It ends with this process.
-            let child = fork(|| {
-                // SAFETY: changes nothing but the signal that this process gets.
-                unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-                loop {
-                    std::thread::sleep(std::time::Duration::from_secs(1));
-                }
-            });
+            // One that lives is left alone, until it is dead.
+            let child = fork(wait_for_a_signal);
             eventually("the child has a file", || {
                 let files = files(&directory);
                 let has_header = |path: &PathBuf| Reader::open(path).is_ok();

@@ -207,7 +207,7 @@ impl Owner {
     }
 
     /// Removes files of children that have counted nothing, and that of this process if
-    /// it is such a child, before it exits.
+    /// it is such a child, before it exits or drops the segment.
     fn clean_at_exit(&self) {
         let (path, has_file) = {
             let mut log = self.log.lock();
@@ -276,6 +276,7 @@ impl CorrectInChild for Owner {
 impl Drop for Owner {
     fn drop(&mut self) {
         self.mark_ended();
+        self.clean_at_exit();
     }
 }
 

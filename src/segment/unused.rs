@@ -57,6 +57,7 @@ pub fn remove_unused(directory: impl AsRef<Path>) -> Result<usize, SegmentError>
 pub(super) struct UnusedFiles {
     /// The forks since the last look.
     forks: usize,
+    has_forked: bool,
     /// The files that need no further look: of processes that are no forked children,
     /// or have counted.
     settled: HashSet<PathBuf>,
@@ -66,13 +67,15 @@ impl UnusedFiles {
     /// Notes a fork. Returns true if it is time to look at the directory.
     pub(super) fn note_fork(&mut self) -> bool {
         self.forks += 1;
+        self.has_forked = true;
         // Listing takes time for each file, so many files are listed less often.
         self.forks >= MIN_FORKS.max(self.settled.len() / 4)
     }
 
-    /// Returns true if this process has forked since the last look.
+    /// Returns true if this process has ever forked: a child that was alive at the last
+    /// look may have died.
     pub(super) fn has_forked(&self) -> bool {
-        self.forks > 0
+        self.has_forked
     }
 
     /// Looks at the directory. Returns how many files were removed.

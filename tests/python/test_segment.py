@@ -112,6 +112,36 @@ print(path)
     ]
 
 
+def test_children_that_count_nothing_leave_no_files(directory: Path) -> None:
+    script = f"""
+import multiprocessing, os, pathlib, stethoscope, subprocess
+directory = pathlib.Path({str(directory)!r})
+stethoscope.configure(segment_dir=str(directory))
+jobs = stethoscope.counter("jobs", "Jobs.", labels=["kind"])
+jobs.labels("parent").inc(5)
+seconds = stethoscope.histogram("seconds")
+for _ in range(30):
+    subprocess.run(["true"], preexec_fn=lambda: None, check=True)
+    assert len(list(directory.iterdir())) <= 9
+context = multiprocessing.get_context("fork")
+for target in 30 * [os.getpid] + 3 * [jobs.labels("parent").inc]:
+    child = context.Process(target=target)
+    child.start()
+    child.join()
+for _ in range(3):
+    if os.fork() == 0:
+        raise SystemExit
+    os.wait()
+"""
+    process = start(script)
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    pages = [samples(stethoscope.read_segment(str(file))) for file in directory.iterdir()]
+    counted = [line for page in pages for line in page if line.startswith("jobs_total")]
+    one = 'jobs_total{kind="parent"} 1'
+    assert sorted(counted) == [one, one, one, 'jobs_total{kind="parent"} 5']
+
+
 def test_configure_after_the_first_metric_raises(directory: Path) -> None:
     script = f"""
 import stethoscope

@@ -93,11 +93,16 @@ impl BlackBox {
         Ok(())
     }
 
-    /// Stop the thread and remove the file. May be called twice.
+    /// Stop the thread and remove the file, and those of dead children that have counted
+    /// nothing. May be called twice.
     fn close(&self) {
         *self.lock() = None;
+        let path = self.segment.path();
         // It may be gone, read by another process.
-        let _ = std::fs::remove_file(self.segment.path());
+        let _ = std::fs::remove_file(&path);
+        if let Some(directory) = path.parent() {
+            let _ = segment::remove_unused(directory);
+        }
     }
 }
 

@@ -17,7 +17,8 @@ counts nothing twice.) Asking for the same name again returns the same metric. A
 metric that is pickled, as tasks are, becomes that of the process where it is used.
 To define it differently, call `stethoscope.unregister` in each such process first.
 Counters and histograms of a child of the worker (`multiprocessing`,
-`ProcessPoolExecutor`) are added to the worker's.
+`ProcessPoolExecutor`) are added to the worker's, unless the worker has no black box:
+then return the numbers to the task, and count them there.
 
 `stethoscope.histogram(name, native=True)` makes a native histogram, which needs no
 buckets, for servers that store those.
@@ -30,12 +31,13 @@ Metrics can outlive a freeze or a crash of the process: with the environment var
 STETHOSCOPE_SEGMENT_DIR, or `stethoscope.configure(segment_dir=...)` before the first
 metric, they are kept in a file in memory, which `stethoscope read PID` on the command
 line and `stethoscope.read_segment` show at any time, exact to the last update. A forked
-child counts in a file of its own. (Summaries and native histograms are seen by the
-process alone.)
+child counts in a file of its own, which is removed if it dies and has counted nothing.
+(Summaries and native histograms are seen by the process alone.)
 
 So the processes of gunicorn, of uvicorn's workers, of multiprocessing or of a
-`ProcessPoolExecutor` need the environment variable and nothing else, and one of them
-serves all: `stethoscope.serve_processes("/dev/shm/shop", 9000)`.
+`ProcessPoolExecutor` need the environment variable and nothing else, unless a Dask
+worker started them, and one of them serves all:
+`stethoscope.serve_processes("/dev/shm/shop", 9000)`.
 
 `stethoscope.parse` reads a page back, for tests of any exporter:
 

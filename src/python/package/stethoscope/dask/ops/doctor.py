@@ -283,7 +283,9 @@ def _absent(group: dict[str, Any]) -> Server:
     if labels["role"] == "frozen":
         server.absence = f"frozen, its nanny's reading at {path}"
         server.problems.append("it is stopped or makes no progress")
-        server.advice.append("see its nanny's log, which says which, and let it go on or restart it")
+        server.advice.append(
+            "see its nanny's log, which says which, and let it go on or restart it"
+        )
     else:
         how = labels.get("exit_signal") or f"exit code {labels.get('exit_code')}"
         reason = labels.get("exit_reason", "unknown")
