@@ -472,6 +472,16 @@ fn group_of_a_directory_that_was_replaced_reads_no_more() {
         1.0,
         "{page}"
     );
+    assert!(group.reopen().is_err());
+    drop(other);
+    group.reopen().unwrap();
+    let page = refreshed(&mut group);
+    assert_eq!(value(&page, "jobs_total"), 3.0, "{page}");
+    assert_eq!(
+        value(&page, "stethoscope_group_folded_total"),
+        1.0,
+        "{page}"
+    );
 }
 
 /// Makes a named pipe, whose reader would wait for a writer.

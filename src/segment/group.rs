@@ -326,6 +326,29 @@ impl Group {
         Ok(group)
     }
 
+    /// Begins again with the directory that is at the path now, after
+    /// [`DirectoryReplaced`](SegmentErrorKind::DirectoryReplaced). The
+    /// [registry](Self::registry) and the [page](Self::page) stay the same; sums are those
+    /// that the directory has.
+    ///
+    /// # Errors
+    /// As for [`with_options`](Self::with_options).
+    pub fn reopen(&mut self) -> Result<(), SegmentError> {
+        self.lock = DirectoryLock::acquire(&self.path)?;
+        for family in self.families.values_mut() {
+            family.unregister(&self.registry);
+        }
+        self.families.clear();
+        self.by_description.clear();
+        self.members.clear();
+        self.folded.clear();
+        (self.page_len, self.kept_len, self.is_saved) = (0, 0, true);
+        self.info = GroupInfo::default();
+        self.load()?;
+        self.count_folded(0);
+        Ok(())
+    }
+
     /// Returns the families of the group, with the values of the last
     /// [`refresh`](Self::refresh).
     #[must_use]

@@ -217,7 +217,7 @@ def test_server_of_several_processes_has_one_page(
 
 
 def test_wrong_arguments_are_named(directory: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match='unknown rule "most": expected "per_process"'):
+    with pytest.raises(ValueError, match='unknown rule "most": expected per-process'):
         stethoscope.serve_processes(directory, gauges="most")
     with pytest.raises(ValueError, match="unknown rule"):
         stethoscope.serve_processes(directory, gauge_rules={"depth": "most"})

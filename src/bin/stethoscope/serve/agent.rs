@@ -84,7 +84,7 @@ impl Agent {
     }
 
     pub(super) fn add_group(&mut self, name: &str) -> Result<(), SegmentError> {
-        let page = MergedPage::open(self.directory.join(name), self.rules.clone())?;
+        let page = MergedPage::open(self.directory.join(name), &self.rules)?;
         self.groups.insert(name.to_owned(), page);
         Ok(())
     }

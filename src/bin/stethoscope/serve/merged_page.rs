@@ -35,7 +35,6 @@ impl GaugeRules {
 /// The page of a group.
 pub(super) struct MergedPage {
     path: PathBuf,
-    rules: GaugeRules,
     group: Group,
     responder: Responder,
     /// Files that were not a segment at the last look.
@@ -46,11 +45,10 @@ pub(super) struct MergedPage {
 const MAX_FAMILIES: usize = 100;
 
 impl MergedPage {
-    pub(super) fn open(path: PathBuf, rules: GaugeRules) -> Result<Self, SegmentError> {
+    pub(super) fn open(path: PathBuf, rules: &GaugeRules) -> Result<Self, SegmentError> {
         let group = Group::with_options(&path, rules.options())?;
         Ok(Self {
             path,
-            rules,
             responder: Responder::new(group.page()),
             group,
             unfinished: BTreeSet::new(),
@@ -67,7 +65,7 @@ impl MergedPage {
     pub(super) fn refresh_or_reopen(&mut self) -> Result<(), SegmentError> {
         match self.refresh() {
             Err(error) if matches!(error.kind(), SegmentErrorKind::DirectoryReplaced) => {
-                *self = Self::open(self.path.clone(), self.rules.clone())?;
+                self.group.reopen()?;
                 output::log(format_args!(
                     "{} was removed or replaced: its sums begin again",
                     self.path.display()

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use stethoscope::Registry;
-use stethoscope::segment::{GaugeRule, Group, GroupOptions};
+use stethoscope::segment::{GaugeRule, GaugeRuleError, Group, GroupOptions, SegmentErrorKind};
 
 /// Serve one page for all processes whose metrics are in files of this directory.
 #[pyfunction]
@@ -32,25 +32,18 @@ pub(in crate::native) fn serve_group(
             let mut group = group.lock().unwrap_or_else(PoisonError::into_inner);
             // Where the sums of the dead cannot be written, their files remain, and the
             // page is right.
-            let _ = group.refresh();
+            if let Err(error) = group.refresh()
+                && matches!(error.kind(), SegmentErrorKind::DirectoryReplaced)
+                && group.reopen().is_ok()
+            {
+                let _ = group.refresh();
+            }
         });
         Server::of_page(&page, &address.0, address.1)
     })
 }
 
 fn rule(name: &str) -> PyResult<GaugeRule> {
-    Ok(match name {
-        "per_process" => GaugeRule::PerProcess,
-        "sum" => GaugeRule::Sum,
-        "min" => GaugeRule::Min,
-        "max" => GaugeRule::Max,
-        "last" => GaugeRule::Last,
-        other => {
-            let error = format!(
-                "unknown rule {other:?}: expected \"per_process\", \"sum\", \"min\", \"max\" or \
-                 \"last\""
-            );
-            return Err(PyValueError::new_err(error));
-        }
-    })
+    name.parse()
+        .map_err(|error: GaugeRuleError| PyValueError::new_err(error.to_string()))
 }
