@@ -545,7 +545,7 @@ fn killed_process_fails_and_has_a_last_page_until_it_was_scraped_twice() {
     assert!(agent.target(&process).is_some(), "its target fails");
     let page = agent.page(&last);
     let signal = match kernel_tells_exits() {
-        true => "9",
+        true => "SIGKILL",
         false => "",
     };
     for line in [
@@ -868,7 +868,12 @@ fn processes_killed_and_stopped_at_random_instants_have_valid_pages() {
                 .contains("\njobs_total 41\n")
         );
         // Not SIGQUIT, which the background jobs of a shell ignore.
-        let signal = [libc::SIGKILL, libc::SIGABRT, libc::SIGTERM][(death % 3) as usize];
+        let signals = [
+            (libc::SIGKILL, "SIGKILL"),
+            (libc::SIGABRT, "SIGABRT"),
+            (libc::SIGTERM, "SIGTERM"),
+        ];
+        let (signal, name) = signals[(death % 3) as usize];
         kill(&child, signal);
         if stopped {
             kill(&child, libc::SIGCONT);
@@ -878,10 +883,7 @@ fn processes_killed_and_stopped_at_random_instants_have_valid_pages() {
         let page = agent.page(&format!("/postmortem/{id}"));
         assert!(page.contains("\njobs_total 41\n"), "{page}");
         if kernel_tells_exits() {
-            assert!(
-                page.contains(&format!("signal=\"{signal}\"}} 1\n")),
-                "{page}"
-            );
+            assert!(page.contains(&format!("signal=\"{name}\"}} 1\n")), "{page}");
         }
     }
 }

@@ -54,8 +54,8 @@
 //!
 //! The last page has the job `stethoscope-postmortem`, so that sums over your own jobs do not count a process twice. It
 //! says `stethoscope_process_alive 0`, `stethoscope_process_death_timestamp_seconds`, and
-//! `stethoscope_process_exit_info{state,code,signal}`: the state is `ended` after an orderly exit, else `dead`; code and
-//! signal are empty unless the kernel tells them (Linux 6.15, a process of the same namespace that was alive when the
+//! `stethoscope_process_exit_info{state,code,signal}`: the state is `ended` after an orderly exit, else `dead`; the code and
+//! signal (its name, `SIGKILL`) are empty unless the kernel tells them (Linux 6.15, a process of the same namespace that was alive when the
 //! agent saw it).
 //!
 //! It is listed until it was scraped twice, for at least 5 minutes and at most an hour, and as long as there are not

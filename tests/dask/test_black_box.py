@@ -182,16 +182,17 @@ def test_killed_worker_leaves_its_last_page(boxed, worker, directory, accepts) -
         "worker_address": worker.address,
         "instance": worker.url.removeprefix("http://"),
         "exit_signal": "SIGKILL",
-        "exit_code": "-9",
+        "exit_code": "",
         "exit_reason": "signal",
     }
     assert page.value("stethoscope_process_alive") == 0
     assert page.value("stethoscope_process_state", stethoscope_process_state="dead") == 1
-    assert page.value("stethoscope_death_info", signal="SIGKILL", code="-9", reason="signal") == 1
+    how = {"state": "dead", "signal": "SIGKILL", "code": "", "reason": "signal"}
+    assert page.value("stethoscope_process_exit_info", **how) == 1
     assert page.value("postmortem_dask_worker_executing", task_prefix_name="wait_for") == 2
     assert page.value("postmortem_rows_total") == 7
     assert page.value("postmortem_process_resident_memory_bytes") > 1e7
-    died = page.value("stethoscope_death_timestamp_seconds")
+    died = page.value("stethoscope_process_death_timestamp_seconds")
     assert 0 < died - page.value("postmortem_process_start_time_seconds") < 600
     assert page.has("postmortem_dask_worker_tick_duration_median_seconds")
     assert page.value("postmortem_dask_worker_memory_limit_bytes") == 512 << 20

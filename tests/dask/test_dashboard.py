@@ -152,7 +152,7 @@ def expected_to_move(kind: str) -> Iterator[tuple[str, str]]:
             continue
         if kind == "ServiceMonitor" and any(f.startswith("dask_worker_") for f in selected):
             continue
-        is_of_dead = "postmortem_" in expression or "stethoscope_death" in expression
+        is_of_dead = "postmortem_" in expression or "stethoscope_process_death" in expression
         if not is_of_dead or kind in WITH_POSTMORTEMS:
             yield title, expression
 

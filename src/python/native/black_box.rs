@@ -208,11 +208,14 @@ impl BlackBoxReader {
         let inner = self.lock();
         let add = || -> Result<(), RegisterError> {
             let labels = labels.iter().map(|(name, value)| (&**name, &**value));
+            let labels = [("state", inner.reader.state().word())]
+                .into_iter()
+                .chain(labels);
             inner
                 .page
-                .info("stethoscope_death", "How the process died.", labels)?;
+                .info("stethoscope_process_exit", "How the process died.", labels)?;
             let died_at = inner.page.float_gauge(
-                "stethoscope_death_timestamp_seconds",
+                "stethoscope_process_death_timestamp_seconds",
                 "When the process died, in seconds since 1970.",
             )?;
             died_at.set(at);

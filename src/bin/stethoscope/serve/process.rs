@@ -1,5 +1,6 @@
 //! One process of the agent: alive, or dead and kept for its last page.
 
+use rustix::process::Signal;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -138,7 +139,8 @@ impl Process {
         death.is_signal_known = status.is_some();
         let text = |number: Option<i32>| number.map(|number| number.to_string());
         let code = text(status.and_then(|status| status.code())).unwrap_or_default();
-        let signal = text(status.and_then(|status| status.signal())).unwrap_or_default();
+        let signal = status.and_then(|status| status.signal());
+        let signal = signal.map(signal_name).unwrap_or_default();
         // Only the latest knowledge.
         death.page.exit.retain(|_| false);
         // The number of values is that of the labels.
@@ -150,11 +152,11 @@ impl Process {
     pub(super) fn exit_labels(&self) -> Vec<(&'static str, String)> {
         let mut labels = vec![("__meta_stethoscope_state", self.state.word().to_owned())];
         if let Some(status) = self.reader.exit_status() {
-            let signal =
-                { status.signal() }.map(|signal| ("__meta_stethoscope_exit_signal", signal));
-            let code = { status.code() }.map(|code| ("__meta_stethoscope_exit_code", code));
-            let known = signal.into_iter().chain(code);
-            labels.extend(known.map(|(name, number)| (name, number.to_string())));
+            let signal = { status.signal() }
+                .map(|signal| ("__meta_stethoscope_exit_signal", signal_name(signal)));
+            let code =
+                { status.code() }.map(|code| ("__meta_stethoscope_exit_code", code.to_string()));
+            labels.extend(signal.into_iter().chain(code));
         }
         labels
     }
@@ -211,6 +213,32 @@ impl Death {
     pub(super) fn seen(&self) -> Instant {
         self.seen
     }
+}
+
+/// Returns the name of a signal, or its number if it has none.
+fn signal_name(number: i32) -> String {
+    let names = [
+        (Signal::HUP, "SIGHUP"),
+        (Signal::INT, "SIGINT"),
+        (Signal::QUIT, "SIGQUIT"),
+        (Signal::ILL, "SIGILL"),
+        (Signal::TRAP, "SIGTRAP"),
+        (Signal::ABORT, "SIGABRT"),
+        (Signal::BUS, "SIGBUS"),
+        (Signal::FPE, "SIGFPE"),
+        (Signal::KILL, "SIGKILL"),
+        (Signal::USR1, "SIGUSR1"),
+        (Signal::SEGV, "SIGSEGV"),
+        (Signal::USR2, "SIGUSR2"),
+        (Signal::PIPE, "SIGPIPE"),
+        (Signal::ALARM, "SIGALRM"),
+        (Signal::TERM, "SIGTERM"),
+        (Signal::XCPU, "SIGXCPU"),
+        (Signal::XFSZ, "SIGXFSZ"),
+        (Signal::SYS, "SIGSYS"),
+    ];
+    let named = { names.iter() }.find(|(signal, _)| signal.as_raw() == number);
+    named.map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())
 }
 
 /// A response for people.

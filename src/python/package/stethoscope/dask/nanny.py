@@ -165,9 +165,11 @@ class Watcher:
         nanny, now = self._nanny, time.time()
         try:
             if exitcode != 0 and nanny.status.name not in ("closing", "closed"):
+                name = _signal(exitcode)
                 death = {
-                    "signal": _signal(exitcode),
-                    "code": str(exitcode),
+                    "signal": name,
+                    # As on the pages of `stethoscope serve`.
+                    "code": "" if name else str(exitcode),
                     "reason": self._reason(exitcode),
                 }
                 reader.died(list(death.items()), now)
