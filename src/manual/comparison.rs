@@ -127,7 +127,7 @@
 //!
 //! # OpenMetrics 2.0 by request
 //!
-//! The specification is a release candidate, 2.0.0-rc0 (March 2026), which reserves the right to break compatibility. So its
-//! pages are sent only where the program [switches them on](super::serving#openmetrics-20), and only to scrapers that ask
-//! for `version=2.0.0`. Everywhere else such a scraper gets the next format of its Accept header, and text 0.0.4 if there is
-//! none: never a page that claims a version which it does not have.
+//! The specification is a release candidate, 2.0.0-rc0 (March 2026), which reserves the right to break compatibility.
+//! So its pages are sent only where the program [switches them on](crate::exposition::Offer::with_openmetrics2), and
+//! only to scrapers that ask for `version=2.0.0`. Everywhere else such a scraper gets the next format of its Accept
+//! header, and text 0.0.4 if there is none: never a page that claims a version which it does not have.

@@ -26,6 +26,7 @@ pub(super) fn eprintln(text: impl Display) {
 
 /// Writes a line to the log of a program that goes on, on standard error, also where
 /// nobody reads it any more.
+#[cfg(all(feature = "segment", feature = "http", target_os = "linux"))]
 pub(super) fn log(text: impl Display) {
     let line = printable(&format!("stethoscope: {text}\n"));
     let _ = io::stderr().lock().write_all(line.as_bytes());
