@@ -65,7 +65,7 @@ def test_workers_of_a_nanny_are_attached(method: str, tmp_path: Path) -> None:
         f"""
 import dask
 from distributed import Client, LocalCluster
-from harness import HOST, dashboards, scrape
+from harness import HOST, dashboards, eventually, scrape
 
 if __name__ == "__main__":
     dask.config.set({{"distributed.worker.multiprocessing-method": "{method}"}})
@@ -79,7 +79,7 @@ if __name__ == "__main__":
             page = scrape(url)
             assert page.value("dask_worker_threads") == 1
             assert not page.has("dask_scheduler_clients")
-        assert scrape(scheduler).value("dask_scheduler_clients") == 1
+        eventually(lambda: scrape(scheduler).value("dask_scheduler_clients") == 1)
     print("all served")
 """
     )
