@@ -406,7 +406,8 @@ def test_directory_that_cannot_be_used_costs_the_black_box_alone(
 
 def test_children_of_tasks_count_on_the_page_of_their_worker(new_cluster) -> None:
     # Without this setting, multiprocessing starts no processes in a worker under a nanny.
-    cluster = new_cluster(DASK_DISTRIBUTED__WORKER__DAEMON="false")
+    # Python's spelling: older Dasks know no other.
+    cluster = new_cluster(DASK_DISTRIBUTED__WORKER__DAEMON="False")
     cluster.start_scheduler()
     cluster.start_workers(1)
     worker = Worker(cluster)
