@@ -60,9 +60,24 @@ fn padded<const N: usize>(mut value: u64) -> [u8; N] {
 }
 
 /// Returns a count in the form that is patched in place.
+///
+/// Its low 56 bits are moved apart in halves: two groups of 28 bits, then four of 14, then
+/// eight of 7, each in a byte of its own.
 #[inline]
 pub(super) fn count_bytes(value: u64) -> [u8; COUNT_LEN] {
-    padded(value)
+    let mut low = value & 0x00ff_ffff_ffff_ffff;
+    for (kept, moved, by) in [
+        (0x0000_0000_0fff_ffff, 0x00ff_ffff_f000_0000, 4),
+        (0x0000_3fff_0000_3fff, 0x0fff_c000_0fff_c000, 2),
+        (0x007f_007f_007f_007f, 0x3f80_3f80_3f80_3f80, 1),
+    ] {
+        low = low & kept | (low & moved) << by;
+    }
+    let mut bytes = [0; COUNT_LEN];
+    bytes[..8].copy_from_slice(&(low | 0x8080_8080_8080_8080).to_le_bytes());
+    bytes[8] = (value >> 56) as u8 | 0x80;
+    bytes[9] = (value >> 63) as u8;
+    bytes
 }
 
 pub(super) fn push_field_varint(field: u8, value: u64, into: &mut Vec<u8>) {
