@@ -44,7 +44,10 @@ class Page:
                 self.samples[key] = sample.value
 
     def value(self, name: str, /, **labels: str) -> float:
-        return self.samples[name, tuple(sorted(labels.items()))]
+        series = name, tuple(sorted(labels.items()))
+        # An AssertionError, so that `eventually` waits for the series.
+        assert series in self.samples, f"no series {series}"
+        return self.samples[series]
 
     def by(self, label: str, name: str) -> dict[str, float]:
         """The values of a family with one label, by that label's value."""
