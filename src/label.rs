@@ -1,8 +1,9 @@
 //! Label values: owned by a series, or borrowed by a look-up.
 //!
-//! A series owns its values as one run of bytes, stored in place if they are short. A look-up borrows a `&[&str]`, from which a [`LookupKey`]
-//! is made on the stack: finding a series clones nothing. Each value is one word of
-//! the key, which both the hash and the comparison use.
+//! A series owns its values as one run of bytes, stored in place if they are short. A
+//! look-up borrows a `&[&str]`, from which a [`LookupKey`] is made on the stack: finding
+//! a series clones nothing. Each value is one word of the key, which both the hash and
+//! the comparison use.
 
 use crate::cell::ExemplarLabels;
 use crate::hash::{self, fold_multiply};

@@ -321,8 +321,6 @@ impl Group {
             files_damaged: Vec::new(),
         };
         group.load()?;
-        // So that there is a count before the first death.
-        group.count_folded(0);
         Ok(group)
     }
 
@@ -344,9 +342,7 @@ impl Group {
         self.folded.clear();
         (self.page_len, self.kept_len, self.is_saved) = (0, 0, true);
         self.info = GroupInfo::default();
-        self.load()?;
-        self.count_folded(0);
-        Ok(())
+        self.load()
     }
 
     /// Returns the families of the group, with the values of the last
@@ -809,11 +805,18 @@ impl Group {
     /// Loads the accumulator, if there is one.
     fn load(&mut self) -> Result<(), SegmentError> {
         let path = self.path.join(ACCUMULATOR);
-        if !path.exists() {
-            return Ok(());
+        if path.exists() {
+            self.load_from(&path)?;
         }
-        let damaged = || SegmentError::new(&path, SegmentErrorKind::DamagedTotals);
-        let file = SegmentFile::open_untrusted(&path)?;
+        // So that there is a count before the first death.
+        self.count_folded(0);
+        Ok(())
+    }
+
+    /// Loads the accumulator at `path`.
+    fn load_from(&mut self, path: &Path) -> Result<(), SegmentError> {
+        let damaged = || SegmentError::new(path, SegmentErrorKind::DamagedTotals);
+        let file = SegmentFile::open_untrusted(path)?;
         let mut view = View::default();
         let mut values = Values::default();
         view.read(&file, &mut values).map_err(|_| damaged())?;

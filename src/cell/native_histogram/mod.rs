@@ -41,9 +41,10 @@ use scale::Side;
 ///
 /// Servers read native histograms from protobuf pages
 /// ([`Format::Protobuf`](crate::exposition::Format::Protobuf)), which the endpoint sends
-/// to those that ask for them, and in time from OpenMetrics 2.0. Other pages show a
-/// classic histogram: with the [classic buckets](NativeHistogramOptionsBuilder::classic) of the options, or with
-/// the `+Inf` bucket alone.
+/// to those that ask for them. OpenMetrics 2.0 has native histograms as well. Other pages
+/// show a classic histogram: with the
+/// [classic buckets](NativeHistogramOptionsBuilder::classic) of the options, or with the
+/// `+Inf` bucket alone.
 ///
 /// - NaN is not a measurement and is ignored.
 /// - Values up to 2^-128 are counted in the zero bucket, those beyond all finite

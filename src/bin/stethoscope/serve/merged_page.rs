@@ -8,7 +8,6 @@ use stethoscope::endpoint::{Responder, ScrapeRequest, ScrapeResponse};
 use stethoscope::segment::{GaugeRule, Group, GroupOptions, SegmentError, SegmentErrorKind};
 
 /// The rules for gauges: of one name, or of all others.
-#[derive(Clone)]
 pub(super) struct GaugeRules(pub(super) Vec<(Option<String>, GaugeRule)>);
 
 impl GaugeRules {
@@ -22,9 +21,7 @@ impl GaugeRules {
             },
         )
     }
-}
 
-impl GaugeRules {
     /// Returns the names of rules that are not among those of gauges.
     pub(super) fn unused(&self, gauges: &BTreeSet<String>) -> Vec<&str> {
         let names = { self.0.iter() }.filter_map(|(name, _)| name.as_deref());
