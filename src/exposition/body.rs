@@ -20,7 +20,7 @@
 use super::number::MAX_LEN;
 use super::page::Editor;
 use super::template::Template;
-use super::writer::{BlockValues, Line, patch_in_place, rewrite_block};
+use super::writer::{BlockValues, LineLayout, patch_in_place, rewrite_block};
 use crate::family::SeriesView;
 use std::mem;
 
@@ -56,7 +56,7 @@ pub(super) struct Body {
     /// Series in a block; the last block may have fewer.
     series_per_block: usize,
     blocks: Vec<Block>,
-    lines: Vec<Line>,
+    lines: Vec<LineLayout>,
     /// The numbers that the page shows, in rows.
     last_values: Vec<u64>,
     /// Counts how often series were removed.
@@ -84,7 +84,7 @@ pub(super) struct BlockView<'a> {
     pub(super) series: usize,
     /// Bytes of the lines.
     pub(super) len: usize,
-    pub(super) lines: &'a [Line],
+    pub(super) lines: &'a [LineLayout],
     /// Bytes after the last value.
     pub(super) tail: usize,
     /// The text has changed since [`Body::settle`].
@@ -172,7 +172,7 @@ impl Body {
         for template in templates {
             let line_start = text.len();
             template.render(series.labels, series.start, text);
-            self.lines.push(Line {
+            self.lines.push(LineLayout {
                 // A line is shorter than 4 GiB: so are label values.
                 prefix_len: (text.len() - line_start + block.tail) as u32,
                 value_len: 1,
@@ -208,7 +208,7 @@ impl Body {
             if !series.is_multiple_of(self.series_per_block) {
                 first.prefix_len -= tail as u32;
             }
-            let extent = |line: &Line| (line.prefix_len + line.value_len) as usize;
+            let extent = |line: &LineLayout| (line.prefix_len + line.value_len) as usize;
             let len = self.lines[lines.clone()].iter().map(extent).sum::<usize>() + tail;
             let start = position;
             position += len;

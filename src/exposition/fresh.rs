@@ -8,7 +8,7 @@ use super::body::Body;
 use super::escape::escape_label;
 use super::number::{self, BUF_LEN, format_f64};
 use super::page::Editor;
-use super::template::{Content, Template};
+use super::template::{Template, ValueContent};
 use super::writer::format_value;
 use crate::cell::{Exemplar, NativeReading, Number};
 use crate::family::SeriesView;
@@ -18,16 +18,16 @@ use crate::family::SeriesView;
 pub(super) struct FreshValues {
     /// The length of each value on the page, with its exemplars.
     extents: Vec<u32>,
-    scratch: Scratch,
+    readings: Readings,
     /// Scratch space.
     text: Vec<u8>,
 }
 
-/// Space for readings.
+/// Space to read what a value has beside its numbers.
 #[derive(Default)]
-struct Scratch {
-    exemplar: Exemplar,
-    native: NativeReading,
+pub(super) struct Readings {
+    pub(super) exemplar: Exemplar,
+    pub(super) native: NativeReading,
 }
 
 impl FreshValues {
@@ -84,7 +84,7 @@ impl FreshValues {
                         series,
                         first + offset,
                         row,
-                        &mut self.scratch,
+                        &mut self.readings,
                         text,
                     );
                     // Exemplars are limited to some hundred bytes, and native histograms
@@ -106,20 +106,20 @@ fn push_value(
     series: &dyn SeriesView,
     index: usize,
     row: &[u64],
-    scratch: &mut Scratch,
+    readings: &mut Readings,
     text: &mut Vec<u8>,
 ) {
-    let Scratch { exemplar, native } = scratch;
+    let Readings { exemplar, native } = readings;
     let at = template.index();
     match template.content() {
-        Content::Number => push_number(template.number(), row[at], text),
-        Content::WithExemplar => {
+        ValueContent::Number => push_number(template.number(), row[at], text),
+        ValueContent::WithExemplar => {
             push_number(template.number(), row[at], text);
             if series.exemplar(index, at, exemplar) {
                 push_exemplar(exemplar, text);
             }
         }
-        Content::Exemplars(numbers) => {
+        ValueContent::Exemplars(numbers) => {
             for number in 0..*numbers {
                 if series.exemplar(index, number, exemplar) {
                     push_exemplar(exemplar, text);
@@ -127,7 +127,7 @@ fn push_value(
             }
             text.push(b'\n');
         }
-        Content::Native(bounds) => {
+        ValueContent::Native(bounds) => {
             // After the row: no classic bucket is then ahead of the count.
             if !series.read_native(index, native) {
                 // A cell of the user's, which is not what it says.

@@ -6,9 +6,9 @@ use super::body::{Body, SeriesText};
 use super::format::Escaping;
 use super::fresh::FreshValues;
 #[cfg(feature = "gzip")]
-use super::gzip::{Family, FamilyCode, FamilyView, PageCompressor};
+use super::gzip::{FamilyCode, PageCompressor, PageFamily, PageFamilyView};
 use super::page::{Editor, KeptPage};
-use super::template::{self, Content, Dialect, Template};
+use super::template::{self, Dialect, Template, ValueContent};
 use crate::family::{Change, SeriesView, Source};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -298,7 +298,7 @@ impl FamilyText {
         // A counter that must be of unknown type may have neither exemplars nor
         // the time of its creation.
         let typed = self.dialect.is_openmetrics() && (base_name || self.dialect.is_composite());
-        let is_fresh = |template: &Template| !matches!(template.content(), Content::Number);
+        let is_fresh = |template: &Template| !matches!(template.content(), ValueContent::Number);
         let fresh = typed && self.templates.iter().any(is_fresh);
         let descriptor = self.source.descriptor();
         let created = typed && descriptor.created && !self.dialect.shows_as_gauge(descriptor);
@@ -433,9 +433,9 @@ impl FamilyText {
 }
 
 #[cfg(feature = "gzip")]
-impl Family for FamilyText {
-    fn view(&mut self) -> Option<FamilyView<'_>> {
-        (self.len > 0).then_some(FamilyView {
+impl PageFamily for FamilyText {
+    fn view(&mut self) -> Option<PageFamilyView<'_>> {
+        (self.len > 0).then_some(PageFamilyView {
             head: (self.id, self.head_version),
             head_len: self.head.len(),
             body: &mut self.body,

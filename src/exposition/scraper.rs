@@ -37,7 +37,7 @@ pub struct Scraper {
     /// By escaping and version. Made on first use: a registry that one server
     /// scrapes needs only one.
     layouts: [[Option<Layout>; Version::COUNT]; 4],
-    protobuf: protobuf::Pages,
+    protobuf: protobuf::ProtobufPages,
     utf8_names: bool,
     rows: Vec<u64>,
 }
@@ -54,7 +54,7 @@ impl Registry {
             contents: Contents::default(),
             generation: 0,
             layouts: [const { [const { None }; Version::COUNT] }; 4],
-            protobuf: protobuf::Pages::default(),
+            protobuf: protobuf::ProtobufPages::default(),
             utf8_names: false,
             rows: Vec::new(),
         }

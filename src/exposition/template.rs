@@ -64,7 +64,7 @@ impl Dialect {
 /// A value of each series of a family, with the text around it. In most formats that is
 /// a line.
 pub(super) struct Template {
-    content: Content,
+    content: ValueContent,
     /// The position of the value's number in the row of a series.
     index: usize,
     number: Number,
@@ -81,7 +81,7 @@ pub(super) struct Template {
 }
 
 /// The text of a value.
-pub(super) enum Content {
+pub(super) enum ValueContent {
     /// A number, which is patched in its place.
     Number,
     /// A number, then its exemplar if it has one.
@@ -115,14 +115,14 @@ impl Template {
     }
 
     /// The text of the value.
-    pub(super) fn content(&self) -> &Content {
+    pub(super) fn content(&self) -> &ValueContent {
         &self.content
     }
 
     /// The value as it is laid out: `0`, or an end of line without exemplars.
     pub(super) fn initial(&self) -> &'static [u8; 1] {
         match self.content {
-            Content::Exemplars(_) => b"\n",
+            ValueContent::Exemplars(_) => b"\n",
             _ => b"0",
         }
     }
@@ -141,7 +141,7 @@ impl Template {
 
     /// Returns true if the line of the value ends with it.
     pub(super) fn ends_line(&self) -> bool {
-        matches!(self.content, Content::Exemplars(_)) || self.trail.ends_with(b"\n")
+        matches!(self.content, ValueContent::Exemplars(_)) || self.trail.ends_with(b"\n")
     }
 
     /// The text after the value.
@@ -152,7 +152,7 @@ impl Template {
     /// A number in the middle of a line, after `lead`.
     fn inner(index: usize, number: Number, lead: Vec<u8>) -> Self {
         Self {
-            content: Content::Number,
+            content: ValueContent::Number,
             index,
             number,
             name: None,
@@ -337,8 +337,8 @@ fn template(
         && matches!(suffix, "_total" | "_bucket");
     Template {
         content: match has_exemplar {
-            true => Content::WithExemplar,
-            false => Content::Number,
+            true => ValueContent::WithExemplar,
+            false => ValueContent::Number,
         },
         name: Some(SampleName::new(source, dialect.escaping, suffix)),
         extra,
@@ -374,7 +374,7 @@ fn composite_templates(source: &dyn Source, dialect: Dialect) -> Vec<Template> {
             // A histogram without classic buckets has no `+Inf` bucket either.
             let infinity = (!bounds.is_empty()).then_some(f64::INFINITY);
             let all = bounds.iter().copied().chain(infinity);
-            let content = Content::Native(all.map(|upper| bound("", upper)).collect());
+            let content = ValueContent::Native(all.map(|upper| bound("", upper)).collect());
             let native = Template {
                 content,
                 ..Template::inner(0, Number::U64, b"{".to_vec())
@@ -406,7 +406,7 @@ fn composite_templates(source: &dyn Source, dialect: Dialect) -> Vec<Template> {
     match source.exemplars() {
         0 => values.last_mut().expect("there is a value").trail = close.as_bytes().to_vec(),
         exemplars => values.push(Template {
-            content: Content::Exemplars(exemplars),
+            content: ValueContent::Exemplars(exemplars),
             starts_before: true,
             ..Template::inner(0, Number::U64, close.as_bytes().to_vec())
         }),

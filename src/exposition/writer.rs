@@ -7,7 +7,7 @@ use crate::cell::Number;
 
 /// The place of a line's value in the text of its block.
 #[derive(Clone, Copy)]
-pub(super) struct Line {
+pub(super) struct LineLayout {
     /// Bytes between the end of the value before this one, or the beginning of
     /// the block, and this value.
     pub(super) prefix_len: u32,
@@ -44,7 +44,7 @@ pub(super) fn format_value(number: Number, bits: u64, into: &mut [u8; BUF_LEN]) 
 #[inline(never)]
 pub(super) fn patch_in_place(
     text: &mut [u8],
-    lines: &mut [Line],
+    lines: &mut [LineLayout],
     templates: &[Template],
     values: BlockValues<'_>,
 ) -> (usize, usize) {
@@ -65,7 +65,7 @@ impl Visitor for Patcher<'_> {
     }
 
     #[inline(always)]
-    fn line(&mut self, line: &mut Line, number: Number, current: u64, last: u64) -> bool {
+    fn line(&mut self, line: &mut LineLayout, number: Number, current: u64, last: u64) -> bool {
         let value = self.position + line.prefix_len as usize;
         let len = line.value_len as usize;
         self.position = value + len;
@@ -91,7 +91,7 @@ pub(super) fn rewrite_block(
     old: &[u8],
     old_len: usize,
     new: &mut [u8],
-    lines: &mut [Line],
+    lines: &mut [LineLayout],
     templates: &[Template],
     values: BlockValues<'_>,
 ) -> (usize, bool) {
@@ -128,7 +128,7 @@ impl Visitor for Rewriter<'_> {
     }
 
     #[inline(always)]
-    fn line(&mut self, line: &mut Line, number: Number, current: u64, last: u64) -> bool {
+    fn line(&mut self, line: &mut LineLayout, number: Number, current: u64, last: u64) -> bool {
         let value = self.position + line.prefix_len as usize;
         self.position = value + line.value_len as usize;
         if current == last {
@@ -180,14 +180,14 @@ trait Visitor {
 
     /// Visits a line, given its number as it is and as it was. Returns false to
     /// stop.
-    fn line(&mut self, line: &mut Line, number: Number, current: u64, last: u64) -> bool;
+    fn line(&mut self, line: &mut LineLayout, number: Number, current: u64, last: u64) -> bool;
 }
 
 /// Visits lines. Returns the number of series before the one that the visitor
 /// stopped at, and the end of their last value.
 #[inline(always)]
 fn visit_lines(
-    lines: &mut [Line],
+    lines: &mut [LineLayout],
     templates: &[Template],
     values: BlockValues<'_>,
     visitor: &mut impl Visitor,

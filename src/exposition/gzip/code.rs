@@ -4,7 +4,7 @@ use super::bits::{BitBuffer, BitWriter, MAX_PUT};
 use super::huffman::{
     Codes, Counts, MAX_DISTANCE, MAX_DISTANCE_LEN, MAX_MATCH, MIN_DISTANCE, are_plain,
 };
-use super::matcher::{MAX_BACK, Step};
+use super::match_finder::{MAX_BACK, Step};
 use std::slice::Iter;
 
 /// Bits that are the same on every page: literals, and perhaps the length of a
@@ -471,7 +471,7 @@ pub(super) struct LineVisitor {
 
 /// A segment with its steps.
 #[derive(Clone, Copy)]
-pub(super) struct Segment<'a> {
+pub(super) struct SegmentSteps<'a> {
     pub(super) steps: &'a [Step],
     pub(super) text: &'a [u8],
     pub(super) number: usize,
@@ -484,7 +484,7 @@ impl LineVisitor {
     pub(super) fn visit(
         &mut self,
         page: &[u8],
-        segment: Segment<'_>,
+        segment: SegmentSteps<'_>,
         (value, end): (usize, usize),
         oldest: usize,
         starts: &Starts,
@@ -519,7 +519,7 @@ impl LineVisitor {
 
 /// Visits the symbols of a segment but for some bytes at its beginning and end.
 pub(super) fn visit_segment(
-    segment: Segment<'_>,
+    segment: SegmentSteps<'_>,
     joined: usize,
     joining: usize,
     starts: &Starts,

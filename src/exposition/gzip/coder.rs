@@ -1,10 +1,10 @@
 //! Codes, made when they are needed, for some runs of a page.
 
-use super::Family;
+use super::PageFamily;
 use super::bits::BitBuffer;
 use super::code::{Starts, count};
 use super::huffman::{Codes, Counts, VALUE_BYTES};
-use super::run::Run;
+use super::run::FamilyRun;
 
 /// Pages at most between two looks at the codes.
 const LONGEST_INTERVAL: u32 = 64;
@@ -70,12 +70,12 @@ impl Coder {
 
     /// Makes new codes for some runs if that is due. `for_each` passes each of the
     /// runs on.
-    pub(super) fn prepare<F: Family>(
+    pub(super) fn prepare<F: PageFamily>(
         &mut self,
         page: &[u8],
         starts: &mut Starts,
         workshop: &mut Workshop,
-        mut for_each: impl FnMut(&mut dyn FnMut(&mut Run<'_, F>)),
+        mut for_each: impl FnMut(&mut dyn FnMut(&mut FamilyRun<'_, F>)),
     ) {
         // An exemplar has labels, which may contain anything.
         let mut any_byte = false;
@@ -108,11 +108,11 @@ impl Coder {
 
     /// Codes the constant text that is not yet. Returns false if a literal has no
     /// code.
-    fn code<F: Family>(
+    fn code<F: PageFamily>(
         &self,
         page: &[u8],
         starts: &mut Starts,
-        for_each: &mut impl FnMut(&mut dyn FnMut(&mut Run<'_, F>)),
+        for_each: &mut impl FnMut(&mut dyn FnMut(&mut FamilyRun<'_, F>)),
     ) -> bool {
         let mut complete = true;
         for_each(&mut |run| complete &= run.code(page, starts, &self.codes, self.generation));
@@ -120,12 +120,12 @@ impl Coder {
     }
 
     /// Counts the symbols of the runs.
-    fn count<F: Family>(
+    fn count<F: PageFamily>(
         &self,
         page: &[u8],
         starts: &mut Starts,
         any_byte: bool,
-        for_each: &mut impl FnMut(&mut dyn FnMut(&mut Run<'_, F>)),
+        for_each: &mut impl FnMut(&mut dyn FnMut(&mut FamilyRun<'_, F>)),
     ) -> Counts {
         let mut counts = Counts::new();
         let mut lines = 0;

@@ -2,7 +2,7 @@
 //!
 //! Between two scrapes only values change. So the constant text, from the end of
 //! one value to the beginning of the next, is parsed into literals and matches
-//! once, when a series joins ([`matcher`]), and coded once, when the Huffman
+//! once, when a series joins ([`match_finder`]), and coded once, when the Huffman
 //! codes are made ([`code`]). A scrape writes those bits, the distances of the
 //! matches, which depend on the lengths of the values between, and the values.
 //!
@@ -28,25 +28,25 @@ mod bits;
 mod code;
 mod coder;
 mod huffman;
-mod matcher;
+mod match_finder;
 mod run;
 
-pub(super) use run::{FamilyCode, FamilyView};
+pub(super) use run::{FamilyCode, PageFamilyView};
 
 use super::high_water::HighWater;
 use bits::BitBuffer;
 use code::Starts;
 use coder::{Coder, Workshop};
 use huffman::write_last_block;
-use run::{Run, for_each_run};
+use run::{FamilyRun, for_each_run};
 
 /// Magic number, deflate, no flags, no time, no level, unknown system.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
 /// A family of a page, as the compressor sees it.
-pub(super) trait Family {
+pub(super) trait PageFamily {
     /// The family, unless it is not on the page.
-    fn view(&mut self) -> Option<FamilyView<'_>>;
+    fn view(&mut self) -> Option<PageFamilyView<'_>>;
 }
 
 /// The compressor of the pages of one layout.
@@ -88,7 +88,7 @@ impl PageCompressor {
     /// Appends a page compressed, which consists of the families as they were
     /// written last, and of `end`. Returns false, and appends nothing, if it does
     /// not or is larger than 4 GiB.
-    pub(super) fn compress<F: Family>(
+    pub(super) fn compress<F: PageFamily>(
         &mut self,
         families: &mut [F],
         end: &[u8],
@@ -114,7 +114,7 @@ impl PageCompressor {
     }
 
     /// Parses what is new on the page, and makes new codes where that is due.
-    fn prepare<F: Family>(&mut self, families: &mut [F], page: &[u8]) {
+    fn prepare<F: PageFamily>(&mut self, families: &mut [F], page: &[u8]) {
         let Self {
             runs,
             coder,
@@ -122,11 +122,11 @@ impl PageCompressor {
             starts,
             ..
         } = self;
-        let mut matcher = None;
+        let mut match_finder = None;
         let mut any_small = false;
         for_each_run(families, |families, position| {
-            let mut run = Run { families, position };
-            run.parse(page, runs, &mut matcher);
+            let mut run = FamilyRun { families, position };
+            run.parse(page, runs, &mut match_finder);
             if run.is_large() {
                 let mut own = run.take_coder();
                 own.prepare(page, starts, workshop, |visit| visit(&mut run));
@@ -138,7 +138,7 @@ impl PageCompressor {
         if any_small {
             coder.prepare(page, starts, workshop, |visit| {
                 for_each_run(families, |families, position| {
-                    let mut run = Run { families, position };
+                    let mut run = FamilyRun { families, position };
                     if !run.is_large() {
                         visit(&mut run);
                     }
@@ -148,7 +148,7 @@ impl PageCompressor {
     }
 
     /// Writes the page to the output, but for its checksum and length.
-    fn write<F: Family>(&mut self, families: &mut [F], end: &[u8], page: &[u8]) {
+    fn write<F: PageFamily>(&mut self, families: &mut [F], end: &[u8], page: &[u8]) {
         std::mem::swap(&mut self.output, &mut self.previous);
         self.output.trim(&self.output_lens);
         // Counted now: an incomplete page must not be taken for the one before it.
@@ -161,7 +161,7 @@ impl PageCompressor {
         let small = &mut self.coder;
         let mut is_open = false;
         for_each_run(families, |families, position| {
-            let mut run = Run { families, position };
+            let mut run = FamilyRun { families, position };
             let is_large = run.is_large();
             if is_open && is_large {
                 small.end_block(output);

@@ -5,17 +5,17 @@
 //! from 0, are the texts before each value and the one after the last: the
 //! metadata of a family is part of the segment before its first value.
 
-use super::Family;
+use super::PageFamily;
 use super::bits::BitBuffer;
 use super::code::{
-    LineVisitor, LineWriter, MAX_OP_LEN, MAX_VALUE_LEN, Op, Segment, Sources, Starts, Symbol,
+    LineVisitor, LineWriter, MAX_OP_LEN, MAX_VALUE_LEN, Op, SegmentSteps, Sources, Starts, Symbol,
     code_segment, max_ops, put_segment, put_symbol, take_segment, value_back, visit_segment,
 };
 use super::coder::Coder;
 use super::huffman::Codes;
-use super::matcher::{Matcher, Step};
+use super::match_finder::{MatchFinder, Step};
 use crate::exposition::body::{BlockView, Body};
-use crate::exposition::writer::Line;
+use crate::exposition::writer::LineLayout;
 
 /// A family with more lines is a run of its own.
 const SMALL_FAMILY: usize = 256;
@@ -24,7 +24,7 @@ const SMALL_FAMILY: usize = 256;
 const RUN_LINES: usize = 512;
 
 /// A family as it stands on a page.
-pub(in crate::exposition) struct FamilyView<'a> {
+pub(in crate::exposition) struct PageFamilyView<'a> {
     /// Distinguishes the metadata from that of other families, and from what it
     /// was before.
     pub(in crate::exposition) head: (u64, u64),
@@ -35,7 +35,7 @@ pub(in crate::exposition) struct FamilyView<'a> {
     pub(in crate::exposition) code: &'a mut FamilyCode,
 }
 
-impl FamilyView<'_> {
+impl PageFamilyView<'_> {
     /// Bytes of the family on the page.
     pub(super) fn len(&self) -> usize {
         let len: usize = match self.extents {
@@ -64,7 +64,7 @@ pub(in crate::exposition) struct FamilyCode {
     ops: Vec<Op>,
     tail_ops: Vec<Op>,
     blocks: Vec<BlockCode>,
-    /// The codes of the family, if it is large; see [`Run::is_large`].
+    /// The codes of the family, if it is large; see [`FamilyRun::is_large`].
     coder: Option<Box<Coder>>,
 }
 
@@ -135,7 +135,10 @@ impl Cursor {
 }
 
 /// Splits a page into runs; calls `visit` with each and its position.
-pub(super) fn for_each_run<F: Family>(families: &mut [F], mut visit: impl FnMut(&mut [F], usize)) {
+pub(super) fn for_each_run<F: PageFamily>(
+    families: &mut [F],
+    mut visit: impl FnMut(&mut [F], usize),
+) {
     let mut rest = families;
     let mut position = 0;
     while !rest.is_empty() {
@@ -162,7 +165,7 @@ pub(super) fn for_each_run<F: Family>(families: &mut [F], mut visit: impl FnMut(
 }
 
 /// The families of a run, at a position.
-pub(super) struct Run<'a, F> {
+pub(super) struct FamilyRun<'a, F> {
     pub(super) families: &'a mut [F],
     pub(super) position: usize,
 }
@@ -181,9 +184,9 @@ struct Piece {
     last: bool,
 }
 
-impl<F: Family> Run<'_, F> {
+impl<F: PageFamily> FamilyRun<'_, F> {
     /// Calls `visit` with each family, and its position among those of the run.
-    fn for_each_family(&mut self, mut visit: impl FnMut(usize, &mut FamilyView<'_>)) {
+    fn for_each_family(&mut self, mut visit: impl FnMut(usize, &mut PageFamilyView<'_>)) {
         let mut index = 0;
         for family in &mut *self.families {
             if let Some(mut view) = family.view() {
@@ -263,7 +266,12 @@ impl<F: Family> Run<'_, F> {
     }
 
     /// Parses the families, if they are not parsed as this run.
-    pub(super) fn parse(&mut self, page: &[u8], runs: &mut u64, matcher: &mut Option<Matcher>) {
+    pub(super) fn parse(
+        &mut self,
+        page: &[u8],
+        runs: &mut u64,
+        match_finder: &mut Option<MatchFinder>,
+    ) {
         let mut families = 0;
         self.for_each_family(|_, _| families += 1);
         let (mut run, mut same, mut lines_known) = (None, true, 0);
@@ -309,13 +317,19 @@ impl<F: Family> Run<'_, F> {
                 view.code.steps = Vec::new();
             }
         });
-        let matcher = matcher.get_or_insert_with(Matcher::new);
-        self.parse_lines(page, families, lines_known, matcher);
+        let match_finder = match_finder.get_or_insert_with(MatchFinder::new);
+        self.parse_lines(page, families, lines_known, match_finder);
     }
 
     /// Parses the lines from number `known` on.
-    fn parse_lines(&mut self, page: &[u8], families: usize, known: usize, matcher: &mut Matcher) {
-        matcher.clear();
+    fn parse_lines(
+        &mut self,
+        page: &[u8],
+        families: usize,
+        known: usize,
+        match_finder: &mut MatchFinder,
+    ) {
+        match_finder.clear();
         let mut per_block = 1;
         self.for_each_family(|_, view| per_block = view.body.lines_per_block());
         let first_seen = (known / per_block).saturating_sub(1) * per_block;
@@ -327,19 +341,19 @@ impl<F: Family> Run<'_, F> {
                 return;
             }
             if piece.number < known {
-                matcher.skip(page, piece.start, piece.value);
+                match_finder.skip(page, piece.start, piece.value);
                 return;
             }
             if piece.first {
                 code.blocks.push(BlockCode::default());
             }
             let oldest = oldest(piece.block);
-            matcher.parse(page, piece.start, piece.value, oldest, &mut code.steps);
+            match_finder.parse(page, piece.start, piece.value, oldest, &mut code.steps);
         });
         let oldest = oldest(last_block);
         let end = tail.start + tail.before;
         self.with_last(|code| {
-            matcher.parse(page, tail.start, end, oldest, &mut code.tail_steps);
+            match_finder.parse(page, tail.start, end, oldest, &mut code.tail_steps);
         });
     }
 
@@ -418,7 +432,7 @@ impl<F: Family> Run<'_, F> {
             }
             starts.set(piece.number, piece.start);
             let mut rest = &code.steps[step..];
-            let segment = Segment {
+            let segment = SegmentSteps {
                 steps: take_segment(&mut rest),
                 text: &page[piece.start..piece.value],
                 number: piece.number,
@@ -431,7 +445,7 @@ impl<F: Family> Run<'_, F> {
         });
         starts.set(tail.number, tail.start);
         self.with_last(|code| {
-            let segment = Segment {
+            let segment = SegmentSteps {
                 steps: &code.tail_steps,
                 text: &page[tail.start..tail.start + tail.before],
                 number: tail.number,
@@ -568,7 +582,7 @@ fn prepare(ops: &mut Vec<Op>, most: usize) {
 }
 
 /// Notes the starts of the segments of a block.
-fn set_starts(mut cursor: Cursor, lines: &[Line], starts: &mut Starts) {
+fn set_starts(mut cursor: Cursor, lines: &[LineLayout], starts: &mut Starts) {
     for line in lines {
         starts.set(cursor.number, cursor.start);
         cursor.next(line.prefix_len, line.value_len);
@@ -583,7 +597,7 @@ fn set_starts(mut cursor: Cursor, lines: &[Line], starts: &mut Starts) {
 fn write_block(
     page: &[u8],
     mut cursor: Cursor,
-    (lines, sources): (&[Line], Sources),
+    (lines, sources): (&[LineLayout], Sources),
     ops: &[Op],
     codes: &Codes,
     starts: &mut Starts,

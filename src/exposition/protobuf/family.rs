@@ -1,7 +1,7 @@
 //! A family compiled to one message.
 
 use super::super::format::Escaping;
-use super::Scratch;
+use super::super::fresh::Readings;
 use super::message::{self, counter, histogram, metric, summary};
 use super::wire::*;
 use crate::MetricType;
@@ -23,11 +23,11 @@ pub(super) struct FamilyMessage {
     series: Box<dyn SeriesView>,
     /// The labels that all series share.
     const_labels: Vec<u8>,
-    content: Content,
+    content: MessageContent,
 }
 
 /// The bytes of a family that are ready.
-enum Content {
+enum MessageContent {
     /// Everything: a scrape patches the numbers.
     Patched(Patched),
     /// All but the values: with exemplars, and for native histograms.
@@ -53,8 +53,8 @@ impl FamilyMessage {
         };
         let is_native = matches!(source.descriptor().shape, Shape::NativeHistogram { .. });
         let content = match is_native || may_have_exemplars && source.exemplars() > 0 {
-            true => Content::Fresh(Fresh::new(source.as_ref(), escaping)),
-            false => Content::Patched(Patched::new(source.as_ref(), escaping)),
+            true => MessageContent::Fresh(Fresh::new(source.as_ref(), escaping)),
+            false => MessageContent::Patched(Patched::new(source.as_ref(), escaping)),
         };
         Self {
             full_name: source.descriptor().full_name(),
@@ -80,13 +80,13 @@ impl FamilyMessage {
             Change::None => return,
             Change::Appended => {}
             Change::Removed | Change::Rebuilt => match &mut self.content {
-                Content::Patched(patched) => patched.clear(),
-                Content::Fresh(fresh) => fresh.clear(),
+                MessageContent::Patched(patched) => patched.clear(),
+                MessageContent::Fresh(fresh) => fresh.clear(),
             },
         }
         let known = match &self.content {
-            Content::Patched(patched) => patched.len(),
-            Content::Fresh(fresh) => fresh.len(),
+            MessageContent::Patched(patched) => patched.len(),
+            MessageContent::Fresh(fresh) => fresh.len(),
         };
         let descriptor = self.source.descriptor();
         let mut labels = Vec::new();
@@ -100,11 +100,11 @@ impl FamilyMessage {
             }
             let created = descriptor.created.then(|| self.series.created(series));
             match &mut self.content {
-                Content::Patched(patched) => patched.push_series(&labels, created),
-                Content::Fresh(fresh) => fresh.push_series(&labels, created),
+                MessageContent::Patched(patched) => patched.push_series(&labels, created),
+                MessageContent::Fresh(fresh) => fresh.push_series(&labels, created),
             }
         }
-        if let Content::Patched(patched) = &mut self.content {
+        if let MessageContent::Patched(patched) = &mut self.content {
             patched.finish();
         }
     }
@@ -112,27 +112,32 @@ impl FamilyMessage {
     /// Returns true if the length of the message depends on the series only, so that
     /// it can be brought [up to date](Self::update) in a page.
     pub(super) fn is_patched(&self) -> bool {
-        matches!(self.content, Content::Patched(_))
+        matches!(self.content, MessageContent::Patched(_))
     }
 
     /// Brings the family up to date in a page that was written before with the same
     /// series. `rows` is scratch space.
     pub(super) fn update(&mut self, rows: &mut Vec<u64>, page: &mut [u8]) {
-        if let Content::Patched(patched) = &mut self.content {
+        if let MessageContent::Patched(patched) = &mut self.content {
             patched.update(self.series.as_ref(), rows, page);
         }
     }
 
     /// Appends the family to a page, or nothing if it has no series. `rows` is
     /// scratch space.
-    pub(super) fn write(&mut self, scratch: &mut Scratch, rows: &mut Vec<u64>, page: &mut Vec<u8>) {
+    pub(super) fn write(
+        &mut self,
+        readings: &mut Readings,
+        rows: &mut Vec<u64>,
+        page: &mut Vec<u8>,
+    ) {
         if self.series.len() == 0 {
             return;
         }
         let series = self.series.as_ref();
         match &mut self.content {
-            Content::Patched(patched) => patched.write(series, rows, page),
-            Content::Fresh(fresh) => fresh.write(series, scratch, rows, page),
+            MessageContent::Patched(patched) => patched.write(series, rows, page),
+            MessageContent::Fresh(fresh) => fresh.write(series, readings, rows, page),
         }
     }
 }
@@ -554,11 +559,11 @@ impl Fresh {
         self.ends.push((end, self.labels.len()));
     }
 
-    /// Appends the message to a page. `scratch` and `rows` are scratch space.
+    /// Appends the message to a page. `readings` and `rows` are scratch space.
     fn write(
         &mut self,
         series: &dyn SeriesView,
-        scratch: &mut Scratch,
+        readings: &mut Readings,
         rows: &mut Vec<u64>,
         page: &mut Vec<u8>,
     ) {
@@ -595,7 +600,7 @@ impl Fresh {
                     push_message(message::family::METRIC, page, |page| {
                         page.extend_from_slice(labels);
                         push_message(value_field(self.metric_type), page, |page| {
-                            self.push_value(series, index, row, scratch, page);
+                            self.push_value(series, index, row, readings, page);
                             page.extend_from_slice(created);
                         });
                     });
@@ -626,10 +631,10 @@ impl Fresh {
         series: &dyn SeriesView,
         index: usize,
         row: &[u64],
-        scratch: &mut Scratch,
+        readings: &mut Readings,
         page: &mut Vec<u8>,
     ) {
-        let Scratch { exemplar, native } = scratch;
+        let Readings { exemplar, native } = readings;
         let mut exemplar_of = |number: usize, push: &mut dyn FnMut(&Exemplar)| {
             if number < self.exemplars && series.exemplar(index, number, exemplar) {
                 push(exemplar);

@@ -23,8 +23,8 @@ mod message;
 mod wire;
 
 use super::format::Escaping;
+use super::fresh::Readings;
 use super::high_water::HighWater;
-use crate::cell::{Exemplar, NativeReading};
 use crate::family::Source;
 use family::FamilyMessage;
 use std::collections::HashMap;
@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 /// The layouts of a scraper, by escaping, and the page written last.
 #[derive(Default)]
-pub(super) struct Pages {
+pub(super) struct ProtobufPages {
     layouts: [Option<ProtobufLayout>; 4],
     page: Vec<u8>,
     /// The escaping of the layout that `page` shows as it was left. Such a page is
@@ -45,7 +45,7 @@ pub(super) struct Pages {
     compressor: Option<libdeflater::Compressor>,
 }
 
-impl Pages {
+impl ProtobufPages {
     /// Returns the layout of an escaping, up to date, and true if it has changed.
     fn layout<'l>(
         layouts: &'l mut [Option<ProtobufLayout>; 4],
@@ -135,16 +135,9 @@ struct ProtobufLayout {
     /// The scraper's generation when the layout was brought up to date.
     generation: Option<u64>,
     families: Vec<FamilyMessage>,
-    scratch: Scratch,
+    readings: Readings,
     /// Scrapes of other layouts since the last one of this.
     idle: u32,
-}
-
-/// Space for readings.
-#[derive(Default)]
-struct Scratch {
-    exemplar: Exemplar,
-    native: NativeReading,
 }
 
 impl ProtobufLayout {
@@ -154,7 +147,7 @@ impl ProtobufLayout {
             escaping,
             generation: None,
             families: Vec::new(),
-            scratch: Scratch::default(),
+            readings: Readings::default(),
             idle: 0,
         }
     }
@@ -215,7 +208,7 @@ impl ProtobufLayout {
     ) {
         for family in &mut self.families {
             if wanted(family.full_name()) {
-                family.write(&mut self.scratch, rows, page);
+                family.write(&mut self.readings, rows, page);
             }
         }
     }

@@ -51,7 +51,7 @@ impl Step {
 }
 
 #[derive(Clone, Copy)]
-struct Segment {
+struct SegmentSpan {
     start: usize,
     end: usize,
 }
@@ -64,20 +64,20 @@ struct Match {
 }
 
 /// The segments seen so far. Positions are those of the page.
-pub(super) struct Matcher {
+pub(super) struct MatchFinder {
     /// The latest position + 1 of each hash.
     latest: Vec<u32>,
     /// The position + 1 before, of the same hash, by position modulo the window.
     before: Vec<u32>,
     /// The segment of a position, by position modulo the window.
     owners: Vec<u32>,
-    segments: Vec<Segment>,
+    segments: Vec<SegmentSpan>,
     /// The segment whose end the end of the last one repeats, if a match does so.
     last_source: Option<usize>,
 }
 
-impl Matcher {
-    /// A matcher without segments.
+impl MatchFinder {
+    /// A match finder without segments.
     pub(super) fn new() -> Self {
         Self {
             latest: vec![0; 1 << HASH_BITS],
@@ -97,7 +97,7 @@ impl Matcher {
 
     /// Adds a segment as a source only.
     pub(super) fn skip(&mut self, page: &[u8], start: usize, end: usize) {
-        self.segments.push(Segment { start, end });
+        self.segments.push(SegmentSpan { start, end });
         for at in start..end {
             self.insert(page, at, end);
         }
@@ -114,7 +114,7 @@ impl Matcher {
         steps: &mut Vec<Step>,
     ) {
         let number = self.segments.len();
-        self.segments.push(Segment { start, end });
+        self.segments.push(SegmentSpan { start, end });
         let first_step = steps.len();
         let mut literals_from = start;
         let mut at = start;
@@ -185,7 +185,7 @@ impl Matcher {
     /// both matches are one. None if two matches reach farther otherwise.
     fn find_next(&self, page: &[u8], oldest: usize) -> Option<Match> {
         let number = self.segments.len() - 1;
-        let Segment { start, end } = self.segments[number];
+        let SegmentSpan { start, end } = self.segments[number];
         let segment = self.last_source.filter(|&last| last + 1 < number)? + 1;
         let from = self.segments[segment];
         let back = number - segment;
