@@ -10,10 +10,10 @@ use super::choices::Choices;
 
 /// A message: its fields by their numbers. Those of a repeated field are in order.
 #[derive(Clone, Default)]
-struct Message(Vec<(u32, Value)>);
+struct Message(Vec<(u32, FieldValue)>);
 
 #[derive(Clone)]
-enum Value {
+enum FieldValue {
     Varint(u64),
     Double(f64),
     /// A text, which a fault may have made invalid.
@@ -111,24 +111,24 @@ fn family(index: usize, choices: &mut Choices<'_, '_>) -> Message {
     let mut message = Message::default();
     if family_type != COUNTER && choices.rarely(3) {
         name.push_str("_seconds");
-        message.push(family::UNIT, Value::text("seconds"));
+        message.push(family::UNIT, FieldValue::text("seconds"));
     }
     if family_type == COUNTER {
         name.push_str("_total");
     }
-    message.push(family::NAME, Value::text(&name));
+    message.push(family::NAME, FieldValue::text(&name));
     let help = choices.text();
     if !help.is_empty() || choices.below(2) == 1 {
-        message.push(family::HELP, Value::text(&help));
+        message.push(family::HELP, FieldValue::text(&help));
     }
     if family_type != COUNTER || choices.below(2) == 1 {
-        message.push(family::TYPE, Value::Varint(family_type as u64));
+        message.push(family::TYPE, FieldValue::Varint(family_type as u64));
     }
     let is_native = choices.below(2) == 1;
     let labels = choices.below(3);
     for series in 0..1 + choices.below(3) {
         let metric = metric(series, labels, family_type, is_native, choices);
-        message.push(family::METRIC, Value::Message(metric));
+        message.push(family::METRIC, FieldValue::Message(metric));
     }
     message
 }
@@ -152,7 +152,7 @@ fn metric(
         COUNTER => {
             let mut counter = single(choices.below(1000) as f64);
             if choices.rarely(3) {
-                counter.push(2, Value::Message(exemplar(1.0)));
+                counter.push(2, FieldValue::Message(exemplar(1.0)));
             }
             if choices.rarely(3) {
                 counter.push(3, timestamp());
@@ -164,51 +164,51 @@ fn metric(
         HISTOGRAM | GAUGE_HISTOGRAM => classic_histogram(choices),
         _ => single(f64::from_bits(choices.bits())),
     };
-    message.push(metric::VALUE[family_type], Value::Message(value));
+    message.push(metric::VALUE[family_type], FieldValue::Message(value));
     if choices.rarely(4) {
-        message.push(metric::TIMESTAMP, Value::Varint(1_700_000_000_123));
+        message.push(metric::TIMESTAMP, FieldValue::Varint(1_700_000_000_123));
     }
     message
 }
 
-fn label(name: &str, value: &str) -> Value {
-    Value::Message(Message(vec![
-        (1, Value::text(name)),
-        (2, Value::text(value)),
+fn label(name: &str, value: &str) -> FieldValue {
+    FieldValue::Message(Message(vec![
+        (1, FieldValue::text(name)),
+        (2, FieldValue::text(value)),
     ]))
 }
 
 fn single(value: f64) -> Message {
-    Message(vec![(1, Value::Double(value))])
+    Message(vec![(1, FieldValue::Double(value))])
 }
 
 fn exemplar(value: f64) -> Message {
     Message(vec![
         (1, label("trace_id", "0123456789abcdef")),
-        (2, Value::Double(value)),
+        (2, FieldValue::Double(value)),
         (3, timestamp()),
     ])
 }
 
-fn timestamp() -> Value {
-    Value::Message(Message(vec![
-        (1, Value::Varint(1_700_000_000)),
-        (2, Value::Varint(500_000_000)),
+fn timestamp() -> FieldValue {
+    FieldValue::Message(Message(vec![
+        (1, FieldValue::Varint(1_700_000_000)),
+        (2, FieldValue::Varint(500_000_000)),
     ]))
 }
 
 fn summary(choices: &mut Choices<'_, '_>) -> Message {
     let mut message = Message(vec![
-        (1, Value::Varint(choices.below(1000) as u64)),
-        (2, Value::Double(choices.below(1000) as f64 / 8.0)),
+        (1, FieldValue::Varint(choices.below(1000) as u64)),
+        (2, FieldValue::Double(choices.below(1000) as f64 / 8.0)),
     ]);
     for quantile in &[0.5, 0.9, 0.99][..choices.below(4)] {
         let value = choices.of(&[0.25, 3.0, f64::NAN]);
         let pair = Message(vec![
-            (1, Value::Double(*quantile)),
-            (2, Value::Double(value)),
+            (1, FieldValue::Double(*quantile)),
+            (2, FieldValue::Double(value)),
         ]);
-        message.push(3, Value::Message(pair));
+        message.push(3, FieldValue::Message(pair));
     }
     message
 }
@@ -220,31 +220,40 @@ fn classic_histogram(choices: &mut Choices<'_, '_>) -> Message {
         count += choices.below(1000) as u64;
         let mut bucket = bucket(count, *bound);
         if choices.rarely(3) {
-            bucket.push(3, Value::Message(exemplar(*bound)));
+            bucket.push(3, FieldValue::Message(exemplar(*bound)));
         }
-        message.push(histogram::BUCKET, Value::Message(bucket));
+        message.push(histogram::BUCKET, FieldValue::Message(bucket));
     }
     count += choices.below(1000) as u64;
     if choices.below(2) == 1 {
         let last = bucket(count, f64::INFINITY);
-        message.push(histogram::BUCKET, Value::Message(last));
+        message.push(histogram::BUCKET, FieldValue::Message(last));
     }
-    message.push(histogram::COUNT, Value::Varint(count));
-    message.push(histogram::SUM, Value::Double(choices.below(1000) as f64));
+    message.push(histogram::COUNT, FieldValue::Varint(count));
+    message.push(
+        histogram::SUM,
+        FieldValue::Double(choices.below(1000) as f64),
+    );
     message
 }
 
 fn bucket(count: u64, bound: f64) -> Message {
-    Message(vec![(1, Value::Varint(count)), (2, Value::Double(bound))])
+    Message(vec![
+        (1, FieldValue::Varint(count)),
+        (2, FieldValue::Double(bound)),
+    ])
 }
 
 fn native_histogram(choices: &mut Choices<'_, '_>) -> Message {
     let schema = choices.below(13) as i64 - 4;
     let zero = choices.below(10) as u64;
     let mut message = Message(vec![
-        (histogram::SCHEMA, Value::Varint(zigzag(schema))),
-        (histogram::ZERO_THRESHOLD, Value::Double(2f64.powi(-128))),
-        (histogram::ZERO_COUNT, Value::Varint(zero)),
+        (histogram::SCHEMA, FieldValue::Varint(zigzag(schema))),
+        (
+            histogram::ZERO_THRESHOLD,
+            FieldValue::Double(2f64.powi(-128)),
+        ),
+        (histogram::ZERO_COUNT, FieldValue::Varint(zero)),
     ]);
     let mut count = zero;
     for side in [histogram::POSITIVE, histogram::NEGATIVE] {
@@ -252,13 +261,16 @@ fn native_histogram(choices: &mut Choices<'_, '_>) -> Message {
     }
     if choices.rarely(3) {
         let last = bucket(count, f64::INFINITY);
-        message.push(histogram::BUCKET, Value::Message(last));
+        message.push(histogram::BUCKET, FieldValue::Message(last));
     }
     if choices.rarely(3) {
         message.push(histogram::CREATED, timestamp());
     }
-    message.push(histogram::COUNT, Value::Varint(count));
-    message.push(histogram::SUM, Value::Double(choices.below(1000) as f64));
+    message.push(histogram::COUNT, FieldValue::Varint(count));
+    message.push(
+        histogram::SUM,
+        FieldValue::Double(choices.below(1000) as f64),
+    );
     message
 }
 
@@ -286,25 +298,25 @@ fn push_side(
     }
     // Packed, in pieces or not at all.
     match choices.below(3) {
-        0 => message.push(deltas, Value::Packed(list)),
+        0 => message.push(deltas, FieldValue::Packed(list)),
         1 => {
             for piece in list.chunks(3) {
-                message.push(deltas, Value::Packed(piece.to_vec()));
+                message.push(deltas, FieldValue::Packed(piece.to_vec()));
             }
         }
         _ => {
             for delta in list {
-                message.push(deltas, Value::Varint(delta));
+                message.push(deltas, FieldValue::Varint(delta));
             }
         }
     }
     total
 }
 
-fn span_of(offset: i64, length: u64) -> Value {
-    Value::Message(Message(vec![
-        (1, Value::Varint(zigzag(offset))),
-        (2, Value::Varint(length)),
+fn span_of(offset: i64, length: u64) -> FieldValue {
+    FieldValue::Message(Message(vec![
+        (1, FieldValue::Varint(zigzag(offset))),
+        (2, FieldValue::Varint(length)),
     ]))
 }
 
@@ -324,11 +336,11 @@ fn apply(fault: Fault, families: &mut Vec<Message>, choices: &mut Choices<'_, '_
         }
         Fault::UnknownType => {
             let unknown = choices.of(&[6, 100]);
-            families[number].set(family::TYPE, Value::Varint(unknown));
+            families[number].set(family::TYPE, FieldValue::Varint(unknown));
             return Some(());
         }
         Fault::UnitNotInName => {
-            families[number].set(family::UNIT, Value::text("parsecs"));
+            families[number].set(family::UNIT, FieldValue::text("parsecs"));
             return Some(());
         }
         Fault::DuplicateSample => {
@@ -339,7 +351,7 @@ fn apply(fault: Fault, families: &mut Vec<Message>, choices: &mut Choices<'_, '_
         }
         Fault::InvalidUtf8 => {
             let byte = choices.of(&[0xff, 0xc0, 0x80]);
-            families[number].set(family::HELP, Value::Bytes(vec![b'a', byte]));
+            families[number].set(family::HELP, FieldValue::Bytes(vec![b'a', byte]));
             return Some(());
         }
         _ => {}
@@ -359,7 +371,7 @@ fn apply(fault: Fault, families: &mut Vec<Message>, choices: &mut Choices<'_, '_
             Some((metric, label))
         });
         let (metric, label) = labelled.next()?;
-        metric.push(metric::LABEL, Value::Message(label));
+        metric.push(metric::LABEL, FieldValue::Message(label));
         return Some(());
     }
     let natives = metrics.into_iter().flat_map(|m| m.all(metric::HISTOGRAM));
@@ -368,34 +380,34 @@ fn apply(fault: Fault, families: &mut Vec<Message>, choices: &mut Choices<'_, '_
     let [spans, deltas] = histogram::POSITIVE;
     match fault {
         // More than any page has.
-        Fault::NativeCountMismatch => native.set(histogram::COUNT, Value::Varint(1 << 40)),
+        Fault::NativeCountMismatch => native.set(histogram::COUNT, FieldValue::Varint(1 << 40)),
         Fault::NativeSchema => {
             let schema = choices.of(&[9, -5, 1000]);
-            native.set(histogram::SCHEMA, Value::Varint(zigzag(schema)));
+            native.set(histogram::SCHEMA, FieldValue::Varint(zigzag(schema)));
         }
-        Fault::NativeSpans => native.push(deltas, Value::Varint(zigzag(0))),
+        Fault::NativeSpans => native.push(deltas, FieldValue::Varint(zigzag(0))),
         Fault::NegativeBucket => {
             native.push(spans, span_of(1, 1));
-            native.push(deltas, Value::Varint(zigzag(-1_000_000)));
+            native.push(deltas, FieldValue::Varint(zigzag(-1_000_000)));
         }
         other => unreachable!("{other:?} is of text pages"),
     }
     Some(())
 }
 
-impl Value {
+impl FieldValue {
     fn text(text: &str) -> Self {
         Self::Bytes(text.as_bytes().to_vec())
     }
 }
 
 impl Message {
-    fn push(&mut self, field: u32, value: Value) {
+    fn push(&mut self, field: u32, value: FieldValue) {
         self.0.push((field, value));
     }
 
     /// Gives a field that is not repeated another value.
-    fn set(&mut self, field: u32, value: Value) {
+    fn set(&mut self, field: u32, value: FieldValue) {
         self.0.retain(|(other, _)| *other != field);
         self.push(field, value);
     }
@@ -409,7 +421,7 @@ impl Message {
         self.0
             .iter_mut()
             .filter_map(move |(other, value)| match value {
-                Value::Message(message) if *other == field => Some(message),
+                FieldValue::Message(message) if *other == field => Some(message),
                 _ => None,
             })
     }
@@ -426,20 +438,20 @@ impl Message {
         }
         for (field, value) in fields {
             match value {
-                Value::Varint(number) => {
+                FieldValue::Varint(number) => {
                     push_key(*field, 0, &mut bytes);
                     push_varint(*number, padding(choices), &mut bytes);
                 }
-                Value::Double(number) => {
+                FieldValue::Double(number) => {
                     push_key(*field, 1, &mut bytes);
                     bytes.extend_from_slice(&number.to_le_bytes());
                 }
-                Value::Bytes(text) => push_bytes(*field, text, choices, &mut bytes),
-                Value::Message(message) => {
+                FieldValue::Bytes(text) => push_bytes(*field, text, choices, &mut bytes),
+                FieldValue::Message(message) => {
                     let inner = message.encode(choices);
                     push_bytes(*field, &inner, choices, &mut bytes);
                 }
-                Value::Packed(numbers) => {
+                FieldValue::Packed(numbers) => {
                     let mut inner = Vec::new();
                     for number in numbers {
                         push_varint(*number, 0, &mut inner);

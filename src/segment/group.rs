@@ -12,6 +12,7 @@
 //! accumulator's list, or its numbers are not in the accumulator: a program that was
 //! killed here counts nothing twice and loses nothing when it is started again.
 
+use super::builder::{SavedSeries, SegmentBuilder};
 use super::error::{SegmentError, SegmentErrorKind};
 use super::file::{DirectoryLock, EXTENSION};
 use super::format::{Encoding, FamilyRecord, header};
@@ -19,8 +20,7 @@ use super::merged::{MergedFamily, Rule};
 use super::mirror::MAX_PAGE;
 use super::reader::SegmentInfo;
 use super::segment_file::SegmentFile;
-use super::snapshot::Snapshot;
-use super::view::{FamilyView, Values, View, Words};
+use super::view::{RecordedFamily, Values, View, Words};
 use crate::cell::{Gauge, Number};
 use crate::family::{Descriptor, Shape};
 use crate::{Handle, MetricType, RegisterError, Registry};
@@ -180,7 +180,7 @@ pub struct Group {
     owner: u32,
     options: GroupOptions,
     registry: Registry,
-    page: Page,
+    page: GroupPage,
     families: BTreeMap<u64, MergedFamily>,
     /// A family's description, without the help, to its number.
     by_description: HashMap<Vec<u64>, u64>,
@@ -201,7 +201,7 @@ pub struct Group {
 }
 
 /// The families about the group, before its own.
-struct Page {
+struct GroupPage {
     registry: Registry,
     alive: Handle<Gauge>,
     refused: Handle<Gauge>,
@@ -209,7 +209,7 @@ struct Page {
     left_out: Handle<Gauge>,
 }
 
-impl Page {
+impl GroupPage {
     fn new(group: &Registry) -> Result<Self, RegisterError> {
         let registry = Registry::new();
         let page = Self {
@@ -305,7 +305,7 @@ impl Group {
             owner: std::process::id(),
             options,
             // The names are valid, and the registry is new.
-            page: Page::new(&registry)
+            page: GroupPage::new(&registry)
                 .map_err(|error| SegmentError::io(path, std::io::Error::other(error)))?,
             registry,
             families: BTreeMap::new(),
@@ -836,7 +836,7 @@ impl Group {
         Ok(())
     }
 
-    fn load_family(&mut self, from: &FamilyView, values: &Values) -> Option<()> {
+    fn load_family(&mut self, from: &RecordedFamily, values: &Values) -> Option<()> {
         let number = self.family(&from.record)?;
         let family = self.families.get_mut(&number)?;
         (family.rule == Rule::Total).then_some(())?;
@@ -858,17 +858,21 @@ impl Group {
         // Those that an earlier one has removed.
         let path = &self.path;
         self.folded.retain(|file| path.join(&file.name).exists());
-        let mut snapshot = Snapshot::new();
+        let mut segment = SegmentBuilder::new();
         for family in self.families.values().filter(|f| f.rule == Rule::Total) {
-            family.save(&mut snapshot);
+            family.save(&mut segment);
         }
         let files: Vec<[String; 3]> = self.folded.iter().map(FileId::labels).collect();
         let files: Vec<_> = files
             .iter()
-            .map(|labels| (0.0, labels.iter().map(String::as_str).collect(), &[][..]))
+            .map(|labels| SavedSeries {
+                created: 0.0,
+                labels: labels.iter().map(String::as_str).collect(),
+                words: &[],
+            })
             .collect();
-        snapshot.add(&list_of_files(), &files);
-        self.replace(&snapshot.finish())
+        segment.add(&list_of_files(), &files);
+        self.replace(&segment.finish())
             .map_err(|error| SegmentError::io(&self.path.join(ACCUMULATOR), error))?;
         self.is_saved = true;
         self.remove_folded();

@@ -3,10 +3,10 @@
 //! The values are words, as in a segment. `kept` holds the sums of processes that have
 //! died, `merged` those of all, which a reading begins with a copy of `kept`.
 
+use super::builder::{SavedSeries, SegmentBuilder};
 use super::format::FamilyRecord;
 use super::group::GaugeRule;
 use super::mirror::{self, LineEstimate, MirrorCell, MirrorTable};
-use super::snapshot;
 use crate::cell::{Cell, Number};
 use crate::family::{Descriptor, Family, Handle, Shape};
 use crate::{MetricType, Registry};
@@ -248,15 +248,16 @@ impl MergedFamily {
         }
     }
 
-    /// Adds what is kept to a snapshot.
-    pub(super) fn save(&self, into: &mut snapshot::Snapshot) {
+    /// Adds what is kept to a segment.
+    pub(super) fn save(&self, into: &mut SegmentBuilder) {
         let series = self.series.iter().enumerate();
-        let kept: Vec<snapshot::Series<'_>> = series
+        let kept: Vec<SavedSeries<'_>> = series
             .filter_map(|(index, series)| Some((index, series.as_ref()?)))
             .filter(|(_, series)| series.is_kept)
-            .map(|(index, series)| {
-                let labels = series.labels.iter().map(String::as_str).collect();
-                (series.created, labels, &self.kept[self.range(index)])
+            .map(|(index, series)| SavedSeries {
+                created: series.created,
+                labels: series.labels.iter().map(String::as_str).collect(),
+                words: &self.kept[self.range(index)],
             })
             .collect();
         if !kept.is_empty() {

@@ -5,7 +5,7 @@
 //! is checked: a segment cannot make a page that a program could not have made.
 
 use super::format::FamilyRecord;
-use super::view::{FamilyView, SeriesView, Values, View};
+use super::view::{RecordedFamily, RecordedSeries, Values, View};
 use crate::cell::{Cell, RowTable};
 use crate::family::{Descriptor, ExistingCell, Family, Handle, Metric, Shape};
 use crate::sync::{AtomicU64, Ordering, zeroed_words};
@@ -205,11 +205,11 @@ struct MirrorFamily {
     /// Slot to series.
     series: BTreeMap<usize, MirrorSeries>,
     /// The series that have a value, as of the generation that is shown.
-    runs: Vec<Run>,
+    runs: Vec<SeriesRun>,
 }
 
 /// Series whose slots in a slab and whose rows follow each other.
-struct Run {
+struct SeriesRun {
     slab: usize,
     /// The number of the first in its slab.
     first: usize,
@@ -298,7 +298,7 @@ pub(super) fn register(
 impl MirrorFamily {
     /// Shows the series of `from` that have `values`. Returns the number of those
     /// that could not be shown.
-    fn show(&mut self, id: u64, from: &FamilyView, values: &Values) -> u64 {
+    fn show(&mut self, id: u64, from: &RecordedFamily, values: &Values) -> u64 {
         let Some(family) = &self.family else {
             return 0;
         };
@@ -315,7 +315,7 @@ impl MirrorFamily {
             is_shown
         });
         let slabs = from.slabs(values);
-        let mut new: Vec<(usize, &SeriesView)> = Vec::new();
+        let mut new: Vec<(usize, &RecordedSeries)> = Vec::new();
         let mut left_out = 0;
         for (&slot, series) in &from.series {
             match self.series.get(&slot) {
@@ -361,19 +361,19 @@ impl MirrorFamily {
     }
 
     /// Finds the series to update while none comes or goes.
-    fn find_runs(&mut self, from: &FamilyView) {
+    fn find_runs(&mut self, from: &RecordedFamily) {
         self.runs.clear();
         for (&slot, series) in &self.series {
             let (Some(cell), Some((slab, first))) = (&series.handle, from.slab_of(slot)) else {
                 continue;
             };
-            let follows = |run: &&mut Run| {
+            let follows = |run: &&mut SeriesRun| {
                 let (next, row) = (run.first + run.len, run.row as usize + run.len);
                 run.slab == slab && next == first && row == cell.row as usize
             };
             match self.runs.last_mut().filter(follows) {
                 Some(run) => run.len += 1,
-                None => self.runs.push(Run {
+                None => self.runs.push(SeriesRun {
                     slab,
                     first,
                     row: cell.row,
@@ -384,7 +384,7 @@ impl MirrorFamily {
     }
 
     /// Shows the values of the series, which are those of `from`.
-    fn update(&self, from: &FamilyView, values: &Values) {
+    fn update(&self, from: &RecordedFamily, values: &Values) {
         let slabs = from.slabs(values);
         let words = self.table.words;
         for run in &self.runs {
@@ -408,7 +408,7 @@ impl MirrorFamily {
 
 /// Returns an upper bound of the bytes that a family takes on a page. A small file
 /// could otherwise ask for a very long page: a long name, and many series.
-fn page_estimate(family: &FamilyView) -> usize {
+fn page_estimate(family: &RecordedFamily) -> usize {
     let lines = LineEstimate::of(&family.record.descriptor);
     let series = family.series.values();
     let series = series.map(|series| lines.series(&series.labels));

@@ -80,6 +80,8 @@ mod log;
 mod view;
 
 #[cfg(not(loom))]
+mod builder;
+#[cfg(not(loom))]
 mod error;
 #[cfg(not(loom))]
 mod exit;
@@ -101,8 +103,6 @@ mod proc;
 mod reader;
 #[cfg(not(loom))]
 mod segment_file;
-#[cfg(not(loom))]
-mod snapshot;
 #[cfg(not(loom))]
 mod unused;
 

@@ -43,13 +43,13 @@ pub struct Reader {
     values: Values,
     mirror: Mirror,
     info: SegmentInfo,
-    page: Page,
+    page: ProcessPage,
     /// `None` if the process was dead already.
     exit: Option<ExitWatch>,
 }
 
 /// The families of the segment, after those about the process.
-struct Page {
+struct ProcessPage {
     registry: Registry,
     heartbeat_age: Handle<FloatGauge>,
     unplaced: Handle<Gauge>,
@@ -57,7 +57,7 @@ struct Page {
     left_out: Handle<Gauge>,
 }
 
-impl Page {
+impl ProcessPage {
     fn new(segment: &Registry, file: &Arc<SegmentFile>) -> Result<Self, RegisterError> {
         let registry = Registry::new();
         let state_set = registry.state_set(
@@ -293,7 +293,7 @@ impl Reader {
             view: View::default(),
             values: Values::default(),
             // The names are valid, and the registry is new.
-            page: Page::new(&mirror.registry, &file)
+            page: ProcessPage::new(&mirror.registry, &file)
                 .map_err(|error| SegmentError::io(&file.path, std::io::Error::other(error)))?,
             mirror,
             exit: ExitWatch::of(&header),

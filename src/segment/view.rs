@@ -94,17 +94,17 @@ pub(super) struct View {
     parsed: usize,
     /// The words of all slabs.
     slab_words: usize,
-    pub(super) families: BTreeMap<u64, FamilyView>,
+    pub(super) families: BTreeMap<u64, RecordedFamily>,
     /// True if a record could not be read.
     pub(super) damaged: bool,
     /// Changes with the families and series.
     pub(super) generation: u64,
 }
 
-pub(super) struct FamilyView {
+pub(super) struct RecordedFamily {
     pub(super) record: FamilyRecord,
     slabs: Vec<SlabView>,
-    pub(super) series: BTreeMap<usize, SeriesView>,
+    pub(super) series: BTreeMap<usize, RecordedSeries>,
 }
 
 struct SlabView {
@@ -113,7 +113,7 @@ struct SlabView {
     slots: usize,
 }
 
-pub(super) struct SeriesView {
+pub(super) struct RecordedSeries {
     pub(super) ordinal: u64,
     pub(super) created: f64,
     pub(super) labels: Vec<String>,
@@ -143,7 +143,7 @@ impl Values {
     }
 
     /// Returns true if the series was there before and after its words were copied.
-    pub(super) fn has(&self, family: u64, slot: usize, series: &SeriesView) -> bool {
+    pub(super) fn has(&self, family: u64, slot: usize, series: &RecordedSeries) -> bool {
         self.before
             .as_ref()
             .is_none_or(|before| before.get(&(family, slot)) == Some(&series.ordinal))
@@ -276,7 +276,7 @@ impl View {
                 if self.families.contains_key(&id) {
                     return None;
                 }
-                let family = FamilyView {
+                let family = RecordedFamily {
                     record: *family,
                     slabs: Vec::new(),
                     series: BTreeMap::new(),
@@ -323,7 +323,7 @@ impl View {
                 if !has_words || !is_time || family.series.contains_key(&slot) {
                     return None;
                 }
-                let series = SeriesView {
+                let series = RecordedSeries {
                     ordinal,
                     created,
                     labels,
@@ -353,7 +353,7 @@ fn loom_yield() {
     loom::thread::yield_now();
 }
 
-impl FamilyView {
+impl RecordedFamily {
     /// Returns the number of slots of all slabs.
     fn slots(&self) -> usize {
         self.slabs.last().map_or(0, |last| last.first + last.slots)

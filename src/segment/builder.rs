@@ -7,16 +7,21 @@ use super::owner;
 use super::proc::{self, ProcessStat};
 
 /// A segment under construction: header and slabs, then one chunk of the log.
-pub(super) struct Snapshot {
+pub(super) struct SegmentBuilder {
     words: Vec<u64>,
     log: Vec<u64>,
     next_family: u64,
 }
 
-/// A series to write: the time at which it was made, its label values, its words.
-pub(super) type Series<'s> = (f64, Vec<&'s str>, &'s [u64]);
+/// A series to write.
+pub(super) struct SavedSeries<'s> {
+    /// The time at which it was made.
+    pub(super) created: f64,
+    pub(super) labels: Vec<&'s str>,
+    pub(super) words: &'s [u64],
+}
 
-impl Snapshot {
+impl SegmentBuilder {
     pub(super) fn new() -> Self {
         Self {
             words: vec![0; HEADER],
@@ -26,7 +31,7 @@ impl Snapshot {
     }
 
     /// Adds a family and its series. Leaves out what is too long for a record.
-    pub(super) fn add(&mut self, family: &FamilyRecord, series: &[Series<'_>]) {
+    pub(super) fn add(&mut self, family: &FamilyRecord, series: &[SavedSeries<'_>]) {
         let id = self.next_family;
         let Some(record) = family.encode(id) else {
             return;
@@ -38,13 +43,16 @@ impl Snapshot {
             let offset = self.words.len();
             let slab = format::encode_slab(id, 0, series.len(), offset);
             self.log.extend(slab);
-            for (_, _, words) in series {
+            for SavedSeries { words, .. } in series {
                 let end = self.words.len() + stride;
                 self.words.extend_from_slice(words);
                 self.words.resize(end, 0);
             }
         }
-        for (slot, (created, labels, _)) in series.iter().enumerate() {
+        for (slot, series) in series.iter().enumerate() {
+            let SavedSeries {
+                created, labels, ..
+            } = series;
             let record = format::encode_series(Vec::new(), id, slot, slot as u64, *created, labels);
             self.log.extend(record.unwrap_or_default());
         }
