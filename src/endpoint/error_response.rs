@@ -1,5 +1,7 @@
 //! Error responses: each with its status, headers and a sentence for people.
 
+use crate::exposition::Offer;
+
 /// The reason for which a request gets no page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
@@ -25,7 +27,8 @@ pub(super) enum ErrorResponse {
     TooSlow,
     NotFound,
     Method,
-    NotAcceptable,
+    /// None of the formats on offer is accepted.
+    NotAcceptable(Offer),
     Panicked,
     Busy,
     HandlerBusy,
@@ -46,7 +49,7 @@ impl ErrorResponse {
             | ErrorResponse::TooManyNames => Status(400, "Bad Request"),
             ErrorResponse::NotFound => Status(404, "Not Found"),
             ErrorResponse::Method => Status(405, "Method Not Allowed"),
-            ErrorResponse::NotAcceptable => Status(406, "Not Acceptable"),
+            ErrorResponse::NotAcceptable(_) => Status(406, "Not Acceptable"),
             ErrorResponse::TooSlow => Status(408, "Request Timeout"),
             ErrorResponse::TargetTooLong => Status(414, "URI Too Long"),
             ErrorResponse::Expectation => Status(417, "Expectation Failed"),
@@ -92,9 +95,17 @@ impl ErrorResponse {
             ErrorResponse::TooSlow => "The request took too long to arrive.",
             ErrorResponse::NotFound => "Not found. The metrics are at /metrics.",
             ErrorResponse::Method => "Metrics can be read with GET and HEAD only.",
-            ErrorResponse::NotAcceptable => {
+            ErrorResponse::NotAcceptable(Offer {
+                openmetrics2: false,
+            }) => {
                 "The Accept header refuses every available format: text/plain (versions 0.0.4 and \
-                 1.0.0) and application/openmetrics-text (version 1.0.0)."
+                 1.0.0), application/openmetrics-text (version 1.0.0) and \
+                 application/vnd.google.protobuf (delimited io.prometheus.client.MetricFamily)."
+            }
+            ErrorResponse::NotAcceptable(Offer { openmetrics2: true }) => {
+                "The Accept header refuses every available format: text/plain (versions 0.0.4 and \
+                 1.0.0), application/openmetrics-text (versions 1.0.0 and 2.0.0) and \
+                 application/vnd.google.protobuf (delimited io.prometheus.client.MetricFamily)."
             }
             ErrorResponse::Panicked => {
                 "Reading the metrics failed. The log of the process has the reason."

@@ -65,7 +65,7 @@ impl RequestedPage {
             (true, _, false) => Resource::Metrics(
                 offer
                     .acceptable_in(accept)
-                    .ok_or(ErrorResponse::NotAcceptable)?,
+                    .ok_or(ErrorResponse::NotAcceptable(offer))?,
             ),
             (false, "/", true) => Resource::Index,
             (false, "/", false) => Resource::IndexText,

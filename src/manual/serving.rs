@@ -58,8 +58,8 @@
 //! have their buckets in text. The names of samples are those of text 0.0.4. No server reads it by default (November 2026),
 //! and the standard may change before it is final, so it is off: switch it on with
 //! [`Responder::openmetrics2`](crate::endpoint::Responder::openmetrics2), the builder's `openmetrics2`, or, without HTTP,
-//! [`Offer::with_openmetrics2`](crate::exposition::Offer::with_openmetrics2). Scrapers that name `version=2.0.0` get it then,
-//! by the weights of their Accept header.
+//! [`Offer::with_openmetrics2`](crate::exposition::Offer::with_openmetrics2); in Python with `openmetrics2=True`, in Dask
+//! with the setting `openmetrics2`. Scrapers that name `version=2.0.0` get it then, by the weights of their Accept header.
 //!
 //! ```
 //! use stethoscope::Registry;
@@ -79,6 +79,6 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # Neither
+//! # Without HTTP
 //!
 //! A [`Scraper`](crate::Scraper) writes pages without HTTP: to a file, a pipe, or a message of your own protocol.

@@ -198,6 +198,28 @@ def test_prometheus_stores_native_histograms_of_durations(
             assert bounds == {"+Inf", None}
 
 
+@pytest.mark.newest
+@pytest.mark.parametrize("serve", ["take-over", "route"])
+def test_openmetrics_2_is_sent_to_scrapers_that_ask(new_cluster, serve: str) -> None:
+    cluster = new_cluster(
+        DASK_DISTRIBUTED__STETHOSCOPE__OPENMETRICS2="true",
+        DASK_DISTRIBUTED__STETHOSCOPE__SERVE=serve,
+    )
+    cluster.start_scheduler()
+    url = cluster.scheduler_url
+    asked = "application/openmetrics-text; version=2.0.0, text/plain; q=0.5"
+    eventually(lambda: scrape(url).has("dask_scheduler_tick_duration_seconds_count"))
+    response = fetch(url, Accept=asked)
+    assert response.status == 200
+    content_type = response.headers["Content-Type"]
+    assert content_type.startswith("application/openmetrics-text; version=2.0.0")
+    page = response.body.decode()
+    assert "\ndask_scheduler_tick_duration_seconds {count:" in page
+    assert page.endswith("\n# EOF\n")
+    # Everybody else gets what they get without the switch.
+    assert fetch(url).headers["Content-Type"].startswith("text/plain")
+
+
 def test_wrong_values_are_logged_and_the_metrics_are_served(new_cluster) -> None:
     cluster = new_cluster(
         DASK_DISTRIBUTED__STETHOSCOPE__REFRESH_TIMEOUT="soon",

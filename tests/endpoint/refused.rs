@@ -54,12 +54,27 @@ fn accept_header_that_refuses_every_format_gets_406() {
     let mut client = Client::of(&endpoint);
     let answer = client.ask("/metrics", "Accept: */*;q=0");
     assert_eq!(answer.code, 406);
+    for format in [
+        "text/plain (versions 0.0.4 and 1.0.0)",
+        "application/openmetrics-text (version 1.0.0)",
+        "application/vnd.google.protobuf",
+    ] {
+        assert!(answer.body.contains(format), "{}", answer.body);
+    }
+    assert_eq!(client.get("/metrics").code, 200, "the connection is kept");
+}
+
+#[test]
+fn openmetrics2_is_named_as_available_where_it_is_switched_on() {
+    let builder = Builder::new(&registry()).listen("127.0.0.1:0");
+    let endpoint = builder.openmetrics2(true).spawn().unwrap();
+    let answer = Client::of(&endpoint).ask("/metrics", "Accept: */*;q=0");
+    assert_eq!(answer.code, 406);
     assert!(
-        answer.body.contains("application/openmetrics-text"),
+        answer.body.contains("versions 1.0.0 and 2.0.0"),
         "{}",
         answer.body
     );
-    assert_eq!(client.get("/metrics").code, 200, "the connection is kept");
 }
 
 /// Each of these could be read as one request by the endpoint and as another by a

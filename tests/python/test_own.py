@@ -748,6 +748,44 @@ def test_page_has_the_requested_format(registry: Registry) -> None:
     assert page.endswith(b"# EOF\n")
 
 
+OPENMETRICS_2 = "application/openmetrics-text; version=2.0.0"
+
+
+def test_page_is_openmetrics_2_if_switched_on_and_asked_for(registry: Registry) -> None:
+    registry.histogram("wait_seconds", buckets=[0.5]).observe(0.25)
+    line = b"wait_seconds {count:1,sum:0.25,bucket:[0.5:1,+Inf:1]}\n"
+    page, content_type = registry.page(OPENMETRICS_2, openmetrics2=True)
+    assert content_type.startswith(OPENMETRICS_2)
+    assert line in page
+    # Off unless switched on, and not for a client that does not name it.
+    for accept, switched_on in [(OPENMETRICS_2, False), ("", True)]:
+        page, content_type = registry.page(accept, openmetrics2=switched_on)
+        assert content_type.startswith("text/plain")
+        assert b'wait_seconds_bucket{le="0.5"} 1\n' in page
+    with pytest.raises(TypeError):
+        registry.page(OPENMETRICS_2, True)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("switched_on", [True, False])
+def test_server_sends_openmetrics_2_if_switched_on(registry: Registry, switched_on: bool) -> None:
+    registry.histogram("wait_seconds", buckets=[0.5]).observe(0.25)
+    with registry.serve(prometheus_client=False, openmetrics2=switched_on) as server:
+        check_openmetrics_2(server, switched_on)
+
+
+def check_openmetrics_2(server: stethoscope.Server, switched_on: bool) -> None:
+    """A scraper that asks for OpenMetrics 2.0 gets it, or 1.0 if that is not switched on."""
+    accept = f"{OPENMETRICS_2}, application/openmetrics-text; version=1.0.0; q=0.5"
+    request = urllib.request.Request(server.url, headers={"Accept": accept})
+    with urllib.request.urlopen(request, timeout=30) as response:
+        version = "2.0.0" if switched_on else "1.0.0"
+        assert f"version={version}" in response.headers["Content-Type"]
+        lines = response.read().decode().splitlines()
+    assert lines[-1] == "# EOF"
+    assert ("wait_seconds {count:1,sum:0.25,bucket:[0.5:1,+Inf:1]}" in lines) == switched_on
+    assert ("wait_seconds_count 1" in lines) != switched_on
+
+
 def test_forked_child_counts_separately() -> None:
     rows = stethoscope.counter("forked_rows")
     rows.inc()

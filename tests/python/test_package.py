@@ -133,6 +133,7 @@ def load(configured: Any) -> settings.Settings:
         ("exclude-families", "python_info", "expected a list of family names"),
         ("labels", ["cluster"], "expected a mapping"),
         ("worker-name-label", 1, "expected true or false, found 1"),
+        ("openmetrics2", "2.0.0", "expected true or false, found '2.0.0'"),
     ],
 )
 def test_wrong_value_is_logged_and_replaced_by_its_default(
@@ -285,6 +286,21 @@ def test_durations_are_native_if_asked_for(
     bounds = {key[1] for key in shown if key[0] == f"{name}_bucket"}
     assert bounds == ({"0.5", "5", "+Inf"} if buckets else {"+Inf"})
     assert shown[f"{name}_count",] == 3
+
+
+@pytest.mark.parametrize("role", ["scheduler", "worker"])
+def test_openmetrics_2_is_sent_if_switched_on(role: str, logged: list[logging.LogRecord]) -> None:
+    accept = "application/openmetrics-text; version=2.0.0, text/plain; q=0.5"
+    content_type, _ = answer(settings.make_page(role, settings.Settings()), accept)
+    assert content_type.startswith("text/plain")
+    # A mistake elsewhere does not switch it off.
+    wanted = settings.Settings(openmetrics2=True, exclude_families=["nothing"])
+    page = settings.make_page(role, wanted)
+    assert len(logged) == 1
+    page.digest("tick", None).add(0.25)
+    content_type, body = answer(page, accept)
+    assert content_type.startswith("application/openmetrics-text; version=2.0.0")
+    assert f"\ndask_{role}_tick_duration_seconds {{count:1,sum:0.25,bucket:[" in body.decode()
 
 
 @pytest.mark.parametrize("switch", [stethoscope.dask.attach, stethoscope.dask.detach])

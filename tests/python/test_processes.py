@@ -87,6 +87,16 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.parametrize("switched_on", [True, False])
+def test_group_is_sent_in_openmetrics_2_if_switched_on(directory: Path, switched_on: bool) -> None:
+    accept = "application/openmetrics-text; version=2.0.0, text/plain; q=0.5"
+    with stethoscope.serve_processes(directory, openmetrics2=switched_on) as server:
+        request = urllib.request.Request(server.url, headers={"Accept": accept})
+        with urllib.request.urlopen(request, timeout=30) as response:
+            content_type = response.headers["Content-Type"]
+    assert ("version=2.0.0" in content_type) == switched_on
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_pool_is_on_the_page_of_its_parent(directory: Path, method: str) -> None:
     seen = run(POOL.replace("METHOD", method), directory)

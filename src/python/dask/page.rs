@@ -43,6 +43,8 @@ pub struct Options {
     /// The namespace of families about Dask, which their names begin with; `dask`
     /// unless set. Empty for none.
     pub namespace: String,
+    /// Sends OpenMetrics 2.0 to scrapers that ask for it.
+    pub openmetrics2: bool,
 }
 
 impl Default for Options {
@@ -56,6 +58,7 @@ impl Default for Options {
             left_out: Vec::new(),
             labels: Vec::new(),
             namespace: "dask".to_owned(),
+            openmetrics2: false,
         }
     }
 }
@@ -281,6 +284,7 @@ impl Page {
     pub fn endpoint(&self) -> endpoint::Builder {
         let left_out = self.options.left_out.clone();
         endpoint::Builder::new(self.registry())
+            .openmetrics2(self.options.openmetrics2)
             .self_metrics_filter(move |name| !left_out.iter().any(|out| out == name))
     }
 

@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt};
 use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::Duration;
-use stethoscope::exposition::ContentType;
+use stethoscope::exposition::Offer;
 use stethoscope::segment::{SegmentError, SegmentErrorKind};
 use stethoscope::{Registry, Scraper};
 
@@ -52,14 +52,15 @@ impl Renderer {
         }
     }
 
-    /// Renders the page as a client with this Accept header wants it. Returns it
-    /// with its content type.
+    /// Renders the page as a client with this Accept header wants it, among the formats
+    /// on offer. Returns it with its content type.
     pub(super) fn render<'py>(
         &self,
         py: Python<'py>,
         accept: &str,
+        offer: Offer,
     ) -> (Bound<'py, PyBytes>, &'static str) {
-        let content_type = ContentType::negotiate(accept);
+        let content_type = offer.negotiate(accept);
         let page = py.detach(|| {
             let kept = self.scraper().and_then(|mut kept| kept.take());
             let mut scraper = kept.unwrap_or_else(|| self.registry.scraper());

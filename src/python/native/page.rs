@@ -41,10 +41,11 @@ impl Page {
     /// `max_task_prefixes` task prefixes and `max_workers` workers have series of
     /// their own. The families in `left_out` are not shown, each series has `labels`,
     /// and the names of families about Dask begin with `namespace` (by default
-    /// "dask"). With a `black_box` the values are there. Raises `ValueError` if an
+    /// "dask"). With `openmetrics2` scrapers that ask for OpenMetrics 2.0 get it. With a
+    /// `black_box` the values are there. Raises `ValueError` if an
     /// argument is invalid.
     #[new]
-    #[pyo3(signature = (role, *, window=None, buckets=None, native_histograms=false, max_task_prefixes=None, max_workers=None, left_out=vec![], labels=vec![], namespace=None, black_box=None))]
+    #[pyo3(signature = (role, *, window=None, buckets=None, native_histograms=false, max_task_prefixes=None, max_workers=None, left_out=vec![], labels=vec![], namespace=None, openmetrics2=false, black_box=None))]
     #[expect(clippy::too_many_arguments, reason = "all by name, in Python")]
     fn new(
         py: Python<'_>,
@@ -57,6 +58,7 @@ impl Page {
         left_out: Vec<String>,
         labels: Vec<(String, String)>,
         namespace: Option<String>,
+        openmetrics2: bool,
         black_box: Option<PyRef<'_, BlackBox>>,
     ) -> PyResult<Self> {
         let role = match role {
@@ -74,6 +76,7 @@ impl Page {
             left_out,
             labels,
             native_histograms,
+            openmetrics2,
             ..Options::default()
         };
         if let Some(window) = window {
@@ -97,7 +100,7 @@ impl Page {
         };
         let page = page.map_err(value_error)?;
         Ok(Self {
-            responder: Mutex::new(Responder::new(page.registry())),
+            responder: Mutex::new(Responder::new(page.registry()).openmetrics2(openmetrics2)),
             page,
             rest: Arc::new(Rest::new()),
         })

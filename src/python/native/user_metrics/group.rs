@@ -17,6 +17,7 @@ pub(in crate::native) fn serve_group(
     address: (String, u16),
     gauges: &str,
     by_name: Vec<(String, String)>,
+    openmetrics2: bool,
 ) -> PyResult<Server> {
     let mut options = GroupOptions::default().gauges(rule(gauges)?);
     for (name, gauges) in by_name {
@@ -39,7 +40,7 @@ pub(in crate::native) fn serve_group(
                 let _ = group.refresh();
             }
         });
-        Server::of_page(&page, &address.0, address.1)
+        Server::of_page(&page, &address.0, address.1, openmetrics2)
     })
 }
 

@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 use std::sync::Arc;
+use stethoscope::exposition::Offer;
 
 /// Metrics by name, and the page that shows them.
 ///
@@ -158,9 +159,18 @@ impl Registry {
     }
 
     /// Return the page for a client with this Accept header, and its content type.
-    #[pyo3(signature = (accept = ""))]
-    fn page<'py>(&self, py: Python<'py>, accept: &str) -> (Bound<'py, PyBytes>, &'static str) {
-        self.renderer.render(py, accept)
+    ///
+    /// With `openmetrics2` a client that names `version=2.0.0` gets OpenMetrics 2.0,
+    /// whose standard is a release candidate.
+    #[pyo3(signature = (accept = "", *, openmetrics2 = false))]
+    fn page<'py>(
+        &self,
+        py: Python<'py>,
+        accept: &str,
+        openmetrics2: bool,
+    ) -> (Bound<'py, PyBytes>, &'static str) {
+        let offer = Offer::new().with_openmetrics2(openmetrics2);
+        self.renderer.render(py, accept, offer)
     }
 
     /// Serve the page at `/metrics`, with `process_*` on it, on a thread that
@@ -169,18 +179,20 @@ impl Registry {
     /// `host` may be `0.0.0.0` or `::` for all addresses of the machine; port 0
     /// finds a free one. With `prometheus_client` the metrics of that library's
     /// global registry are on the page too; by default they are if this is the
-    /// registry of the process.
+    /// registry of the process. With `openmetrics2` a scraper that names
+    /// `version=2.0.0` gets OpenMetrics 2.0, whose standard is a release candidate.
     ///
     /// The server runs until it is stopped or the process ends, whether or not
     /// the returned object is kept. Raises `OSError` if it cannot listen there, and
     /// `ValueError` for a port that does not exist.
-    #[pyo3(signature = (port = 0, host = "127.0.0.1", *, prometheus_client = None))]
+    #[pyo3(signature = (port = 0, host = "127.0.0.1", *, prometheus_client = None, openmetrics2 = false))]
     fn serve(
         &self,
         py: Python<'_>,
         port: i64,
         host: &str,
         prometheus_client: Option<bool>,
+        openmetrics2: bool,
     ) -> PyResult<Server> {
         let Ok(port) = u16::try_from(port) else {
             let error = format!("invalid port {port}: expected 0 to 65535");
@@ -192,7 +204,7 @@ impl Registry {
             let mirrored = module.call_method0("start")?;
             registries.push(mirrored.cast::<Mirrored>()?.get().registry().clone());
         }
-        py.detach(|| Server::start(&registries, host, port))
+        py.detach(|| Server::start(&registries, host, port, openmetrics2))
     }
 }
 

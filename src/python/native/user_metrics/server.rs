@@ -4,7 +4,7 @@ use crate::native::convert::value_error;
 use pyo3::prelude::*;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
-use stethoscope::endpoint::{self, Endpoint};
+use stethoscope::endpoint::{Builder, Endpoint};
 use stethoscope::{Registry, process};
 
 /// A page that is served without Dask.
@@ -18,8 +18,14 @@ pub(in crate::native) struct Server {
 }
 
 impl Server {
-    /// Serves a page of the process and of these registries. Needs no GIL.
-    pub(super) fn start(registries: &[Registry], host: &str, port: u16) -> PyResult<Self> {
+    /// Serves a page of the process and of these registries, in OpenMetrics 2.0 as well
+    /// if asked to. Needs no GIL.
+    pub(super) fn start(
+        registries: &[Registry],
+        host: &str,
+        port: u16,
+        openmetrics2: bool,
+    ) -> PyResult<Self> {
         // The process metrics are the page's, not the registry's: the registry
         // may be on other pages, which have them already.
         let page = Registry::new();
@@ -27,12 +33,19 @@ impl Server {
         for registry in registries {
             page.include(registry);
         }
-        Self::of_page(&page, host, port)
+        Self::of_page(&page, host, port, openmetrics2)
     }
 
     /// Serves the page that a registry is.
-    pub(super) fn of_page(page: &Registry, host: &str, port: u16) -> PyResult<Self> {
-        let endpoint = endpoint::serve(page, (host, port)).map_err(std::io::Error::from)?;
+    pub(super) fn of_page(
+        page: &Registry,
+        host: &str,
+        port: u16,
+        openmetrics2: bool,
+    ) -> PyResult<Self> {
+        let builder = Builder::new(page).listen((host, port));
+        let endpoint = builder.openmetrics2(openmetrics2).spawn();
+        let endpoint = endpoint.map_err(std::io::Error::from)?;
         let address = endpoint.local_addr().expect("it listens at a TCP port");
         Ok(Self {
             endpoint: Mutex::new(Some(endpoint)),

@@ -129,6 +129,7 @@ def serve_processes(
     *,
     gauges: str = "per_process",
     gauge_rules: Mapping[str, str] | None = None,
+    openmetrics2: bool = False,
 ) -> Server:
     """Serve one page for all processes whose metrics are in files of this directory.
 
@@ -141,14 +142,14 @@ def serve_processes(
     the label `process`), `"sum"`, `"min"`, `"max"` or `"last"` (that of the process
     which has begun last). `gauge_rules` has other rules for single gauges, by name.
 
-    `port`, `host` and the server that is returned are as in `serve`. Raises `OSError`
-    or `ValueError` if the directory cannot be used, for example because its processes
-    are served already.
+    `port`, `host`, `openmetrics2` and the server that is returned are as in `serve`.
+    Raises `OSError` or `ValueError` if the directory cannot be used, for example because
+    its processes are served already.
     """
     if not 0 <= port <= 65535:
         raise ValueError(f"invalid port {port}: expected 0 to 65535")
     rules = list((gauge_rules or {}).items())
-    return serve_group(fspath(segment_dir), (host, port), gauges, rules)
+    return serve_group(fspath(segment_dir), (host, port), gauges, rules, openmetrics2)
 
 
 def _restore(

@@ -58,6 +58,7 @@ class Page:
         left_out: Sequence[str] = ...,
         labels: Sequence[tuple[str, str]] = ...,
         namespace: str | None = None,
+        openmetrics2: bool = False,
         black_box: BlackBox | None = None,
     ) -> Page:
         """Medians and maxima are over the last `window` seconds; `buckets` are the
@@ -66,7 +67,8 @@ class Page:
         most `max_task_prefixes` task prefixes and `max_workers` workers have series of
         their own. The families in `left_out` are not shown, each series has `labels`,
         and the names of families about Dask begin with `namespace`, by default "dask".
-        With a `black_box` the values are there.
+        With `openmetrics2` scrapers that ask for OpenMetrics 2.0 get it. With a `black_box`
+        the values are there.
 
         Raises `ValueError` if an argument is invalid.
         """
@@ -389,8 +391,12 @@ class Registry:
         be of another kind. Objects of the old one stay usable, but are not shown.
         """
 
-    def page(self, accept: str = "") -> tuple[bytes, str]:
-        """Return the page for a client with this Accept header, and its content type."""
+    def page(self, accept: str = "", *, openmetrics2: bool = False) -> tuple[bytes, str]:
+        """Return the page for a client with this Accept header, and its content type.
+
+        With `openmetrics2` a client that names `version=2.0.0` gets OpenMetrics 2.0,
+        whose standard is a release candidate.
+        """
 
     def serve(
         self,
@@ -398,6 +404,7 @@ class Registry:
         host: str = "127.0.0.1",
         *,
         prometheus_client: bool | None = None,
+        openmetrics2: bool = False,
     ) -> Server:
         """Serve the page at `/metrics`, with `process_*` on it, on a thread that
         needs no GIL.
@@ -405,7 +412,9 @@ class Registry:
         `host` may be `0.0.0.0` or `::` for all addresses of the machine; port 0 finds
         a free one. With `prometheus_client` the metrics of that library's global
         registry are on the page too; by default they are if this is the registry of
-        the process. Raises `OSError` if it cannot listen there.
+        the process. With `openmetrics2` a scraper that names `version=2.0.0` gets
+        OpenMetrics 2.0, whose standard is a release candidate. Raises `OSError` if it
+        cannot listen there.
         """
 
 def process_registry() -> Registry:
@@ -419,7 +428,11 @@ def read_segment(path: str) -> bytes:
     """
 
 def serve_group(
-    directory: str, address: tuple[str, int], gauges: str, by_name: list[tuple[str, str]]
+    directory: str,
+    address: tuple[str, int],
+    gauges: str,
+    by_name: list[tuple[str, str]],
+    openmetrics2: bool,
 ) -> Server:
     """Serve one page for all processes whose metrics are in files of this directory."""
 

@@ -194,6 +194,8 @@ class Settings:
     exclude_families: list[str] = field(default_factory=list)
     labels: dict[str, str] = field(default_factory=dict)
     worker_name_label: bool = False
+    #: Whether scrapers that ask for OpenMetrics 2.0 get it.
+    openmetrics2: bool = False
 
 
 #: Reads the configured value of each setting, or raises `ConfigError`.
@@ -215,6 +217,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "exclude_families": _names,
     "labels": _labels,
     "worker_name_label": _boolean,
+    "openmetrics2": _boolean,
 }
 
 
@@ -327,6 +330,7 @@ def make_page(
         "left_out": wanted.exclude_families,
         "labels": list(wanted.labels.items()),
         "namespace": namespace(),
+        "openmetrics2": wanted.openmetrics2,
     }
     if wanted.worker_name_label and worker_name is not None:
         options["labels"].append(("worker_name", worker_name))
@@ -372,7 +376,14 @@ class _Part:
 
 def _parts(options: dict[str, Any], configured_labels: int) -> Iterator[_Part]:
     yield _Part(NAMESPACE, "namespace", options["namespace"])
-    for name in ("window", "buckets", "native_histograms", "max_task_prefixes", "max_workers"):
+    for name in (
+        "window",
+        "buckets",
+        "native_histograms",
+        "max_task_prefixes",
+        "max_workers",
+        "openmetrics2",
+    ):
         if options[name] is not None:
             yield _Part(f"{PREFIX}.{name.replace('_', '-')}", name, options[name])
     for family in options["left_out"]:
