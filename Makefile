@@ -119,6 +119,7 @@ lint: lint-docs lint-package $(VENV)/ready # Formatting, clippy, rustdoc, ruff, 
 
 lint-docs:
 	$(PYTHON) .ci/first_sentences.py src benches tests fuzz/targets
+	$(PYTHON) .ci/type_names.py
 
 lint-package:
 	CARGO="$(CARGO)" .ci/dependencies

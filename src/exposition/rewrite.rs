@@ -8,7 +8,7 @@
 use super::Format;
 use super::escape::{Quotes, escape_help, quote};
 use super::number;
-use super::parser::{self, CompositeValue, Error, Event, Labels, Options, Sample, Timestamp};
+use super::parser::{self, CompositeValue, Error, Event, Options, ParsedLabels, Sample, Timestamp};
 use crate::name;
 use std::borrow::Borrow;
 
@@ -194,7 +194,7 @@ fn write_composite(value: CompositeValue<'_>, into: &mut Vec<u8>) {
     into.push(b'}');
 }
 
-fn labels(labels: Labels<'_, '_>, into: &mut Vec<u8>) {
+fn labels(labels: ParsedLabels<'_, '_>, into: &mut Vec<u8>) {
     for (index, label) in labels.enumerate() {
         if index > 0 {
             into.push(b',');

@@ -1,9 +1,9 @@
 //! `stethoscope check`: checks whether a page follows its format.
 //!
 //! ```text
-//! file, URL, - ──> Source ──> pieces ──> Chunks ──> events ──> Validator, Linter
-//!                                          │          └──> JSON
-//!                                          └── error with its line ──> standard error
+//! file, URL, - ──> PageSource ──> pieces ──> Chunks ──> events ──> Validator, Linter
+//!                                              │          └──> JSON
+//!                                              └── error with its line ──> standard error
 //! ```
 //!
 //! A page of any length is read in bounded memory: one line at a time, and what
@@ -12,7 +12,7 @@
 use super::fetch_error::FetchError;
 use super::findings::Findings;
 use super::server::Server;
-use super::source::{Request, Source};
+use super::source::{PageRequest, PageSource};
 use super::units::{duration, size};
 use super::{REFUSED, UsageError, content_type, json, output, protobuf};
 use clap::{Args, ValueEnum};
@@ -39,7 +39,7 @@ pub(super) struct Check {
     page: String,
     /// The format of the page. The default follows its Content-Type or its lines.
     #[arg(long, value_enum, default_value_t)]
-    format: FormatName,
+    format: InputFormat,
     /// Accept what the Prometheus server accepts.
     #[arg(long)]
     lenient: bool,
@@ -82,7 +82,7 @@ fn is_about_servers(lint: Lint) -> bool {
 }
 
 #[derive(Clone, Copy, Default, PartialEq, ValueEnum)]
-enum FormatName {
+enum InputFormat {
     /// Text 0.0.4.
     #[value(alias = "prom0.0.4")]
     Prometheus,
@@ -105,7 +105,7 @@ enum FormatName {
     Auto,
 }
 
-impl FormatName {
+impl InputFormat {
     fn options(self) -> Option<Options> {
         match self {
             Self::Prometheus => Some(Options::strict(Format::Text)),
@@ -122,7 +122,7 @@ impl FormatName {
 }
 
 /// The options that a page is read with, and the reason for its format.
-struct Reading {
+struct ChosenOptions {
     options: Options,
     reason: &'static str,
     /// Whether the format was guessed from the lines.
@@ -138,7 +138,7 @@ fn is_openmetrics_comment(text: &[u8]) -> bool {
     text.trim_ascii().eq_ignore_ascii_case(b"EOF") || text.starts_with(b" UNIT ")
 }
 
-impl Reading {
+impl ChosenOptions {
     /// Describes the format for error messages.
     fn describe(&self) -> String {
         let format = match self.options.format {
@@ -208,14 +208,14 @@ impl Stop {
 
 impl Check {
     pub(super) fn run(self) -> Result<ExitCode, UsageError> {
-        let request = Request {
+        let request = PageRequest {
             accept: self.accept(),
             gzip: !self.plain,
-            protobuf: self.format == FormatName::Protobuf,
+            protobuf: self.format == InputFormat::Protobuf,
             timeout: self.timeout,
             server: self.server,
         };
-        let mut source = Source::open(&self.page, &request)?;
+        let mut source = PageSource::open(&self.page, &request)?;
         let name = source.name.clone();
         let mut out = BufWriter::new(io::stdout().lock());
         let checked = (self.reading(&mut source))
@@ -249,9 +249,9 @@ impl Check {
 
     /// Decides how the page is read. Refuses it if its head says that a server
     /// would.
-    fn reading(&self, source: &mut Source) -> Result<Reading, Stop> {
+    fn reading(&self, source: &mut PageSource) -> Result<ChosenOptions, Stop> {
         let mut reading = match (self.format.options(), &source.response) {
-            (Some(options), _) => Reading {
+            (Some(options), _) => ChosenOptions {
                 options,
                 reason: "because of --format",
                 is_guess: false,
@@ -266,7 +266,7 @@ impl Check {
                     let name = &source.name;
                     output::eprintln(format_args!("{name}: warning: {}", fault.message));
                 }
-                Reading {
+                ChosenOptions {
                     options,
                     reason: "because of its Content-Type",
                     is_guess: false,
@@ -274,7 +274,7 @@ impl Check {
             }
             (None, None) => {
                 let (format, reason) = source.guess().map_err(Stop::of_io)?;
-                Reading {
+                ChosenOptions {
                     options: Options::strict(format),
                     reason,
                     is_guess: true,
@@ -300,7 +300,7 @@ impl Check {
 
     /// Checks that the body's encoding is one that the Prometheus server decodes. The
     /// server reads a body with another encoding as it is.
-    fn check_encoding(&self, source: &Source) -> Result<(), Stop> {
+    fn check_encoding(&self, source: &PageSource) -> Result<(), Stop> {
         let Some(response) = &source.response else {
             return Ok(());
         };
@@ -329,8 +329,8 @@ impl Check {
     /// Reads the page to its end or its first error.
     fn read(
         &self,
-        source: &mut Source,
-        reading: &Reading,
+        source: &mut PageSource,
+        reading: &ChosenOptions,
         out: &mut impl Write,
     ) -> Result<(), Stop> {
         let options = reading.options;
@@ -420,7 +420,7 @@ impl Check {
     }
 
     /// Reads a protobuf page, which is kept in memory, to its end or its first error.
-    fn read_protobuf(&self, source: &mut Source, out: &mut impl Write) -> Result<(), Stop> {
+    fn read_protobuf(&self, source: &mut PageSource, out: &mut impl Write) -> Result<(), Stop> {
         let name = source.name.clone();
         let mut page = Vec::new();
         let limit = self.max_memory.saturating_add(1);
@@ -435,7 +435,7 @@ impl Check {
             )));
         }
         let lints = self.lint || self.is_lenient();
-        let mut linter = lints.then(protobuf::Linter::new);
+        let mut linter = lints.then(protobuf::ProtobufLinter::new);
         let mut findings = Findings::new(&name, self.all);
         let mut refusal = None;
         let mut warn = |warning: &Warning| {
@@ -495,7 +495,7 @@ pub(super) fn protobuf_accept() -> String {
 
 /// Parses the page piece by piece. Returns its length so far and its first error.
 fn feed(
-    source: &mut Source,
+    source: &mut PageSource,
     chunks: &mut Chunks,
     bar: &ProgressBar,
     mut each: impl FnMut(Line<'_>, EventRef<'_, '_>) -> Result<(), Error>,
@@ -521,7 +521,7 @@ fn feed(
 }
 
 /// Returns lines to add to an error: the limit that it is about, or the format.
-fn hint(kind: ErrorKind, reading: &Reading) -> String {
+fn hint(kind: ErrorKind, reading: &ChosenOptions) -> String {
     let options = &reading.options;
     match kind {
         ErrorKind::LineTooLong => {

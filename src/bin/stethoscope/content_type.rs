@@ -9,13 +9,16 @@ use stethoscope::exposition::{ContentType, Format};
 
 /// A fault of the header, as a message, and whether the scrape fails by it.
 #[derive(Debug, PartialEq)]
-pub(super) struct Fault {
+pub(super) struct HeaderFault {
     pub(super) message: String,
     pub(super) is_fatal: bool,
 }
 
 /// Returns the options that the header asks for, and its fault if it has one.
-pub(super) fn judge(header: Option<&str>, server: Option<Server>) -> (Options, Option<Fault>) {
+pub(super) fn judge(
+    header: Option<&str>,
+    server: Option<Server>,
+) -> (Options, Option<HeaderFault>) {
     let Some(problem) = problem(header) else {
         let content_type = ContentType::from_header(header.unwrap_or_default());
         return (Options::from(content_type), None);
@@ -29,7 +32,7 @@ pub(super) fn judge(header: Option<&str>, server: Option<Server>) -> (Options, O
             true,
         ),
     };
-    let fault = Fault {
+    let fault = HeaderFault {
         message: format!("{problem}: {consequence}"),
         is_fatal,
     };

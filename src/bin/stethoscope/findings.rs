@@ -13,10 +13,10 @@ pub(super) struct Findings {
     name: String,
     /// Whether each warning is printed at once instead.
     all: bool,
-    groups: Vec<Group>,
+    groups: Vec<WarningGroup>,
 }
 
-struct Group {
+struct WarningGroup {
     lint: Lint,
     message: String,
     count: u64,
@@ -68,7 +68,7 @@ impl Findings {
         let group = match known {
             Some(group) => group,
             None => {
-                self.groups.push(Group {
+                self.groups.push(WarningGroup {
                     lint: warning.lint(),
                     message: message(),
                     count: 0,
@@ -99,7 +99,7 @@ impl Findings {
                 self.print_one(&group.first);
                 continue;
             }
-            let Group { message, count, .. } = group;
+            let WarningGroup { message, count, .. } = group;
             let mut text = format!("{name}: warning, {count} times: {message}");
             for (subject, line) in &group.subjects {
                 text += &match line {

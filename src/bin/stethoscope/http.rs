@@ -117,7 +117,7 @@ impl Head {
 
 /// The part of a body that is still to be read.
 #[derive(Clone, Copy, Debug)]
-enum Body {
+enum RemainingBody {
     Length(u64),
     /// Bytes left in the current chunk.
     Chunk(u64),
@@ -143,7 +143,7 @@ pub(super) struct Client {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
-    body: Body,
+    body: RemainingBody,
     keep_alive: bool,
 }
 
@@ -168,7 +168,7 @@ impl Client {
             buffer: vec![0; BUFFER],
             start: 0,
             end: 0,
-            body: Body::Done,
+            body: RemainingBody::Done,
             keep_alive: false,
         })
     }
@@ -183,7 +183,7 @@ impl Client {
 
     /// Sends a request and reads the head of its response.
     pub(super) fn get(&mut self, gzip: bool) -> Result<Head, FetchError> {
-        let reusable = self.keep_alive && matches!(self.body, Body::Done);
+        let reusable = self.keep_alive && matches!(self.body, RemainingBody::Done);
         if !reusable {
             self.stream = None;
         }
@@ -203,7 +203,7 @@ impl Client {
         let end = begun + self.timeout;
         self.deadline = self.not_after.map_or(end, |not_after| end.min(not_after));
         (self.start, self.end) = (0, 0);
-        self.body = Body::Done;
+        self.body = RemainingBody::Done;
         self.keep_alive = false;
         if self.stream.is_none() {
             self.stream = Some(connect(&self.addresses, self.timeout)?);
@@ -246,24 +246,24 @@ impl Client {
     fn read_body(&mut self, into: &mut [u8]) -> Result<usize, FetchError> {
         loop {
             match self.body {
-                Body::Done | Body::Length(0) => {
-                    self.body = Body::Done;
+                RemainingBody::Done | RemainingBody::Length(0) => {
+                    self.body = RemainingBody::Done;
                     return Ok(0);
                 }
-                Body::Length(left) => {
+                RemainingBody::Length(left) => {
                     let len = self.receive(into, left)?;
-                    self.body = Body::Length(left - len as u64);
+                    self.body = RemainingBody::Length(left - len as u64);
                     return Ok(len);
                 }
-                Body::Chunk(left) if left > 0 => {
+                RemainingBody::Chunk(left) if left > 0 => {
                     let len = self.receive(into, left)?;
-                    self.body = Body::Chunk(left - len as u64);
+                    self.body = RemainingBody::Chunk(left - len as u64);
                     return Ok(len);
                 }
-                Body::Chunk(_) => self.body = Body::ChunkSize { first: false },
-                Body::ChunkSize { first } => self.next_chunk(first)?,
-                Body::ToTheEnd => match self.receive(into, u64::MAX) {
-                    Err(FetchError::Closed) => self.body = Body::Done,
+                RemainingBody::Chunk(_) => self.body = RemainingBody::ChunkSize { first: false },
+                RemainingBody::ChunkSize { first } => self.next_chunk(first)?,
+                RemainingBody::ToTheEnd => match self.receive(into, u64::MAX) {
+                    Err(FetchError::Closed) => self.body = RemainingBody::Done,
                     received => return received,
                 },
             }
@@ -285,7 +285,7 @@ impl Client {
             _ => return Err(FetchError::NotHttp),
         };
         if size > 0 {
-            self.body = Body::Chunk(size);
+            self.body = RemainingBody::Chunk(size);
             return Ok(());
         }
         let mut trailers = 0;
@@ -293,7 +293,7 @@ impl Client {
             let line = self.line()?;
             trailers += line.len();
             if line.is_empty() {
-                self.body = Body::Done;
+                self.body = RemainingBody::Done;
                 return Ok(());
             }
             if trailers > MAX_HEAD {
@@ -397,7 +397,7 @@ fn connect(addresses: &[SocketAddr], timeout: Duration) -> Result<TcpStream, Fet
 struct ParsedHead {
     head: Head,
     len: usize,
-    body: Body,
+    body: RemainingBody,
     keep_alive: bool,
 }
 
@@ -430,10 +430,10 @@ fn parse_head(received: &[u8], first_byte: Duration) -> Result<Option<ParsedHead
     };
     let status = response.code.unwrap_or(0);
     let body = match content_length {
-        _ if matches!(status, 204 | 304) => Body::Done,
-        _ if is_chunked => Body::ChunkSize { first: true },
-        Some(length) => Body::Length(length),
-        None => Body::ToTheEnd,
+        _ if matches!(status, 204 | 304) => RemainingBody::Done,
+        _ if is_chunked => RemainingBody::ChunkSize { first: true },
+        Some(length) => RemainingBody::Length(length),
+        None => RemainingBody::ToTheEnd,
     };
     let connection = value("Connection").unwrap_or_default().to_ascii_lowercase();
     let keeps = if response.version == Some(1) {
@@ -443,7 +443,7 @@ fn parse_head(received: &[u8], first_byte: Duration) -> Result<Option<ParsedHead
     };
     Ok(Some(ParsedHead {
         len,
-        keep_alive: keeps && !matches!(body, Body::ToTheEnd),
+        keep_alive: keeps && !matches!(body, RemainingBody::ToTheEnd),
         body,
         head: Head {
             status,

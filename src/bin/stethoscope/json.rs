@@ -3,12 +3,16 @@
 //! Written by hand, because strings must be safe to print: beyond what JSON
 //! requires, characters that a terminal obeys or hides are escaped.
 
-use super::protobuf::{Exemplar, Family, Histogram, Metric, MetricValue, Native};
+use super::protobuf::{
+    DecodedExemplar, DecodedFamily, DecodedHistogram, DecodedMetric, MetricValue, Native,
+};
 use std::fmt::Display;
 use std::io::{self, Write};
 use stethoscope::MetricType;
 use stethoscope::exposition::number::{format_bound, format_f64, format_go};
-use stethoscope::exposition::parser::{CompositeValue, Labels, Sample, Timestamp, is_unprintable};
+use stethoscope::exposition::parser::{
+    CompositeValue, ParsedLabels, Sample, Timestamp, is_unprintable,
+};
 
 /// Writes `{"name":…,"labels":[[…,…]],"value":"…"}`, with `timestamp_ms`,
 /// `start_timestamp_ms` and `exemplar` if the sample has them. Values are strings: JSON
@@ -114,7 +118,7 @@ fn write_buckets(
 
 /// Writes the samples of a protobuf family, each as a line, by the names that servers
 /// store them under. A native histogram has `histogram` in place of `value`.
-pub(super) fn write_family(family: &Family, into: &mut impl Write) -> io::Result<()> {
+pub(super) fn write_family(family: &DecodedFamily, into: &mut impl Write) -> io::Result<()> {
     for metric in &family.metrics {
         let lines = Lines {
             name: &family.name,
@@ -160,7 +164,7 @@ pub(super) fn write_family(family: &Family, into: &mut impl Write) -> io::Result
 /// The lines of a series.
 struct Lines<'a> {
     name: &'a str,
-    metric: &'a Metric,
+    metric: &'a DecodedMetric,
 }
 
 impl Lines<'_> {
@@ -170,7 +174,7 @@ impl Lines<'_> {
         suffix: &str,
         added: Option<(&str, f64)>,
         value: &dyn Display,
-        exemplar: Option<&Exemplar>,
+        exemplar: Option<&DecodedExemplar>,
         into: &mut impl Write,
     ) -> io::Result<()> {
         self.write_head(suffix, added, into)?;
@@ -185,7 +189,7 @@ impl Lines<'_> {
 
     fn write_native(
         &self,
-        histogram: &Histogram,
+        histogram: &DecodedHistogram,
         native: &Native,
         into: &mut impl Write,
     ) -> io::Result<()> {
@@ -250,7 +254,7 @@ fn as_str((name, value): &(String, String)) -> (&str, &str) {
     (name, value)
 }
 
-fn write_exemplar(exemplar: &Exemplar, into: &mut impl Write) -> io::Result<()> {
+fn write_exemplar(exemplar: &DecodedExemplar, into: &mut impl Write) -> io::Result<()> {
     write!(
         into,
         "{{\"value\":\"{}\"",
@@ -263,7 +267,7 @@ fn write_exemplar(exemplar: &Exemplar, into: &mut impl Write) -> io::Result<()> 
     write!(into, "}}")
 }
 
-fn write_labels(labels: Labels<'_, '_>, into: &mut impl Write) -> io::Result<()> {
+fn write_labels(labels: ParsedLabels<'_, '_>, into: &mut impl Write) -> io::Result<()> {
     write_pairs(labels.map(|label| (label.name, label.value)), into)
 }
 

@@ -34,7 +34,7 @@ pub(super) struct Read {
     dir: Option<PathBuf>,
     /// The form of the output. A page also says the state of the process.
     #[arg(long, value_enum, default_value_t)]
-    format: Form,
+    format: OutputFormat,
     /// Show it again and again, until the process is dead.
     #[arg(long)]
     watch: bool,
@@ -44,7 +44,7 @@ pub(super) struct Read {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum)]
-enum Form {
+enum OutputFormat {
     /// A table for people.
     #[default]
     Table,
@@ -61,7 +61,7 @@ enum Form {
     Openmetrics2,
 }
 
-impl Form {
+impl OutputFormat {
     /// Returns the format of the page, if it is one.
     fn page(self) -> Option<ContentType> {
         let (format, escaping) = match self {
@@ -77,7 +77,7 @@ impl Form {
 }
 
 /// One or all processes of a directory.
-enum Target {
+enum ReadTarget {
     Process(Box<Reader>),
     Directory(PathBuf),
 }
@@ -87,8 +87,8 @@ impl Read {
         let mut target = self.find()?;
         loop {
             let (is_whole, is_alive) = match &mut target {
-                Target::Process(reader) => self.show_process(reader)?,
-                Target::Directory(directory) => self.show_directory(directory)?,
+                ReadTarget::Process(reader) => self.show_process(reader)?,
+                ReadTarget::Directory(directory) => self.show_directory(directory)?,
             };
             if !self.watch || !is_alive {
                 return Ok(match is_whole {
@@ -104,7 +104,7 @@ impl Read {
     }
 
     /// Finds what the arguments name.
-    fn find(&self) -> Result<Target, UsageError> {
+    fn find(&self) -> Result<ReadTarget, UsageError> {
         let directory = self.dir.clone().unwrap_or_else(segment::default_directory);
         let Some(target) = &self.target else {
             return directory_of_segments(directory);
@@ -117,7 +117,7 @@ impl Read {
             Some(pid) if !target.exists() => newest_of(pid, &directory)?,
             _ => Opened::new(target).map_err(unreadable)?.with_warning(),
         };
-        Ok(Target::Process(Box::new(reader)))
+        Ok(ReadTarget::Process(Box::new(reader)))
     }
 
     /// Shows one process. Returns whether all of its segment was shown, and whether it
@@ -135,7 +135,7 @@ impl Read {
     /// Lists the processes of a directory. Returns whether all of them could be read,
     /// and whether one is alive.
     fn show_directory(&self, directory: &Path) -> Result<(bool, bool), UsageError> {
-        if self.format != Form::Table {
+        if self.format != OutputFormat::Table {
             return Err(UsageError(
                 "a directory is shown as a table: name a file or a process for its page".to_owned(),
             ));
@@ -184,13 +184,13 @@ impl Read {
 }
 
 /// Checks that a directory has segments.
-fn directory_of_segments(directory: PathBuf) -> Result<Target, UsageError> {
+fn directory_of_segments(directory: PathBuf) -> Result<ReadTarget, UsageError> {
     match segment::list(&directory).map_err(unreadable)?.is_empty() {
         true => Err(UsageError(format!(
             "no segments in {}: expected files whose names end in .segment",
             directory.display()
         ))),
-        false => Ok(Target::Directory(directory)),
+        false => Ok(ReadTarget::Directory(directory)),
     }
 }
 

@@ -17,7 +17,7 @@ const MAX_REDIRECTS: usize = 5;
 const HEAD: usize = 1 << 20;
 
 /// The request that a page is fetched with.
-pub(super) struct Request {
+pub(super) struct PageRequest {
     pub(super) accept: String,
     pub(super) gzip: bool,
     /// `accept` asks for protobuf.
@@ -28,7 +28,7 @@ pub(super) struct Request {
 }
 
 /// A page that is read from its beginning.
-pub(super) struct Source {
+pub(super) struct PageSource {
     pub(super) name: String,
     reader: Box<dyn Read>,
     /// The bytes that were read to guess the format.
@@ -41,9 +41,9 @@ pub(super) struct Source {
     tail: Option<Vec<u8>>,
 }
 
-impl Source {
+impl PageSource {
     /// Opens `-`, an `http://` URL or a file.
-    pub(super) fn open(name: &str, request: &Request) -> Result<Self, UsageError> {
+    pub(super) fn open(name: &str, request: &PageRequest) -> Result<Self, UsageError> {
         match name {
             "-" => Ok(Self::new("standard input", Box::new(io::stdin().lock()))),
             _ if name.starts_with("http://") || name.starts_with("https://") => {
@@ -95,7 +95,7 @@ impl Source {
     }
 
     /// Requests a page and follows redirects.
-    fn fetch(name: &str, request: &Request) -> Result<Self, UsageError> {
+    fn fetch(name: &str, request: &PageRequest) -> Result<Self, UsageError> {
         let end = Instant::now() + request.timeout;
         let url = Url::parse(name).map_err(|why| UsageError(format!("{name}: {why}")))?;
         let (_, client, head) = follow(name, url, request, Some(end))?;
@@ -153,7 +153,7 @@ impl Source {
 pub(super) fn follow(
     name: &str,
     mut url: Url,
-    request: &Request,
+    request: &PageRequest,
     not_after: Option<Instant>,
 ) -> Result<(Url, Client, Head), UsageError> {
     for redirects in 0..=MAX_REDIRECTS {
@@ -187,7 +187,7 @@ pub(super) fn follow(
     )))
 }
 
-impl Read for Source {
+impl Read for PageSource {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if self.head.is_empty() {
             return self.reader.read(into);

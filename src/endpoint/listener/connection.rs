@@ -61,7 +61,7 @@ pub(super) enum Sent {
 
 /// The outcome of reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Read {
+pub(super) enum ReadOutcome {
     /// A whole head of this many bytes is at the front of the input.
     Head(usize),
     /// More of the head has to come. Whether there is a part of it.
@@ -188,18 +188,18 @@ impl Connection {
         scratch: &mut [u8],
         documents: &[Document],
         has_handler: bool,
-    ) -> Result<Read, ErrorResponse> {
+    ) -> Result<ReadOutcome, ErrorResponse> {
         if let Some(end) = self.find_head(documents)? {
-            return Ok(Read::Head(end));
+            return Ok(ReadOutcome::Head(end));
         }
         if let Some(outcome) = self.fill(scratch, documents, has_handler)? {
             return Ok(outcome);
         }
         match self.find_head(documents)? {
-            Some(end) => Ok(Read::Head(end)),
+            Some(end) => Ok(ReadOutcome::Head(end)),
             None if self.input.len() == scratch.len() => Err(self.too_long()),
             None if self.peer_finished && !self.input_pending => Err(ErrorResponse::Truncated),
-            None => Ok(Read::Incomplete { begun: true }),
+            None => Ok(ReadOutcome::Incomplete { begun: true }),
         }
     }
 
@@ -210,7 +210,7 @@ impl Connection {
         scratch: &mut [u8],
         documents: &[Document],
         has_handler: bool,
-    ) -> Result<Option<Read>, ErrorResponse> {
+    ) -> Result<Option<ReadOutcome>, ErrorResponse> {
         let limit = scratch.len();
         let room = &mut scratch[..limit - self.input.len()];
         let received = if has_handler {
@@ -227,35 +227,35 @@ impl Connection {
             return Err(ErrorResponse::Truncated);
         }
         if received == 0 {
-            return Ok(Some(Read::Closed));
+            return Ok(Some(ReadOutcome::Closed));
         }
         if taken > 0 {
             self.input.push(&room[..taken]);
             return Ok(None);
         }
         match recipient(&room[..received], documents) {
-            Recipient::Theirs => Ok(Some(Read::Theirs)),
+            Recipient::Theirs => Ok(Some(ReadOutcome::Theirs)),
             Recipient::NotHttp => Err(ErrorResponse::NotHttp),
             _ if received == limit => Err(ErrorResponse::TargetTooLong),
             _ if self.peer_finished => Err(ErrorResponse::Truncated),
             _ => {
                 // An event tells when the rest has come.
                 self.input_pending = false;
-                Ok(Some(Read::Incomplete { begun: true }))
+                Ok(Some(ReadOutcome::Incomplete { begun: true }))
             }
         }
     }
 
     /// The outcome of receiving that failed.
-    fn outcome_of(&mut self, error: &io::Error) -> Read {
+    fn outcome_of(&mut self, error: &io::Error) -> ReadOutcome {
         match error.kind() {
-            io::ErrorKind::Interrupted => Read::Interrupted,
+            io::ErrorKind::Interrupted => ReadOutcome::Interrupted,
             io::ErrorKind::WouldBlock => {
                 self.input_pending = false;
                 let begun = !self.input.is_empty();
-                Read::Incomplete { begun }
+                ReadOutcome::Incomplete { begun }
             }
-            _ => Read::Closed,
+            _ => ReadOutcome::Closed,
         }
     }
 

@@ -18,7 +18,7 @@ use mio::{Events, Poll, Token};
 
 use super::accept::{Accepted, Acceptor};
 use super::answer::{Answer, answer};
-use super::connection::{Phase, Read, Sent};
+use super::connection::{Phase, ReadOutcome, Sent};
 use super::connections::{ConnectionId, Connections};
 use super::document::Document;
 use super::hand_over::{HandOver, HandedOver};
@@ -215,11 +215,11 @@ impl EventLoop {
         let has_handler = self.hand_over.is_some();
         let read = connection.read(&mut self.scratch, &self.documents, has_handler);
         match read {
-            Ok(Read::Head(len)) => self.accept_request(id, len, now),
-            Ok(Read::Incomplete { begun }) => self.wait_for_head(id, begun, now),
-            Ok(Read::Theirs) if has_handler => self.hand_over(id, now),
-            Ok(Read::Theirs | Read::Closed) => self.close(id),
-            Ok(Read::Interrupted) => self.connections.resume_later(id),
+            Ok(ReadOutcome::Head(len)) => self.accept_request(id, len, now),
+            Ok(ReadOutcome::Incomplete { begun }) => self.wait_for_head(id, begun, now),
+            Ok(ReadOutcome::Theirs) if has_handler => self.hand_over(id, now),
+            Ok(ReadOutcome::Theirs | ReadOutcome::Closed) => self.close(id),
+            Ok(ReadOutcome::Interrupted) => self.connections.resume_later(id),
             Err(error) => self.refuse(id, error, now),
         }
     }

@@ -1,7 +1,7 @@
 //! The events of a page: one a line, borrowed from its text.
 
 use super::composite::CompositeValue;
-use super::labels::{LabelSpans, Labels, Span};
+use super::labels::{LabelSpans, ParsedLabels, Span};
 use crate::MetricType;
 use crate::exposition::number::parse_f64;
 use std::borrow::Cow;
@@ -158,8 +158,8 @@ impl<'a> Sample<'a> {
 
     /// Returns the labels, in their order on the page.
     #[inline]
-    pub fn labels(&self) -> Labels<'a, '_> {
-        Labels::new(self.line, self.labels, &self.label_spans)
+    pub fn labels(&self) -> ParsedLabels<'a, '_> {
+        ParsedLabels::new(self.line, self.labels, &self.label_spans)
     }
 
     /// Returns the value of the label `name`, if the sample has it.
@@ -205,21 +205,21 @@ impl<'a> Sample<'a> {
     }
 
     /// Returns the first exemplar, if there is one.
-    pub fn exemplar(&self) -> Option<Exemplar<'a>> {
+    pub fn exemplar(&self) -> Option<ParsedExemplar<'a>> {
         self.exemplars().next()
     }
 
     /// Returns the exemplars, in their order on the page. Only samples of OpenMetrics 2.0
     /// have more than one.
     #[allow(clippy::missing_panics_doc, reason = "the lexer found a number")]
-    pub fn exemplars(&self) -> impl Iterator<Item = Exemplar<'a>> + use<'a> {
+    pub fn exemplars(&self) -> impl Iterator<Item = ParsedExemplar<'a>> + use<'a> {
         let line = self.line;
         let mut next = self.exemplar;
         std::iter::from_fn(move || {
             if next == 0 {
                 return None;
             }
-            let labels = Labels::new(line, next, &LabelSpans::UNKNOWN);
+            let labels = ParsedLabels::new(line, next, &LabelSpans::UNKNOWN);
             let end = labels.clone().end();
             let numbers = &line[end..];
             let (numbers, more) = match numbers.find('#') {
@@ -231,7 +231,7 @@ impl<'a> Sample<'a> {
             let mut numbers = numbers.split_ascii_whitespace();
             let value = numbers.next().and_then(|text| parse_f64(text.as_bytes()));
             let timestamp = numbers.next().and_then(|text| parse_f64(text.as_bytes()));
-            Some(Exemplar {
+            Some(ParsedExemplar {
                 labels,
                 value: value.expect("the lexer found a number"),
                 timestamp,
@@ -285,7 +285,7 @@ impl Sample<'_> {
     /// Returns the offset of the label `name`, or the sample's if it has no such
     /// label.
     pub(in crate::exposition) fn offset_of_label(&self, name: &str) -> usize {
-        let mut labels = Labels::new(self.line, self.labels, &LabelSpans::UNKNOWN);
+        let mut labels = ParsedLabels::new(self.line, self.labels, &LabelSpans::UNKNOWN);
         let at = loop {
             match labels.search() {
                 Some((label, _)) if label.unescaped(self.line) == name => break label.start(),
@@ -335,15 +335,15 @@ impl fmt::Debug for Sample<'_> {
 /// An exemplar: one of the observations that a sample counts, with labels of its
 /// own.
 #[derive(Clone, Debug)]
-pub struct Exemplar<'a> {
-    labels: Labels<'a, 'static>,
+pub struct ParsedExemplar<'a> {
+    labels: ParsedLabels<'a, 'static>,
     value: f64,
     timestamp: Option<f64>,
 }
 
-impl<'a> Exemplar<'a> {
+impl<'a> ParsedExemplar<'a> {
     /// Returns the labels, in their order on the page.
-    pub fn labels(&self) -> Labels<'a, 'static> {
+    pub fn labels(&self) -> ParsedLabels<'a, 'static> {
         self.labels.clone()
     }
 
@@ -358,7 +358,7 @@ impl<'a> Exemplar<'a> {
     }
 }
 
-impl PartialEq for Exemplar<'_> {
+impl PartialEq for ParsedExemplar<'_> {
     /// Compares the content, however it is written. NaN equals itself here.
     fn eq(&self, other: &Self) -> bool {
         self.labels == other.labels

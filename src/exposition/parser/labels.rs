@@ -21,7 +21,7 @@ pub struct Label<'a> {
 /// An iterator over the labels of a sample or an exemplar, in their order on the
 /// page.
 #[derive(Clone)]
-pub struct Labels<'a, 's> {
+pub struct ParsedLabels<'a, 's> {
     line: &'a str,
     /// The start of the next label if its end is known; else a byte after the
     /// opening brace, a comma or a label.
@@ -30,7 +30,7 @@ pub struct Labels<'a, 's> {
     spans: &'s LabelSpans,
 }
 
-impl<'a, 's> Labels<'a, 's> {
+impl<'a, 's> ParsedLabels<'a, 's> {
     #[inline]
     pub(super) fn new(line: &'a str, at: u32, spans: &'s LabelSpans) -> Self {
         let at = if at == 0 { line.len() } else { at as usize };
@@ -146,7 +146,7 @@ impl<'a, 's> Labels<'a, 's> {
     }
 }
 
-impl<'a> Iterator for Labels<'a, '_> {
+impl<'a> Iterator for ParsedLabels<'a, '_> {
     type Item = Label<'a>;
 
     #[inline(always)] // so that callers see that the known labels are borrowed
@@ -164,16 +164,16 @@ impl<'a> Iterator for Labels<'a, '_> {
     }
 }
 
-impl std::iter::FusedIterator for Labels<'_, '_> {}
+impl std::iter::FusedIterator for ParsedLabels<'_, '_> {}
 
-impl PartialEq for Labels<'_, '_> {
+impl PartialEq for ParsedLabels<'_, '_> {
     /// Compares the labels in their order, however they are written.
     fn eq(&self, other: &Self) -> bool {
         self.clone().eq(other.clone())
     }
 }
 
-impl fmt::Debug for Labels<'_, '_> {
+impl fmt::Debug for ParsedLabels<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let labels = self.clone().map(|label| (label.name, label.value));
         f.debug_map().entries(labels).finish()

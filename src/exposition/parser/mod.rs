@@ -41,8 +41,8 @@ pub use chunks::Chunks;
 pub use composite::{CompositeValue, NativeBuckets};
 pub(super) use error::messages;
 pub use error::{Error, ErrorKind, Excerpt, Position, is_unprintable};
-pub use event::{Event, EventRef, Exemplar, Line, Sample, Timestamp};
-pub use labels::{Label, Labels};
+pub use event::{Event, EventRef, Line, ParsedExemplar, Sample, Timestamp};
+pub use labels::{Label, ParsedLabels};
 
 use super::{ContentType, Escaping, Format};
 use lexer::{Lexer, LineKind};

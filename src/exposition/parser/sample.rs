@@ -6,7 +6,7 @@
 use super::error::ErrorKind;
 use super::event::{Sample, Timestamp};
 use super::fast_path;
-use super::labels::{LabelSpans, Labels, Span};
+use super::labels::{LabelSpans, ParsedLabels, Span};
 use super::lexer::{Lexer, Lookahead, Quoted, Result, fail};
 use crate::exposition::number;
 use crate::exposition::scan;
@@ -294,7 +294,7 @@ impl Lexer {
     /// paths must find the same error first.
     fn check_names(&self, window: Lookahead<'_>, first: usize, end: usize) -> Result<()> {
         let line = window.utf8(0, end)?;
-        let mut labels = Labels::new(line, first as u32, &LabelSpans::UNKNOWN);
+        let mut labels = ParsedLabels::new(line, first as u32, &LabelSpans::UNKNOWN);
         let mut names = SmallVec::<[_; 8]>::new();
         while let Some((name, _)) = labels.search() {
             let text = name.unescaped(line);

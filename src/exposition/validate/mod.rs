@@ -25,7 +25,7 @@ pub use lint::{Lint, Linter, Warning, lint};
 use super::Format;
 use super::escape::quote;
 use super::parser::{
-    self, Error, ErrorKind, Event, Excerpt, Labels, Line, Mode, Options, Position, Sample,
+    self, Error, ErrorKind, Event, Excerpt, Line, Mode, Options, ParsedLabels, Position, Sample,
     Timestamp,
 };
 use crate::MetricType;
@@ -388,7 +388,7 @@ impl Validator {
         };
         let mut name = self.family.name.clone().into_bytes();
         // The labels begin after the brace.
-        let labels = Labels::searched(text, 1).filter(|label| label.name != inner);
+        let labels = ParsedLabels::searched(text, 1).filter(|label| label.name != inner);
         for (index, label) in labels.enumerate() {
             name.push(if index == 0 { b'{' } else { b',' });
             name.extend_from_slice(label.name.as_bytes());

@@ -17,7 +17,7 @@ use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType};
 use std::collections::HashMap;
 use stethoscope::MetricType;
 use stethoscope::exposition::parser::{
-    self, Error, Event, Exemplar, Labels, Mode, Options, Sample, Timestamp,
+    self, Error, Event, Mode, Options, ParsedExemplar, ParsedLabels, Sample, Timestamp,
 };
 use stethoscope::exposition::validate::Validator;
 use stethoscope::exposition::{ContentType, Format};
@@ -335,13 +335,13 @@ impl<'py> Makes<'py> {
         self.new.call1((&self.sample, fields))
     }
 
-    fn exemplar(&mut self, exemplar: &Exemplar<'_>) -> PyResult<Bound<'py, PyAny>> {
+    fn exemplar(&mut self, exemplar: &ParsedExemplar<'_>) -> PyResult<Bound<'py, PyAny>> {
         let labels = self.labels(exemplar.labels())?;
         let fields = (labels, exemplar.value(), exemplar.timestamp());
         self.new.call1((&self.exemplar, fields))
     }
 
-    fn labels(&mut self, labels: Labels<'_, '_>) -> PyResult<Bound<'py, PyDict>> {
+    fn labels(&mut self, labels: ParsedLabels<'_, '_>) -> PyResult<Bound<'py, PyDict>> {
         let made = PyDict::new(self.py);
         for label in labels {
             let name = match self.names.get(&*label.name) {

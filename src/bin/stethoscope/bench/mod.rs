@@ -17,7 +17,7 @@ use super::check::protobuf_accept;
 use super::fetch_error::{FetchError, unusable_response};
 use super::http::{Client, Head, Url};
 use super::server::Server;
-use super::source::{self, Request};
+use super::source::{self, PageRequest};
 use super::units::{duration, size};
 use super::{REFUSED, UsageError, output};
 use baseline::{Comparison, Run};
@@ -100,7 +100,7 @@ struct Target {
     first: Head,
     /// The bytes of the compressed page; `None` if the server does not compress.
     compressed: Option<usize>,
-    scrapes: Vec<Scrape>,
+    scrapes: Vec<TimedScrape>,
     /// The failures, each with its count.
     failures: Vec<(String, usize)>,
     /// The pause if the next scrape fails too.
@@ -115,7 +115,7 @@ struct Target {
 
 /// A scrape that was answered.
 #[derive(Clone, Copy)]
-struct Scrape {
+struct TimedScrape {
     /// The latency, from when the scrape was due.
     whole: Duration,
     /// The part of it that was waiting for the first byte.
@@ -208,7 +208,7 @@ impl Target {
     /// Scrapes a plain and a compressed page, and parses the page.
     fn probe(url: Url, bench: &Bench) -> Result<Self, UsageError> {
         let text = url.text.clone();
-        let request = Request {
+        let request = PageRequest {
             accept: match bench.protobuf {
                 true => protobuf_accept(),
                 false => Server::V3.accept().to_owned(),
@@ -272,7 +272,7 @@ impl Target {
         self.pause = SHORTEST_PAUSE;
         match self.difference(&head) {
             Some(why) => self.failed(why),
-            None => self.scrapes.push(Scrape {
+            None => self.scrapes.push(TimedScrape {
                 whole: late + whole,
                 first_byte: late + head.first_byte,
                 bytes: self.body.len(),

@@ -20,7 +20,7 @@ const ROWS: usize = 12;
 const COLUMNS: usize = 44;
 
 /// The scrapes of one target, summed up.
-struct Summary {
+struct TargetSummary {
     /// Sorted.
     times: Vec<f64>,
     first_byte_share: f64,
@@ -29,7 +29,7 @@ struct Summary {
     cpu_a_scrape: Option<f64>,
 }
 
-impl Summary {
+impl TargetSummary {
     fn of(target: &Target) -> Self {
         let scrapes = &target.scrapes;
         let mut times: Vec<f64> = scrapes.iter().map(|a| a.whole.as_secs_f64()).collect();
@@ -65,7 +65,7 @@ pub(super) fn text(
     comparison: Option<&Comparison>,
 ) -> String {
     let mut text = String::new();
-    let summaries: Vec<Summary> = targets.iter().map(Summary::of).collect();
+    let summaries: Vec<TargetSummary> = targets.iter().map(TargetSummary::of).collect();
     for (target, summary) in targets.iter().zip(&summaries) {
         one(&mut text, target, summary, gzip, rate).expect("a String takes all");
     }
@@ -82,7 +82,7 @@ pub(super) fn text(
 fn one(
     text: &mut String,
     target: &Target,
-    summary: &Summary,
+    summary: &TargetSummary,
     gzip: bool,
     rate: Option<f64>,
 ) -> std::fmt::Result {
@@ -136,7 +136,7 @@ fn page_lines(text: &mut String, target: &Target) -> std::fmt::Result {
 fn scrape_lines(
     text: &mut String,
     target: &Target,
-    summary: &Summary,
+    summary: &TargetSummary,
     gzip: bool,
 ) -> std::fmt::Result {
     let count = grouped(summary.times.len() as f64);
@@ -161,7 +161,7 @@ fn scrape_lines(
 }
 
 /// Writes the time that a scrape takes to parse, and to serve.
-fn cost_lines(text: &mut String, target: &Target, summary: &Summary) -> std::fmt::Result {
+fn cost_lines(text: &mut String, target: &Target, summary: &TargetSummary) -> std::fmt::Result {
     let parsing = readable(target.page.parse.as_secs_f64());
     writeln!(text, "  parsing      {parsing} in this tool")?;
     match summary.cpu_a_scrape.map(readable) {
@@ -212,8 +212,8 @@ fn bar(count: usize, largest: usize) -> String {
 
 fn compare(
     text: &mut String,
-    (first_target, first): (&Target, &Summary),
-    (second_target, second): (&Target, &Summary),
+    (first_target, first): (&Target, &TargetSummary),
+    (second_target, second): (&Target, &TargetSummary),
 ) -> std::fmt::Result {
     writeln!(text, "the second as a multiple of the first")?;
     let mut ratio = |name: &str, of: f64, to: f64| {
@@ -232,7 +232,7 @@ fn compare(
         second_target.page.samples as f64,
         first_target.page.samples as f64,
     )?;
-    let cpu = |summary: &Summary| summary.cpu_a_scrape.unwrap_or(f64::NAN);
+    let cpu = |summary: &TargetSummary| summary.cpu_a_scrape.unwrap_or(f64::NAN);
     ratio("server's cpu", cpu(second), cpu(first))
 }
 
@@ -245,7 +245,7 @@ pub(super) fn json(targets: &[Target], gzip: bool, comparison: Option<&Compariso
     }
     text.push(']');
     if let [first, second] = targets {
-        let (first, second) = (Summary::of(first), Summary::of(second));
+        let (first, second) = (TargetSummary::of(first), TargetSummary::of(second));
         let ratio = second.quantile(0.5) / first.quantile(0.5);
         write!(text, ",\"median_ratio\":{}", number(ratio)).expect("a String takes all");
     }
@@ -257,7 +257,7 @@ pub(super) fn json(targets: &[Target], gzip: bool, comparison: Option<&Compariso
 }
 
 fn one_json(text: &mut String, target: &Target, gzip: bool) -> std::fmt::Result {
-    let (page, summary) = (&target.page, Summary::of(target));
+    let (page, summary) = (&target.page, TargetSummary::of(target));
     let content_type = target.first.content_type.as_deref().unwrap_or_default();
     let compressed = target.compressed.map_or(f64::NAN, |bytes| bytes as f64);
     let failed: usize = target.failures.iter().map(|(_, times)| times).sum();

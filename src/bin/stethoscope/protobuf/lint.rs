@@ -1,7 +1,7 @@
 //! Lints of protobuf pages. Each family is written as text, which the linter of the
 //! engine reads.
 
-use super::{Count, Family, Metric, MetricValue};
+use super::{DecodedFamily, DecodedMetric, MetricValue, ObservationCount};
 use std::collections::HashSet;
 use std::fmt::Display;
 use stethoscope::MetricType;
@@ -13,7 +13,7 @@ use stethoscope::exposition::validate::{self, Lint, Warning};
 use stethoscope::name::is_classic_metric_name;
 
 /// Checks a page family by family.
-pub(in super::super) struct Linter {
+pub(in super::super) struct ProtobufLinter {
     linter: validate::Linter,
     options: Options,
 }
@@ -28,7 +28,7 @@ pub(in super::super) fn message(lint: Lint) -> String {
     }
 }
 
-impl Linter {
+impl ProtobufLinter {
     pub(in super::super) fn new() -> Self {
         // Leniently, since nobody has validated the histograms.
         let options = Options::lenient(Format::Text1).with_quoted_names(true);
@@ -40,7 +40,11 @@ impl Linter {
 
     /// Checks the next family, and calls `warn` with each warning. The positions of
     /// warnings mean nothing.
-    pub(in super::super) fn visit(&mut self, family: &Family, mut warn: impl FnMut(&Warning)) {
+    pub(in super::super) fn visit(
+        &mut self,
+        family: &DecodedFamily,
+        mut warn: impl FnMut(&Warning),
+    ) {
         let text = text_of(family);
         let mut once = HashSet::new();
         let mut each = |warning: Warning| {
@@ -59,7 +63,7 @@ impl Linter {
     }
 }
 
-fn text_of(family: &Family) -> Vec<u8> {
+fn text_of(family: &DecodedFamily) -> Vec<u8> {
     let mut text = Text {
         family,
         bytes: Vec::new(),
@@ -72,7 +76,7 @@ fn text_of(family: &Family) -> Vec<u8> {
 }
 
 struct Text<'a> {
-    family: &'a Family,
+    family: &'a DecodedFamily,
     bytes: Vec<u8>,
 }
 
@@ -102,7 +106,7 @@ impl Text<'_> {
         self.bytes.push(b'\n');
     }
 
-    fn write_metric(&mut self, metric: &Metric) {
+    fn write_metric(&mut self, metric: &DecodedMetric) {
         match &metric.value {
             MetricValue::Single(value, _) => self.write_sample(metric, "", None, &go(*value)),
             MetricValue::Summary(summary) => {
@@ -133,7 +137,7 @@ impl Text<'_> {
 
     fn write_sample(
         &mut self,
-        metric: &Metric,
+        metric: &DecodedMetric,
         suffix: &str,
         added: Option<(&str, f64)>,
         value: &dyn Display,
@@ -179,6 +183,6 @@ fn go(value: f64) -> String {
     format_go(value).as_str().to_owned()
 }
 
-fn decimal(count: Count) -> String {
+fn decimal(count: ObservationCount) -> String {
     count.to_string()
 }

@@ -10,7 +10,7 @@
 mod lint;
 mod wire;
 
-pub(super) use lint::{Linter, message};
+pub(super) use lint::{ProtobufLinter, message};
 
 use std::collections::HashSet;
 use std::fmt::{self, Display};
@@ -19,9 +19,9 @@ use stethoscope::MetricType;
 use stethoscope::exposition::number::format_go;
 use wire::{delimited, double, doubles, messages, number, numbers, string, take, varint, zigzag};
 
-/// The contents of a page.
+/// The size of a page, and a value of it.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Contents {
+pub(super) struct PageTotals {
     pub(super) families: usize,
     /// As many as the page would have in text.
     pub(super) samples: usize,
@@ -37,8 +37,11 @@ const SCHEMAS: RangeInclusive<i64> = -4..=8;
 /// # Errors
 ///
 /// Returns the first fault as a message that names its byte and its family.
-pub(super) fn read(page: &[u8], mut each: impl FnMut(&Family)) -> Result<Contents, String> {
-    let mut contents = Contents::default();
+pub(super) fn read(
+    page: &[u8],
+    mut each: impl FnMut(&DecodedFamily),
+) -> Result<PageTotals, String> {
+    let mut totals = PageTotals::default();
     let mut names = HashSet::new();
     let mut rest = page;
     while !rest.is_empty() {
@@ -50,20 +53,20 @@ pub(super) fn read(page: &[u8], mut each: impl FnMut(&Family)) -> Result<Content
         let message = delimited(&mut rest).map_err(|fault| at("", fault))?;
         // For the message of a fault that comes before the name.
         let name = string(message, 1).unwrap_or_default();
-        let family = Family::read(message).map_err(|fault| at(&name, fault))?;
+        let family = DecodedFamily::read(message).map_err(|fault| at(&name, fault))?;
         if !names.insert(family.name.clone()) {
             return Err(at(&name, "the family is on the page twice".to_owned()));
         }
-        contents.families += 1;
-        contents.samples += family.samples();
+        totals.families += 1;
+        totals.samples += family.samples();
         if family.name == "process_cpu_seconds_total"
             && let Some(MetricValue::Single(value, _)) = family.metrics.first().map(|m| &m.value)
         {
-            contents.cpu = Some(*value);
+            totals.cpu = Some(*value);
         }
         each(&family);
     }
-    Ok(contents)
+    Ok(totals)
 }
 
 /// Returns true if the bytes begin like a page: with the length of a message that
@@ -81,15 +84,15 @@ pub(super) fn is_page(mut bytes: &[u8]) -> bool {
 }
 
 /// A family that was read.
-pub(super) struct Family {
+pub(super) struct DecodedFamily {
     pub(super) name: String,
     pub(super) help: String,
     pub(super) metric_type: MetricType,
-    pub(super) metrics: Vec<Metric>,
+    pub(super) metrics: Vec<DecodedMetric>,
 }
 
 /// A series of a family.
-pub(super) struct Metric {
+pub(super) struct DecodedMetric {
     /// Names and values, in the order of the page.
     pub(super) labels: Vec<(String, String)>,
     pub(super) timestamp_ms: Option<i64>,
@@ -97,26 +100,26 @@ pub(super) struct Metric {
 }
 
 pub(super) enum MetricValue {
-    Single(f64, Option<Exemplar>),
-    Summary(Summary),
-    Histogram(Histogram),
+    Single(f64, Option<DecodedExemplar>),
+    Summary(DecodedSummary),
+    Histogram(DecodedHistogram),
 }
 
-pub(super) struct Summary {
+pub(super) struct DecodedSummary {
     pub(super) count: u64,
     pub(super) sum: f64,
     /// Quantiles, from 0 to 1, with their values.
     pub(super) quantiles: Vec<(f64, f64)>,
 }
 
-pub(super) struct Exemplar {
+pub(super) struct DecodedExemplar {
     pub(super) labels: Vec<(String, String)>,
     pub(super) value: f64,
     pub(super) timestamp_ms: Option<i64>,
 }
 
-pub(super) struct Histogram {
-    pub(super) count: Count,
+pub(super) struct DecodedHistogram {
+    pub(super) count: ObservationCount,
     pub(super) sum: f64,
     /// The classic buckets, without that of +Inf if it is left out.
     pub(super) buckets: Vec<Bucket>,
@@ -126,29 +129,29 @@ pub(super) struct Histogram {
 pub(super) struct Bucket {
     pub(super) bound: f64,
     /// The observations up to the bound.
-    pub(super) count: Count,
-    pub(super) exemplar: Option<Exemplar>,
+    pub(super) count: ObservationCount,
+    pub(super) exemplar: Option<DecodedExemplar>,
 }
 
 /// The native buckets of a histogram.
 pub(super) struct Native {
     pub(super) schema: i64,
     pub(super) zero_threshold: f64,
-    pub(super) zero_count: Count,
+    pub(super) zero_count: ObservationCount,
     /// Indices and counts.
-    pub(super) positive: Vec<(i64, Count)>,
-    pub(super) negative: Vec<(i64, Count)>,
-    pub(super) exemplars: Vec<Exemplar>,
+    pub(super) positive: Vec<(i64, ObservationCount)>,
+    pub(super) negative: Vec<(i64, ObservationCount)>,
+    pub(super) exemplars: Vec<DecodedExemplar>,
 }
 
 /// A number of observations. Histograms of floats come from recording rules.
 #[derive(Clone, Copy)]
-pub(super) enum Count {
+pub(super) enum ObservationCount {
     Integer(u64),
     Float(f64),
 }
 
-impl Display for Count {
+impl Display for ObservationCount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Integer(count) => write!(f, "{count}"),
@@ -167,7 +170,7 @@ const TYPES: [(MetricType, u32); 6] = [
     (MetricType::GaugeHistogram, 7),
 ];
 
-impl Family {
+impl DecodedFamily {
     fn read(message: &[u8]) -> Result<Self, String> {
         let name = string(message, 1)?;
         if name.is_empty() {
@@ -194,7 +197,7 @@ impl Family {
             sorted.sort();
             let sorted = sorted.join(",");
             let in_series = |fault: String| format!("series {{{sorted}}}: {fault}");
-            let metric = Metric::read(message, labels, metric_type, value_field);
+            let metric = DecodedMetric::read(message, labels, metric_type, value_field);
             let metric = metric.map_err(in_series)?;
             if let MetricValue::Histogram(histogram) = &metric.value {
                 let is_native = histogram.native.is_some();
@@ -223,11 +226,11 @@ impl Family {
 
     /// Returns the number of samples, as servers count them.
     fn samples(&self) -> usize {
-        self.metrics.iter().map(Metric::samples).sum()
+        self.metrics.iter().map(DecodedMetric::samples).sum()
     }
 }
 
-impl Metric {
+impl DecodedMetric {
     fn read(
         message: &[u8],
         labels: Vec<(String, String)>,
@@ -239,9 +242,9 @@ impl Metric {
             return Err(format!("expected a {word}, found none"));
         };
         let value = match metric_type {
-            MetricType::Summary => MetricValue::Summary(Summary::read(value)?),
+            MetricType::Summary => MetricValue::Summary(DecodedSummary::read(value)?),
             MetricType::Histogram | MetricType::GaugeHistogram => {
-                MetricValue::Histogram(Histogram::read(value)?)
+                MetricValue::Histogram(DecodedHistogram::read(value)?)
             }
             _ => {
                 let number = double(value, 1)?;
@@ -254,7 +257,7 @@ impl Metric {
                     MetricType::Counter => messages(value, 2)?.pop(),
                     _ => None,
                 };
-                let exemplar = exemplar.map(Exemplar::read).transpose()?;
+                let exemplar = exemplar.map(DecodedExemplar::read).transpose()?;
                 MetricValue::Single(number.unwrap_or(0.0), exemplar)
             }
         };
@@ -271,7 +274,7 @@ impl Metric {
         match &self.value {
             MetricValue::Single(..) => 1,
             MetricValue::Summary(summary) => 2 + summary.quantiles.len(),
-            MetricValue::Histogram(Histogram {
+            MetricValue::Histogram(DecodedHistogram {
                 native: Some(_), ..
             }) => 1,
             MetricValue::Histogram(histogram) => 2 + histogram.buckets.len(),
@@ -302,7 +305,7 @@ fn pairs(message: &[u8]) -> Result<Vec<(String, String)>, String> {
         .collect()
 }
 
-impl Exemplar {
+impl DecodedExemplar {
     fn read(message: &[u8]) -> Result<Self, String> {
         let timestamp = messages(message, 3)?.pop().map(|timestamp| {
             let seconds = number(timestamp, 1)?.unwrap_or(0).cast_signed();
@@ -321,7 +324,7 @@ impl Exemplar {
     }
 }
 
-impl Summary {
+impl DecodedSummary {
     fn read(message: &[u8]) -> Result<Self, String> {
         let quantiles = messages(message, 3)?.into_iter().map(|quantile| {
             let (of, value) = (double(quantile, 1)?, double(quantile, 2)?);
@@ -335,7 +338,7 @@ impl Summary {
     }
 }
 
-impl Histogram {
+impl DecodedHistogram {
     fn read(message: &[u8]) -> Result<Self, String> {
         let integer = number(message, 1)?.unwrap_or(0);
         let float = double(message, 4)?.filter(|count| *count > 0.0);
@@ -354,7 +357,7 @@ impl Histogram {
         }
         let buckets = messages(message, 3)?.into_iter().map(Bucket::read);
         Ok(Self {
-            count: float.map_or(Count::Integer(integer), Count::Float),
+            count: float.map_or(ObservationCount::Integer(integer), ObservationCount::Float),
             sum,
             buckets: buckets.collect::<Result<_, _>>()?,
             native,
@@ -369,8 +372,8 @@ impl Bucket {
         let exemplar = messages(message, 3)?.pop();
         Ok(Self {
             bound: double(message, 2)?.unwrap_or(0.0),
-            count: float.map_or(Count::Integer(integer), Count::Float),
-            exemplar: exemplar.map(Exemplar::read).transpose()?,
+            count: float.map_or(ObservationCount::Integer(integer), ObservationCount::Float),
+            exemplar: exemplar.map(DecodedExemplar::read).transpose()?,
         })
     }
 }
@@ -401,11 +404,13 @@ impl Native {
                  servers from 3.7 on refuse the page"
             ));
         }
-        let exemplars = messages(message, 16)?.into_iter().map(Exemplar::read);
+        let exemplars = messages(message, 16)?
+            .into_iter()
+            .map(DecodedExemplar::read);
         Ok(Some(Self {
             schema,
             zero_threshold,
-            zero_count: zero_float.map_or(Count::Integer(zero), Count::Float),
+            zero_count: zero_float.map_or(ObservationCount::Integer(zero), ObservationCount::Float),
             positive,
             negative,
             exemplars: exemplars.collect::<Result<_, _>>()?,
@@ -418,15 +423,19 @@ impl Native {
         let counts = sides.map(|(_, count)| *count).chain([self.zero_count]);
         counts
             .map(|count| match count {
-                Count::Integer(count) => u128::from(count),
-                Count::Float(_) => 0,
+                ObservationCount::Integer(count) => u128::from(count),
+                ObservationCount::Float(_) => 0,
             })
             .sum()
     }
 }
 
 /// Returns the indices and counts of the buckets of one side of a native histogram.
-fn side(spans: &[&[u8]], deltas: &[u64], counts: &[f64]) -> Result<Vec<(i64, Count)>, String> {
+fn side(
+    spans: &[&[u8]],
+    deltas: &[u64],
+    counts: &[f64],
+) -> Result<Vec<(i64, ObservationCount)>, String> {
     let mut length = 0u64;
     let mut ranges = Vec::new();
     let mut next = 0i64;
@@ -451,7 +460,7 @@ fn side(spans: &[&[u8]], deltas: &[u64], counts: &[f64]) -> Result<Vec<(i64, Cou
     let indices = ranges.into_iter().flatten();
     if deltas.is_empty() {
         return Ok(indices
-            .zip(counts.iter().map(|count| Count::Float(*count)))
+            .zip(counts.iter().map(|count| ObservationCount::Float(*count)))
             .collect());
     }
     let mut count = 0i128;
@@ -461,7 +470,7 @@ fn side(spans: &[&[u8]], deltas: &[u64], counts: &[f64]) -> Result<Vec<(i64, Cou
             ..0 => "a bucket has a negative count",
             _ => "the count of a bucket has more than 64 bits",
         })?;
-        Ok(Count::Integer(count))
+        Ok(ObservationCount::Integer(count))
     });
     let pairs = indices
         .zip(cumulated)

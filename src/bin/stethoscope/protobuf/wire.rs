@@ -1,7 +1,7 @@
 //! The wire format of protobuf: numbers, lengths and the fields of a message.
 
 /// The value of a field.
-enum Value<'a> {
+enum WireValue<'a> {
     Varint(u64),
     Double(f64),
     Bytes(&'a [u8]),
@@ -53,24 +53,24 @@ pub(super) fn delimited<'a>(bytes: &mut &'a [u8]) -> Result<&'a [u8], String> {
 /// Calls `each` with the number and the value of each field of a message.
 fn fields<'a>(
     mut message: &'a [u8],
-    mut each: impl FnMut(u32, Value<'a>) -> Result<(), String>,
+    mut each: impl FnMut(u32, WireValue<'a>) -> Result<(), String>,
 ) -> Result<(), String> {
     while !message.is_empty() {
         let key = varint(&mut message)?;
         let field = u32::try_from(key >> 3).map_err(|_| "a field number is too great")?;
         let value = match key & 7 {
-            0 => Value::Varint(varint(&mut message)?),
+            0 => WireValue::Varint(varint(&mut message)?),
             1 => {
                 let bytes = take(&mut message, 8)?.try_into().expect("8 bytes");
-                Value::Double(f64::from_le_bytes(bytes))
+                WireValue::Double(f64::from_le_bytes(bytes))
             }
             2 => {
                 let len = varint(&mut message)?;
-                Value::Bytes(take(&mut message, len)?)
+                WireValue::Bytes(take(&mut message, len)?)
             }
             5 => {
                 take(&mut message, 4)?;
-                Value::Other
+                WireValue::Other
             }
             other => return Err(format!("field {field} has the wire type {other}")),
         };
@@ -88,7 +88,7 @@ fn mistyped(field: u32, expected: &str) -> String {
 fn each<'a>(
     message: &'a [u8],
     wanted: u32,
-    mut read: impl FnMut(Value<'a>) -> Result<(), String>,
+    mut read: impl FnMut(WireValue<'a>) -> Result<(), String>,
 ) -> Result<(), String> {
     fields(message, |field, value| match field == wanted {
         true => read(value),
@@ -101,7 +101,7 @@ fn last<'a, T>(
     message: &'a [u8],
     wanted: u32,
     expected: &str,
-    read: impl Fn(Value<'a>) -> Option<T>,
+    read: impl Fn(WireValue<'a>) -> Option<T>,
 ) -> Result<Option<T>, String> {
     let mut found = None;
     each(message, wanted, |value| {
@@ -115,7 +115,7 @@ fn last<'a, T>(
 pub(super) fn messages(message: &[u8], wanted: u32) -> Result<Vec<&[u8]>, String> {
     let mut found = Vec::new();
     each(message, wanted, |value| match value {
-        Value::Bytes(bytes) => {
+        WireValue::Bytes(bytes) => {
             found.push(bytes);
             Ok(())
         }
@@ -136,7 +136,7 @@ pub(super) fn string(message: &[u8], wanted: u32) -> Result<String, String> {
 /// Returns the last value of a numeric field.
 pub(super) fn number(message: &[u8], wanted: u32) -> Result<Option<u64>, String> {
     last(message, wanted, "integer", |value| match value {
-        Value::Varint(number) => Some(number),
+        WireValue::Varint(number) => Some(number),
         _ => None,
     })
 }
@@ -144,7 +144,7 @@ pub(super) fn number(message: &[u8], wanted: u32) -> Result<Option<u64>, String>
 /// Returns the last value of a field of doubles.
 pub(super) fn double(message: &[u8], wanted: u32) -> Result<Option<f64>, String> {
     last(message, wanted, "double", |value| match value {
-        Value::Double(number) => Some(number),
+        WireValue::Double(number) => Some(number),
         _ => None,
     })
 }
@@ -153,11 +153,11 @@ pub(super) fn double(message: &[u8], wanted: u32) -> Result<Option<f64>, String>
 pub(super) fn numbers(message: &[u8], wanted: u32) -> Result<Vec<u64>, String> {
     let mut found = Vec::new();
     each(message, wanted, |value| match value {
-        Value::Varint(number) => {
+        WireValue::Varint(number) => {
             found.push(number);
             Ok(())
         }
-        Value::Bytes(mut packed) => {
+        WireValue::Bytes(mut packed) => {
             while !packed.is_empty() {
                 found.push(varint(&mut packed)?);
             }
@@ -173,8 +173,8 @@ pub(super) fn doubles(message: &[u8], wanted: u32) -> Result<Vec<f64>, String> {
     let mut found = Vec::new();
     each(message, wanted, |value| {
         match value {
-            Value::Double(number) => found.push(number),
-            Value::Bytes(packed) if packed.len() % 8 == 0 => {
+            WireValue::Double(number) => found.push(number),
+            WireValue::Bytes(packed) if packed.len() % 8 == 0 => {
                 let (numbers, _) = packed.as_chunks::<8>();
                 found.extend(numbers.iter().map(|bytes| f64::from_le_bytes(*bytes)));
             }

@@ -2,7 +2,7 @@
 
 use super::super::output;
 use super::agent_metrics::AgentMetrics;
-use super::index::{self, Entry};
+use super::index::{self, IndexEntry};
 use super::merged_page::{GaugeRules, MergedPage};
 use super::problems::ProblemLog;
 use super::process::{self, Process, Retention, error};
@@ -312,7 +312,7 @@ impl Agent {
 
     /// Makes the page for people.
     fn list_links(&mut self) {
-        let processes = self.processes.iter().map(|(id, process)| Entry {
+        let processes = self.processes.iter().map(|(id, process)| IndexEntry {
             path: match process.death {
                 Some(_) => format!("/postmortem/{id}"),
                 None => format!("/process/{id}"),

@@ -6,7 +6,7 @@ use std::fmt::Write;
 pub(super) const HTML: &str = "text/html; charset=utf-8";
 
 /// A link, and words about it.
-pub(super) struct Entry<'a> {
+pub(super) struct IndexEntry<'a> {
     pub(super) path: String,
     pub(super) state: &'a str,
     pub(super) program: &'a str,
@@ -15,7 +15,7 @@ pub(super) struct Entry<'a> {
 /// Returns the page. It is readable as text, too.
 pub(super) fn html<'a>(
     groups: impl Iterator<Item = &'a String>,
-    processes: impl ExactSizeIterator<Item = Entry<'a>>,
+    processes: impl ExactSizeIterator<Item = IndexEntry<'a>>,
 ) -> String {
     let mut html = "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <title>stethoscope</title></head><body><pre>\n\
@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn number_of_links_is_bounded_and_names_are_escaped() {
         let ids: Vec<usize> = (0..MAX_LISTED + 7).collect();
-        let entries = ids.iter().map(|id| Entry {
+        let entries = ids.iter().map(|id| IndexEntry {
             path: format!("/process/{id}"),
             state: "running",
             program: "<b>&",
