@@ -25,18 +25,17 @@ impl std::error::Error for GaugeRuleError {}
 impl FromStr for GaugeRule {
     type Err = GaugeRuleError;
 
-    /// Parses `per-process` or `per_process`, `sum`, `min`, `max` or `last`.
+    /// Parses `per-process`, `sum`, `min`, `max` or `last`.
     ///
     /// ```
     /// use stethoscope::segment::GaugeRule;
     /// assert_eq!("per-process".parse(), Ok(GaugeRule::PerProcess));
-    /// assert_eq!("per_process".parse(), Ok(GaugeRule::PerProcess));
     /// assert_eq!("max".parse(), Ok(GaugeRule::Max));
     /// assert!("mean".parse::<GaugeRule>().is_err());
     /// ```
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
-            "per-process" | "per_process" => Ok(Self::PerProcess),
+            "per-process" => Ok(Self::PerProcess),
             "sum" => Ok(Self::Sum),
             "min" => Ok(Self::Min),
             "max" => Ok(Self::Max),

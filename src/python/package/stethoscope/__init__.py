@@ -127,7 +127,7 @@ def serve_processes(
     port: int = 0,
     host: str = "127.0.0.1",
     *,
-    gauges: str = "per_process",
+    gauges: str = "per-process",
     gauge_rules: Mapping[str, str] | None = None,
     openmetrics2: bool = False,
 ) -> Server:
@@ -138,7 +138,7 @@ def serve_processes(
 
     Counters and histograms are added up. Processes that have ended stay in these sums,
     and their files are removed: totals never fall, and files never pile up. Gauges are
-    those of the living, by the rule `gauges`: `"per_process"` (a series for each, with
+    those of the living, by the rule `gauges`: `"per-process"` (a series for each, with
     the label `process`), `"sum"`, `"min"`, `"max"` or `"last"` (that of the process
     which has begun last). `gauge_rules` has other rules for single gauges, by name.
 
