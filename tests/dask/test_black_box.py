@@ -176,7 +176,7 @@ def test_killed_worker_leaves_its_last_page(boxed, worker, directory, accepts) -
     accepts(page.text)
     assert re.fullmatch("/postmortem/[0-9-]+", labels.pop("__metrics_path__"))
     assert labels == {
-        "job": "dask-postmortem",
+        "job": "stethoscope-postmortem",
         "role": "postmortem",
         "worker_name": "the worker",
         "worker_address": worker.address,
@@ -257,7 +257,7 @@ def test_frozen_worker_answers_through_its_nanny(boxed, worker, accepts) -> None
     worker.kill(signal.SIGSTOP)
     try:
         labels = worker.target("frozen")
-        assert (labels["worker_name"], labels["job"]) == ("the worker", "dask-frozen")
+        assert (labels["worker_name"], labels["job"]) == ("the worker", "stethoscope-frozen")
         assert labels["instance"] == worker.url.removeprefix("http://")
         page = kept_page(boxed, labels)
         accepts(page.text)
@@ -579,6 +579,54 @@ def test_frozen_worker_is_forgotten_with_its_nanny() -> None:
     assert is_listed_after(299, answers=False)
     assert is_listed_after(299, answers=False)
     assert not is_listed_after(2, answers=False)
+
+
+def test_log_says_how_long_a_worker_has_made_no_progress(monkeypatch, caplog, tmp_path) -> None:
+    from stethoscope.dask import nanny
+
+    path = tmp_path / "black-box"
+    path.touch()
+    box = types.SimpleNamespace(state=lambda: ("running", 0.0))
+    monkeypatch.setattr(nanny, "BlackBoxReader", lambda _: box)
+    monkeypatch.setattr(nanny, "INTERVAL", 0.001)
+
+    async def watch() -> None:
+        told: asyncio.Queue[bool] = asyncio.Queue()
+
+        async def stethoscope_frozen(frozen: bool, **_: str) -> str:
+            await told.put(frozen)
+            return "OK"
+
+        process = types.SimpleNamespace(
+            status=types.SimpleNamespace(name="running"), on_exit=lambda _: None
+        )
+        watcher = nanny.Watcher(
+            types.SimpleNamespace(
+                address="tcp://nanny",
+                handlers={},
+                process=process,
+                scheduler=types.SimpleNamespace(stethoscope_frozen=stethoscope_frozen),
+                status=process.status,
+            )
+        )
+        watcher.open(str(path), "w", "tcp://w", "w:1")
+        # Ten seconds are allowed, and a process that ends is not frozen.
+        for state in (("running", 10.0), ("dead", 60.0)):
+            box.state = lambda state=state: state
+            await asyncio.sleep(0.05)
+            assert told.empty()
+        box.state = lambda: ("running", 11.4)
+        assert await told.get()
+        box.state = lambda: ("running", 0.5)
+        assert not await told.get()
+        while "runs again" not in caplog.text:
+            await asyncio.sleep(0.001)
+
+    asyncio.run(asyncio.wait_for(watch(), 60))
+    assert [record.getMessage() for record in caplog.records] == [
+        "worker tcp://w is frozen: no progress for 11 s",
+        "worker tcp://w runs again",
+    ]
 
 
 def test_pages_are_kept_until_scraped_twice_and_five_minutes() -> None:

@@ -6,9 +6,10 @@ target of its own:
     /postmortem/ID   the last page of a dead worker
     /frozen/ID       the page of a frozen worker, which its nanny reads when asked
 
-Their `job` is `dask-postmortem` and `dask-frozen`, their `instance` that of the worker.
-A frozen worker's own page does not answer, and this one takes its place in sums over
-the workers. That of a dead one must not be added to them: its families are renamed.
+Their `job` is `stethoscope-postmortem` and `stethoscope-frozen`, their `instance` that of
+the worker. A frozen worker's own page does not answer, and this one takes its place in
+sums over the workers. That of a dead one must not be added to them: its families are
+renamed.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class Postmortems:
             return "too large"
         self._next += 1
         labels = {
-            "job": "dask-postmortem",
+            "job": "stethoscope-postmortem",
             "role": "postmortem",
             **_of_worker(worker, name, instance),
             # Other names than on the page, whose own labels would have to give way.
@@ -110,7 +111,7 @@ class Postmortems:
         self._thaw(worker)
         if frozen and len(self._frozen) < MOST_FROZEN:
             labels = {
-                "job": "dask-frozen",
+                "job": "stethoscope-frozen",
                 "role": "frozen",
                 **_of_worker(worker, name, instance),
             }
