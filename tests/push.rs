@@ -202,9 +202,10 @@ fn invalid_grouping_labels_are_refused() {
 }
 
 /// Serves one request with this response; returns the request.
-fn serve(response: &'static str) -> (String, thread::JoinHandle<String>) {
+fn serve(response: &str) -> (String, thread::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let response = response.to_owned();
     let served = thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("a connection");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
@@ -259,7 +260,8 @@ fn refusal_has_the_beginning_of_the_body() {
     let error = Pushgateway::new(&url, "a").delete().unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the Pushgateway answered 401: Unauthorized"
+        "the Pushgateway answered 401: Unauthorized (are user name and password of basic_auth \
+         right?)"
     );
     assert!(
         served
@@ -278,7 +280,82 @@ fn silent_server_ends_in_a_timeout() {
         .timeout(Duration::from_millis(50))
         .push(&registry("g", 1))
         .unwrap_err();
-    assert!(matches!(error, PushError::Transport(_)), "{error}");
+    assert_eq!(
+        error.to_string(),
+        "the Pushgateway did not answer within 50ms: check that it runs, or give it more time with \
+         timeout"
+    );
+}
+
+/// A client that follows it sends a GET to the other address, and has pushed nothing.
+#[test]
+fn redirect_is_an_error_that_names_the_other_address() {
+    for status in ["301 Moved", "302 Found", "303 See Other", "307 T", "308 P"] {
+        let head = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n");
+        let (url, served) = serve(&format!("{head}Location: http://u:p@other/login\r\n\r\n"));
+        let error = Pushgateway::new(&url, "a").push(&registry("g", 1));
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            format!(
+                "the answer {} is a redirect to \"http://other/login\", and nothing was pushed: \
+                 give the URL of the Pushgateway itself",
+                &status[..3]
+            )
+        );
+        assert!(served.join().unwrap().starts_with("PUT "));
+        let (url, _) = serve(&format!("{head}\r\n"));
+        let error = Pushgateway::new(&url, "a").delete().unwrap_err();
+        assert!(
+            matches!(error, PushError::Redirected { location: None, .. }),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn url_that_is_not_one_of_a_gateway_is_refused() {
+    for url in [
+        "",
+        "localhost:9091",
+        "127.0.0.1:9091",
+        "ftp://a",
+        "http://",
+        "http:///a",
+    ]
+    .into_iter()
+    .chain(["http://a?b", "http://a/#c"])
+    {
+        let error = Pushgateway::new(url, "a").delete().unwrap_err();
+        assert!(matches!(error, PushError::Url { .. }), "{url:?}: {error}");
+        let example = "expected that of a Pushgateway, for example \"http://localhost:9091\"";
+        assert!(error.to_string().ends_with(example), "{error}");
+    }
+}
+
+/// The client would not send them.
+#[test]
+fn credentials_in_the_url_are_refused_and_not_shown() {
+    for url in [
+        "http://user:s3cret@a:9091",
+        "https://s3cret@a",
+        "s3cret@a:9091",
+    ] {
+        let group = Pushgateway::new(url, "a");
+        let error = group.push(&Registry::new()).unwrap_err();
+        assert!(error.to_string().contains("basic_auth"), "{error}");
+        assert!(!format!("{error} {error:?} {group:?}").contains("s3cret"));
+    }
+    // An at sign elsewhere is none of that.
+    let error = Pushgateway::new("http://127.0.0.1:1/a@b", "a").delete();
+    assert!(matches!(error, Err(PushError::Transport(_))), "{error:?}");
+}
+
+#[test]
+fn https_without_tls_says_what_to_add() {
+    let (url, _) = serve("");
+    let url = url.replace("http://", "https://");
+    let error = Pushgateway::new(&url, "a").delete().unwrap_err();
+    assert!(error.to_string().contains("feature rustls"), "{error}");
 }
 
 #[test]

@@ -299,6 +299,12 @@ fn get_or_register_returns_the_registered_family_if_it_is_the_same() -> Result {
     let already = |error: stethoscope::RegisterError| {
         assert_eq!(*error.kind(), RegisterErrorKind::AlreadyRegistered);
         assert_eq!(error.family(), "app_c_total");
+        assert_eq!(
+            error.to_string(),
+            "cannot register \"app_c_total\": a family of this name is registered already (type \
+             counter, labels [\"x\"]): share it with get_or_register, which needs the same cells, \
+             labels and unit, or unregister it first"
+        );
     };
     already(again(&["y"]).unwrap_err());
     already(app.counter("c", "").unwrap_err());

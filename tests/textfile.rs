@@ -73,8 +73,19 @@ fn reader_never_sees_a_part_of_a_page() {
 fn failure_leaves_the_old_file_and_no_other() {
     let directory = Directory::new("textfile-fails");
     let registry = Registry::new();
-    assert!(write_textfile(&registry, directory.join("missing/job.prom")).is_err());
-    assert!(write_textfile(&registry, "/").is_err());
+    let path = directory.join("missing/job.prom");
+    let error = write_textfile(&registry, &path).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+    let message = error.to_string();
+    let start = format!("cannot write a page to {path:?}: ");
+    assert!(message.starts_with(&start), "{message}");
+    for path in ["/", ""] {
+        let error = write_textfile(&registry, path).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("cannot write a page to {path:?}: expected the path of a file")
+        );
+    }
     // A directory cannot be replaced by a file.
     let occupied = directory.join("job.prom");
     fs::create_dir(&occupied).unwrap();

@@ -19,7 +19,7 @@ use ureq::{Agent, Body, RequestBuilder};
 /// until it is replaced or deleted. Each call opens a connection of its own and blocks
 /// until the gateway has answered.
 ///
-/// URLs begin with `http://`. For `https://`, add the crate `ureq` 3 with its feature
+/// URLs begin with `http://`, and redirects are not followed. For `https://`, add the crate `ureq` 3 with its feature
 /// `rustls` or `native-tls` to your program. Proxies are taken from the environment
 /// (`HTTP_PROXY`, `NO_PROXY`).
 ///
@@ -43,11 +43,11 @@ pub struct Pushgateway {
     timeout: Duration,
 }
 
-/// Without the password.
+/// Without passwords, also where one was given in the URL, which is refused later.
 impl fmt::Debug for Pushgateway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pushgateway")
-            .field("url", &self.url)
+            .field("url", &without_credentials(&self.url))
             .field("job", &self.job)
             .field("grouping", &self.grouping)
             .finish_non_exhaustive()
@@ -94,7 +94,8 @@ impl Pushgateway {
     /// Replaces all metrics of the group by those of the registry (PUT).
     ///
     /// # Errors
-    /// If the key is invalid, or the gateway cannot be reached or refuses the page.
+    /// If the URL or the key is invalid, or the gateway cannot be reached, refuses the
+    /// page or refers to another address.
     pub fn push(&self, registry: &Registry) -> Result<(), PushError> {
         self.send(registry, |agent, url| agent.put(url))
     }
@@ -117,7 +118,7 @@ impl Pushgateway {
         if let Some(authorization) = &self.authorization {
             request = request.header("Authorization", authorization);
         }
-        accepted(request.call())
+        self.accepted(request.call())
     }
 
     fn send(
@@ -131,19 +132,53 @@ impl Pushgateway {
         if let Some(authorization) = &self.authorization {
             request = request.header("Authorization", authorization);
         }
-        accepted(request.send(registry.scraper().scrape(content_type)))
+        self.accepted(request.send(registry.scraper().scrape(content_type)))
     }
 
     fn agent(&self) -> Agent {
         Agent::config_builder()
             .timeout_global(Some(self.timeout))
             .http_status_as_error(false)
+            // One that is followed becomes a GET, whose success says nothing.
+            .max_redirects(0)
             .build()
             .into()
     }
 
+    /// Checks what the gateway has answered.
+    fn accepted(&self, result: Result<Response<Body>, ureq::Error>) -> Result<(), PushError> {
+        let response = result.map_err(|error| match error {
+            ureq::Error::Timeout(_) => PushError::Timeout {
+                after: self.timeout,
+            },
+            ureq::Error::TlsRequired => PushError::NoTls,
+            error => PushError::Transport(Box::new(error)),
+        })?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        if status.is_redirection() {
+            let location = response.headers().get("Location");
+            let location = location.map(|location| String::from_utf8_lossy(location.as_bytes()));
+            return Err(PushError::Redirected {
+                status: status.as_u16(),
+                location: location.map(|location| without_credentials(&location)),
+            });
+        }
+        let mut message = Vec::new();
+        let reader = response.into_body().into_reader();
+        // What could be read of it is better than nothing.
+        let _ = reader.take(MAX_MESSAGE).read_to_end(&mut message);
+        Err(PushError::Refused {
+            status: status.as_u16(),
+            message: String::from_utf8_lossy(&message).trim().to_owned(),
+        })
+    }
+
     /// Returns the URL of the group: `…/metrics/job/JOB/LABEL/VALUE…`.
     fn group_url(&self) -> Result<String, PushError> {
+        check_url(&self.url)?;
         if self.job.is_empty() {
             return Err(PushError::EmptyJob);
         }
@@ -184,26 +219,43 @@ fn push_label(url: &mut String, label: &str, value: &str) {
 /// The most bytes of a refusal that are read.
 const MAX_MESSAGE: u64 = 4096;
 
-fn accepted(result: Result<Response<Body>, ureq::Error>) -> Result<(), PushError> {
-    let response = result.map_err(|error| PushError::Transport(Box::new(error)))?;
-    let status = response.status();
-    if status.is_success() {
-        return Ok(());
+/// Checks that a URL has a scheme and a host, and no credentials, query or fragment.
+fn check_url(url: &str) -> Result<(), PushError> {
+    if without_credentials(url) != url {
+        return Err(PushError::CredentialsInUrl);
     }
-    let mut message = Vec::new();
-    let reader = response.into_body().into_reader();
-    // What could be read of it is better than nothing.
-    let _ = reader.take(MAX_MESSAGE).read_to_end(&mut message);
-    Err(PushError::Refused {
-        status: status.as_u16(),
-        message: String::from_utf8_lossy(&message).trim().to_owned(),
-    })
+    let rest = { url.strip_prefix("http://") }.or_else(|| url.strip_prefix("https://"));
+    match rest {
+        Some(rest) if !rest.is_empty() && !rest.starts_with('/') && !rest.contains(['?', '#']) => {
+            Ok(())
+        }
+        _ => Err(PushError::Url {
+            url: url.to_owned(),
+        }),
+    }
+}
+
+/// Returns a URL without the user name and the password before its host.
+fn without_credentials(url: &str) -> String {
+    let start = url.find("://").map_or(0, |scheme| scheme + 3);
+    let authority = url[start..].split(['/', '?', '#']).next();
+    match authority.and_then(|authority| authority.rfind('@')) {
+        Some(at) => format!("{}{}", &url[..start], &url[start + at + 1..]),
+        None => url.to_owned(),
+    }
 }
 
 /// The reason why a push failed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum PushError {
+    /// The URL is not one of a gateway.
+    Url {
+        /// The URL.
+        url: String,
+    },
+    /// The URL has a user name or a password.
+    CredentialsInUrl,
     /// The name of the job is empty.
     EmptyJob,
     /// The name of a grouping label is not a classic label name, or reserved.
@@ -218,8 +270,22 @@ pub enum PushError {
         /// The label.
         label: String,
     },
-    /// The gateway cannot be reached, or did not answer in time, or the URL is invalid.
+    /// The gateway did not answer in time.
+    Timeout {
+        /// The time that the call might take.
+        after: Duration,
+    },
+    /// The URL begins with `https://`, and the program has no TLS.
+    NoTls,
+    /// The gateway cannot be reached, or its answer is not HTTP.
     Transport(Box<dyn std::error::Error + Send + Sync>),
+    /// The answer is a redirect. Nothing was pushed.
+    Redirected {
+        /// The status of the response.
+        status: u16,
+        /// The address that it refers to.
+        location: Option<String>,
+    },
     /// The gateway has refused the request.
     Refused {
         /// The status of the response.
@@ -232,7 +298,15 @@ pub enum PushError {
 impl fmt::Display for PushError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::EmptyJob => f.write_str("a job must have a name"),
+            Self::Url { url } => write!(
+                f,
+                "invalid URL {url:?}: expected that of a Pushgateway, for example \
+                 \"http://localhost:9091\""
+            ),
+            Self::CredentialsInUrl => f.write_str(
+                "the URL has a user name or a password: give them with basic_auth instead",
+            ),
+            Self::EmptyJob => f.write_str("the name of the job is empty: give the job a name"),
             Self::Label { label, error } => write!(f, "grouping label {label:?}: {error}"),
             Self::DuplicateLabel { label } => {
                 write!(
@@ -240,9 +314,35 @@ impl fmt::Display for PushError {
                     "grouping label {label:?} is given twice: give each label once"
                 )
             }
+            Self::Timeout { after } => write!(
+                f,
+                "the Pushgateway did not answer within {after:?}: check that it runs, or give it \
+                 more time with timeout"
+            ),
+            Self::NoTls => f.write_str(
+                "the program has no TLS for https://: add the crate ureq 3 with its feature rustls \
+                 or native-tls to it",
+            ),
             Self::Transport(error) => write!(f, "cannot reach the Pushgateway: {error}"),
+            Self::Redirected { status, location } => {
+                write!(f, "the answer {status} is a redirect")?;
+                if let Some(location) = location {
+                    write!(f, " to {location:?}")?;
+                }
+                f.write_str(", and nothing was pushed: give the URL of the Pushgateway itself")
+            }
             Self::Refused { status, message } => {
-                write!(f, "the Pushgateway answered {status}: {message}")
+                write!(f, "the Pushgateway answered {status}")?;
+                if !message.is_empty() {
+                    write!(f, ": {message}")?;
+                }
+                match status {
+                    401 | 403 => f.write_str(" (are user name and password of basic_auth right?)"),
+                    404 => f.write_str(
+                        " (is it a Pushgateway, and does the URL end before \"/metrics\"?)",
+                    ),
+                    _ => Ok(()),
+                }
             }
         }
     }

@@ -14,7 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Atomic: a reader finds the file as it was before or the whole page, also if the
 /// process or the machine stops meanwhile. The page goes to a file beside it first,
 /// whose name begins with a dot and does not end in `.prom`, so that node_exporter does
-/// not read it. A symbolic link at `path` is replaced.
+/// not read it. A symbolic link at `path` is replaced. node_exporter reads files whose
+/// names end in `.prom`.
 ///
 /// ```
 /// use stethoscope::{Registry, batch::write_textfile};
@@ -32,9 +33,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// ```
 ///
 /// # Errors
-/// If the file beside it cannot be written, or not be renamed to `path`.
+/// If the file beside it cannot be written, or not be renamed to `path`, which the error
+/// names.
 pub fn write_textfile(registry: &Registry, path: impl AsRef<Path>) -> io::Result<()> {
     let path = path.as_ref();
+    write(registry, path).map_err(|error| {
+        let message = format!("cannot write a page to {path:?}: {error}");
+        io::Error::new(error.kind(), message)
+    })
+}
+
+fn write(registry: &Registry, path: &Path) -> io::Result<()> {
     let mut scraper = registry.scraper();
     let page = scraper.scrape(Format::Text);
     let temporary = Temporary(temporary_path(path)?);
@@ -64,7 +73,7 @@ fn temporary_path(path: &Path) -> io::Result<PathBuf> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
 
     let Some(name) = path.file_name() else {
-        let message = format!("expected the path of a file, found {}", path.display());
+        let message = "expected the path of a file";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     };
     // Relaxed: the number alone matters.

@@ -137,6 +137,10 @@ impl<'r, C: Metric> FamilyBuilder<'r, C> {
     /// its values, and it expires up to a quarter of `age` late. A scrape that
     /// looks for expired series, which is one of those in a quarter of `age`,
     /// takes the family's lock and allocates.
+    ///
+    /// A handle that is kept longer counts where no page shows it: the next look-up
+    /// makes a new series. Look a series up for each update here, with
+    /// [`Family::update`] for example.
     pub fn expire_after(mut self, age: Duration) -> Self {
         self.policy.expire_after = Some(age);
         self

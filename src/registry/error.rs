@@ -161,7 +161,21 @@ pub enum RegisterErrorKind {
 
 impl fmt::Display for RegisterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot register {:?}: {}", self.family, self.kind)
+        write!(f, "cannot register {:?}: ", self.family)?;
+        match (&self.kind, &self.existing) {
+            (RegisterErrorKind::AlreadyRegistered, Some(Existing(source))) => {
+                let descriptor = source.descriptor();
+                let metric_type = descriptor.metric_type().type_word(true);
+                write!(
+                    f,
+                    "a family of this name is registered already (type {metric_type}, labels {:?}): \
+                     share it with get_or_register, which needs the same cells, labels and unit, or \
+                     unregister it first",
+                    descriptor.label_names()
+                )
+            }
+            (kind, _) => kind.fmt(f),
+        }
     }
 }
 
