@@ -88,11 +88,7 @@ mod exit;
 #[cfg(not(loom))]
 mod file;
 #[cfg(not(loom))]
-mod gauge_rule;
-#[cfg(not(loom))]
 mod group;
-#[cfg(not(loom))]
-mod merged;
 #[cfg(not(loom))]
 mod mirror;
 #[cfg(not(loom))]
@@ -118,9 +114,7 @@ pub use error::{SegmentError, SegmentErrorKind};
 #[cfg(not(loom))]
 pub use file::DirectoryLock;
 #[cfg(not(loom))]
-pub use gauge_rule::GaugeRuleError;
-#[cfg(not(loom))]
-pub use group::{GaugeRule, Group, GroupInfo, GroupOptions};
+pub use group::{GaugeRule, GaugeRuleError, Group, GroupInfo, GroupOptions};
 #[cfg(not(loom))]
 pub use owner::Segment;
 #[cfg(not(loom))]

@@ -1,8 +1,27 @@
-//! Gauge rules as text.
+//! The rule by which gauges are merged, and its name.
 
-use super::group::GaugeRule;
 use std::fmt;
 use std::str::FromStr;
+
+/// The rule by which the gauges of several processes become one.
+///
+/// Gauges of processes that have died are not shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum GaugeRule {
+    /// A series for each process, told apart by the label `process`: the name of the
+    /// segment's file, without extension.
+    #[default]
+    PerProcess,
+    /// The sum.
+    Sum,
+    /// The least value.
+    Min,
+    /// The greatest value.
+    Max,
+    /// The value of the process that has begun last.
+    Last,
+}
 
 /// The error of a text that is not the name of a [`GaugeRule`].
 #[derive(Clone, Debug, PartialEq, Eq)]

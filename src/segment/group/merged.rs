@@ -3,12 +3,12 @@
 //! The values are words, as in a segment. `kept` holds the sums of processes that have
 //! died, `merged` those of all, which a reading begins with a copy of `kept`.
 
-use super::builder::{SavedSeries, SegmentBuilder};
-use super::format::FamilyRecord;
-use super::group::GaugeRule;
-use super::mirror::{self, LineEstimate, MirrorCell, MirrorTable};
+use super::gauge_rule::GaugeRule;
 use crate::cell::{Cell, Number};
 use crate::family::{Descriptor, Family, Handle, Shape};
+use crate::segment::builder::{SavedSeries, SegmentBuilder};
+use crate::segment::format::FamilyRecord;
+use crate::segment::mirror::{self, LineEstimate, MirrorCell, MirrorTable};
 use crate::{MetricType, Registry};
 use std::collections::HashMap;
 use std::sync::Arc;
