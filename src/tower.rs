@@ -26,6 +26,10 @@ use tower_service::Service;
 /// closed the connection, a timeout passed or a handler panicked. Of cancelled requests
 /// no time is observed. Methods that no standard defines are shown as `other`.
 ///
+/// With axum, `Router::route_layer` leaves out requests that match no route, and
+/// `Router::layer` after the routes counts them with an empty `route`. A router that is
+/// merged or nested shares the layer: clone it rather than registering another.
+///
 /// A request allocates nothing, if its series exist.
 ///
 /// ```

@@ -168,6 +168,34 @@ fn batch_writes_a_textfile() {
     );
 }
 
+#[cfg(feature = "push")]
+#[test]
+fn batch_pushes_to_a_gateway() {
+    let gateway = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", gateway.local_addr().expect("an address"));
+    let batch = Command::new(program("batch"))
+        .arg(&url)
+        .stdout(Stdio::piped())
+        .spawn();
+    let batch = batch.expect("a program");
+    let (mut stream, _) = gateway.accept().expect("a connection");
+    let mut request = String::new();
+    let mut bytes = [0; 4096];
+    // The page's last family.
+    while !request.contains("\nbackup_finished_timestamp_seconds ") || !request.ends_with('\n') {
+        let length = stream.read(&mut bytes).expect("a request");
+        assert_ne!(length, 0, "the request ended early: {request}");
+        request.push_str(std::str::from_utf8(&bytes[..length]).expect("ASCII"));
+    }
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    stream.write_all(answer.as_bytes()).expect("a response");
+    let output = batch.wait_with_output().expect("an exit");
+    assert!(output.status.success(), "{output:?}");
+    let start = "PUT /metrics/job/backup/instance@base64/ZXhhbXBsZS8x HTTP/1.1\r\n";
+    assert!(request.starts_with(start), "{request}");
+    assert!(request.contains("\nbackup_files 3\n"), "{request}");
+}
+
 #[cfg(feature = "metrics")]
 #[test]
 fn metrics_facade_shows_what_dependencies_count() {

@@ -17,6 +17,11 @@ use std::sync::{Arc, OnceLock};
 /// Implemented for strings, integers, `bool`, and options of these: `None` is an empty
 /// value, which Prometheus takes for no label. Derive it for enums of your own with the
 /// feature `derive`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the value of a label",
+    note = "use text, an integer, a `bool`, an `Option` of these, or an enum that derives \
+            `stethoscope::LabelValue`"
+)]
 pub trait LabelValue {
     /// The number of values, if they are few.
     const COUNT: Option<usize> = None;

@@ -65,7 +65,8 @@
 //!
 //! The crate has no registry of its own for the process; [why](super::comparison#no-global-registry).
 //!
-//! A series beyond `max_series`, or a wrong number of label values, is an error rather than a panic.
+//! A series beyond `max_series`, or a wrong number of label values, is an error rather than a panic. A gauge that goes up
+//! and down around a piece of code can be one line: [`queue.track()`](crate::cell::Gauge::track).
 //!
 //! # From `prometheus-client`
 //!
@@ -78,6 +79,8 @@
 //! | `Registry::sub_registry_with_prefix` | [`Registry::with_namespace`](crate::Registry::with_namespace) |
 //! | `Unit::Seconds` | `.unit("seconds")` on the family's builder |
 //! | `encode(&mut text, &registry)` | `scraper.scrape(Format::OpenMetrics)` |
+//!
+//! The names on the page are the same. HELP texts are yours as they are: there, each gets a full stop at its end.
 //!
 //! ```
 //! use stethoscope::Registry;
