@@ -60,6 +60,20 @@ impl<W: Borrow<AtomicU64>> AtomicF64<W> {
         self.update(|current| Some(current + value));
     }
 
+    /// Adds `value`, and returns true, unless another thread has changed the value
+    /// meanwhile. That is what [`add_contended`](Self::add_contended) is for.
+    #[inline]
+    pub(super) fn try_add(&self, value: f64) -> bool {
+        // Relaxed: as in `update`.
+        let current = self.word().load(Ordering::Relaxed);
+        self.try_update(current, |current| Some(current + value))
+    }
+
+    /// Adds `value` after another thread has won the last exchange: pauses first.
+    pub(super) fn add_contended(&self, value: f64) {
+        self.update_contended(|current| Some(current + value));
+    }
+
     /// Replaces the value by `next` of it with a plain load and store. For a
     /// value that one thread at a time writes.
     #[inline]

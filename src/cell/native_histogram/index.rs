@@ -91,16 +91,31 @@ const fn intervals() -> [u64; 1 << INTERVAL_BITS] {
     intervals
 }
 
+/// Returns the index in schema 8 of a finite number above the zero threshold, and
+/// `None` for others.
+#[inline]
+pub(super) fn finest_of_usual(value: f64) -> Option<i32> {
+    // In one comparison: the bits of positive numbers are in their order, below those of
+    // infinity, NaN and negative numbers.
+    const ABOVE_ZERO: u64 = ZERO_THRESHOLD.to_bits() + 1;
+    const USUAL: u64 = f64::INFINITY.to_bits() - ABOVE_ZERO;
+    let bits = value.to_bits();
+    (bits.wrapping_sub(ABOVE_ZERO) < USUAL).then(|| finest_of_bits(bits))
+}
+
 /// Returns the index of a positive number in schema 8. The number is normal or
 /// infinite; infinity is in the bucket after that of the greatest finite number.
-#[inline]
 pub(super) fn finest(value: f64) -> i32 {
-    let bits = value.to_bits();
+    // Infinity has the bits of 2^1024, which would be the bound of that bucket.
+    finest_of_bits(value.to_bits()) + i32::from(value == f64::INFINITY)
+}
+
+#[inline]
+fn finest_of_bits(bits: u64) -> i32 {
     let octave = (bits >> FRACTION_BITS) as i32 - 1023;
     let interval = (bits >> INSIDE_BITS) as usize % INTERVALS.len();
     let below = (INTERVALS[interval] + (bits & INSIDE)) >> INSIDE_BITS;
-    // Infinity has the bits of 2^1024, which would be the bound of that bucket.
-    octave * PER_OCTAVE as i32 + below as i32 + i32::from(value == f64::INFINITY)
+    octave * PER_OCTAVE as i32 + below as i32
 }
 
 /// Returns the index of the bucket that holds bucket `index` in a schema that is

@@ -88,7 +88,7 @@ impl NativeHistogram {
     /// Counts `value` in its bucket and adds it to the sum. NaN is ignored.
     #[inline]
     pub fn observe(&self, value: f64) {
-        self.0.observe_shared(0, value);
+        self.0.observe::<Shared>(self.0.shard(0), value);
     }
 
     /// Returns the number of observations.
@@ -169,10 +169,12 @@ impl ShardedNativeHistogram {
     #[inline]
     pub(super) fn add(&self, slot: usize, value: f64) {
         if slot < self.exclusive {
-            self.shards.observe_exclusive(slot, value);
+            self.shards
+                .observe::<Exclusive>(self.shards.shard(slot), value);
         } else {
             let shared = slot & (self.exclusive / 2 - 1);
-            self.shards.observe_shared(self.exclusive + shared, value);
+            let shard = self.shards.shard(self.exclusive + shared);
+            self.shards.observe::<Shared>(shard, value);
         }
     }
 
@@ -273,7 +275,8 @@ impl<H: Deref<Target = SingleWriter<NativeHistogram>>> Writer<NativeHistogram, H
     /// Counts `value` in its bucket and adds it to the sum. NaN is ignored.
     #[inline]
     pub fn observe(&self, value: f64) {
-        self.cell().0.observe_exclusive(0, value);
+        let shards = &self.cell().0;
+        shards.observe::<Exclusive>(shards.shard(0), value);
     }
 }
 
@@ -309,6 +312,50 @@ const ZERO: usize = 1;
 /// follow.
 const SIDES: usize = 2;
 
+/// How the words of a shard are written.
+trait Writing {
+    /// Adds to a sum. Returns false, and adds nothing, if another thread has changed it
+    /// meanwhile.
+    fn try_add(sum: AtomicF64<&AtomicU64>, summand: f64) -> bool;
+
+    /// Counts one observation.
+    fn increment(count: &AtomicU64);
+}
+
+/// A shard that any thread may write.
+struct Shared;
+
+impl Writing for Shared {
+    #[inline]
+    fn try_add(sum: AtomicF64<&AtomicU64>, summand: f64) -> bool {
+        sum.try_add(summand)
+    }
+
+    #[inline]
+    fn increment(count: &AtomicU64) {
+        // Release: pairs with the Acquire of readings; see the top of the file.
+        count.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// A shard that one thread at a time writes, by plain loads and stores.
+struct Exclusive;
+
+impl Writing for Exclusive {
+    #[inline]
+    fn try_add(sum: AtomicF64<&AtomicU64>, summand: f64) -> bool {
+        sum.update_exclusive(|current| current + summand);
+        true
+    }
+
+    #[inline]
+    fn increment(count: &AtomicU64) {
+        // Relaxed: the owner reads its own writes. Release: as above.
+        let current = count.load(Ordering::Relaxed);
+        count.store(current + 1, Ordering::Release);
+    }
+}
+
 impl Shards {
     fn new(shards: usize, options: &NativeHistogramOptions, geometry: Geometry) -> Self {
         let rings = rings_at(options, geometry);
@@ -329,123 +376,91 @@ impl Shards {
         }
     }
 
+    /// Counts `value` in a shard.
+    ///
+    /// A positive value whose bucket is in the range is counted here. Whatever else
+    /// there is to do is the last call, so that nothing of the caller has to be kept in
+    /// memory: a load after a locked instruction waits for it. Restoring registers took
+    /// 1.3 ns of 7.2.
     #[inline]
-    fn observe_shared(&self, shard: usize, value: f64) {
-        let add = |sum: AtomicF64<&AtomicU64>, summand| sum.add(summand);
-        self.observe(shard, value, add, |count| {
-            // Release: pairs with the Acquire of readings; see the top of the file.
-            count.fetch_add(1, Ordering::Release);
-        });
-    }
-
-    /// Like `observe_shared`, by plain loads and stores: for a shard that one thread
-    /// at a time writes.
-    #[inline]
-    fn observe_exclusive(&self, shard: usize, value: f64) {
-        let add = |sum: AtomicF64<&AtomicU64>, summand| {
-            sum.update_exclusive(|current| current + summand);
-        };
-        self.observe(shard, value, add, |count| {
-            // Relaxed: the owner reads its own writes. Release: as above.
-            let current = count.load(Ordering::Relaxed);
-            count.store(current + 1, Ordering::Release);
-        });
-    }
-
-    #[inline]
-    fn observe(
-        &self,
-        shard: usize,
-        value: f64,
-        add: impl Fn(AtomicF64<&AtomicU64>, f64),
-        increment: impl Fn(&AtomicU64),
-    ) {
-        if value > NativeReading::ZERO_THRESHOLD {
-            // The bucket is found before the sum is changed: the loads after an atomic
-            // addition wait for it.
-            let count = self.bucket(shard, 0, index::finest(value));
-            add(self.shard_sum(shard), value);
-            increment(count);
+    fn observe<W: Writing>(&self, shard: &[AtomicU64], value: f64) {
+        // The bucket is found before the sum is changed: the loads after an atomic
+        // addition wait for it.
+        if let Some(finest) = index::finest_of_usual(value)
+            && let Some(count) = self.positive(shard).usual_count(finest)
+        {
+            if !W::try_add(sum(shard), value) {
+                return self.observe_contended::<W>(shard, value, count);
+            }
+            W::increment(count);
             if self.options.has_classic() {
-                self.count_classic(shard, value, increment);
+                self.count_classic::<W>(shard, value);
             }
         } else {
-            self.observe_other(shard, value, add, increment);
+            self.observe_other::<W>(shard, value);
         }
     }
 
-    /// Observes a value that has no positive bucket. Not inlined: that left too few
-    /// registers to the others.
+    /// Observes a value whose bucket was found, after losing the sum to another thread.
+    #[cold]
     #[inline(never)]
-    fn observe_other(
-        &self,
-        shard: usize,
-        value: f64,
-        add: impl Fn(AtomicF64<&AtomicU64>, f64),
-        increment: impl Fn(&AtomicU64),
-    ) {
+    fn observe_contended<W: Writing>(&self, shard: &[AtomicU64], value: f64, count: &AtomicU64) {
+        sum(shard).add_contended(value);
+        W::increment(count);
+        self.count_classic::<W>(shard, value);
+    }
+
+    /// Observes any value.
+    #[inline(never)]
+    fn observe_other<W: Writing>(&self, shard: &[AtomicU64], value: f64) {
         if value.is_nan() {
             return;
         }
-        let sum = self.shard_sum(shard);
         let has_negative = self.options.has_negative_values();
-        if value < -NativeReading::ZERO_THRESHOLD && has_negative {
-            let count = self.bucket(shard, 1, index::finest(-value));
-            add(sum, value);
-            increment(count);
-        } else {
-            add(sum, if has_negative { value } else { value.max(0.0) });
-            increment(&self.words[self.first(shard) + ZERO]);
+        let count = match value.abs() > NativeReading::ZERO_THRESHOLD {
+            true if value > 0.0 => self.positive(shard).count(index::finest(value)),
+            true if has_negative => self.side(shard, 1).count(index::finest(-value)),
+            _ => &shard[ZERO],
+        };
+        let summand = if has_negative { value } else { value.max(0.0) };
+        if !W::try_add(sum(shard), summand) {
+            sum(shard).add_contended(summand);
         }
-        self.count_classic(shard, value, increment);
+        W::increment(count);
+        self.count_classic::<W>(shard, value);
     }
 
     /// Counts a value in its classic bucket, if there are any.
     #[inline(never)]
-    fn count_classic(&self, shard: usize, value: f64, increment: impl Fn(&AtomicU64)) {
+    fn count_classic<W: Writing>(&self, shard: &[AtomicU64], value: f64) {
         if let Some(bucket) = self.options.finite_classic_bucket(value) {
-            increment(&self.words[self.first(shard) + self.classic_at() + bucket]);
+            W::increment(&shard[self.classic_at() + bucket]);
         }
     }
 
+    /// The words of a shard.
     #[inline]
-    fn shard_sum(&self, shard: usize) -> AtomicF64<&AtomicU64> {
-        AtomicF64::of(&self.words[self.first(shard) + SUM])
+    fn shard(&self, shard: usize) -> &[AtomicU64] {
+        &self.words[self.start + shard * self.per_shard..][..self.per_shard]
     }
 
-    /// Returns the count of the bucket with this index in schema 8, of one side of a
-    /// shard.
+    fn shards(&self) -> impl Iterator<Item = &[AtomicU64]> + Clone {
+        (0..self.words.len() / self.per_shard).map(|shard| self.shard(shard))
+    }
+
+    /// The positive side of a shard.
     #[inline]
-    fn bucket(&self, shard: usize, which: usize, finest: i32) -> &AtomicU64 {
-        let found = self.side(shard, which).count(finest);
-        found.unwrap_or_else(|level| self.bucket_outside(shard, which, level, finest))
-    }
-
-    /// Widens the range of a level, or goes on to the next one. The side is made again
-    /// here, so that it need not be in memory where the bucket is found at once.
-    #[cold]
-    #[inline(never)]
-    fn bucket_outside(&self, shard: usize, which: usize, level: usize, finest: i32) -> &AtomicU64 {
-        self.side(shard, which).count_outside(level, finest)
-    }
-
-    fn first(&self, shard: usize) -> usize {
-        self.start + shard * self.per_shard
-    }
-
-    fn shards(&self) -> std::ops::Range<usize> {
-        0..self.words.len() / self.per_shard
+    fn positive<'a>(&self, shard: &'a [AtomicU64]) -> Side<'a> {
+        self.side(shard, 0)
     }
 
     /// The positive side of a shard, or the negative one.
     #[inline]
-    fn side(&self, shard: usize, which: usize) -> Side<'_> {
-        let first = self.first(shard);
-        let header = first + SIDES + which * (1 + self.geometry.levels);
+    fn side<'a>(&self, shard: &'a [AtomicU64], which: usize) -> Side<'a> {
         Side {
-            words: &self.words,
-            header,
-            first: first + self.rings + which * self.geometry.ring,
+            words: shard,
+            header: SIDES + which * (1 + self.geometry.levels),
+            first: self.rings + which * self.geometry.ring,
             stride: self.stride,
             geometry: self.geometry,
         }
@@ -456,7 +471,7 @@ impl Shards {
         let has_negative = self.options.has_negative_values();
         self.shards().map(move |shard| {
             let negative = has_negative.then(|| self.side(shard, 1));
-            [Some(self.side(shard, 0)), negative]
+            [Some(self.positive(shard)), negative]
         })
     }
 
@@ -465,7 +480,7 @@ impl Shards {
         self.shards()
             // Acquire: pairs with the Release of the observation; see the top of the
             // file.
-            .map(|shard| self.words[self.first(shard) + position].load(Ordering::Acquire))
+            .map(|shard| shard[position].load(Ordering::Acquire))
             .sum()
     }
 
@@ -479,9 +494,8 @@ impl Shards {
 
     fn sum(&self) -> f64 {
         self.shards()
-            .map(|shard| AtomicF64::of(&self.words[self.first(shard) + SUM]))
             // Relaxed: ordered after the loads of the counts, which are Acquire.
-            .map(|sum| sum.load(Ordering::Relaxed))
+            .map(|shard| sum(shard).load(Ordering::Relaxed))
             .fold(0.0, |sum, of_shard| sum + of_shard)
     }
 
@@ -508,6 +522,12 @@ impl Shards {
     fn classic_at(&self) -> usize {
         SIDES + sides(&self.options) * (1 + self.geometry.levels)
     }
+}
+
+/// The sum of a shard.
+#[inline]
+fn sum(shard: &[AtomicU64]) -> AtomicF64<&AtomicU64> {
+    AtomicF64::of(&shard[SUM])
 }
 
 /// The number of sides of a shard.

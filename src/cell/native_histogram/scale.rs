@@ -48,7 +48,8 @@ pub(super) struct Side<'a> {
     /// The words that the rest are positions of. Not slices of them: each would be
     /// checked at each observation.
     pub(super) words: &'a [AtomicU64],
-    /// The index of the current level, which only goes up; then the range of each level.
+    /// The position of the current level, which only goes up; the range of each level is
+    /// after it.
     pub(super) header: usize,
     /// The first word of the first ring.
     pub(super) first: usize,
@@ -58,24 +59,50 @@ pub(super) struct Side<'a> {
 }
 
 impl<'a> Side<'a> {
-    /// Returns the count of the bucket with this index in schema 8. If the range of
-    /// the current level does not include it, returns the level, for
-    /// [`count_outside`](Self::count_outside).
+    /// Returns the count of the bucket with this index in schema 8, if the range of
+    /// the current level includes it. Needs `words` and `header` alone: all else is in
+    /// the word of the level.
     #[inline]
-    pub(super) fn count(self, finest: i32) -> Result<&'a AtomicU64, usize> {
+    pub(super) fn usual_count(self, finest: i32) -> Option<&'a AtomicU64> {
         // Acquire: pairs with the Release in `close`. The range of the level has
         // been seeded.
-        let level = self.level().load(Ordering::Acquire) as usize;
-        let index = coarser(finest, self.geometry.steps + level as u32);
+        let level = self.level().load(Ordering::Acquire);
+        if level == 0 {
+            return None;
+        }
+        let level = Level::from_word(level);
         // Relaxed: a range is only a promise that readings look there. Whatever
         // this thread has seen, a reading that comes after it sees as well.
-        let word = self.range_word(level).load(Ordering::Relaxed);
-        match Range::from_word(word).and_then(|range| range.slot(index, self.geometry.ring)) {
-            Some(slot) => Ok(self.slot(level, slot)),
-            None => Err(level),
+        let range = self.range_word(level.number).load(Ordering::Relaxed);
+        let range = Range::from_word(range)?;
+        let slot = range.slot(coarser(finest, level.steps), level.ring)?;
+        Some(&self.words[level.first + slot])
+    }
+
+    /// Returns the count of the bucket with this index in schema 8. Widens the range of
+    /// a level, or goes on to the next one, if it has to.
+    pub(super) fn count(self, finest: i32) -> &'a AtomicU64 {
+        // Acquire, both: as in `usual_count`. The word of the first level publishes
+        // nothing.
+        let mut level = self.level().load(Ordering::Acquire);
+        if level == 0 {
+            let first = self.level_at(0).to_word();
+            level = self.level().fetch_max(first, Ordering::Acquire).max(first);
+        }
+        self.count_from(Level::from_word(level).number, finest)
+    }
+
+    /// The word of a level.
+    fn level_at(self, number: usize) -> Level {
+        Level {
+            number,
+            steps: self.geometry.steps + number as u32,
+            ring: self.geometry.ring,
+            first: self.first + number * self.stride,
         }
     }
 
+    /// The current level.
     #[inline]
     fn level(self) -> &'a AtomicU64 {
         &self.words[self.header]
@@ -86,21 +113,21 @@ impl<'a> Side<'a> {
         &self.words[self.header + 1 + level]
     }
 
-    #[inline]
     fn slot(self, level: usize, slot: usize) -> &'a AtomicU64 {
         &self.words[self.first + level * self.stride + slot]
     }
 
-    /// Widens the range of a level by an index, or goes on to the next level.
+    /// Returns the count of the bucket with this index, in a level or one of those
+    /// after it.
     ///
     /// Each turn that fails has let another one widen or close the same range,
     /// which is possible only as often as a ring has counts.
-    pub(super) fn count_outside(self, mut level: usize, finest: i32) -> &'a AtomicU64 {
+    fn count_from(self, mut level: usize, finest: i32) -> &'a AtomicU64 {
         let Geometry { steps, ring, .. } = self.geometry;
         loop {
             let index = coarser(finest, steps + level as u32);
             let word = self.range_word(level);
-            // Relaxed, here and below: as in `count`. An exchange compares the
+            // Relaxed, here and below: as in `usual_count`. An exchange compares the
             // range itself.
             let seen = word.load(Ordering::Relaxed);
             let widened = match Range::from_word(seen) {
@@ -141,9 +168,10 @@ impl<'a> Side<'a> {
             Ordering::Relaxed,
             Ordering::Relaxed,
         );
-        // Release: pairs with the Acquire in `count` and `levels`. The level may be
+        // Release: pairs with the Acquire in `usual_count`, `count` and `levels`. The level may be
         // further already.
-        self.level().fetch_max(next as u64, Ordering::Release);
+        let level = self.level_at(next).to_word();
+        self.level().fetch_max(level, Ordering::Release);
         next
     }
 
@@ -151,8 +179,8 @@ impl<'a> Side<'a> {
     pub(super) fn levels(self) -> impl Iterator<Item = (usize, Range)> + use<'a> {
         // Acquire: pairs with the Release in `close`. The ranges of the levels
         // before are closed, and that of this level is seeded.
-        let current = self.level().load(Ordering::Acquire) as usize;
-        // Relaxed: as in `count`.
+        let current = Level::from_word(self.level().load(Ordering::Acquire)).number;
+        // Relaxed: as in `usual_count`.
         let range = |word: &AtomicU64| Range::from_word(word.load(Ordering::Relaxed));
         let ranges = self.words[self.header + 1..][..=current].iter();
         let ranges = ranges.map(range).enumerate();
@@ -178,6 +206,45 @@ impl<'a> Side<'a> {
                 each(self.geometry.steps + level as u32, index, count);
             }
         }
+    }
+}
+
+/// A level, packed into one word with what an observation needs to know of it: each
+/// value that it loaded apart, and multiplied, would keep a register busy. A later level
+/// has a greater word.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Level {
+    number: usize,
+    /// How much coarser than schema 8 the level is.
+    steps: u32,
+    /// The number of its counts.
+    ring: usize,
+    /// The position of its first count.
+    first: usize,
+}
+
+impl Level {
+    const STEPS: u32 = 4;
+    const RING: u32 = 8;
+    const FIRST: u32 = 32;
+
+    /// Unpacks a level. The word 0 has only the number: that of the first level, before
+    /// anything was observed.
+    #[inline]
+    fn from_word(word: u64) -> Self {
+        Self {
+            number: word as usize & 0xf,
+            steps: (word >> Self::STEPS) as u32 & 0xf,
+            ring: (word >> Self::RING) as usize & 0xff_ffff,
+            first: (word >> Self::FIRST) as usize,
+        }
+    }
+
+    fn to_word(self) -> u64 {
+        self.number as u64
+            | u64::from(self.steps) << Self::STEPS
+            | (self.ring as u64) << Self::RING
+            | (self.first as u64) << Self::FIRST
     }
 }
 
@@ -283,6 +350,16 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #[test]
+        fn level_survives_its_word(
+            number in 0usize..13, steps in 0u32..13, ring in 1usize..=MAX_RING, first in 1usize..1 << 20,
+        ) {
+            let level = Level { number, steps, ring, first };
+            prop_assert_eq!(Level::from_word(level.to_word()), level);
+            let next = Level { number: number + 1, steps: steps + 1, first: first + ring, ring };
+            prop_assert!(next.to_word() > level.to_word());
+        }
+
         #[test]
         fn range_survives_its_word(
             anchor in -300_000i32..300_000, below in 0u32..16_384, above in 0u32..16_384, closed: bool,
