@@ -34,7 +34,8 @@ from pathlib import Path
 from harness import Cluster, fetch
 from tasks import block, fail, lengths, nap
 
-WATCH = Path(__file__).parents[2] / "target" / "quick" / "watch"
+ROOT = Path(__file__).parents[2]
+WATCH = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "quick" / "watch"
 CLIENTS = 3
 SCRAPES_A_SECOND = 20
 #: 20,000 in the first two thirds of ten minutes.

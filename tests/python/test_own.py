@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 
 import cloudpickle
 import delimited
@@ -607,10 +607,50 @@ def test_names_of_dask_pages_are_reserved() -> None:
     Registry().gauge("dask_worker_rows")
 
 
+def test_objects_are_equal_if_they_are_the_same_series(registry: Registry) -> None:
+    jobs = registry.counter("jobs", labels=["queue"])
+    assert jobs == registry.counter("jobs_total", labels=["queue"])
+    assert jobs.labels("a") == jobs.labels(queue="a")
+    assert len({jobs, jobs.labels("a"), jobs.labels("b"), jobs.labels("a")}) == 3
+    assert jobs.labels(1) == jobs.labels("1")
+    for other in [
+        jobs.labels("a"),
+        registry.counter("tasks", labels=["queue"]),
+        Registry().counter("jobs", labels=["queue"]),
+        registry.gauge("jobs_now"),
+        "jobs",
+    ]:
+        assert jobs != other
+    native = registry.histogram("native_seconds", native=True)
+    assert native == registry.histogram("native_seconds", native=True)
+    assert native != registry.histogram("classic_seconds")
+    assert registry.summary("seconds") == registry.summary("seconds")
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (lambda r: r.counter(""), r"can't register \"\": a name cannot be empty"),
+        (lambda r: r.gauge("no-hyphen"), r"\"no-hyphen\".*beginning with a digit$"),
+        (lambda r: r.gauge("g", labels=["no-hyphen"]), r"\"no-hyphen\".*beginning with a digit$"),
+        (lambda r: r.gauge("g", "\ud800"), "help has characters that are no text"),
+        (lambda r: r.summary("s", window=-1), "a window of 0.006 seconds to 6 years.*found -1$"),
+        (lambda r: r.summary("s", window=math.nan), "a window of .*found NaN$"),
+        (lambda r: r.summary("s", window=3e9), "a window of .*found 3000000000$"),
+    ],
+)
+def test_errors_speak_of_what_was_given(
+    registry: Registry, call: Callable[[Registry], object], error: str
+) -> None:
+    with pytest.raises(ValueError, match=error):
+        call(registry)
+
+
 def test_pickled_metric_is_the_one_of_that_name() -> None:
     rows = stethoscope.counter("pickled_rows", "Rows.", ["table"], max_series=3)
     for metric in [rows, rows.labels("a")]:
         copy = pickle.loads(pickle.dumps(metric))
+        assert copy == metric
         assert repr(copy) == repr(metric)
     pickle.loads(pickle.dumps(rows.labels("a"))).inc()
     assert rows.labels("a").value == 1

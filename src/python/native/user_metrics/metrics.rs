@@ -232,6 +232,12 @@ impl<C: FromSpec> MetricHandle<C> {
         (restore, arguments.into_pyobject(py)?).into_pyobject(py)
     }
 
+    /// The registry, the name in it, and the label values, if they are chosen.
+    fn identity<'py>(&self, py: Python<'py>) -> (usize, String, Option<Bound<'py, PyTuple>>) {
+        let values = self.values.as_ref().map(|values| values.bind(py).clone());
+        (Arc::as_ptr(&self.store).addr(), self.spec.key(), values)
+    }
+
     fn repr(&self, py: Python<'_>) -> PyResult<String> {
         let Spec { kind, name, .. } = &*self.spec;
         let kind = kind.name();
@@ -298,6 +304,10 @@ impl HistogramHandle {
 
     fn reduce<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         either!(self, handle => handle.reduce(py))
+    }
+
+    fn identity<'py>(&self, py: Python<'py>) -> (usize, String, Option<Bound<'py, PyTuple>>) {
+        either!(self, handle => handle.identity(py))
     }
 
     fn repr(&self, py: Python<'_>) -> PyResult<String> {
@@ -376,6 +386,15 @@ macro_rules! metric {
                 self.0.reduce(py)
             }
 
+            fn __eq__(&self, other: &Self, py: Python<'_>) -> PyResult<bool> {
+                let identity = self.0.identity(py).into_pyobject(py)?;
+                identity.eq(other.0.identity(py))
+            }
+
+            fn __hash__(&self, py: Python<'_>) -> PyResult<isize> {
+                self.0.identity(py).into_pyobject(py)?.hash()
+            }
+
             fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
                 self.0.repr(py)
             }
@@ -386,7 +405,9 @@ macro_rules! metric {
 }
 
 metric! {
-    /// A number that only goes up.
+    /// A number that only goes up. `stethoscope.counter` returns one.
+    ///
+    /// Objects are equal if they stand for the same series of one registry.
     Counter of MetricHandle<FloatCounter> {
         /// Add to the counter.
         ///
@@ -409,7 +430,9 @@ metric! {
 }
 
 metric! {
-    /// A number that goes up and down.
+    /// A number that goes up and down. `stethoscope.gauge` returns one.
+    ///
+    /// Objects are equal if they stand for the same series of one registry.
     Gauge of MetricHandle<FloatGauge> {
         /// Set the gauge to a value.
         fn set(&self, value: f64) -> PyResult<()> {
@@ -442,7 +465,9 @@ metric! {
 }
 
 metric! {
-    /// Observations, counted in buckets.
+    /// Observations, counted in buckets. `stethoscope.histogram` returns one.
+    ///
+    /// Objects are equal if they stand for the same series of one registry.
     Histogram of HistogramHandle {
         /// Count one observation. NaN is ignored.
         fn observe(&self, value: f64) -> PyResult<()> {
@@ -467,7 +492,9 @@ metric! {
 }
 
 metric! {
-    /// Quantiles of the observations within a sliding window.
+    /// Quantiles of the observations within a sliding window. `stethoscope.summary` returns one.
+    ///
+    /// Objects are equal if they stand for the same series of one registry.
     Summary of MetricHandle<Quantile> {
         /// Take one observation into account. NaN is ignored.
         fn observe(&self, value: f64) -> PyResult<()> {

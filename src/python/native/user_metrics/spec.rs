@@ -1,10 +1,11 @@
 //! How a metric was asked for. Asked for again, it must be in the same way.
 
-use crate::native::convert::{duration, value_error};
+use crate::native::convert::value_error;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyString};
 use std::fmt;
+use std::time::Duration;
 use stethoscope::cell::{
     Buckets, FloatCounter, FloatGauge, Histogram, NativeHistogram, NativeHistogramOptions,
     Quantile, QuantileOptions, Window,
@@ -97,11 +98,10 @@ impl FromSpec for Quantile {
                 Some(quantiles) => QuantileOptions::builder(quantiles.iter().copied()),
                 None => options,
             };
-            if let Some(window) = window {
-                let named = |error: String| PyValueError::new_err(format!("window: {error}"));
-                let length = duration(*window).map_err(|error| named(error.to_string()))?;
-                let window = Window::new(length, SLICES).map_err(|e| named(e.to_string()))?;
-                options = options.window(window);
+            if let Some(seconds) = *window {
+                let length = Duration::try_from_secs_f64(seconds).ok();
+                let window = length.and_then(|length| Window::new(length, SLICES).ok());
+                options = options.window(window.ok_or_else(|| invalid_window(seconds))?);
             }
             if let Some([low, high]) = *range {
                 options = options.range(low, high);
@@ -388,10 +388,24 @@ fn label_names(given: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
     })
 }
 
+#[cold]
+fn invalid_window(seconds: f64) -> PyErr {
+    // Of SLICES slices, from a millisecond to a year each.
+    let expected = "expected a window of 0.006 seconds to 6 years, for example 60";
+    PyValueError::new_err(format!("{expected}: found {seconds}"))
+}
+
 /// The help of a metric.
 fn help_text(given: &Bound<'_, PyAny>) -> PyResult<String> {
-    given.extract().map_err(|_| {
-        let error = format!("help must be a string, followed by the labels: not {given:?}");
-        PyTypeError::new_err(error)
-    })
+    given
+        .extract()
+        .map_err(|_| match given.is_instance_of::<PyString>() {
+            true => {
+                PyValueError::new_err(format!("help has characters that are no text: {given:?}"))
+            }
+            false => {
+                let error = format!("help must be a string, followed by the labels: not {given:?}");
+                PyTypeError::new_err(error)
+            }
+        })
 }

@@ -3,14 +3,13 @@
 use super::segment::use_segment_of_environment;
 use super::spec::{FromSpec, Kind, Spec};
 use crate::dask::{Role, catalogue};
-use crate::native::convert::value_error;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use std::any::Any;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use stethoscope::{Family, Registry};
+use stethoscope::{Family, RegisterError, Registry};
 
 /// A registry, and how each of its metrics was asked for.
 pub(in crate::native) struct Store {
@@ -120,7 +119,7 @@ impl Store {
         if let Some(most) = spec.max_series {
             builder = builder.max_series(most);
         }
-        let family = builder.register().map_err(value_error)?;
+        let family = builder.register().map_err(|error| refused(&spec, &error))?;
         let spec = Arc::new(spec.with_defaults());
         let entry = Known {
             spec: Arc::clone(&spec),
@@ -192,6 +191,16 @@ impl Store {
         drop(known);
         reserved_for_dask(name)
     }
+}
+
+fn refused(spec: &Spec, error: &RegisterError) -> PyErr {
+    let error = match spec.name.is_empty() {
+        // Counters have a suffix that nobody has asked for.
+        true => "can't register \"\": a name cannot be empty".to_owned(),
+        // Registries of Python have classic names only.
+        false => error.to_string().replace(" (or allow UTF-8 names)", ""),
+    };
+    PyValueError::new_err(error)
 }
 
 /// Returns why the process may not have a metric of this name, if a page of

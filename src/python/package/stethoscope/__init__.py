@@ -52,6 +52,7 @@ from collections.abc import Mapping, Sequence
 from os import PathLike, fspath
 from typing import Any
 
+from stethoscope import _native
 from stethoscope._errors import ParseError
 from stethoscope._native import (
     Counter,
@@ -63,11 +64,7 @@ from stethoscope._native import (
     Timer,
     __version__,
     parse,
-    process_registry,
     read_segment,
-    restore,
-    serve_group,
-    use_segment,
 )
 from stethoscope._parsed import Exemplar, Family, Sample
 
@@ -98,7 +95,7 @@ __all__ = [
 ]
 
 #: The metrics of the process.
-_registry = process_registry()
+_registry = _native.process_registry()
 
 counter = _registry.counter
 gauge = _registry.gauge
@@ -119,7 +116,7 @@ def configure(*, segment_dir: str | PathLike[str]) -> str:
     Raises `RuntimeError` if there are metrics already, and `OSError` or `ValueError` if
     the directory cannot be used.
     """
-    return str(use_segment(fspath(segment_dir)))
+    return str(_native.use_segment(fspath(segment_dir)))
 
 
 def serve_processes(
@@ -149,7 +146,7 @@ def serve_processes(
     if not 0 <= port <= 65535:
         raise ValueError(f"invalid port {port}: expected 0 to 65535")
     rules = list((gauge_rules or {}).items())
-    return serve_group(fspath(segment_dir), (host, port), gauges, rules, openmetrics2)
+    return _native.serve_group(fspath(segment_dir), (host, port), gauges, rules, openmetrics2)
 
 
 def _restore(
@@ -161,4 +158,4 @@ def _restore(
     values: tuple[str, ...] | None,
 ) -> Counter | Gauge | Histogram | Summary:
     """Unpickle a metric: that of the same name in this process."""
-    return restore(kind, name, help, labels, options, values)
+    return _native.restore(kind, name, help, labels, options, values)

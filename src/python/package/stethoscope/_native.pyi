@@ -471,8 +471,13 @@ class Server:
 
 @final
 class Counter:
-    """A number that only goes up."""
+    """A number that only goes up. `stethoscope.counter` returns one.
 
+    Objects are equal if they stand for the same series of one registry.
+    """
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
     @property
     def value(self) -> float:
         """The current value."""
@@ -494,8 +499,13 @@ class Counter:
 
 @final
 class Gauge:
-    """A number that goes up and down."""
+    """A number that goes up and down. `stethoscope.gauge` returns one.
 
+    Objects are equal if they stand for the same series of one registry.
+    """
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
     @property
     def value(self) -> float:
         """The current value."""
@@ -514,8 +524,13 @@ class Gauge:
 
 @final
 class Histogram:
-    """Observations, counted in buckets."""
+    """Observations, counted in buckets. `stethoscope.histogram` returns one.
 
+    Objects are equal if they stand for the same series of one registry.
+    """
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
     def labels(self, *values: object, **named: object) -> Histogram:
         """As of `Counter`."""
 
@@ -530,8 +545,13 @@ class Histogram:
 
 @final
 class Summary:
-    """Quantiles of observations, over a sliding window."""
+    """Quantiles of observations, over a sliding window. `stethoscope.summary` returns one.
 
+    Objects are equal if they stand for the same series of one registry.
+    """
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
     def labels(self, *values: object, **named: object) -> Summary:
         """As of `Counter`."""
 
