@@ -19,14 +19,16 @@ OLDER_IN_TEST := 2023.9.3 2024.8.0
 .PHONY: $(OLDER:%=test-with-%)
 
 # $(call pytest,DIRECTORY,ARGUMENTS): several clusters at a time, since their tests mostly wait. The tests of a file stay
-# together, and share their cluster. Clusters of real processes on a busy machine: what fails runs once more, by itself.
+# together, and share their cluster; tests/conftest.py puts the files in order. Clusters of real processes on a busy
+# machine: what fails runs once more, by itself.
 define pytest
-$(1)/bin/python -m pytest -o cache_dir=$(1)/pytest -n 3 --dist loadfile $(2) || { echo "=== Once more, by itself:"; \
+$(1)/bin/python -m pytest -o cache_dir=$(1)/pytest -n 4 --dist loadfile --no-loadscope-reorder $(2) || \
+	{ echo "=== Once more, by itself:"; \
 	$(1)/bin/python -m pytest -o cache_dir=$(1)/pytest --last-failed --last-failed-no-failures none $(2); }
 endef
 
 # The features under test: all that need no nightly compiler.
-FEATURES := http,gzip,process,segment,cli,metrics,derive,push,tower,arbitrary
+export FEATURES := http,gzip,process,segment,cli,metrics,derive,push,tower,arbitrary
 
 # $(call environment,DIRECTORY,GROUP,PACKAGES): a virtual environment with GROUP of pyproject.toml and PACKAGES.
 define environment
@@ -37,10 +39,10 @@ $(1)/bin/python -m pip install --quiet --group $(2) $(3)
 touch $@
 endef
 
-# $(call install,DIRECTORY): this package, built and installed there as by `pip install .`, but faster to build.
+# $(call install,DIRECTORY,PROFILE): this package, built and installed there as by `pip install .`.
 define install
 rm -rf target/wheels
-$(VENV)/bin/maturin build --quiet --profile quick --out target/wheels
+$(VENV)/bin/maturin build --quiet --profile $(2) --out target/wheels
 $(1)/bin/python -m pip install --quiet --force-reinstall --no-deps target/wheels/*.whl
 endef
 
@@ -54,7 +56,7 @@ help: # This list.
 	@sed -nE 's/^([a-z-]+):[^#]*# (.+)$$/make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|'
 
 run: $(VENV)/ready # A scheduler and two workers under load; their metrics in the terminal.
-	$(call install,$(VENV))
+	$(call install,$(VENV),quick)
 	@exec $(VENV)/bin/python tests/dask/demo.py --port $(PORT) --scheduler-port $(SCHEDULER_PORT)
 
 # Side by side: the tests of clusters mostly wait.
@@ -66,22 +68,23 @@ test-all: test test-rest # The same, then everything below that needs no nightly
 # The second half of `test-all`.
 test-rest: loom test-package $(OLDER_IN_TEST:%=test-with-%) test-soak
 
-# Together, so that the engine is compiled once.
+# Together, so that the engine is compiled once. While that lasts, the clusters of `test-python` go first.
 test-rust: # The tests of the engine and of Dask's catalogue.
+	nice $(CARGO) test --workspace --no-default-features --features $(FEATURES) --no-run
 	$(CARGO) test --workspace --no-default-features --features $(FEATURES)
 
 test-python: $(VENV)/ready watch # The tests of the Python package, and of real clusters.
-	$(call install,$(VENV))
+	$(call install,$(VENV),quick)
 	$(call pytest,$(VENV),-m "not soak")
 
 test-package: $(VENV)/ready # The tests of the unpacked crate, and crates that depend on it.
-	FEATURES=$(FEATURES) $(VENV)/bin/python -m pytest tests/packaging
+	$(VENV)/bin/python -m pytest tests/packaging
 
 # The clusters on every supported Dask, the versions between included.
 test-versions: test-python $(OLDER:%=test-with-%)
 
 $(OLDER:%=test-with-%): test-with-%: $(VENV)-%/ready $(VENV)/ready watch
-	$(call install,$(VENV)-$*)
+	$(call install,$(VENV)-$*,quick)
 	$(call pytest,$(VENV)-$*,-m "not newest and not soak" tests/dask tests/python/test_package.py)
 
 loom: # Every cell and table in all orders that its atomics allow.
@@ -100,12 +103,12 @@ watch:
 
 # A minute of the soak.
 test-soak: $(VENV)/ready watch
-	$(call install,$(VENV))
+	$(call install,$(VENV),quick)
 	$(VENV)/bin/python -m pytest -m soak tests/dask
 
 soak: SECONDS ?= 600
 soak: $(VENV)/ready watch # A cluster under churn for SECONDS (600).
-	$(call install,$(VENV))
+	$(call install,$(VENV),quick)
 	$(VENV)/bin/python tests/dask/soak.py --seconds $(SECONDS)
 
 lint: lint-docs lint-package $(VENV)/ready # Formatting, clippy, rustdoc, ruff, dependencies, packaging.
@@ -187,15 +190,15 @@ bench-hello: # Compile time and binary size of a small program, beside peers.
 	benches/hello/run
 
 bench-dask: $(VENV)/ready # A cluster with this page, with Dask's own, and without.
-	$(call install,$(VENV))
+	$(call install,$(VENV),release)
 	$(VENV)/bin/python benches/dask
 
 bench-black-box: $(VENV)/ready # What black boxes cost a cluster, and the pages of what is stopped.
-	$(call install,$(VENV))
-	$(CARGO) build --quiet --profile quick --features cli,gzip,http,segment --bin stethoscope
-	$(VENV)/bin/python benches/dask/black_box.py target/quick/stethoscope
+	$(call install,$(VENV),release)
+	$(CARGO) build --quiet --release --features cli,gzip,http,segment --bin stethoscope
+	$(VENV)/bin/python benches/dask/black_box.py target/release/stethoscope
 
 bench-python: $(VENV)/ready # Updates and parsing from Python.
-	$(call install,$(VENV))
+	$(call install,$(VENV),release)
 	$(VENV)/bin/python benches/own_metrics.py
 	$(VENV)/bin/python benches/parse_python.py

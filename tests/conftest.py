@@ -11,6 +11,30 @@ from typing import Any
 
 import pytest
 
+#: The files that take longest, longest first, to be begun first where several run at a time.
+LONGEST = (
+    "test_deployments.py",
+    "test_black_box.py",
+    "test_dashboard.py",
+    "test_targets.py",
+    "test_cluster_view.py",
+    "test_doctor.py",
+    "test_blocked.py",
+    "test_settings.py",
+)
+#: Needs what `make test-rust` compiles meanwhile.
+LAST = "test_differential.py"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def turn(item: pytest.Item) -> int:
+        name = item.path.name
+        if name == LAST:
+            return len(LONGEST) + 1
+        return LONGEST.index(name) if name in LONGEST else len(LONGEST)
+
+    items.sort(key=turn)
+
 
 def _debian(tool: str, package: str) -> str:
     found = shutil.which(tool)

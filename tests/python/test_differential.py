@@ -85,7 +85,10 @@ OPENMETRICS_IS_STRICTER = {
 def check() -> Callable[..., tuple[str | None, list[tuple]]]:
     """`stethoscope check` as a function: why a page is refused, and its samples."""
     cargo = os.environ.get("CARGO", "cargo")
-    build = [cargo, "build", "--quiet", "--features", "gzip,cli"]
+    # As `make test-rust` does, so that it is compiled once.
+    features = os.environ.get("FEATURES", "gzip,cli")
+    build = [cargo, "test", "--quiet", "--no-run", "--workspace", "--no-default-features"]
+    build += ["--features", features, "--test", "cli"]
     subprocess.run(build, cwd=ROOT, check=True)
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     tool = ROOT / target / "debug" / "stethoscope"
