@@ -25,7 +25,9 @@ use stethoscope::cell::{
     StripedCounter,
 };
 use stethoscope::exposition::Format;
-use stethoscope::segment::{self, ProcessState, Reader, Segment, SegmentErrorKind};
+use stethoscope::segment::{
+    self, DirectoryLock, ProcessState, Reader, Segment, SegmentErrorKind,
+};
 
 /// Creates a segment in a directory.
 fn create_segment(directory: &Directory) -> Segment {
@@ -297,6 +299,28 @@ fn files_are_private() {
         ),
         "{error}"
     );
+}
+
+#[test]
+fn refused_directory_is_not_made() {
+    let around = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let path = around.join(format!("not-in-memory-{}", std::process::id()));
+    let refused = [
+        Segment::in_dir(&path).map(drop),
+        DirectoryLock::acquire(&path).map(drop),
+    ];
+    let is_made = path.exists();
+    let _ = fs::remove_dir_all(&path);
+    if refused.iter().all(Result::is_ok) {
+        println!("skipped: {} is in memory", around.display());
+        return;
+    }
+    assert!(!is_made);
+    for result in refused {
+        let error = result.unwrap_err();
+        let kind = error.kind();
+        assert!(matches!(kind, SegmentErrorKind::NotInMemory), "{error}");
+    }
 }
 
 #[test]

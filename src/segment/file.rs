@@ -26,23 +26,40 @@ const MIN_EXTENT: usize = 16 << 10;
 /// Opens the directory of segments, which is made if it does not exist, and checks
 /// that nobody else can write to it.
 pub(super) fn open_directory(path: &Path) -> Result<OwnedFd, SegmentError> {
-    match fs::mkdir(path, Mode::RWXU) {
-        Ok(()) | Err(Errno::EXIST) => {}
-        Err(Errno::NOENT) => {
-            let error = std::io::Error::new(
-                std::io::ErrorKind::NotFound,
-                "the directory cannot be made, because the one around it does not exist: make that \
-                 one first",
-            );
-            return Err(SegmentError::io(path, error));
-        }
-        Err(error) => return Err(SegmentError::io(path, error)),
+    if fs::lstat(path).is_err() {
+        make_directory(path)?;
     }
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
     let directory =
         fs::open(path, flags, Mode::empty()).map_err(|error| open_error(path, error))?;
     check_directory(&directory, path)?;
     Ok(directory)
+}
+
+/// Makes the directory of segments. Checks the file system first, so that a directory
+/// that would be refused is not left behind.
+fn make_directory(path: &Path) -> Result<(), SegmentError> {
+    let not_made = |error| match error {
+        Errno::NOENT => {
+            let error = std::io::Error::new(
+                std::io::ErrorKind::NotFound,
+                "the directory cannot be made, because the one around it does not exist: make that \
+                 one first",
+            );
+            SegmentError::io(path, error)
+        }
+        error => SegmentError::io(path, error),
+    };
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let file_system = fs::statfs(parent.unwrap_or(Path::new("."))).map_err(not_made)?;
+    if !is_in_memory(&file_system) {
+        return Err(SegmentError::not_in_memory(path));
+    }
+    match fs::mkdir(path, Mode::RWXU) {
+        // Another process has made it meanwhile.
+        Err(Errno::EXIST) => Ok(()),
+        result => result.map_err(not_made),
+    }
 }
 
 /// Returns the error of opening a path without following symbolic links.
@@ -71,13 +88,18 @@ pub(super) fn check_directory(directory: &OwnedFd, path: &Path) -> Result<(), Se
         return Err(SegmentError::directory_not_private(path));
     }
     let file_system = fs::fstatfs(directory).map_err(|error| SegmentError::io(path, error))?;
+    match is_in_memory(&file_system) {
+        true => Ok(()),
+        false => Err(SegmentError::not_in_memory(path)),
+    }
+}
+
+/// Returns true if a file system is memory.
+fn is_in_memory(file_system: &fs::StatFs) -> bool {
     // The type of the field differs between architectures.
     #[allow(clippy::unnecessary_cast, clippy::cast_sign_loss)]
     let kind = file_system.f_type as u64;
-    match kind & 0xffff_ffff {
-        TMPFS | RAMFS => Ok(()),
-        _ => Err(SegmentError::not_in_memory(path)),
-    }
+    matches!(kind & 0xffff_ffff, TMPFS | RAMFS)
 }
 
 /// Returns true if forked children may still make files: they leave a quarter of the
