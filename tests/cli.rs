@@ -1025,6 +1025,26 @@ fn no_control_character_reaches_the_terminal() {
 }
 
 #[test]
+fn text_from_elsewhere_begins_no_line() {
+    let one = "{\"a\\nforged\"} 1\n";
+    let two = format!("{one}{{\"b\\nforged\"}} 1\n");
+    let lint = ["--format", "prometheus1", "--lint", "-"];
+    for (output, subject) in [
+        (check(&lint, one.as_bytes()), "a\u{b7}forged"),
+        (check(&lint, two.as_bytes()), "b\u{b7}forged"),
+        (check(&["no\nforged"], b""), "no\\nforged"),
+        (
+            check(&[file("bad\nforged", "a").to_str().unwrap()], b""),
+            "bad\\nforged",
+        ),
+    ] {
+        let error = stderr(&output);
+        assert!(error.contains(subject), "{error}");
+        assert!(!error.contains("\nforged"), "{error}");
+    }
+}
+
+#[test]
 fn histogram_error_in_a_stream_names_line_and_series() {
     let mut page = "# TYPE a histogram\n".to_owned();
     for series in 0..3000 {

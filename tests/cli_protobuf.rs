@@ -381,6 +381,11 @@ fn fault_of_a_family_is_refused() {
         &[gauges(&[&same, &turned])],
         "the series {a=\"1\",b=\"2\"} is there twice",
     );
+    let forged = [label("a\nb", "1")];
+    assert_refused(
+        &[gauges(&[&forged, &forged])],
+        "the series {a\\nb=\"1\"} is there twice",
+    );
     let twice = [label("a", "1"), label("a", "2")];
     assert_refused(&[gauges(&[&twice])], "the label \"a\" is there twice");
     assert_refused(

@@ -198,6 +198,35 @@ fn damaged_segment_is_shown_up_to_the_damage() {
 }
 
 #[test]
+fn text_from_elsewhere_begins_no_line() {
+    let process = Process::new("one-line");
+    let mut bytes = fs::read(process.segment.path()).unwrap();
+    let program = std::env::args().next().unwrap();
+    let mut windows = bytes.windows(program.len());
+    let at = windows.position(|bytes| bytes == program.as_bytes());
+    let forged = b"x\n1  dead";
+    bytes[at.unwrap()..][..forged.len()].copy_from_slice(forged);
+    let path = process.directory.join("y\n1  dead.segment");
+    fs::write(&path, bytes).unwrap();
+    // For the warning.
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o622)).unwrap();
+    fs::write(process.directory.join("z\n1  dead.segment"), "garbage").unwrap();
+    let file = path.to_str().unwrap();
+    for (arguments, lines) in [(&[][..], 3), (&[file], 7), (&["/nowhere/\n1  dead"], 0)] {
+        let output = process.read(arguments);
+        let (table, log) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(table.lines().count(), lines, "{table}");
+        if lines > 0 {
+            assert!(table.contains("  x\\n1  dead"), "{table}");
+            assert!(table.contains("y\\n1  dead.segment"), "{table}");
+        }
+        let from_tool = |line: &str| line.starts_with("stethoscope: ");
+        assert!(!log.is_empty() && log.lines().all(from_tool), "{log}");
+        assert!(!table.contains("\n1  dead"), "{table}");
+    }
+}
+
+#[test]
 fn segment_of_others_is_shown_with_a_warning() {
     let process = Process::new("foreign");
     let pid = std::process::id().to_string();

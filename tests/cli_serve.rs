@@ -325,11 +325,11 @@ fn problems_of_groups_are_logged_once_with_names_and_reasons() {
     let held = fs::File::open(&cut).unwrap();
     // SAFETY: the descriptor is open.
     assert_eq!(unsafe { libc::flock(held.as_raw_fd(), libc::LOCK_EX) }, 0);
-    fs::write(web.join("garbage.segment"), "something else").unwrap();
+    fs::write(web.join("garb\nage.segment"), "something else").unwrap();
     symlink(first.segment.path(), web.join("link.segment")).unwrap();
     let web = web.display();
     let lines = [
-        format!("{web}/garbage.segment: the file is not a segment\n"),
+        format!("{web}/garb\\nage.segment: the file is not a segment\n"),
         format!("{web}/link.segment: this is a symbolic link"),
         format!("stethoscope: {web}/9999-1.segment is damaged: its group has"),
         format!("stethoscope: {web}: the family sent_total of some processes is left out"),

@@ -25,9 +25,7 @@ use stethoscope::cell::{
     StripedCounter,
 };
 use stethoscope::exposition::Format;
-use stethoscope::segment::{
-    self, DirectoryLock, ProcessState, Reader, Segment, SegmentErrorKind,
-};
+use stethoscope::segment::{self, DirectoryLock, ProcessState, Reader, Segment, SegmentErrorKind};
 
 /// Creates a segment in a directory.
 fn create_segment(directory: &Directory) -> Segment {

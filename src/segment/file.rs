@@ -50,7 +50,9 @@ fn make_directory(path: &Path) -> Result<(), SegmentError> {
         }
         error => SegmentError::io(path, error),
     };
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
     let file_system = fs::statfs(parent.unwrap_or(Path::new("."))).map_err(not_made)?;
     if !is_in_memory(&file_system) {
         return Err(SegmentError::not_in_memory(path));

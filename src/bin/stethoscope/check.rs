@@ -225,10 +225,10 @@ impl Check {
         match checked {
             Ok(()) => Ok(ExitCode::SUCCESS),
             Err(Stop::Refused(reason)) => {
-                output::eprintln(format_args!("{name}: {reason}"));
+                output::eprint_lines(format_args!("{name}: {reason}"));
                 Ok(ExitCode::from(REFUSED))
             }
-            Err(Stop::Unreadable(reason)) => Err(UsageError(format!("{name}: {reason}"))),
+            Err(Stop::Unreadable(reason)) => Err(UsageError::new(format!("{name}: {reason}"))),
         }
     }
 

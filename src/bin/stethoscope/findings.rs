@@ -88,7 +88,7 @@ impl Findings {
 
     fn print_one(&self, shown: &str) {
         let name = &self.name;
-        output::eprintln(format_args!("{name}: warning: {shown}"));
+        output::eprint_lines(format_args!("{name}: warning: {shown}"));
     }
 
     /// Prints the groups.
@@ -110,7 +110,7 @@ impl Findings {
             if *count > group.subjects.len() as u64 {
                 text += "\n  … (--all shows each line)";
             }
-            output::eprintln(text);
+            output::eprint_lines(text);
         }
     }
 }

@@ -41,9 +41,23 @@ enum Command {
     Serve(serve::Serve),
 }
 
-/// An error that the user must fix before a command can begin, as one line.
+/// An error that the user must fix before a command can begin.
 #[derive(Debug)]
-struct UsageError(String);
+struct UsageError {
+    /// One line.
+    reason: String,
+    /// Lines that show where the fault is.
+    excerpt: Option<String>,
+}
+
+impl UsageError {
+    fn new(reason: String) -> Self {
+        Self {
+            reason,
+            excerpt: None,
+        }
+    }
+}
 
 /// The exit code of a refused page, of failed scrapes, and of a cost above its limit.
 const REFUSED: u8 = 1;
@@ -70,8 +84,11 @@ fn main() -> ExitCode {
         #[cfg(all(feature = "segment", feature = "http", target_os = "linux"))]
         Command::Serve(serve) => serve.run(),
     };
-    result.unwrap_or_else(|UsageError(reason)| {
+    result.unwrap_or_else(|UsageError { reason, excerpt }| {
         output::eprintln(format_args!("stethoscope: {reason}"));
+        if let Some(excerpt) = excerpt {
+            output::eprint_lines(excerpt);
+        }
         ExitCode::from(USAGE_ERROR)
     })
 }

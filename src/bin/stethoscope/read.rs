@@ -136,7 +136,7 @@ impl Read {
     /// and whether one is alive.
     fn show_directory(&self, directory: &Path) -> Result<(bool, bool), UsageError> {
         if self.format != OutputFormat::Table {
-            return Err(UsageError(
+            return Err(UsageError::new(
                 "a directory is shown as a table: name a file or a process for its page".to_owned(),
             ));
         }
@@ -186,7 +186,7 @@ impl Read {
 /// Checks that a directory has segments.
 fn directory_of_segments(directory: PathBuf) -> Result<ReadTarget, UsageError> {
     match segment::list(&directory).map_err(unreadable)?.is_empty() {
-        true => Err(UsageError(format!(
+        true => Err(UsageError::new(format!(
             "no segments in {}: expected files whose names end in .segment",
             directory.display()
         ))),
@@ -220,7 +220,7 @@ fn file_name(path: &Path) -> String {
 }
 
 fn unreadable(error: SegmentError) -> UsageError {
-    UsageError(error.to_string())
+    UsageError::new(error.to_string())
 }
 
 /// A segment that was opened by hand.
@@ -272,7 +272,7 @@ fn newest_of(pid: u32, directory: &Path) -> Result<Reader, UsageError> {
         })
         .map(Opened::with_warning)
         .ok_or_else(|| {
-            UsageError(format!(
+            UsageError::new(format!(
                 "no segment of process {pid} in {}: it may use another directory (see --dir)",
                 directory.display()
             ))
@@ -313,12 +313,14 @@ fn print_process(reader: &Reader) {
 
 /// Prints columns, of which the last is not padded.
 fn print_table<const N: usize>(rows: &[[String; N]]) {
+    let cells = |row: &[String; N]| row.each_ref().map(|cell| output::one_line(cell));
+    let rows: Vec<[String; N]> = rows.iter().map(cells).collect();
     let width = |column: usize| {
         let widths = rows.iter().map(|row| row[column].chars().count());
         widths.max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..N).map(width).collect();
-    for row in rows {
+    for row in &rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
             line.push_str(&format!("{cell:width$}  "));
@@ -341,7 +343,7 @@ fn age(age: Duration) -> String {
 fn write_page(page: &[u8]) {
     if io::stdout().is_terminal() {
         let page = String::from_utf8_lossy(page);
-        output::println(page.trim_end_matches('\n'));
+        output::print_lines(page.trim_end_matches('\n'));
         return;
     }
     let mut stdout = io::stdout().lock();

@@ -142,9 +142,9 @@ fn listen_address(text: &str) -> Result<String, String> {
 fn resolve(addresses: &[String]) -> Result<Vec<Vec<SocketAddr>>, UsageError> {
     let resolved = addresses.iter().map(|address| {
         let found = address.to_socket_addrs();
-        found
-            .map(Iterator::collect)
-            .map_err(|error| UsageError(format!("cannot resolve the address {address:?}: {error}")))
+        found.map(Iterator::collect).map_err(|error| {
+            UsageError::new(format!("cannot resolve the address {address:?}: {error}"))
+        })
     });
     resolved.collect()
 }
@@ -164,7 +164,7 @@ impl Serve {
         let default = KEEP_AT_LEAST.min(self.keep_at_most);
         let keep_at_least = self.keep_at_least.unwrap_or(default);
         if keep_at_least > self.keep_at_most {
-            return Err(UsageError(
+            return Err(UsageError::new(
                 "--keep-at-least is longer than --keep-at-most: expected at most as long"
                     .to_owned(),
             ));
@@ -240,7 +240,11 @@ impl Serve {
 
     /// Refuses a group or a gauge that is named twice.
     fn refuse_repetitions(&self) -> Result<(), UsageError> {
-        let twice = |what: String| Err(UsageError(format!("{what} is given twice: expected once")));
+        let twice = |what: String| {
+            Err(UsageError::new(format!(
+                "{what} is given twice: expected once"
+            )))
+        };
         for (at, group) in self.merge.iter().enumerate() {
             if self.merge[..at].contains(group) {
                 return twice(format!("--merge {group}"));
@@ -259,7 +263,7 @@ impl Serve {
 }
 
 fn usage(error: impl std::fmt::Display) -> UsageError {
-    UsageError(error.to_string())
+    UsageError::new(error.to_string())
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::fetch_error::{FetchError, unusable_response};
 use super::http::{Client, Head, Url};
 use super::server::Server;
-use super::{UsageError, protobuf};
+use super::{UsageError, output, protobuf};
 use flate2::bufread::GzDecoder;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
@@ -29,6 +29,7 @@ pub(super) struct PageRequest {
 
 /// A page that is read from its beginning.
 pub(super) struct PageSource {
+    /// The name of the page, without newlines.
     pub(super) name: String,
     reader: Box<dyn Read>,
     /// The bytes that were read to guess the format.
@@ -55,14 +56,14 @@ impl PageSource {
                 } else {
                     String::new()
                 };
-                UsageError(format!("{name}: {error}{hint}"))
+                UsageError::new(format!("{name}: {error}{hint}"))
             }),
         }
     }
 
     fn new(name: &str, reader: Box<dyn Read>) -> Self {
         Self {
-            name: name.to_owned(),
+            name: output::one_line(name),
             reader,
             head: Vec::new(),
             len: None,
@@ -97,7 +98,7 @@ impl PageSource {
     /// Requests a page and follows redirects.
     fn fetch(name: &str, request: &PageRequest) -> Result<Self, UsageError> {
         let end = Instant::now() + request.timeout;
-        let url = Url::parse(name).map_err(|why| UsageError(format!("{name}: {why}")))?;
+        let url = Url::parse(name).map_err(|why| UsageError::new(format!("{name}: {why}")))?;
         let (_, client, head) = follow(name, url, request, Some(end))?;
         let is_gzip = head.is_gzip();
         let body: Box<dyn Read> = match is_gzip {
@@ -162,7 +163,7 @@ pub(super) fn follow(
                 0 => String::new(),
                 _ => format!(", redirected to {}", url.text),
             };
-            UsageError(format!("{name}{from}: {why}"))
+            UsageError::new(format!("{name}{from}: {why}"))
         };
         let fetch_error = |error: FetchError| unusable(error.to_string());
         let client = Client::new(&url, &request.accept, request.timeout);
@@ -182,7 +183,7 @@ pub(super) fn follow(
         }
         return Ok((url, client, head));
     }
-    Err(UsageError(format!(
+    Err(UsageError::new(format!(
         "{name}: more than {MAX_REDIRECTS} redirects"
     )))
 }

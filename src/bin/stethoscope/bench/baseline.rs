@@ -83,11 +83,12 @@ impl Run {
             number(self.calibration),
             seconds.join(",")
         );
-        fs::write(path, text).map_err(|error| UsageError(format!("{}: {error}", path.display())))
+        fs::write(path, text)
+            .map_err(|error| UsageError::new(format!("{}: {error}", path.display())))
     }
 
     pub(super) fn load(path: &Path) -> Result<Self, UsageError> {
-        let unusable = |why: &str| UsageError(format!("{}: {why}", path.display()));
+        let unusable = |why: &str| UsageError::new(format!("{}: {why}", path.display()));
         let text = fs::read_to_string(path).map_err(|error| unusable(&error.to_string()))?;
         let value: Value = serde_json::from_str(&text)
             .map_err(|error| unusable(&format!("not a saved run: {error}")))?;
@@ -161,7 +162,7 @@ impl Comparison {
     pub(super) fn new(earlier: &Run, now: &Run, limit: Option<f64>) -> Result<Self, UsageError> {
         for (run, which) in [(earlier, "the baseline"), (now, "this run")] {
             if run.seconds.len() < MIN_SCRAPES {
-                return Err(UsageError(format!(
+                return Err(UsageError::new(format!(
                     "{which} has {} scrapes, but a comparison needs {MIN_SCRAPES}: use a longer \
                      --for",
                     run.seconds.len()
@@ -174,6 +175,8 @@ impl Comparison {
         let mut differences = Vec::new();
         let mut differ = |what: &str, was: String, is: String| {
             if was != is {
+                // A file may say anything.
+                let was = output::one_line(&was);
                 differences.push(format!("{what}: {was}, now {is}"));
             }
         };

@@ -131,7 +131,7 @@ impl Bench {
             .into_iter()
             .flatten()
         {
-            let url = Url::parse(text).map_err(|why| UsageError(format!("{text}: {why}")))?;
+            let url = Url::parse(text).map_err(|why| UsageError::new(format!("{text}: {why}")))?;
             targets.push(Target::probe(url, &self)?);
         }
         let calibration = baseline::calibrate();
@@ -150,7 +150,7 @@ impl Bench {
             output::println(report::json(&targets, self.gzip, comparison));
         } else {
             let text = report::text(&targets, self.gzip, self.rate, comparison);
-            output::println(text.strip_suffix('\n').unwrap_or(&text));
+            output::print_lines(text.strip_suffix('\n').unwrap_or(&text));
         }
         let saved = (self.save.as_deref()).map_or(Ok(()), |path| run.save(path));
         let drawn = (self.plot.as_deref())
@@ -227,13 +227,20 @@ impl Target {
             ));
         }
         let mut body = Vec::new();
-        let unusable = |why: String| UsageError(format!("{}: {why}", url.text));
+        let unusable = |why: String| UsageError::new(format!("{}: {why}", url.text));
         let no_answer = |error: FetchError| unusable(error.to_string());
         read_body(&mut client, &compressed, bench.max_page, &mut body).map_err(no_answer)?;
         let compressed_len = body.len();
         let plain = client.get(false).map_err(no_answer)?;
         read_body(&mut client, &plain, bench.max_page, &mut body).map_err(no_answer)?;
-        let page = parse(&plain, &body, bench.max_page, bench.protobuf).map_err(unusable)?;
+        let page = parse(&plain, &body, bench.max_page, bench.protobuf);
+        let page = page.map_err(|why| match why.split_once('\n') {
+            Some((why, excerpt)) => UsageError {
+                excerpt: Some(excerpt.to_owned()),
+                ..unusable(why.to_owned())
+            },
+            None => unusable(why),
+        })?;
         if bench.protobuf && !page.is_protobuf {
             let found = plain.content_type.as_deref().unwrap_or_default();
             return Err(unusable(format!("asked for protobuf, got {found:?}")));

@@ -52,7 +52,7 @@ pub(super) fn draw(
     });
     let curves: Vec<Curve> = curves.filter(|curve| !curve.times.is_empty()).collect();
     fs::write(path, svg(&curves))
-        .map_err(|error| UsageError(format!("{}: {error}", path.display())))
+        .map_err(|error| UsageError::new(format!("{}: {error}", path.display())))
 }
 
 fn svg(curves: &[Curve]) -> String {

@@ -12,6 +12,7 @@ mod wire;
 
 pub(super) use lint::{ProtobufLinter, message};
 
+use crate::output::one_line;
 use std::collections::HashSet;
 use std::fmt::{self, Display};
 use std::ops::RangeInclusive;
@@ -46,9 +47,10 @@ pub(super) fn read(
     let mut rest = page;
     while !rest.is_empty() {
         let start = page.len() - rest.len();
-        let at = |name: &str, fault: String| match name {
-            "" => format!("message at byte {start}: {fault}"),
-            _ => format!("family {name:?} at byte {start}: {fault}"),
+        // Names of labels may have newlines.
+        let at = |name: &str, fault: String| match (name, one_line(&fault)) {
+            ("", fault) => format!("message at byte {start}: {fault}"),
+            (_, fault) => format!("family {name:?} at byte {start}: {fault}"),
         };
         let message = delimited(&mut rest).map_err(|fault| at("", fault))?;
         // For the message of a fault that comes before the name.

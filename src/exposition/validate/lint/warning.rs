@@ -1,6 +1,6 @@
 //! The kinds of warnings, and a warning with its position.
 
-use crate::exposition::parser::{Excerpt, Line, Position, messages};
+use crate::exposition::parser::{Excerpt, Line, Position, is_unprintable, messages};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -87,12 +87,20 @@ pub struct Warning {
     pub(super) subject: String,
 }
 
-/// Cuts a text to 120 characters, as many as an [`Excerpt`] shows of a line.
+/// Cuts a text to 120 characters, as many as an [`Excerpt`] shows of a line, and
+/// replaces those that a terminal obeys or hides, newlines included.
 pub(in crate::exposition::validate) fn shorten(text: &str) -> Cow<'_, str> {
-    match text.char_indices().nth(120) {
-        Some((end, _)) => format!("{}…", &text[..end]).into(),
-        None => text.into(),
+    let end = text.char_indices().nth(120).map(|(end, _)| end);
+    let shown = &text[..end.unwrap_or(text.len())];
+    if end.is_none() && !shown.contains(is_unprintable) {
+        return shown.into();
     }
+    let printable = |c: char| if is_unprintable(c) { '\u{b7}' } else { c };
+    let mut printed: String = shown.chars().map(printable).collect();
+    if end.is_some() {
+        printed.push('…');
+    }
+    printed.into()
 }
 
 impl Warning {
@@ -116,7 +124,8 @@ impl Warning {
         &self.subject
     }
 
-    /// Returns the subject, cut to what fits a terminal.
+    /// Returns the subject, cut to what fits a terminal, with a dot for each character
+    /// that a terminal obeys or hides.
     ///
     /// ```
     /// use stethoscope::exposition::{Format, validate::lint};
