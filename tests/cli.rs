@@ -684,6 +684,28 @@ fn gzip_response_is_decompressed_and_judged() {
 }
 
 #[test]
+fn page_that_is_long_once_decompressed_times_out() {
+    // It is received at once: the client takes 256 KiB at a time.
+    let body = gzip(&b"a 1\n".repeat(1 << 20)).repeat(40);
+    assert!(body.len() < 256 << 10, "{}", body.len());
+    let headers = format!("{TEXT}Content-Encoding: gzip\r\n");
+    let output = check(
+        &[
+            "--lenient",
+            "--timeout",
+            "100ms",
+            &respond(&headers, &body).0,
+        ],
+        b"",
+    );
+    assert_eq!(code(&output), 2);
+    assert!(
+        stderr(&output).contains("timed out after 100ms"),
+        "{output:?}"
+    );
+}
+
+#[test]
 fn broken_gzip_response_is_refused_with_reason() {
     let lines = (0..300).map(|series| format!("a{{b=\"{series}\"}} 1\n"));
     let page = lines.collect::<String>().into_bytes();

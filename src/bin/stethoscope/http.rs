@@ -129,6 +129,42 @@ enum RemainingBody {
     Done,
 }
 
+/// The end of the time for a response.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deadline {
+    end: Instant,
+    /// The whole time, for messages.
+    timeout: Duration,
+}
+
+impl Deadline {
+    pub(super) fn after(timeout: Duration) -> Self {
+        Self {
+            end: Instant::now() + timeout,
+            timeout,
+        }
+    }
+
+    fn earlier(self, other: Option<Self>) -> Self {
+        match other {
+            Some(other) if other.end < self.end => other,
+            _ => self,
+        }
+    }
+
+    /// Returns the time that is left.
+    ///
+    /// # Errors
+    /// If none is left.
+    pub(super) fn check(self) -> Result<Duration, FetchError> {
+        let left = self.end.saturating_duration_since(Instant::now());
+        match left.is_zero() {
+            true => Err(FetchError::TimedOut(self.timeout)),
+            false => Ok(left),
+        }
+    }
+}
+
 /// A client for one URL.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -136,8 +172,8 @@ pub(super) struct Client {
     requests: [String; 2],
     timeout: Duration,
     /// The end of the time for all requests together.
-    not_after: Option<Instant>,
-    deadline: Instant,
+    not_after: Option<Deadline>,
+    deadline: Deadline,
     stream: Option<TcpStream>,
     /// Bytes received and not used yet: `buffer[start..end]`.
     buffer: Vec<u8>,
@@ -163,7 +199,7 @@ impl Client {
             requests,
             timeout,
             not_after: None,
-            deadline: Instant::now(),
+            deadline: Deadline::after(timeout),
             stream: None,
             buffer: vec![0; BUFFER],
             start: 0,
@@ -174,11 +210,16 @@ impl Client {
     }
 
     /// Sets the end of the time for all requests together.
-    pub(super) fn not_after(self, end: Instant) -> Self {
+    pub(super) fn not_after(self, deadline: Deadline) -> Self {
         Self {
-            not_after: Some(end),
+            not_after: Some(deadline),
             ..self
         }
+    }
+
+    /// Returns the deadline of the last request.
+    pub(super) fn deadline(&self) -> Deadline {
+        self.deadline
     }
 
     /// Sends a request and reads the head of its response.
@@ -200,8 +241,7 @@ impl Client {
 
     fn try_once(&mut self, gzip: bool) -> Result<Head, FetchError> {
         let begun = Instant::now();
-        let end = begun + self.timeout;
-        self.deadline = self.not_after.map_or(end, |not_after| end.min(not_after));
+        self.deadline = Deadline::after(self.timeout).earlier(self.not_after);
         (self.start, self.end) = (0, 0);
         self.body = RemainingBody::Done;
         self.keep_alive = false;
@@ -343,10 +383,7 @@ impl Client {
             self.end -= self.start;
             self.start = 0;
         }
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(FetchError::TimedOut(self.timeout));
-        }
+        let left = self.deadline.check()?;
         let stream = self.stream.as_mut().ok_or(FetchError::Closed)?;
         stream.set_read_timeout(Some(left))?;
         loop {

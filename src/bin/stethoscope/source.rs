@@ -1,13 +1,13 @@
 //! The page to check: from a file, a URL or standard input.
 
 use super::fetch_error::{FetchError, unusable_response};
-use super::http::{Client, Head, Url};
+use super::http::{Client, Deadline, Head, Url};
 use super::server::Server;
 use super::{UsageError, output, protobuf};
 use flate2::bufread::GzDecoder;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use stethoscope::exposition::Format;
 
 /// The redirects followed at most.
@@ -40,6 +40,8 @@ pub(super) struct PageSource {
     pub(super) response: Option<Head>,
     /// The last bytes, if it is a file.
     tail: Option<Vec<u8>>,
+    /// The end of the time for reading it, if it comes from a server.
+    deadline: Option<Deadline>,
 }
 
 impl PageSource {
@@ -69,6 +71,7 @@ impl PageSource {
             len: None,
             response: None,
             tail: None,
+            deadline: None,
         }
     }
 
@@ -97,9 +100,9 @@ impl PageSource {
 
     /// Requests a page and follows redirects.
     fn fetch(name: &str, request: &PageRequest) -> Result<Self, UsageError> {
-        let end = Instant::now() + request.timeout;
+        let deadline = Deadline::after(request.timeout);
         let url = Url::parse(name).map_err(|why| UsageError::new(format!("{name}: {why}")))?;
-        let (_, client, head) = follow(name, url, request, Some(end))?;
+        let (_, client, head) = follow(name, url, request, Some(deadline))?;
         let is_gzip = head.is_gzip();
         let body: Box<dyn Read> = match is_gzip {
             true => Box::new(GzipBody::new(client)),
@@ -108,6 +111,7 @@ impl PageSource {
         Ok(Self {
             len: head.content_length.filter(|_| !is_gzip),
             response: Some(head),
+            deadline: Some(deadline),
             ..Self::new(name, body)
         })
     }
@@ -155,7 +159,7 @@ pub(super) fn follow(
     name: &str,
     mut url: Url,
     request: &PageRequest,
-    not_after: Option<Instant>,
+    not_after: Option<Deadline>,
 ) -> Result<(Url, Client, Head), UsageError> {
     for redirects in 0..=MAX_REDIRECTS {
         let unusable = |why: String| {
@@ -168,8 +172,8 @@ pub(super) fn follow(
         let fetch_error = |error: FetchError| unusable(error.to_string());
         let client = Client::new(&url, &request.accept, request.timeout);
         let mut client = client.map_err(fetch_error)?;
-        if let Some(end) = not_after {
-            client = client.not_after(end);
+        if let Some(deadline) = not_after {
+            client = client.not_after(deadline);
         }
         let head = client.get(request.gzip).map_err(fetch_error)?;
         if let (301..=303 | 307 | 308, Some(location)) = (head.status, &head.location) {
@@ -190,6 +194,10 @@ pub(super) fn follow(
 
 impl Read for PageSource {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        // A page of many bytes may come compressed in few, long before it is read.
+        if let Some(deadline) = self.deadline {
+            deadline.check().map_err(FetchError::into_io)?;
+        }
         if self.head.is_empty() {
             return self.reader.read(into);
         }

@@ -15,7 +15,7 @@ mod report;
 
 use super::check::protobuf_accept;
 use super::fetch_error::{FetchError, unusable_response};
-use super::http::{Client, Head, Url};
+use super::http::{Client, Deadline, Head, Url};
 use super::server::Server;
 use super::source::{self, PageRequest};
 use super::units::{duration, size};
@@ -233,7 +233,8 @@ impl Target {
         let compressed_len = body.len();
         let plain = client.get(false).map_err(no_answer)?;
         read_body(&mut client, &plain, bench.max_page, &mut body).map_err(no_answer)?;
-        let page = parse(&plain, &body, bench.max_page, bench.protobuf);
+        let limits = (bench.max_page, client.deadline());
+        let page = parse(&plain, &body, limits, bench.protobuf);
         let page = page.map_err(|why| match why.split_once('\n') {
             Some((why, excerpt)) => UsageError {
                 excerpt: Some(excerpt.to_owned()),
@@ -329,7 +330,8 @@ impl Target {
     /// Scrapes and parses the page once more, to see what changed.
     fn probe_again(&mut self) {
         let head = self.get(false).map_err(|error| error.to_string());
-        match head.and_then(|head| parse(&head, &self.body, self.max_page, self.page.is_protobuf)) {
+        let limits = (self.max_page, self.client.deadline());
+        match head.and_then(|head| parse(&head, &self.body, limits, self.page.is_protobuf)) {
             Ok(page) => {
                 self.samples_at_end = page.samples;
                 self.cpu = page
@@ -361,15 +363,21 @@ fn read_body(
     Ok(())
 }
 
-/// Parses a page, or returns the reason why it is not one.
-fn parse(head: &Head, body: &[u8], max_page: u64, protobuf: bool) -> Result<Page, String> {
+/// Parses a page, or returns the reason why it is not one. `limits` are those of its
+/// length and of the time to decompress it.
+fn parse(
+    head: &Head,
+    body: &[u8],
+    limits: (u64, Deadline),
+    protobuf: bool,
+) -> Result<Page, String> {
     let content_type = head.content_type.as_deref().unwrap_or_default();
     if let Some(why) = unusable_response(head.status, content_type, protobuf, None) {
         return Err(why);
     }
     let decompressed;
     let text = if head.is_gzip() {
-        decompressed = decompress(body, max_page).map_err(|error| error.to_string())?;
+        decompressed = decompress(body, limits).map_err(|error| error.to_string())?;
         &decompressed[..]
     } else {
         body
@@ -381,18 +389,26 @@ fn parse(head: &Head, body: &[u8], max_page: u64, protobuf: bool) -> Result<Page
         .map_err(|error| format!("this is not a page of Prometheus metrics:\n{error}"))
 }
 
-/// Decompresses a body, to at most `max_page` bytes.
-fn decompress(gzip: &[u8], max_page: u64) -> Result<Vec<u8>, FetchError> {
+/// Decompresses a body, to at most `max_page` bytes, until the deadline.
+fn decompress(gzip: &[u8], (max_page, deadline): (u64, Deadline)) -> Result<Vec<u8>, FetchError> {
+    /// The bytes from one look at the clock to the next.
+    const PIECE: u64 = 1 << 20;
     let mut page = Vec::new();
-    let mut decoder = flate2::bufread::MultiGzDecoder::new(gzip).take(max_page + 1);
-    if decoder.read_to_end(&mut page).is_err() {
-        let why = "the body is labelled gzip, but can't be decompressed";
-        return Err(FetchError::BadGzip(why.to_owned()));
+    let mut decoder = flate2::bufread::MultiGzDecoder::new(gzip);
+    loop {
+        deadline.check()?;
+        match decoder.by_ref().take(PIECE).read_to_end(&mut page) {
+            Ok(0) => return Ok(page),
+            Ok(_) if page.len() as u64 > max_page => {
+                return Err(FetchError::PageTooLarge(max_page));
+            }
+            Ok(_) => {}
+            Err(_) => {
+                let why = "the body is labelled gzip, but can't be decompressed";
+                return Err(FetchError::BadGzip(why.to_owned()));
+            }
+        }
     }
-    if page.len() as u64 > max_page {
-        return Err(FetchError::PageTooLarge(max_page));
-    }
-    Ok(page)
 }
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -408,5 +424,30 @@ fn percent(text: &str) -> Result<f64, String> {
     match number.trim().parse::<f64>() {
         Ok(percent) if percent >= 0.0 && percent.is_finite() => Ok(percent / 100.0),
         _ => Err("invalid share: expected a percentage, for example 10%".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn bodies_are_decompressed_within_their_limits() {
+        let page = vec![b'\n'; 3 << 20];
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(&page).unwrap();
+        let gzip = encoder.finish().unwrap();
+        let soon = Deadline::after(Duration::from_secs(3600));
+        let decompress = |limits| decompress(&gzip, limits);
+        assert_eq!(decompress((3 << 20, soon)).unwrap(), page);
+        assert!(matches!(
+            decompress(((3 << 20) - 1, soon)),
+            Err(FetchError::PageTooLarge(_))
+        ));
+        assert!(matches!(
+            decompress((3 << 20, Deadline::after(Duration::ZERO))),
+            Err(FetchError::TimedOut(_))
+        ));
     }
 }
