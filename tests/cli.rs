@@ -888,6 +888,26 @@ fn openmetrics_with_utf8_names_has_a_format() {
         0
     );
     assert_eq!(code(&check(&["--format", "openmetrics", "-"], page)), 1);
+    for page in [
+        &page[..],
+        b"# HELP \"a.b\" c\n# EOF\n",
+        b"{\"a.b\"} 1\n# EOF\n",
+        b"a{b=\"\\\"\",\"c.d\"=\"e\"} 1\n# EOF\n",
+        b"# TYPE a counter\na_total{b=\"c\"} 1 # {\"d.e\"=\"f\"} 1\n# EOF\n",
+    ] {
+        assert_eq!(code(&check(&["-"], page)), 0);
+    }
+    let wrong = check(&["-"], b"{\"a.b\"} 1\n\n# EOF\n");
+    assert!(
+        stderr(&wrong).contains("OpenMetrics 1.0 with UTF-8 names"),
+        "{wrong:?}"
+    );
+    // Quotes in values are not names.
+    let plain = check(&["-"], b"a{b=\"{\\\",\"} 1\n\n# EOF\n");
+    assert!(
+        stderr(&plain).contains("as OpenMetrics 1.0 because"),
+        "{plain:?}"
+    );
 }
 
 #[test]

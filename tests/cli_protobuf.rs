@@ -250,6 +250,39 @@ fn text_page_is_not_taken_for_protobuf() {
     }
 }
 
+#[test]
+fn generated_pages_are_recognised() {
+    for seed in 0..60 {
+        let page = Command::new(env!("CARGO_BIN_EXE_stethoscope"))
+            .args(["generate", "--format", "protobuf", "--seed"])
+            .arg(seed.to_string())
+            .output()
+            .expect("the tool runs");
+        // A page may have no family.
+        let output = match page.stdout.is_empty() {
+            true => continue,
+            false => check(&page.stdout, &[]),
+        };
+        assert!(output.status.success(), "{seed}: {output:?}");
+    }
+}
+
+#[test]
+fn binary_page_that_is_not_recognised_has_a_hint() {
+    let hint = "if it is protobuf, use --format protobuf";
+    for (page, has_hint) in [
+        // Cut off, and without a name at its beginning.
+        (&b"\x12\x12\x01a"[..], true),
+        (b"a b\n", false),
+        (b"{\"\xc3\xbc\n", false),
+    ] {
+        let output = check(page, &[]);
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert_eq!(message.contains(hint), has_hint, "{message}");
+    }
+}
+
 fn label(name: &str, value: &str) -> LabelPair {
     LabelPair {
         name: Some(name.to_owned()),

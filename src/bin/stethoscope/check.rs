@@ -127,6 +127,9 @@ struct ChosenOptions {
     reason: &'static str,
     /// Whether the format was guessed from the lines.
     is_guess: bool,
+    /// Whether it was guessed that the page is text, though it has bytes that text does not
+    /// have.
+    looks_binary: bool,
 }
 
 const LIKE_OPENMETRICS: &str =
@@ -255,6 +258,7 @@ impl Check {
                 options,
                 reason: "because of --format",
                 is_guess: false,
+                looks_binary: false,
             },
             (None, Some(response)) => {
                 let header = response.content_type.as_deref();
@@ -270,14 +274,16 @@ impl Check {
                     options,
                     reason: "because of its Content-Type",
                     is_guess: false,
+                    looks_binary: false,
                 }
             }
             (None, None) => {
-                let (format, reason) = source.guess().map_err(Stop::of_io)?;
+                let (options, reason) = source.guess().map_err(Stop::of_io)?;
                 ChosenOptions {
-                    options: Options::strict(format),
+                    options,
                     reason,
                     is_guess: true,
+                    looks_binary: source.looks_binary(),
                 }
             }
         };
@@ -400,6 +406,10 @@ impl Check {
             let has_exemplar = error.kind() == ErrorKind::ExemplarInText;
             if may_be_openmetrics && (openmetrics_line.is_some() || has_exemplar) {
                 shown += &format!("\n  ({LIKE_OPENMETRICS})");
+            }
+            if reading.looks_binary {
+                shown += "\n  (the page has bytes that text does not have: if it is protobuf, use \
+                          --format protobuf)";
             }
             return Err(Stop::Refused(shown));
         }

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::time::Duration;
 use stethoscope::exposition::Format;
+use stethoscope::exposition::parser::Options;
 
 /// The redirects followed at most.
 const MAX_REDIRECTS: usize = 5;
@@ -117,7 +118,26 @@ impl PageSource {
     }
 
     /// Guesses the format from the lines of the page, and returns the reason.
-    pub(super) fn guess(&mut self) -> io::Result<(Format, &'static str)> {
+    pub(super) fn guess(&mut self) -> io::Result<(Options, &'static str)> {
+        let (format, reason) = self.guess_format()?;
+        let options = Options::strict(format);
+        let mut lines = self.head.split(|&byte| byte == b'\n');
+        Ok(match format {
+            Format::OpenMetrics if lines.any(has_quoted_name) => (
+                options.with_quoted_names(true),
+                "because of # EOF, or another line that only OpenMetrics has, and of a quoted name",
+            ),
+            _ => (options, reason),
+        })
+    }
+
+    /// Returns true if the page, whose format was guessed, begins with bytes that text has
+    /// hardly ever.
+    pub(super) fn looks_binary(&self) -> bool {
+        protobuf::looks_binary(&self.head)
+    }
+
+    fn guess_format(&mut self) -> io::Result<(Format, &'static str)> {
         self.reader
             .by_ref()
             .take(HEAD as u64)
@@ -338,6 +358,26 @@ fn only_openmetrics2(line: &[u8]) -> bool {
         }
         false
     })
+}
+
+/// Returns true for lines with a metric or label name in quotes.
+fn has_quoted_name(line: &[u8]) -> bool {
+    if let Some(comment) = line.strip_prefix(b"# ") {
+        let words = [b"HELP \"".as_slice(), b"TYPE \"", b"UNIT \""];
+        return words.iter().any(|words| comment.starts_with(words));
+    }
+    let (mut is_quoted, mut is_escaped, mut before) = (false, false, b' ');
+    for &byte in line {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_quoted => is_escaped = true,
+            b'"' if !is_quoted && matches!(before, b'{' | b',') => return true,
+            b'"' => is_quoted = !is_quoted,
+            _ => {}
+        }
+        before = byte;
+    }
+    false
 }
 
 /// Returns true for lines that no other format has.

@@ -18,7 +18,9 @@ use std::fmt::{self, Display};
 use std::ops::RangeInclusive;
 use stethoscope::MetricType;
 use stethoscope::exposition::number::format_go;
-use wire::{delimited, double, doubles, messages, number, numbers, string, take, varint, zigzag};
+use wire::{
+    delimited, double, doubles, is_family, messages, number, numbers, string, take, varint, zigzag,
+};
 
 /// The size of a page, and a value of it.
 #[derive(Debug, Default, PartialEq)]
@@ -71,10 +73,17 @@ pub(super) fn read(
     Ok(totals)
 }
 
-/// Returns true if the bytes begin like a page: with the length of a message that
-/// begins with a name, which fits into it. A text page whose first line has one
+/// Returns true if the bytes begin like a page: with the length of a message that begins
+/// with a name or is a whole family. The first line of a text page may have such a
+/// length, but its bytes are not those of a message.
+pub(super) fn is_page(bytes: &[u8]) -> bool {
+    begins_with_name(bytes) || begins_with_family(bytes)
+}
+
+/// Returns true if the bytes begin with the length of a message that begins with a name,
+/// which fits into it. The message may be cut off. A text page whose first line has one
 /// character begins alike, but its second line would have to be such a name.
-pub(super) fn is_page(mut bytes: &[u8]) -> bool {
+fn begins_with_name(mut bytes: &[u8]) -> bool {
     let mut name_in_message = || {
         let message = varint(&mut bytes).ok()?;
         bytes = bytes.strip_prefix(b"\n")?;
@@ -83,6 +92,22 @@ pub(super) fn is_page(mut bytes: &[u8]) -> bool {
         (len > 0 && len + 2 <= message).then_some(name)
     };
     name_in_message().is_some_and(|name| name.iter().all(|byte| *byte >= b' '))
+}
+
+/// Returns true if the bytes begin with a whole message that has the fields of a family, in
+/// any order, and bytes that text does not have.
+fn begins_with_family(mut bytes: &[u8]) -> bool {
+    delimited(&mut bytes).is_ok_and(|message| looks_binary(message) && is_family(message))
+}
+
+/// Returns true if bytes are hardly text: there are control characters among them that
+/// end no line and are no tab, or they are not UTF-8.
+pub(super) fn looks_binary(bytes: &[u8]) -> bool {
+    let is_control = |byte: &u8| *byte < b' ' && !b"\t\n\r".contains(byte);
+    // A character may be cut off.
+    let is_utf8 =
+        std::str::from_utf8(bytes).map_or_else(|error| error.error_len().is_none(), |_| true);
+    bytes.iter().any(is_control) || !is_utf8
 }
 
 /// A family that was read.

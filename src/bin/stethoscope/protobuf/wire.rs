@@ -84,6 +84,20 @@ fn mistyped(field: u32, expected: &str) -> String {
     format!("field {field} is not a {expected}")
 }
 
+/// Returns true if a message is one of fields, has a name, and has the fields of a
+/// `MetricFamily` with their types, if it has them.
+pub(super) fn is_family(message: &[u8]) -> bool {
+    let mut has_name = false;
+    let read = fields(message, |field, value| {
+        has_name |= field == 1;
+        match (field, value) {
+            (1 | 2 | 4 | 5, WireValue::Bytes(_)) | (3, WireValue::Varint(_)) | (6.., _) => Ok(()),
+            _ => Err(mistyped(field, "value of a family")),
+        }
+    });
+    has_name && read.is_ok()
+}
+
 /// Calls `read` with each value of one field.
 fn each<'a>(
     message: &'a [u8],
