@@ -14,7 +14,7 @@ use super::{UsageError, output};
 use agent::{Agent, SharedAgent};
 use agent_metrics::AgentMetrics;
 use clap::Args;
-use merged_page::GaugeRules;
+use merged_page::RulesByName;
 use process::Retention;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -190,7 +190,7 @@ impl Serve {
             bytes: self.keep_size,
         };
         let exists = directory.exists();
-        let rules = GaugeRules(self.gauge.clone());
+        let rules = RulesByName(self.gauge.clone());
         let mut agent = Agent::new(directory.clone(), retention, rules, metrics).map_err(usage)?;
         if !exists {
             output::log(format_args!(

@@ -88,7 +88,7 @@ impl NativeHistogram {
     /// Counts `value` in its bucket and adds it to the sum. NaN is ignored.
     #[inline]
     pub fn observe(&self, value: f64) {
-        self.0.observe::<Shared>(self.0.shard(0), value);
+        self.0.observe::<SharedShard>(self.0.shard(0), value);
     }
 
     /// Returns the number of observations.
@@ -170,11 +170,11 @@ impl ShardedNativeHistogram {
     pub(super) fn add(&self, slot: usize, value: f64) {
         if slot < self.exclusive {
             self.shards
-                .observe::<Exclusive>(self.shards.shard(slot), value);
+                .observe::<ExclusiveShard>(self.shards.shard(slot), value);
         } else {
             let shared = slot & (self.exclusive / 2 - 1);
             let shard = self.shards.shard(self.exclusive + shared);
-            self.shards.observe::<Shared>(shard, value);
+            self.shards.observe::<SharedShard>(shard, value);
         }
     }
 
@@ -276,7 +276,7 @@ impl<H: Deref<Target = SingleWriter<NativeHistogram>>> Writer<NativeHistogram, H
     #[inline]
     pub fn observe(&self, value: f64) {
         let shards = &self.cell().0;
-        shards.observe::<Exclusive>(shards.shard(0), value);
+        shards.observe::<ExclusiveShard>(shards.shard(0), value);
     }
 }
 
@@ -323,9 +323,9 @@ trait Writing {
 }
 
 /// A shard that any thread may write.
-struct Shared;
+struct SharedShard;
 
-impl Writing for Shared {
+impl Writing for SharedShard {
     #[inline]
     fn try_add(sum: AtomicF64<&AtomicU64>, summand: f64) -> bool {
         sum.try_add(summand)
@@ -339,9 +339,9 @@ impl Writing for Shared {
 }
 
 /// A shard that one thread at a time writes, by plain loads and stores.
-struct Exclusive;
+struct ExclusiveShard;
 
-impl Writing for Exclusive {
+impl Writing for ExclusiveShard {
     #[inline]
     fn try_add(sum: AtomicF64<&AtomicU64>, summand: f64) -> bool {
         sum.update_exclusive(|current| current + summand);

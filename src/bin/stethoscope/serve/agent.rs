@@ -3,7 +3,7 @@
 use super::super::output;
 use super::agent_metrics::AgentMetrics;
 use super::index::{self, IndexEntry};
-use super::merged_page::{GaugeRules, MergedPage};
+use super::merged_page::{MergedPage, RulesByName};
 use super::problems::ProblemLog;
 use super::process::{self, Process, Retention, error};
 use super::refused::RefusedFiles;
@@ -31,7 +31,7 @@ pub(super) struct Agent {
     /// By the name of the file, without extension.
     processes: BTreeMap<String, Process>,
     groups: BTreeMap<String, MergedPage>,
-    rules: GaugeRules,
+    rules: RulesByName,
     /// The looks at which each group had a process that lives.
     looks_at_living: u32,
     /// The host and port of all targets.
@@ -59,7 +59,7 @@ impl Agent {
     pub(super) fn new(
         directory: PathBuf,
         retention: Retention,
-        rules: GaugeRules,
+        rules: RulesByName,
         metrics: AgentMetrics,
     ) -> Result<Self, SegmentError> {
         Ok(Self {

@@ -8,9 +8,9 @@ use stethoscope::endpoint::{Responder, ScrapeRequest, ScrapeResponse};
 use stethoscope::segment::{GaugeRule, Group, GroupOptions, SegmentError, SegmentErrorKind};
 
 /// The rules for gauges: of one name, or of all others.
-pub(super) struct GaugeRules(pub(super) Vec<(Option<String>, GaugeRule)>);
+pub(super) struct RulesByName(pub(super) Vec<(Option<String>, GaugeRule)>);
 
-impl GaugeRules {
+impl RulesByName {
     fn options(&self) -> GroupOptions {
         let rules = self.0.iter();
         rules.fold(
@@ -42,7 +42,7 @@ pub(super) struct MergedPage {
 const MAX_FAMILIES: usize = 100;
 
 impl MergedPage {
-    pub(super) fn open(path: PathBuf, rules: &GaugeRules) -> Result<Self, SegmentError> {
+    pub(super) fn open(path: PathBuf, rules: &RulesByName) -> Result<Self, SegmentError> {
         let group = Group::with_options(&path, rules.options())?;
         Ok(Self {
             path,
