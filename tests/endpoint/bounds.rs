@@ -1,7 +1,7 @@
 //! Limits: the endpoint holds no more than they allow, and answers well-behaved
 //! scrapers.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use crate::client::{Client, eventually, registry, sample, wide_registry};
@@ -206,6 +206,42 @@ impl Refresh for Hold {
     fn refresh(&mut self, done: RefreshDone) -> Option<Duration> {
         self.0.send(done).ok().map(|()| Duration::from_secs(3600))
     }
+}
+
+/// The number of responses with a status code, read without the endpoint.
+fn responses_in(registry: &Registry, code: u16) -> u64 {
+    let page = registry.scraper().scrape(Format::Text).to_vec();
+    let page = String::from_utf8(page).unwrap();
+    let series = format!("stethoscope_http_responses_total{{code=\"{code}\"}} ");
+    let value = page.lines().find_map(|line| line.strip_prefix(&series));
+    value.map_or(0, |value| value.parse().unwrap())
+}
+
+#[test]
+fn refused_client_that_stays_keeps_no_other_out() {
+    let registry = registry();
+    let (sender, held) = std::sync::mpsc::channel();
+    let builder = Builder::new(&registry).listen("127.0.0.1:0");
+    let builder = builder.limits(Limits::default().connections(4));
+    let builder = builder.refresh(Hold(sender)).self_metrics(true);
+    let endpoint = builder.spawn().unwrap();
+    let mut crowd = Vec::new();
+    eventually("four scrapes that wait, and a refusal", || {
+        let mut client = Client::of(&endpoint);
+        // One that is evicted or refused may not get that far.
+        let _ = client
+            .stream
+            .write_all(b"GET /metrics HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+        crowd.push(client);
+        responses_in(&registry, 503) > 0
+    });
+    held.recv().unwrap().notify();
+    eventually("their responses", || responses_in(&registry, 200) >= 4);
+    // The four are idle now, and the one that was refused has not gone.
+    for _ in 0..20 {
+        assert_eq!(Client::of(&endpoint).get("/nothing").code, 404);
+    }
+    drop(crowd);
 }
 
 #[test]

@@ -40,6 +40,18 @@ impl ConnectionId {
     }
 }
 
+/// The decision on a new connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// Serve it, after this many evictions.
+    Serve { evictions: usize },
+    /// Leave it in the kernel: new connections are served first, and can be evicted
+    /// afterwards.
+    Later,
+    /// Send it status 503, after this many evictions.
+    Refuse { evictions: usize },
+}
+
 /// The open connections.
 #[derive(Default)]
 pub(super) struct Connections {
@@ -174,10 +186,42 @@ impl Connections {
         Some(id)
     }
 
+    /// Decides on a new connection. One that was refused stays open for a moment, so
+    /// that its client can read the response: there can be one more connection than
+    /// `limit`, and then two have to go before the next one is served.
+    pub(super) fn admission(&self, limit: usize, now: Instant) -> Admission {
+        let excess = (self.len() + 1).saturating_sub(limit);
+        if excess == 0 {
+            return Admission::Serve { evictions: 0 };
+        }
+        let evictable = self
+            .iter()
+            .filter(|(_, c)| Self::eviction_rank(c, now).is_some())
+            .count();
+        if evictable >= excess {
+            Admission::Serve { evictions: excess }
+        } else if self.has_new(now) {
+            Admission::Later
+        } else {
+            Admission::Refuse {
+                evictions: evictable,
+            }
+        }
+    }
+
     /// The connection whose loss matters least, see
     /// [`Limits::connections`](super::Limits::connections).
     pub(super) fn eviction_candidate(&self, now: Instant) -> Option<ConnectionId> {
-        let rank = |connection: &Connection| match connection.phase() {
+        self.iter()
+            .filter_map(|(id, c)| Some((Self::eviction_rank(c, now)?, c.since(), id)))
+            .min_by_key(|(rank, since, _)| (*rank, *since))
+            .map(|(.., id)| id)
+    }
+
+    /// The place of a connection in the order of evictions; `None` if it is not to
+    /// be evicted.
+    fn eviction_rank(connection: &Connection, now: Instant) -> Option<u8> {
+        match connection.phase() {
             Phase::Lingering => Some(0),
             Phase::Idle if connection.was_answered() => Some(1),
             // One that is new has had no chance to be served.
@@ -185,15 +229,11 @@ impl Connections {
             Phase::Idle | Phase::Reading => Some(2),
             Phase::Writing if connection.since() + STALLED < now => Some(3),
             Phase::Writing | Phase::Waiting | Phase::HandingOver => None,
-        };
-        self.iter()
-            .filter_map(|(id, c)| Some((rank(c)?, c.since(), id)))
-            .min_by_key(|(rank, since, _)| (*rank, *since))
-            .map(|(.., id)| id)
+        }
     }
 
     /// Whether a connection is to be served before others take its place.
-    pub(super) fn has_new(&self, now: Instant) -> bool {
+    fn has_new(&self, now: Instant) -> bool {
         self.iter().any(|(_, c)| Self::is_new(c, now))
     }
 
@@ -311,6 +351,29 @@ mod tests {
             connections.remove(id, poll.registry());
         }
         assert_eq!(connections.eviction_candidate(now + 2 * STALLED), None);
+    }
+
+    #[test]
+    fn new_connection_is_served_if_enough_others_can_be_evicted() {
+        let now = Instant::now();
+        let later = now + Duration::from_millis(1);
+        let (mut connections, ids, _clients) = connections(3, now);
+        for &id in &ids {
+            connections.enter(id, Phase::Waiting, now, None);
+        }
+        let serve = |evictions| Admission::Serve { evictions };
+        let refuse = |evictions| Admission::Refuse { evictions };
+        assert_eq!(connections.admission(4, later), serve(0));
+        assert_eq!(connections.admission(3, later), refuse(0));
+        // One was refused, and lingers above the limit of two.
+        connections.enter(ids[0], Phase::Lingering, now, None);
+        assert_eq!(connections.admission(3, later), serve(1));
+        assert_eq!(connections.admission(2, later), refuse(1));
+        // Another is new: it is idle once it is served.
+        connections.enter(ids[1], Phase::Idle, later, None);
+        assert_eq!(connections.admission(2, later), Admission::Later);
+        connections.get_mut(ids[1]).unwrap().finish_response();
+        assert_eq!(connections.admission(2, later), serve(2));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use mio::{Events, Poll, Token};
 use super::accept::{Accepted, Acceptor};
 use super::answer::{Answer, answer};
 use super::connection::{Phase, ReadOutcome, Sent};
-use super::connections::{ConnectionId, Connections};
+use super::connections::{Admission, ConnectionId, Connections};
 use super::document::Document;
 use super::hand_over::{HandOver, HandedOver};
 use super::handle::HandleState;
@@ -338,16 +338,13 @@ impl EventLoop {
             self.acceptor.pause(now, RETRY);
         }
         loop {
-            let (limit, _) = self.connection_limit();
-            if self.connections.len() >= limit
-                && self.connections.eviction_candidate(now).is_none()
-                && self.connections.has_new(now)
-            {
-                // They are served first; the next ones wait in the kernel.
+            let (limit, reason) = self.connection_limit();
+            let admission = self.connections.admission(limit, now);
+            if admission == Admission::Later {
                 return;
             }
             match self.acceptor.accept() {
-                Accepted::Connection(socket) => self.admit(socket, now),
+                Accepted::Connection(socket) => self.admit(socket, admission, reason, now),
                 Accepted::None => return,
                 // To try again at once, if no connection can be spared, would take
                 // the whole processor for nothing.
@@ -369,15 +366,15 @@ impl EventLoop {
         }
     }
 
-    fn admit(&mut self, socket: OwnedFd, now: Instant) {
+    /// Takes in a connection, to serve it or to refuse it. `reason` is the one for
+    /// ending others.
+    fn admit(&mut self, socket: OwnedFd, admission: Admission, reason: DropReason, now: Instant) {
         self.metrics.accepted.inc();
-        let (limit, reason) = self.connection_limit();
-        // An eviction may not be enough: a connection that is refused stays
-        // until its client has read that.
-        let is_full = self.connections.len() >= limit && {
-            self.evict(reason, now);
-            self.connections.len() >= limit
-        };
+        if let Admission::Serve { evictions } | Admission::Refuse { evictions } = admission {
+            for _ in 0..evictions {
+                self.evict(reason, now);
+            }
+        }
         let id = self.connections.insert(socket, now);
         self.metrics.connections.set(self.connections.len() as i64);
         let deadline = Some(now + self.limits.header_time);
@@ -389,7 +386,7 @@ impl EventLoop {
         {
             self.metrics.dropped(DropReason::Descriptors);
             self.close(id);
-        } else if is_full {
+        } else if let Admission::Refuse { .. } = admission {
             self.metrics.dropped(reason);
             self.refuse(id, ErrorResponse::Busy, now);
         }

@@ -55,8 +55,9 @@ impl Limits {
     /// connection whose response is sent and whose client has yet to close it,
     /// the one that has been idle the longest, the one that has kept the endpoint
     /// waiting for a request the longest, and one whose client has read nothing
-    /// for a second. If none exists, the new connection is sent status 503. So
-    /// neither idle nor silent clients can keep a scraper out.
+    /// for a second. If none exists, the new connection is sent status 503, and
+    /// stays open for at most a second beside the others. So neither idle nor silent
+    /// clients can keep a scraper out.
     #[must_use]
     pub fn connections(mut self, connections: usize) -> Self {
         self.connections = connections;
