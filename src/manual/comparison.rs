@@ -67,15 +67,15 @@
 //!
 //! | | wall, s | processor, s | crates | KiB |
 //! |---|---|---|---|---|
-//! | this crate | 8.1 | 12.3 | 4 | 325 |
-//! | this crate, feature `http`, which the program does not use | 15.0 | 25.0 | 13 | 336 |
-//! | `prometheus` | 21.3 | 39.2 | 23 | 322 |
-//! | `prometheus`, without protobuf | 5.3 | 9.5 | 17 | 185 |
-//! | `prometheus-client` | 4.1 | 6.7 | 15 | 19 |
-//! | `metrics-exporter-prometheus`, without a listener | 13.7 | 25.4 | 38 | 381 |
-//! | `measured` | 7.3 | 13.6 | 26 | 21 |
-//! | `fastmetrics` | 4.1 | 7.1 | 13 | 163 |
-//! | `opentelemetry-prometheus` | 15.4 | 28.1 | 32 | 832 |
+//! | this crate | 7.6 | 12.4 | 4 | 360 |
+//! | this crate, feature `http`, which the program does not use | 13.0 | 22.7 | 13 | 369 |
+//! | `prometheus` | 19.6 | 36.3 | 23 | 322 |
+//! | `prometheus`, without protobuf | 5.3 | 9.6 | 17 | 185 |
+//! | `prometheus-client` | 3.7 | 6.1 | 15 | 19 |
+//! | `metrics-exporter-prometheus`, without a listener | 13.0 | 23.2 | 38 | 381 |
+//! | `measured` | 6.5 | 12.1 | 26 | 21 |
+//! | `fastmetrics` | 3.9 | 6.6 | 13 | 163 |
+//! | `opentelemetry-prometheus` | 13.1 | 24.9 | 32 | 832 |
 //!
 //! The engine is larger than `prometheus-client` and `measured`, which print a page and little else.
 //!
