@@ -152,7 +152,10 @@ impl Pushgateway {
                 after: self.timeout,
             },
             ureq::Error::TlsRequired => PushError::NoTls,
-            error => PushError::Transport(Box::new(error)),
+            error => PushError::Transport {
+                url: self.url.clone(),
+                error: Box::new(error),
+            },
         })?;
         let status = response.status();
         if status.is_success() {
@@ -278,8 +281,13 @@ pub enum PushError {
     /// The URL begins with `https://`, and the program has no TLS.
     NoTls,
     /// The gateway cannot be reached, or its answer is not HTTP.
-    Transport(Box<dyn std::error::Error + Send + Sync>),
-    /// The answer is a redirect. Nothing was pushed.
+    Transport {
+        /// The URL of the gateway.
+        url: String,
+        /// The reason.
+        error: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The answer is a redirect, which is not followed.
     Redirected {
         /// The status of the response.
         status: u16,
@@ -323,13 +331,15 @@ impl fmt::Display for PushError {
                 "the program has no TLS for https://: add the crate ureq 3 with its feature rustls \
                  or native-tls to it",
             ),
-            Self::Transport(error) => write!(f, "cannot reach the Pushgateway: {error}"),
+            Self::Transport { url, error } => {
+                write!(f, "cannot reach a Pushgateway at {url}: {error}")
+            }
             Self::Redirected { status, location } => {
                 write!(f, "the answer {status} is a redirect")?;
                 if let Some(location) = location {
                     write!(f, " to {location:?}")?;
                 }
-                f.write_str(", and nothing was pushed: give the URL of the Pushgateway itself")
+                f.write_str(", which is not followed: give the URL of the Pushgateway itself")
             }
             Self::Refused { status, message } => {
                 write!(f, "the Pushgateway answered {status}")?;
@@ -352,7 +362,7 @@ impl std::error::Error for PushError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Label { error, .. } => Some(error),
-            Self::Transport(error) => Some(error.as_ref()),
+            Self::Transport { error, .. } => Some(error.as_ref()),
             _ => None,
         }
     }
