@@ -25,6 +25,8 @@ impl Gateway {
         drop(free);
         let process = Command::new("prometheus-pushgateway")
             .arg(format!("--web.listen-address={address}"))
+            // Debian's default is one file for all.
+            .arg("--persistence.file=")
             .stderr(Stdio::null())
             .spawn();
         let Ok(process) = process else {
