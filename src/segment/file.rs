@@ -129,19 +129,34 @@ fn has_room_for_children(directory: &OwnedFd) -> bool {
 pub struct DirectoryLock(Arc<LockedDirectory>);
 
 #[derive(Debug)]
-struct LockedDirectory(OwnedFd);
+struct LockedDirectory {
+    directory: OwnedFd,
+    /// The process that has the lock.
+    owner: u32,
+}
+
+/// Unlocks, also where a child that was forked a moment ago still has a copy of the
+/// descriptor: the lock belongs to all copies together.
+impl Drop for LockedDirectory {
+    fn drop(&mut self) {
+        if std::process::id() == self.owner {
+            let _ = fs::flock(&self.directory, FlockOperation::Unlock);
+        }
+    }
+}
 
 /// A child that had the lock would keep it from whoever comes after its parent.
 #[allow(unsafe_code)]
 impl CorrectInChild for LockedDirectory {
     unsafe fn correct_in_child(&self) {
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
-        let Ok(unlocked) = fs::openat(&self.0, ".", flags, Mode::empty()) else {
+        let Ok(unlocked) = fs::openat(&self.directory, ".", flags, Mode::empty()) else {
             return;
         };
         // SAFETY: the descriptor is open, and stays that of `self`, since it is not
         // dropped here. It is replaced by another one of the same directory.
-        let mut own = unsafe { ManuallyDrop::new(OwnedFd::from_raw_fd(self.0.as_raw_fd())) };
+        let mut own =
+            unsafe { ManuallyDrop::new(OwnedFd::from_raw_fd(self.directory.as_raw_fd())) };
         let _ = rustix::io::dup3(&unlocked, &mut own, DupFlags::CLOEXEC);
     }
 }
@@ -158,7 +173,10 @@ impl DirectoryLock {
         let directory = open_directory(path)?;
         match fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {
-                let locked = Arc::new(LockedDirectory(directory));
+                let locked = Arc::new(LockedDirectory {
+                    directory,
+                    owner: std::process::id(),
+                });
                 fork::correct_in_children(&locked);
                 Ok(Self(locked))
             }
@@ -168,7 +186,7 @@ impl DirectoryLock {
     }
 
     pub(super) fn directory(&self) -> &OwnedFd {
-        &self.0.0
+        &self.0.directory
     }
 
     /// Returns true if the path leads to the directory that is locked: it was neither
@@ -526,5 +544,23 @@ pub(super) fn is_locked(fd: &OwnedFd) -> bool {
         // Refused for another reason, such as a file system without locks: it may be
         // held.
         Err(_) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::DirectoryLock;
+
+    #[test]
+    fn dropped_lock_is_free_while_a_child_has_a_copy_of_its_descriptor() {
+        let name = format!("/dev/shm/stethoscope-unlocked-{}", std::process::id());
+        let lock = DirectoryLock::acquire(&name).unwrap();
+        // As a process has it that is being started, until it runs its program.
+        let copy = rustix::io::dup(lock.directory()).unwrap();
+        drop(lock);
+        let again = DirectoryLock::acquire(&name);
+        std::fs::remove_dir(&name).unwrap();
+        again.unwrap();
+        drop(copy);
     }
 }
