@@ -584,6 +584,9 @@ fn line_beyond_the_limit_shows_the_limit() {
     let output = check(&["-"], &[b'a'; (1 << 20) + 1]);
     assert_eq!(code(&output), 1);
     let expected = "\n  (the limit is 1048576 bytes; see --max-line)\n";
+    let one = check(&["--max-memory", "1", "-"], b"a 1\n");
+    let by_memory = "\n  (the limit is 1 byte; see --max-memory)\n";
+    assert!(stderr(&one).ends_with(by_memory), "{one:?}");
     assert!(stderr(&output).ends_with(expected), "{}", stderr(&output));
 }
 

@@ -13,7 +13,7 @@ use super::fetch_error::FetchError;
 use super::findings::Findings;
 use super::server::Server;
 use super::source::{PageRequest, PageSource};
-use super::units::{duration, size};
+use super::units::{bytes, duration, size};
 use super::{REFUSED, UsageError, content_type, json, output, protobuf};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -130,7 +130,11 @@ struct ChosenOptions {
     /// Whether it was guessed that the page is text, though it has bytes that text does not
     /// have.
     looks_binary: bool,
+    /// The option that limits the length of lines.
+    line_option: &'static str,
 }
+
+const MAX_LINE: &str = "--max-line";
 
 const LIKE_OPENMETRICS: &str =
     "the page looks like OpenMetrics, but its last line is not # EOF: it was read as text";
@@ -259,6 +263,7 @@ impl Check {
                 reason: "because of --format",
                 is_guess: false,
                 looks_binary: false,
+                line_option: MAX_LINE,
             },
             (None, Some(response)) => {
                 let header = response.content_type.as_deref();
@@ -275,6 +280,7 @@ impl Check {
                     reason: "because of its Content-Type",
                     is_guess: false,
                     looks_binary: false,
+                    line_option: MAX_LINE,
                 }
             }
             (None, None) => {
@@ -284,6 +290,7 @@ impl Check {
                     reason,
                     is_guess: true,
                     looks_binary: source.looks_binary(),
+                    line_option: MAX_LINE,
                 }
             }
         };
@@ -299,6 +306,9 @@ impl Check {
             options = options.with_mode(Mode::Lenient);
         }
         let max_line = self.max_line.and_then(|size| usize::try_from(size).ok());
+        if max_line.is_none() && max_memory < options.max_line {
+            reading.line_option = "--max-memory";
+        }
         reading.options =
             options.with_max_line(max_line.unwrap_or(options.max_line.min(max_memory)));
         Ok(reading)
@@ -440,8 +450,8 @@ impl Check {
             .map_err(Stop::of_io)?;
         if page.len() as u64 > self.max_memory {
             return Err(Stop::Unreadable(format!(
-                "the page has more than {} bytes; see --max-memory",
-                self.max_memory
+                "the page has more than {}; see --max-memory",
+                bytes(self.max_memory)
             )));
         }
         let lints = self.lint || self.is_lenient();
@@ -535,14 +545,12 @@ fn hint(kind: ErrorKind, reading: &ChosenOptions) -> String {
     let options = &reading.options;
     match kind {
         ErrorKind::LineTooLong => {
-            format!(
-                "\n  (the limit is {} bytes; see --max-line)",
-                options.max_line
-            )
+            let (limit, option) = (bytes(options.max_line as u64), reading.line_option);
+            format!("\n  (the limit is {limit}; see {option})")
         }
         ErrorKind::MemoryLimit => format!(
-            "\n  (the limit is {} bytes; see --max-memory)",
-            options.max_memory
+            "\n  (the limit is {}; see --max-memory)",
+            bytes(options.max_memory as u64)
         ),
         kind if depends_on_format(kind) => format!("\n  {}", reading.describe()),
         _ => String::new(),

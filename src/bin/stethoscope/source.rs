@@ -125,7 +125,7 @@ impl PageSource {
         Ok(match format {
             Format::OpenMetrics if lines.any(has_quoted_name) => (
                 options.with_quoted_names(true),
-                "because of # EOF, or another line that only OpenMetrics has, and of a quoted name",
+                "because of its quoted names",
             ),
             _ => (options, reason),
         })

@@ -37,6 +37,14 @@ pub(super) fn readable(seconds: f64) -> String {
     }
 }
 
+/// Writes a number of bytes in full.
+pub(super) fn bytes(number: u64) -> String {
+    match number {
+        1 => "1 byte".to_owned(),
+        _ => format!("{number} bytes"),
+    }
+}
+
 /// Parses a number of bytes: `4096`, `64KiB`, `1MiB` or `2GiB`.
 pub(super) fn size(text: &str) -> Result<u64, String> {
     let invalid = || {
