@@ -236,6 +236,22 @@ fn json_has_one_line_per_sample() {
 }
 
 #[test]
+fn json_value_reads_back_as_the_same_float() {
+    for (value, shown) in [
+        ("9007199254740993", "9.007199254740992e+15"),
+        ("0.1", "0.1"),
+        ("0.30000000000000004", "0.30000000000000004"),
+        ("123456789.12345678912345", "1.2345678912345679e+08"),
+        ("4.9e-324", "5e-324"),
+    ] {
+        let output = check(&["--json", "-"], format!("a {value}\n").as_bytes());
+        let line = format!("{{\"name\":\"a\",\"labels\":[],\"value\":\"{shown}\"}}\n");
+        assert_eq!(stdout(&output), line);
+        assert_eq!(value.parse::<f64>(), shown.parse::<f64>());
+    }
+}
+
+#[test]
 fn lints_are_printed_and_exit_0() {
     let page = b"# HELP a x\n# TYPE a counter\na 1\n";
     let output = check(&["--lint", "-"], page);

@@ -67,7 +67,9 @@ pub(super) struct Check {
     /// The memory for remembering series and families.
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size)]
     max_memory: u64,
-    /// Print each sample as a line of JSON.
+    /// Print each sample as a line of JSON. Values are strings, as JSON has neither NaN nor
+    /// infinities: each is a float of 64 bits, as servers store it, in the shortest form
+    /// that reads back as the same float.
     #[arg(long)]
     json: bool,
 }
