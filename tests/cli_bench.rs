@@ -431,18 +431,40 @@ fn empty_page_is_refused() {
 }
 
 #[test]
+fn file_that_cannot_be_written_is_found_first() {
+    // Nobody listens here, which is found later.
+    let address = "127.0.0.1:1";
+    for option in ["--plot", "--save"] {
+        for (file, why) in [("no such directory/x", "No such file"), ("", "directory")] {
+            let file = path(file);
+            let error = refused(&[address, option, &file]);
+            assert!(error.contains(&file) && error.contains(why), "{error}");
+        }
+        let (new, old) = (path("not-made"), path("not-changed"));
+        std::fs::write(&old, "as it was").unwrap();
+        for file in [&new, &old] {
+            let error = refused(&[address, option, file]);
+            assert!(error.contains("no server listens"), "{error}");
+        }
+        assert!(!std::fs::exists(&new).unwrap());
+        assert_eq!(std::fs::read(&old).unwrap(), b"as it was");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
 fn report_is_printed_before_a_file_fails() {
     let endpoint = endpoint();
     let address = endpoint.local_addr().unwrap().to_string();
     for option in ["--plot", "--save"] {
-        let nowhere = path("no such directory/x");
-        let output = bench(&[&address, option, &nowhere]);
+        let full = "/dev/full";
+        let output = bench(&[&address, option, full]);
         assert_eq!(output.status.code(), Some(2), "{output:?}");
         let report = String::from_utf8(output.stdout).unwrap();
         assert!(report.contains("101 samples of 2 families"), "{report}");
         let error = String::from_utf8(output.stderr).unwrap();
         assert!(
-            error.contains(&nowhere) && error.contains("No such file"),
+            error.contains(full) && error.contains("No space left"),
             "{error}"
         );
     }

@@ -24,8 +24,9 @@ use baseline::{Comparison, Run};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use page::Page;
+use std::fs::{self, File};
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -126,6 +127,9 @@ struct TimedScrape {
 impl Bench {
     pub(super) fn run(self) -> Result<ExitCode, UsageError> {
         let earlier = (self.baseline.as_deref()).map(Run::load).transpose()?;
+        for file in [&self.save, &self.plot].into_iter().flatten() {
+            check_writable(file)?;
+        }
         let mut targets = Vec::new();
         for text in [Some(&self.url), self.against.as_ref()]
             .into_iter()
@@ -145,7 +149,7 @@ impl Bench {
             .map(|earlier| Comparison::new(earlier, &run, self.fail_above))
             .transpose();
         let comparison = compared.as_ref().ok().and_then(Option::as_ref);
-        // The report comes first: it took a while, and a file may not be writable.
+        // The report comes first: it took a while, and writing a file may fail.
         if self.json {
             output::println(report::json(&targets, self.gzip, comparison));
         } else {
@@ -342,6 +346,23 @@ impl Target {
             Err(why) => self.failed(format!("at the end: {why}")),
         }
     }
+}
+
+/// Checks that a file can be written, and leaves it as it is.
+fn check_writable(path: &Path) -> Result<(), UsageError> {
+    let mut options = File::options();
+    let opened = match fs::metadata(path) {
+        Ok(found) if found.is_file() || found.is_dir() => options.write(true).open(path).map(drop),
+        // A pipe or a device, which opening may change.
+        Ok(_) => Ok(()),
+        // A link to a file that is to be made.
+        Err(_) if path.is_symlink() => Ok(()),
+        Err(_) => {
+            let made = options.write(true).create_new(true).open(path);
+            made.and_then(|_| fs::remove_file(path))
+        }
+    };
+    opened.map_err(|error| UsageError::new(format!("{}: {error}", path.display())))
 }
 
 /// Reads the body of the last response, at most `max_page` bytes.
