@@ -206,6 +206,14 @@ fn unusable_endpoint_is_refused_with_reason() {
             "gzip",
         ),
         (
+            answer(
+                &format!("{TEXT}\r\nContent-Length: 4\r\nContent-Encoding: br"),
+                "\u{1}\u{2}\u{3}\n",
+            ),
+            "the Content-Encoding \"br\", which was not asked for: the Prometheus server \
+             decodes only gzip",
+        ),
+        (
             answer(&format!("{TEXT}\r\nContent-Length: 99999999999"), ""),
             "larger than",
         ),

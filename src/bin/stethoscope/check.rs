@@ -11,6 +11,7 @@
 
 use super::fetch_error::FetchError;
 use super::findings::Findings;
+use super::http::Head;
 use super::server::Server;
 use super::source::{PageRequest, PageSource};
 use super::units::{bytes, duration, size};
@@ -319,21 +320,9 @@ impl Check {
     /// Checks that the body's encoding is one that the Prometheus server decodes. The
     /// server reads a body with another encoding as it is.
     fn check_encoding(&self, source: &PageSource) -> Result<(), Stop> {
-        let Some(response) = &source.response else {
+        let Some(fault) = source.response.as_ref().and_then(Head::encoding_fault) else {
             return Ok(());
         };
-        let coding = response.content_encoding.as_deref().unwrap_or_default();
-        if response.is_gzip() || matches!(coding, "" | "identity") {
-            return Ok(());
-        }
-        let fault = match coding.eq_ignore_ascii_case("gzip") {
-            true => "which is not spelled \"gzip\"",
-            false => "which was not asked for",
-        };
-        let fault = format!(
-            "the body has the Content-Encoding {coding:?}, {fault}: the Prometheus server \
-             decodes only gzip"
-        );
         if self.server.is_none() {
             return Err(Stop::Refused(fault));
         }

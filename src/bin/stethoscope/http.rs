@@ -113,6 +113,23 @@ impl Head {
     pub(super) fn is_gzip(&self) -> bool {
         self.content_encoding.as_deref() == Some("gzip")
     }
+
+    /// Returns the fault of a body with an encoding that the Prometheus server does not
+    /// decode.
+    pub(super) fn encoding_fault(&self) -> Option<String> {
+        let coding = self.content_encoding.as_deref().unwrap_or_default();
+        if self.is_gzip() || matches!(coding, "" | "identity") {
+            return None;
+        }
+        let fault = match coding.eq_ignore_ascii_case("gzip") {
+            true => "which is not spelled \"gzip\"",
+            false => "which was not asked for",
+        };
+        Some(format!(
+            "the body has the Content-Encoding {coding:?}, {fault}: the Prometheus server \
+             decodes only gzip"
+        ))
+    }
 }
 
 /// The part of a body that is still to be read.

@@ -233,6 +233,9 @@ impl Target {
         let mut body = Vec::new();
         let unusable = |why: String| UsageError::new(format!("{}: {why}", url.text));
         let no_answer = |error: FetchError| unusable(error.to_string());
+        if let Some(why) = compressed.encoding_fault() {
+            return Err(unusable(why));
+        }
         read_body(&mut client, &compressed, bench.max_page, &mut body).map_err(no_answer)?;
         let compressed_len = body.len();
         let plain = client.get(false).map_err(no_answer)?;
@@ -312,6 +315,9 @@ impl Target {
             let name = |head: &Head| head.content_type.clone().unwrap_or("none".to_owned());
             let (was, is) = (name(&self.first), name(head));
             return Some(format!("the Content-Type changed from {was} to {is}"));
+        }
+        if let Some(why) = head.encoding_fault() {
+            return Some(why);
         }
         if head.is_gzip() != self.first.is_gzip() {
             let now = if head.is_gzip() {
@@ -394,6 +400,9 @@ fn parse(
 ) -> Result<Page, String> {
     let content_type = head.content_type.as_deref().unwrap_or_default();
     if let Some(why) = unusable_response(head.status, content_type, protobuf, None) {
+        return Err(why);
+    }
+    if let Some(why) = head.encoding_fault() {
         return Err(why);
     }
     let decompressed;
