@@ -18,7 +18,8 @@ use stethoscope::segment::{self, Reader, SegmentError, SegmentErrorKind};
 ///
 /// A segment that belongs to another user, or that others can write to, is shown with a
 /// warning: root may look at a process of anybody, but what such a file says is up to
-/// whoever writes it. The tool only copies it, and its output obeys no terminal.
+/// whoever writes it. The tool only copies it, and shows newlines and the
+/// characters that a terminal obeys in another form.
 ///
 /// Exit codes: 0, all of it is shown. 1, a part of a segment is damaged or was left
 /// out, or one of a directory could not be read: standard error names the file. 2, there
