@@ -101,7 +101,7 @@ impl<'r, C: Metric> FamilyBuilder<'r, C> {
 
     /// Limits the number of series. Further ones are refused, and counted in
     /// `stethoscope_series_refused_total{family="…"}`, which is then on the page
-    /// too.
+    /// too. A limit of 0 refuses every series; it does not mean that there is no limit.
     pub fn max_series(mut self, series: usize) -> Self {
         self.policy.max_series = series;
         self

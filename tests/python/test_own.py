@@ -570,6 +570,13 @@ def test_full_family_drops_updates_and_counts_them(registry: Registry) -> None:
     assert sum(name.startswith("rows_read_total") for name in page) == 2
 
 
+def test_limit_of_no_series_is_refused(registry: Registry) -> None:
+    for make in (registry.counter, registry.gauge, registry.histogram, registry.summary):
+        with pytest.raises(ValueError, match="invalid max_series 0: expected at least 1, or None"):
+            make("rows_read", max_series=0)
+    assert samples(registry) == {}
+
+
 def test_refused_series_counts_once_there_is_room(registry: Registry) -> None:
     rows = registry.counter("rows_read", "Rows.", ["table"], max_series=1)
     rows.labels("a").inc()

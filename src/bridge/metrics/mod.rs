@@ -249,7 +249,8 @@ impl RecorderBuilder {
     }
 
     /// Limits the series of each name. Further ones are counted in
-    /// `stethoscope_series_refused_total{family="…"}` only.
+    /// `stethoscope_series_refused_total{family="…"}` only. A limit of 0 refuses every series;
+    /// it does not mean that there is no limit.
     pub fn max_series(mut self, series: usize) -> Self {
         self.max_series = series;
         self

@@ -246,7 +246,7 @@ impl Spec {
     ///
     /// # Errors
     /// `TypeError` for help, labels or an option of the wrong type, or an option
-    /// that the kind does not have.
+    /// that the kind does not have. `ValueError` for an option of a wrong value.
     pub(super) fn new(
         kind: &str,
         name: &str,
@@ -267,12 +267,17 @@ impl Spec {
             });
         };
         let options = options.copy()?;
+        let max_series = take(&options, "max_series")?;
+        if max_series == Some(0) {
+            let error = "invalid max_series 0: expected at least 1, or None for no limit";
+            return Err(PyValueError::new_err(error));
+        }
         let spec = Self {
             kind: Kind::from_options(kind, &options)?,
             name: name.to_owned(),
             help,
             labels,
-            max_series: take(&options, "max_series")?,
+            max_series,
         };
         match options.keys().iter().next() {
             None => Ok(spec),
