@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from stethoscope.dask.ops import doctor
 from stethoscope.dask.ops.prometheus import Scheduler
 
 HERE = Path(__file__).parent
@@ -458,3 +459,13 @@ def test_each_query_uses_the_chosen_data_source_and_cluster(dashboard: dict) -> 
             assert "$cluster" in target["expr"]
         letters = [target["refId"] for target in panel["targets"]]
         assert len(set(letters)) == len(letters)
+
+
+def test_doctor_keeps_text_from_servers_on_one_line() -> None:
+    forged = "a\nscheduler\x1b[2J\u202e\ud800 é"
+    servers = [doctor.Server("worker", forged, "tcp://a", "http://a", problems=[forged])]
+    shown = r"a\nscheduler\x1b[2J\u202e\ud800 é"
+    lines = doctor.report(servers).split("\n")
+    assert lines[0] == f"worker {shown} tcp://a"
+    assert lines[3] == f"  problem  {shown}"
+    assert len(lines) == 6

@@ -83,7 +83,7 @@ def _doctor(arguments: argparse.Namespace) -> tuple[str, int]:
         examiner = doctor.Doctor(arguments.url, arguments.timeout, arguments.insecure)
         servers = examiner.examine()
     except doctor.NoScheduler as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{doctor.one_line(str(error))}\n")
         return "", 2
     return doctor.report(servers), 1 if any(server.problems for server in servers) else 0
 

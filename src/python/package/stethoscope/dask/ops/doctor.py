@@ -438,6 +438,11 @@ def _started_without(preloads: list[tuple[str, bool]]) -> bool:
     return bool(naming) and not any(naming)
 
 
+def one_line(text: str) -> str:
+    """Escape what a terminal obeys or hides, and newlines, which could forge lines."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def report(servers: list[Server]) -> str:
     """Format what was found out."""
     lines = []
@@ -465,4 +470,4 @@ def report(servers: list[Server]) -> str:
         if number:
             last += f"; {number} {role}{'s' if number > 1 else ''}"
     lines.append(f"{last}.")
-    return "\n".join(lines) + "\n"
+    return "".join(f"{one_line(line)}\n" for line in lines)
