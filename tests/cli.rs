@@ -599,7 +599,7 @@ fn fault_of_a_whole_file_is_named() {
 fn line_beyond_the_limit_shows_the_limit() {
     let output = check(&["-"], &[b'a'; (1 << 20) + 1]);
     assert_eq!(code(&output), 1);
-    let expected = "\n  (the limit is 1048576 bytes; see --max-line)\n";
+    let expected = "\n  (the limit is 1 MiB; see --max-line)\n";
     let one = check(&["--max-memory", "1", "-"], b"a 1\n");
     let by_memory = "\n  (the limit is 1 byte; see --max-memory)\n";
     assert!(stderr(&one).ends_with(by_memory), "{one:?}");
@@ -1001,7 +1001,7 @@ fn line_limit_is_an_option() {
     assert_eq!(code(&check(&["--lenient", "-"], long.as_bytes())), 0);
     let output = check(&["--lenient", "--max-line", "1KiB", "-"], long.as_bytes());
     assert_eq!(code(&output), 1);
-    assert!(stderr(&output).contains("the limit is 1024 bytes; see --max-line"));
+    assert!(stderr(&output).contains("the limit is 1 KiB; see --max-line"));
 }
 
 #[test]

@@ -392,7 +392,8 @@ fn endless_head_and_large_page_are_refused() {
     let length = format!("{TEXT}\r\nContent-Length: 4000");
     for response in [answer(&length, &page), answer(TEXT, &page)] {
         let error = refused(&[&saying(vec![response]).to_string(), "--max-page", "1KiB"]);
-        assert!(error.contains("see --max-page"), "{error}");
+        let why = "larger than 1 KiB (see --max-page)";
+        assert!(error.contains(why), "{error}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! Errors of fetching a page from a server, as messages for people.
 
 use super::server::Server;
+use super::units::bytes;
 use std::fmt;
 use std::io;
 use std::time::Duration;
@@ -63,13 +64,13 @@ impl fmt::Display for FetchError {
             }
             Self::HeadTooLarge(limit) => write!(
                 f,
-                "the head of the server's response is larger than {} KiB",
-                limit >> 10
+                "the head of the server's response is larger than {}",
+                bytes(*limit as u64)
             ),
             Self::PageTooLarge(limit) => write!(
                 f,
-                "the page is larger than {} MiB (see --max-page)",
-                limit >> 20
+                "the page is larger than {} (see --max-page)",
+                bytes(*limit)
             ),
             Self::BadGzip(why) => write!(
                 f,

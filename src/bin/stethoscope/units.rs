@@ -37,10 +37,13 @@ pub(super) fn readable(seconds: f64) -> String {
     }
 }
 
-/// Writes a number of bytes in full.
+/// Writes a number of bytes in full, in the largest unit that has a whole number of them.
 pub(super) fn bytes(number: u64) -> String {
-    match number {
-        1 => "1 byte".to_owned(),
+    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let whole = |(_, shift): &(&str, u32)| number.trailing_zeros() >= *shift;
+    match (number, units.iter().find(|unit| whole(unit))) {
+        (1, _) => "1 byte".to_owned(),
+        (1.., Some((unit, shift))) => format!("{} {unit}", number >> shift),
         _ => format!("{number} bytes"),
     }
 }
@@ -87,6 +90,21 @@ mod tests {
             assert!(error.contains("expected a time above zero"), "{error}");
         }
         assert!(duration("0").unwrap_err().starts_with("not above zero"));
+    }
+
+    #[test]
+    fn bytes_are_written_in_full() {
+        for (number, text) in [
+            (0, "0 bytes"),
+            (1, "1 byte"),
+            (1000, "1000 bytes"),
+            (1 << 10, "1 KiB"),
+            ((1 << 20) + (1 << 10), "1025 KiB"),
+            (512 << 20, "512 MiB"),
+            (2048 << 20, "2 GiB"),
+        ] {
+            assert_eq!(bytes(number), text);
+        }
     }
 
     #[test]
