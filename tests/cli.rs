@@ -725,6 +725,16 @@ fn page_that_is_long_once_decompressed_times_out() {
 }
 
 #[test]
+fn compressed_file_is_refused_with_reason() {
+    let output = check(&["-"], &gzip(b"a 1\n"));
+    assert_eq!(code(&output), 1);
+    assert!(
+        stderr(&output).contains("the page is compressed: decompress it"),
+        "{output:?}"
+    );
+}
+
+#[test]
 fn broken_gzip_response_is_refused_with_reason() {
     let lines = (0..300).map(|series| format!("a{{b=\"{series}\"}} 1\n"));
     let page = lines.collect::<String>().into_bytes();

@@ -130,9 +130,9 @@ struct ChosenOptions {
     reason: &'static str,
     /// Whether the format was guessed from the lines.
     is_guess: bool,
-    /// Whether it was guessed that the page is text, though it has bytes that text does not
-    /// have.
-    looks_binary: bool,
+    /// The likely format of a page that was guessed to be text, though it has bytes that
+    /// text does not have, and what to do.
+    binary: Option<&'static str>,
     /// The option that limits the length of lines.
     line_option: &'static str,
 }
@@ -265,7 +265,7 @@ impl Check {
                 options,
                 reason: "because of --format",
                 is_guess: false,
-                looks_binary: false,
+                binary: None,
                 line_option: MAX_LINE,
             },
             (None, Some(response)) => {
@@ -282,7 +282,7 @@ impl Check {
                     options,
                     reason: "because of its Content-Type",
                     is_guess: false,
-                    looks_binary: false,
+                    binary: None,
                     line_option: MAX_LINE,
                 }
             }
@@ -292,7 +292,7 @@ impl Check {
                     options,
                     reason,
                     is_guess: true,
-                    looks_binary: source.looks_binary(),
+                    binary: source.binary(),
                     line_option: MAX_LINE,
                 }
             }
@@ -408,9 +408,8 @@ impl Check {
             if may_be_openmetrics && (openmetrics_line.is_some() || has_exemplar) {
                 shown += &format!("\n  ({LIKE_OPENMETRICS})");
             }
-            if reading.looks_binary {
-                shown += "\n  (the page has bytes that text does not have: if it is protobuf, use \
-                          --format protobuf)";
+            if let Some(hint) = reading.binary {
+                shown += &format!("\n  ({hint})");
             }
             return Err(Stop::Refused(shown));
         }

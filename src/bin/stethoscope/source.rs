@@ -131,10 +131,17 @@ impl PageSource {
         })
     }
 
-    /// Returns true if the page, whose format was guessed, begins with bytes that text has
-    /// hardly ever.
-    pub(super) fn looks_binary(&self) -> bool {
-        protobuf::looks_binary(&self.head)
+    /// Returns the likely format of a page that was guessed to be text, though it has bytes
+    /// that text does not have, and what to do.
+    pub(super) fn binary(&self) -> Option<&'static str> {
+        if self.head.starts_with(GZIP_MAGIC) {
+            return Some(
+                "the page is compressed: decompress it, and pipe it to stethoscope check -",
+            );
+        }
+        protobuf::looks_binary(&self.head).then_some(
+            "the page has bytes that text does not have: if it is protobuf, use --format protobuf",
+        )
     }
 
     fn guess_format(&mut self) -> io::Result<(Format, &'static str)> {
