@@ -93,8 +93,8 @@ fn one(
     }
     cost_lines(text, target, summary)?;
     for (why, times) in &target.failures {
-        let times = grouped(*times as f64);
-        writeln!(text, "  FAILED       {times} times: {why}")?;
+        let times = counted(*times, "time", "times");
+        writeln!(text, "  FAILED       {times}: {why}")?;
     }
     if let Some(rate) = rate.filter(|rate| summary.a_second < *rate) {
         writeln!(text, "  TOO SLOW     for {rate} scrapes a second")?;
@@ -106,16 +106,17 @@ fn one(
 /// Writes what a page holds, and its size.
 fn page_lines(text: &mut String, target: &Target) -> std::fmt::Result {
     let page = &target.page;
-    let (samples, families) = (grouped(page.samples as f64), grouped(page.families as f64));
+    let samples = counted(page.samples, "sample", "samples");
+    let families = counted(page.families, "family", "families");
     let content_type = target.first.content_type.as_deref();
     let content_type = content_type.unwrap_or("no Content-Type");
     writeln!(
         text,
-        "  page         {samples} samples of {families} families, {content_type}"
+        "  page         {samples} of {families}, {content_type}"
     )?;
     if target.samples_at_end != page.samples {
-        let samples = grouped(target.samples_at_end as f64);
-        writeln!(text, "               {samples} samples at the end")?;
+        let samples = counted(target.samples_at_end, "sample", "samples");
+        writeln!(text, "               {samples} at the end")?;
     }
     let plain = grouped(page.bytes as f64);
     let Some(compressed) = target.compressed else {
@@ -298,6 +299,12 @@ fn one_json(text: &mut String, target: &Target, gzip: bool) -> std::fmt::Result 
     Ok(())
 }
 
+/// Writes a number and the word for one thing or for several.
+fn counted(number: usize, one: &str, many: &str) -> String {
+    let word = if number == 1 { one } else { many };
+    format!("{} {word}", grouped(number as f64))
+}
+
 /// Writes a whole number in groups of three digits.
 fn grouped(number: f64) -> String {
     let digits = format!("{number:.0}");
@@ -320,6 +327,11 @@ mod tests {
         assert_eq!(grouped(0.4), "0");
         assert_eq!(grouped(999.0), "999");
         assert_eq!(grouped(1_234_567.0), "1,234,567");
+        let families = |number| counted(number, "family", "families");
+        assert_eq!(
+            (&*families(1), &*families(1_000)),
+            ("1 family", "1,000 families")
+        );
         assert_eq!(readable(9.5e-8), "95 ns");
         assert_eq!(readable(0.000_123_4), "123 us");
         assert_eq!(readable(0.0123), "12.30 ms");
