@@ -15,9 +15,10 @@ use stethoscope::exposition::parser::{
 };
 
 /// Writes `{"name":…,"labels":[[…,…]],"value":"…"}`, with `timestamp_ms`,
-/// `start_timestamp_ms` and `exemplar` if the sample has them. Values are strings: JSON
-/// has no NaN. They are written in the shortest form that reads back as the same float. A composite value is `histogram` or `summary` in place of `value`, and
-/// more than one exemplar are `exemplars`.
+/// `start_timestamp_ms` and `exemplar` if the sample has them. Values are strings, as JSON
+/// has no NaN, in the shortest form that reads back as the same float. A composite value is
+/// `histogram` or `summary` in place of `value`, and more than one exemplar are
+/// `exemplars`.
 pub(super) fn write_sample(sample: &Sample<'_>, into: &mut impl Write) -> io::Result<()> {
     write!(into, "{{\"name\":")?;
     write_string(&sample.name(), into)?;
