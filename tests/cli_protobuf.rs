@@ -274,6 +274,8 @@ fn binary_page_that_is_not_recognised_has_a_hint() {
         // Cut off, and without a name at its beginning.
         (&b"\x12\x12\x01a"[..], true),
         (b"a b\n", false),
+        // UTF-16, of which the error says so.
+        (b"\xff\xfea\0 \x001\0\n\0", false),
         (b"{\"\xc3\xbc\n", false),
     ] {
         let output = check(page, &[]);

@@ -139,7 +139,11 @@ impl PageSource {
                 "the page is compressed: decompress it, and pipe it to stethoscope check -",
             );
         }
-        protobuf::looks_binary(&self.head).then_some(
+        // The error says that these begin UTF-16.
+        let has_mark = [b"\xff\xfe", b"\xfe\xff"]
+            .iter()
+            .any(|mark| self.head.starts_with(*mark));
+        (!has_mark && protobuf::looks_binary(&self.head)).then_some(
             "the page has bytes that text does not have: if it is protobuf, use --format protobuf",
         )
     }
