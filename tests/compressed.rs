@@ -10,7 +10,7 @@ use counting::allocations;
 use proptest::prelude::*;
 use stethoscope::Registry;
 use stethoscope::cell::{Buckets, FloatGauge, Histogram};
-use stethoscope::exposition::Format;
+use stethoscope::exposition::{ContentType, Format};
 use stethoscope::family::{Family, Handle};
 
 proptest! {
@@ -93,6 +93,36 @@ fn blocks_are_reused_only_while_their_distances_hold() {
                 check(&mut scraper);
             }
         }
+    }
+}
+
+#[test]
+fn lean_pages_are_those_of_any_scraper() {
+    let gauges = Gauges::new(&[3, 300]);
+    let mut lean = gauges.registry.scraper().lean(true);
+    for turn in 0..3 {
+        gauges.set(|index| (turn * 1_000 + index) as f64);
+        let protobuf = ContentType::from(Format::Protobuf);
+        for content_type in CONTENT_TYPES.into_iter().chain([protobuf]) {
+            let expected = gauges.registry.scraper().scrape(content_type).to_vec();
+            assert!(lean.scrape(content_type) == expected, "{content_type:?}");
+            for before in ["", "before"] {
+                let mut page = before.as_bytes().to_vec();
+                lean.scrape_into(content_type, &mut page);
+                assert!(page.strip_prefix(before.as_bytes()) == Some(&expected));
+            }
+            let (mut some, mut expected) = (Vec::new(), Vec::new());
+            let wanted = |name: &str| name == "load_1";
+            lean.scrape_only(content_type, wanted, &mut some);
+            let mut other = gauges.registry.scraper();
+            other.scrape_only(content_type, wanted, &mut expected);
+            assert!(some == expected, "{content_type:?}");
+            assert_same_page(&gauges.registry, &mut lean, content_type);
+        }
+        gauges.families[0]
+            .with([&*format!("new {turn}"), "idle"])
+            .unwrap();
+        gauges.families[1].remove(["tcp://10.0.0.1:40000", "idle"]);
     }
 }
 

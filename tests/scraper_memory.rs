@@ -1,4 +1,4 @@
-//! Memory that a scraper gives back when the need for it has gone.
+//! Memory that a scraper keeps, and gives back when the need for it has gone.
 //!
 //! A binary of its own: it counts the bytes of all threads.
 
@@ -6,8 +6,13 @@
 mod counting;
 
 use counting::counted;
+use std::sync::Mutex;
+use stethoscope::cell::{Buckets, Histogram};
 use stethoscope::exposition::{ContentType, Escaping, Format};
 use stethoscope::{Registry, Scraper};
+
+/// One test at a time.
+static COUNTING: Mutex<()> = Mutex::new(());
 
 const SERIES: usize = 20_000;
 
@@ -24,6 +29,7 @@ fn scrape(scraper: &mut Scraper, content_type: impl Into<ContentType>, compress:
 
 #[test]
 fn memory_of_removed_series_is_given_back() {
+    let _alone = COUNTING.lock().unwrap();
     let registry = Registry::new();
     registry.gauge("up", "Stays.").unwrap();
     let mut scraper = registry.scraper();
@@ -55,4 +61,36 @@ fn memory_of_removed_series_is_given_back() {
     drop(scraper);
     let kept = with_scraper - counted().live_bytes;
     assert!(kept < 300_000, "{kept} bytes of {}", most - before);
+}
+
+#[test]
+fn lean_scraper_keeps_nothing_but_the_page() {
+    const HISTOGRAMS: usize = 1_000;
+    let _alone = COUNTING.lock().unwrap();
+    let registry = Registry::new();
+    let buckets = Buckets::exponential(0.001, 2.0, 12).unwrap();
+    let family = registry.family::<Histogram>("latency_seconds", "");
+    let family = family.labels(["path"]).options(buckets).register().unwrap();
+    let before = counted().live_bytes;
+    for n in 0..HISTOGRAMS {
+        let histogram = family.with([format!("/{n}")]).unwrap();
+        histogram.observe(n as f64 / 100.0);
+    }
+    let registered = counted().live_bytes;
+    let mut scraper = registry.scraper().lean(true);
+    let mut page = Vec::new();
+    for format in [Format::Text, Format::OpenMetrics, Format::Protobuf] {
+        page = Vec::new();
+        scraper.scrape_into(format, &mut page);
+        let kept = counted().live_bytes - registered - page.capacity() as i64;
+        assert!(kept < 4_096, "{format:?}: {kept} bytes");
+    }
+    drop(page);
+    let page = scraper.scrape(Format::Text).len();
+    let each = (counted().live_bytes - before) / HISTOGRAMS as i64;
+    let of_the_page = page as i64 / HISTOGRAMS as i64;
+    assert!(
+        each < of_the_page + 500,
+        "{each} bytes, of which {of_the_page} are the page"
+    );
 }

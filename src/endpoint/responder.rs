@@ -250,6 +250,14 @@ impl Responder {
         self
     }
 
+    /// Sets whether the responder keeps nothing of the metrics from one page to the next
+    /// but the page: see [`Scraper::lean`].
+    #[must_use]
+    pub fn lean(mut self, lean: bool) -> Self {
+        self.scraper = self.scraper.lean(lean);
+        self
+    }
+
     /// Computes the response to a request.
     pub fn respond(&mut self, request: &ScrapeRequest<'_>) -> ScrapeResponse<'_> {
         let page = RequestedPage::route(

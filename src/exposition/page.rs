@@ -52,6 +52,21 @@ impl KeptPage {
         &self.bytes[..self.len]
     }
 
+    /// The text as a vector, without room for more.
+    pub(super) fn into_text(mut self) -> Vec<u8> {
+        self.bytes.truncate(self.len);
+        self.bytes.shrink_to_fit();
+        self.bytes
+    }
+
+    /// Gives back the memory of the text that may come. The page must not be edited
+    /// again.
+    pub(super) fn shrink(&mut self) {
+        self.bytes.truncate(self.len);
+        self.bytes.shrink_to_fit();
+        self.saved = Vec::new();
+    }
+
     /// Begins to edit the page from its beginning to its end. The text is not a
     /// page until [`Editor::finish`].
     pub(super) fn edit(&mut self) -> Editor<'_> {

@@ -48,7 +48,8 @@
 //! Every distinct set of label values is a series, and costs memory for as long as it exists. Keep their number bounded:
 //! label by route, not by URL. `max_series` caps a family: a look-up beyond the cap returns an error, or with `overflow` a
 //! shared series. [`Family::remove`](crate::Family::remove) and its relatives remove series whose subject is gone, and
-//! `expire_after` removes those that have not changed for a while.
+//! `expire_after` removes those that have not changed for a while. Where the text of a hundred thousand lines should not
+//! stay in memory between two scrapes, [`Scraper::lean`](crate::Scraper::lean) gives it back, for more time at each.
 //!
 //! ```
 //! # use stethoscope::Registry;

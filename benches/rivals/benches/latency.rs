@@ -1,7 +1,8 @@
 //! The time of each single update of one thread, while a second thread scrapes at
 //! one rate for every crate and a third adds and removes series.
 //!
-//! Prints percentiles and draws `target/latency.svg`.
+//! Prints percentiles and draws `target/latency.svg`. With arguments, only the tables
+//! whose titles contain one of them: `cargo bench --bench latency -- "look up"`.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -59,6 +60,19 @@ fn main() {
         }
     }
     let mut drawn = Vec::new();
+    let filters: Vec<String> = std::env::args().skip(1).collect();
+    // Cargo adds an argument of its own.
+    let mut filters = filters
+        .iter()
+        .filter(|filter| !filter.starts_with("--"))
+        .peekable();
+    let is_any = filters.peek().is_none();
+    let is_wanted = |title: &str| {
+        is_any
+            || filters
+                .clone()
+                .any(|filter| title.contains(filter.as_str()))
+    };
     for a_second in RATES {
         for gzip in [false, true] {
             for (update, name) in [
@@ -68,6 +82,9 @@ fn main() {
             ] {
                 let pages = if gzip { "compressed pages" } else { "pages" };
                 let title: &str = format!("{name}, {a_second} {pages} a second").leak();
+                if !is_wanted(title) {
+                    continue;
+                }
                 let scrapes = Scrapes { a_second, gzip };
                 drawn.push((title, compare(&subjects, update, scrapes, title)));
             }

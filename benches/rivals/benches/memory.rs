@@ -22,6 +22,8 @@ What is unfair, and to whom:
   and has a cell for every combination, wanted or not. Here all are wanted.
 - The page that each keeps from one scrape to the next is counted in `scrape adds`; its
   length is the last column.
+- `lean` keeps nothing but the page from one scrape to the next. It renders every line at
+  every scrape, for which it takes more memory until the page is written.
 - The counts of a stethoscope histogram begin a cache line; those of the other crates
   share lines with their neighbours.
 ";
@@ -69,7 +71,7 @@ fn table(what: &str, shape: Shape, series: usize) {
         "{:<34} {:>10} {:>12} {:>10} {:>10} {:>10}",
         "", "registered", "scrape adds", "together", "page", "resident"
     );
-    for (name, build) in contestants::ALL {
+    for (name, build) in contestants() {
         let (mut contestant, registered) = counting::count(|| {
             let mut contestant = build(&workload);
             contestant.apply(&changes);
@@ -105,6 +107,10 @@ fn table(what: &str, shape: Shape, series: usize) {
     }
 }
 
+fn contestants() -> impl Iterator<Item = (&'static str, contestants::Build)> {
+    contestants::ALL.into_iter().chain([contestants::LEAN])
+}
+
 /// The argument of a process that measures its own resident memory.
 const RESIDENT: &str = "resident";
 
@@ -124,7 +130,7 @@ fn resident(name: &str, shape: Shape) -> Option<isize> {
 /// Registers the series and scrapes them twice; returns the growth of the resident
 /// memory in bytes, 0 if it is unknown.
 fn resident_growth(name: &str, shape: Shape) -> usize {
-    let build = contestants::ALL.iter().find(|(other, _)| *other == name);
+    let build = contestants().find(|(other, _)| *other == name);
     let (_, build) = build.expect("a contestant");
     let workload = Workload::new(shape);
     let changes = workload.changes(Rate::All, 0);

@@ -43,6 +43,24 @@ use run::{FamilyRun, for_each_run};
 /// Magic number, deflate, no flags, no time, no level, unknown system.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
+/// Appends any text, compressed by the library's cheapest level. Makes the compressor on
+/// first use.
+pub(super) fn compress_plainly(
+    compressor: &mut Option<libdeflater::Compressor>,
+    text: &[u8],
+    into: &mut Vec<u8>,
+) {
+    let compressor = compressor.get_or_insert_with(|| {
+        let level = libdeflater::CompressionLvl::new(1).expect("there is a level 1");
+        libdeflater::Compressor::new(level)
+    });
+    let start = into.len();
+    into.resize(start + compressor.gzip_compress_bound(text.len()), 0);
+    let compressed = compressor.gzip_compress(text, &mut into[start..]);
+    let len = compressed.expect("there is room for the worst text of that length");
+    into.truncate(start + len);
+}
+
 /// A family of a page, as the compressor sees it.
 pub(super) trait PageFamily {
     /// The family, unless it is not on the page.

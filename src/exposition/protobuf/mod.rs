@@ -24,6 +24,8 @@ mod wire;
 
 use super::format::Escaping;
 use super::fresh::Readings;
+#[cfg(feature = "gzip")]
+use super::gzip;
 use super::high_water::HighWater;
 use crate::family::Source;
 use family::FamilyMessage;
@@ -109,15 +111,7 @@ impl ProtobufPages {
     /// Appends the page written last, compressed.
     #[cfg(feature = "gzip")]
     pub(super) fn compress(&mut self, into: &mut Vec<u8>) {
-        let compressor = self.compressor.get_or_insert_with(|| {
-            let level = libdeflater::CompressionLvl::new(1).expect("there is a level 1");
-            libdeflater::Compressor::new(level)
-        });
-        let start = into.len();
-        into.resize(start + compressor.gzip_compress_bound(self.page.len()), 0);
-        let compressed = compressor.gzip_compress(&self.page, &mut into[start..]);
-        let len = compressed.expect("there is room for the worst page of that length");
-        into.truncate(start + len);
+        gzip::compress_plainly(&mut self.compressor, &self.page, into);
     }
 }
 

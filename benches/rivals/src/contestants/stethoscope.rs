@@ -11,6 +11,15 @@ struct Stethoscope {
     scraper: Scraper,
 }
 
+/// With a scraper that keeps nothing but the page.
+pub(super) fn build_lean(workload: &Workload) -> Box<dyn Contestant> {
+    let registry = Registry::new();
+    Box::new(Stethoscope {
+        series: Series::register(&registry, workload),
+        scraper: registry.scraper().lean(true),
+    })
+}
+
 pub(super) fn build(workload: &Workload) -> Box<dyn Contestant> {
     let registry = Registry::new();
     Box::new(Stethoscope {
