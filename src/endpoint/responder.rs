@@ -252,6 +252,14 @@ impl Responder {
 
     /// Sets whether the responder keeps nothing of the metrics from one page to the next
     /// but the page: see [`Scraper::lean`].
+    ///
+    /// ```
+    /// # use stethoscope::Registry;
+    /// # use stethoscope::endpoint::{Responder, ScrapeRequest};
+    /// let registry = Registry::new();
+    /// let mut responder = Responder::new(&registry).lean(true);
+    /// assert_eq!(responder.respond(&ScrapeRequest::new("GET")).status(), 200);
+    /// ```
     #[must_use]
     pub fn lean(mut self, lean: bool) -> Self {
         self.scraper = self.scraper.lean(lean);

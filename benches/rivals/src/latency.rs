@@ -40,6 +40,12 @@ impl Latencies {
         self.bins.iter().sum()
     }
 
+    /// The share of latencies above so many nanoseconds, to within their bin.
+    pub fn above(&self, nanoseconds: u64) -> f64 {
+        let above: u64 = self.bins[bin(nanoseconds) + 1..].iter().sum();
+        above as f64 / self.count() as f64
+    }
+
     /// The latency, in nanoseconds, that this share of all did not exceed.
     pub fn at(&self, share: f64) -> u64 {
         let rank = (share * self.count() as f64).ceil() as u64;
