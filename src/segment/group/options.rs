@@ -7,7 +7,7 @@ use std::collections::HashMap;
 /// Returns true for processes that belong to the group.
 pub(super) type MemberFilter = Box<dyn FnMut(&SegmentInfo) -> bool + Send>;
 
-/// Options of a [`Group`].
+/// Options of a [`Group`](super::Group).
 ///
 /// ```
 /// use stethoscope::segment::{GaugeRule, GroupOptions};
