@@ -30,6 +30,11 @@ endef
 # The features under test: all that need no nightly compiler.
 export FEATURES := http,gzip,process,segment,cli,metrics,derive,push,tower,arbitrary
 
+# A first build takes two thirds of the time without incremental compilation. Later ones go on as the directory is.
+ifeq ($(wildcard target/debug/incremental),)
+export CARGO_INCREMENTAL := 0
+endif
+
 # $(call environment,DIRECTORY,GROUP,PACKAGES): a virtual environment with GROUP of pyproject.toml and PACKAGES.
 define environment
 @$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 10) else "Python 3.10 or newer is needed: make PYTHON=python3.12 ...")'
