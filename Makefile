@@ -1,9 +1,9 @@
 # The two commands a new contributor needs: `make run` and `make test`. `make help` lists the others.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-rest test-rust test-python test-package test-versions loom deaths churn soak test-soak \
-	watch lint lint-docs lint-package fuzz address-sanitizer thread-sanitizer memcheck miri bench bench-hello bench-dask \
-	bench-black-box bench-python
+.PHONY: help run test test-all test-rest compile test-rust test-targets test-docs installed test-python test-package \
+	test-versions loom deaths churn soak test-soak watch lint lint-docs lint-package fuzz address-sanitizer \
+	thread-sanitizer memcheck miri bench bench-hello bench-dask bench-black-box bench-python
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -31,7 +31,7 @@ endef
 export FEATURES := http,gzip,process,segment,cli,metrics,derive,push,tower,arbitrary
 
 # A first build takes two thirds of the time without incremental compilation. Later ones go on as the directory is.
-ifeq ($(wildcard target/debug/incremental),)
+ifeq ($(wildcard target/debug/incremental/*),)
 export CARGO_INCREMENTAL := 0
 endif
 
@@ -66,20 +66,30 @@ run: $(VENV)/ready # A scheduler and two workers under load; their metrics in th
 
 # Side by side: the tests of clusters mostly wait.
 test: # Every test once, on the newest Dask. Goal: 6 minutes on two idle cores; about 7 from a fresh clone.
-	+@$(MAKE) --no-print-directory --output-sync=line -j$(shell nproc) test-rust test-python
+	+@$(MAKE) --no-print-directory --output-sync=line -j3 test-rust test-python
 
 test-all: test test-rest # The same, then everything below that needs no nightly compiler.
 
 # The second half of `test-all`.
 test-rest: loom test-package $(OLDER_IN_TEST:%=test-with-%) test-soak
 
-# Together, so that the engine is compiled once. While that lasts, the clusters of `test-python` go first.
-test-rust: # The tests of the engine and of Dask's catalogue.
-	nice $(CARGO) test --workspace --no-default-features --features $(FEATURES) --no-run
-	$(CARGO) test --workspace --no-default-features --features $(FEATURES)
+# Together, so that the engine is compiled once, and all before any test of a cluster, which the compiler would slow down.
+WORKSPACE := --workspace --no-default-features --features $(FEATURES)
+compile:
+	$(CARGO) test $(WORKSPACE) --no-run
 
-test-python: $(VENV)/ready watch # The tests of the Python package, and of real clusters.
+test-rust: test-targets test-docs # The tests of the engine and of Dask's catalogue.
+
+test-targets: compile
+	$(CARGO) test $(WORKSPACE) --lib --bins --tests --examples
+
+test-docs: compile
+	$(CARGO) test $(WORKSPACE) --doc
+
+installed: $(VENV)/ready watch
 	$(call install,$(VENV),quick)
+
+test-python: compile installed # The tests of the Python package, and of real clusters.
 	$(call pytest,$(VENV),-m "not soak")
 
 test-package: $(VENV)/ready # The tests of the unpacked crate, and crates that depend on it.

@@ -13,24 +13,20 @@ import pytest
 
 #: The files that take longest, longest first, to be begun first where several run at a time.
 LONGEST = (
-    "test_deployments.py",
-    "test_black_box.py",
-    "test_dashboard.py",
     "test_targets.py",
-    "test_cluster_view.py",
+    "test_black_box.py",
     "test_doctor.py",
-    "test_blocked.py",
-    "test_settings.py",
+    "test_deployments.py",
+    "test_dashboard.py",
+    "test_cluster_view.py",
+    "test_differential.py",
+    "test_families.py",
 )
-#: Needs what `make test-rust` compiles meanwhile.
-LAST = "test_differential.py"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def turn(item: pytest.Item) -> int:
         name = item.path.name
-        if name == LAST:
-            return len(LONGEST) + 1
         return LONGEST.index(name) if name in LONGEST else len(LONGEST)
 
     items.sort(key=turn)
