@@ -1,4 +1,4 @@
-"""Debian's Prometheus and VictoriaMetrics for the tests, reported where they are missing."""
+"""The order of the test files, and servers that read our pages: reported where they are missing."""
 
 from __future__ import annotations
 
