@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::error_response::ErrorResponse;
+use crate::name::{Escaping, escape_name, is_classic_metric_name};
 
 /// Suffixes that a family's samples may have in addition to the family's name.
 const SAMPLE_SUFFIXES: [&str; 6] = ["_total", "_info", "_bucket", "_sum", "_count", "_created"];
@@ -21,7 +22,8 @@ pub(super) struct Selection {
 
 impl Selection {
     /// Reads the query of a request. The name of a sample (`x_bucket`) selects
-    /// its family; parameters other than `name[]` are ignored.
+    /// its family, and so does a name as a page in any escaping shows it: no two
+    /// families share one. Parameters other than `name[]` are ignored.
     ///
     /// # Errors
     /// [`ErrorResponse::TooManyNames`], since each name costs a look-up.
@@ -54,21 +56,7 @@ impl Selection {
         let Some(names) = &self.names else {
             return true;
         };
-        let is_asked = |stem: &str, suffix: &str| {
-            let found = names.binary_search_by(|name| {
-                let candidate = stem.bytes().chain(suffix.bytes());
-                name.bytes().cmp(candidate)
-            });
-            found.is_ok()
-        };
-        let stems = FAMILY_SUFFIXES
-            .iter()
-            .filter_map(|suffix| full_name.strip_suffix(suffix));
-        is_asked(full_name, "")
-            || stems.into_iter().any(|stem| is_asked(stem, ""))
-            || SAMPLE_SUFFIXES
-                .iter()
-                .any(|suffix| is_asked(full_name, suffix))
+        has_name(names, full_name) || escaped_names(full_name).any(|name| has_name(names, &name))
     }
 
     /// The full names, each in two parts, of the families that a selection by name
@@ -87,6 +75,40 @@ impl Selection {
                 .chain([(&**name, "")])
         })
     }
+}
+
+/// Whether one of the sorted names is that of the family, or of one of its samples.
+fn has_name(names: &[String], full_name: &str) -> bool {
+    let is_asked = |stem: &str, suffix: &str| {
+        let found = names.binary_search_by(|name| {
+            let candidate = stem.bytes().chain(suffix.bytes());
+            name.bytes().cmp(candidate)
+        });
+        found.is_ok()
+    };
+    let stems = FAMILY_SUFFIXES
+        .iter()
+        .filter_map(|suffix| full_name.strip_suffix(suffix));
+    is_asked(full_name, "")
+        || stems.into_iter().any(|stem| is_asked(stem, ""))
+        || SAMPLE_SUFFIXES
+            .iter()
+            .any(|suffix| is_asked(full_name, suffix))
+}
+
+/// The full names that pages show for a family whose name is outside the classic
+/// alphabet: the suffix of its type is not escaped. Of a full name alone it is not
+/// known whether its end is such a suffix, so both forms are there.
+pub(super) fn escaped_names(full_name: &str) -> impl Iterator<Item = String> {
+    let is_classic = is_classic_metric_name(full_name);
+    let escapings = Escaping::ALL.into_iter().filter(move |_| !is_classic);
+    escapings.flat_map(move |escaping| {
+        let suffixes = FAMILY_SUFFIXES.into_iter().chain([""]);
+        suffixes.filter_map(move |suffix| {
+            let stem = full_name.strip_suffix(suffix)?;
+            Some(escape_name(stem, escaping).into_owned() + suffix)
+        })
+    })
 }
 
 /// Undoes percent-encoding, as HTML forms use it. Anything that is not encoded
@@ -145,6 +167,24 @@ mod tests {
             assert!(selection.has(family), "{asked} is in {family}");
             assert!(!selection.has("requests_failed_total"));
         }
+    }
+
+    #[test]
+    fn family_is_selected_by_its_name_in_each_escaping() {
+        for asked in [
+            "shop.crème.items_total",
+            "shop_cr_me_items_total",
+            "shop_cr_me_items",
+            "shop_dot_cr__me_dot_items_total",
+            "U__shop_2e_cr_e8_me_2e_items_total",
+            "U__shop_2e_cr_e8_me_2e_items",
+        ] {
+            let selection = selection(&format!("name[]={asked}"));
+            assert!(selection.has("shop.crème.items_total"), "{asked}");
+            assert!(!selection.has("shop.crème.other_total"), "{asked}");
+        }
+        let selection = selection("name[]=wait_dot_seconds_bucket");
+        assert!(selection.has("wait.seconds") && !selection.has("wait.second"));
     }
 
     #[cfg(all(feature = "http", target_os = "linux"))]

@@ -10,6 +10,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use smallvec::SmallVec;
+
 use super::connections::ConnectionId;
 use super::handle::HandleState;
 use super::handlers::{Refresh, RefreshDone};
@@ -19,7 +21,7 @@ use crate::cell::Histogram;
 use crate::endpoint::error_response::ErrorResponse;
 use crate::endpoint::gzip::{Compressor, GzipBuffers};
 use crate::endpoint::route::RequestedPage;
-use crate::endpoint::selection::Selection;
+use crate::endpoint::selection::{Selection, escaped_names};
 use crate::sync::Ordering;
 use crate::{Handle, Registry};
 
@@ -233,12 +235,12 @@ struct SelectedFamilies {
     families: Vec<u32>,
 }
 
-/// The places of families on the page, by full name.
+/// The places of families on the page, by the full names that pages show.
 #[derive(Default)]
 struct FamilyIndex {
     /// The scraper's generation when the index was made.
     generation: u64,
-    places: HashMap<String, u32>,
+    places: HashMap<String, SmallVec<[u32; 1]>>,
     name: String,
 }
 
@@ -248,7 +250,12 @@ impl FamilyIndex {
         if generation != self.generation {
             self.generation = generation;
             self.places.clear();
-            self.places.extend(families.zip(0..));
+            for (full_name, place) in families.zip(0..) {
+                for escaped in escaped_names(&full_name) {
+                    self.places.entry(escaped).or_default().push(place);
+                }
+                self.places.entry(full_name).or_default().push(place);
+            }
         }
     }
 
@@ -258,7 +265,7 @@ impl FamilyIndex {
             self.name.clear();
             self.name.push_str(stem);
             self.name.push_str(suffix);
-            families.extend(self.places.get(&self.name));
+            families.extend(self.places.get(&self.name).into_iter().flatten());
         }
         families.sort_unstable();
         families.dedup();
@@ -502,6 +509,26 @@ mod tests {
         }
         assert_eq!(fixture.turn(), [[2]]);
         assert_eq!(fixture.turn(), [[3]]);
+    }
+
+    #[test]
+    fn names_in_any_escaping_share_the_page_of_their_family() {
+        let mut fixture = fixture(None);
+        let registry = Registry::new().with_utf8_names();
+        fixture.queue.renderer.scraper = registry.scraper();
+        registry.counter("shop.items", "Items.").unwrap();
+        registry.counter("shop.other", "Others.").unwrap();
+        for name in [
+            "shop.items_total",
+            "shop_items_total",
+            "shop_other_total",
+            "shop_dot_items",
+            "U__shop_2e_other_total",
+        ] {
+            fixture.push(&format!("name[]={name}"));
+        }
+        assert_eq!(fixture.turn(), [[0, 1, 3]]);
+        assert_eq!(fixture.turn(), [[2, 4]]);
     }
 
     /// Has every scrape wait for its refresh.
