@@ -68,6 +68,14 @@ impl Server {
         String::from_utf8(self.get_as(path, "text/plain")).expect("UTF-8")
     }
 
+    /// Asserts that the second of two `Accept` headers is read.
+    #[cfg(feature = "http")]
+    fn assert_reads_every_accept_header(&self) {
+        let accept = "text/plain;q=0.5\r\nAccept: application/openmetrics-text";
+        let page = self.get_as("/metrics", accept);
+        assert!(page.ends_with(b"# EOF\n"), "OpenMetrics is preferred");
+    }
+
     /// The response to a GET with this `Accept` header.
     fn get_as(&self, path: &str, accept: &str) -> Vec<u8> {
         let mut stream = TcpStream::connect(&self.address).expect("a connection");
@@ -287,6 +295,7 @@ fn axum_counts_requests_by_route() {
         "http_requests_total{method=\"GET\",route=\"/hello/{name}\",status=\"200\"}",
         2,
     );
+    server.assert_reads_every_accept_header();
 }
 
 #[cfg(feature = "http")]
@@ -299,4 +308,5 @@ fn hyper_answers_scrapes_and_other_paths() {
             .starts_with("HTTP/1.1 404 Not Found\r\n")
     );
     server.page_once("requests_total", 2);
+    server.assert_reads_every_accept_header();
 }

@@ -2,6 +2,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use smallvec::SmallVec;
+
 use super::error_response::{ErrorResponse, Status};
 use super::gzip::{Compressor, GzipBuffers};
 use super::paths::{METRICS_PATH, Method};
@@ -25,14 +27,9 @@ use crate::{Registry, Scraper};
 /// use stethoscope::endpoint::{Responder, ScrapeRequest};
 ///
 /// fn metrics(responder: &Mutex<Responder>, request: &Request<()>) -> Response<Vec<u8>> {
-///     let header = |name| {
-///         let value = request.headers().get(name);
-///         value.and_then(|value| value.to_str().ok()).unwrap_or_default()
-///     };
 ///     let scrape = ScrapeRequest::new(request.method().as_str())
 ///         .query(request.uri().query().unwrap_or_default())
-///         .accept(header("accept"))
-///         .accept_encoding(header("accept-encoding"));
+///         .headers(request.headers());
 ///     let mut responder = responder.lock().unwrap_or_else(PoisonError::into_inner);
 ///     let scraped = responder.respond(&scrape);
 ///     let mut response = Response::builder().status(scraped.status());
@@ -72,18 +69,19 @@ pub struct Responder {
     lengths: HighWater,
 }
 
-/// A request for the metrics. Headers that it lacks stay empty.
+/// A request for the metrics.
 ///
 /// ```
 /// use stethoscope::endpoint::ScrapeRequest;
 /// let request = ScrapeRequest::new("GET").query("name[]=up").accept_encoding("gzip");
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScrapeRequest<'a> {
     method: &'a str,
     query: &'a str,
-    accept: &'a str,
-    accept_encoding: &'a str,
+    /// The values of all `Accept` headers, in order.
+    accept: SmallVec<[&'a str; 2]>,
+    accept_encoding: SmallVec<[&'a str; 2]>,
 }
 
 impl<'a> ScrapeRequest<'a> {
@@ -92,29 +90,60 @@ impl<'a> ScrapeRequest<'a> {
         Self {
             method,
             query: "",
-            accept: "",
-            accept_encoding: "",
+            accept: SmallVec::new(),
+            accept_encoding: SmallVec::new(),
         }
     }
 
-    /// Sets the query, without the `?`. Its `name[]` parameters choose families.
+    /// Sets the query, without the `?`. Its `name[]` parameters choose families: by the
+    /// names of families or samples, as any page shows them. More than 256 of them are
+    /// answered with status 400.
     #[must_use]
     pub fn query(mut self, query: &'a str) -> Self {
         self.query = query;
         self
     }
 
-    /// Sets the `Accept` header. Join several by commas.
+    /// Adds all headers of the request, for example a `HeaderMap` of the crate `http`.
+    /// The endpoint reads `Accept` and `Accept-Encoding`, each of which may come several
+    /// times, and ignores all others.
+    ///
+    /// ```
+    /// use stethoscope::endpoint::ScrapeRequest;
+    /// let headers = [("accept", "text/plain;q=0.5"), ("Accept", "application/openmetrics-text")];
+    /// let request = ScrapeRequest::new("GET").headers(headers);
+    /// let [(_, first), (_, second)] = headers;
+    /// assert_eq!(request, ScrapeRequest::new("GET").accept(first).accept(second));
+    /// ```
     #[must_use]
-    pub fn accept(mut self, accept: &'a str) -> Self {
-        self.accept = accept;
+    pub fn headers<N, V>(mut self, headers: impl IntoIterator<Item = (&'a N, &'a V)>) -> Self
+    where
+        N: AsRef<str> + ?Sized + 'a,
+        V: AsRef<[u8]> + ?Sized + 'a,
+    {
+        for (name, value) in headers {
+            let values = match name.as_ref() {
+                name if name.eq_ignore_ascii_case("accept") => &mut self.accept,
+                name if name.eq_ignore_ascii_case("accept-encoding") => &mut self.accept_encoding,
+                _ => continue,
+            };
+            // A value that is not text names no format that there is.
+            values.extend(std::str::from_utf8(value.as_ref()));
+        }
         self
     }
 
-    /// Sets the `Accept-Encoding` header. Join several by commas.
+    /// Adds an `Accept` header.
+    #[must_use]
+    pub fn accept(mut self, accept: &'a str) -> Self {
+        self.accept.push(accept);
+        self
+    }
+
+    /// Adds an `Accept-Encoding` header.
     #[must_use]
     pub fn accept_encoding(mut self, accept_encoding: &'a str) -> Self {
-        self.accept_encoding = accept_encoding;
+        self.accept_encoding.push(accept_encoding);
         self
     }
 }
@@ -272,8 +301,8 @@ impl Responder {
             Method::from_name(request.method),
             METRICS_PATH,
             request.query,
-            [request.accept].into_iter(),
-            [request.accept_encoding].into_iter(),
+            request.accept.iter().copied(),
+            request.accept_encoding.iter().copied(),
             self.offer,
         );
         let page = match page {
@@ -339,22 +368,20 @@ mod tests {
     fn request_gets_status_headers_and_body_of_its_kind() {
         let registry = registry();
         let mut responder = Responder::new(&registry);
-        let get = ScrapeRequest::new("GET").accept("application/openmetrics-text");
-        let response = responder.respond(&get);
+        let get = ScrapeRequest::new("GET");
+        let openmetrics = get.clone().accept("application/openmetrics-text");
+        let response = responder.respond(&openmetrics);
         assert_eq!(response.status(), 200);
         assert!(response.body().ends_with(b"# EOF\n"));
-        let head = ScrapeRequest {
-            method: "HEAD",
-            ..get
-        };
+        let head = ScrapeRequest::new("HEAD");
         assert_eq!(responder.respond(&head).status(), 200);
 
         let protobuf = crate::exposition::ContentType::from(crate::exposition::Format::Protobuf);
-        let response = responder.respond(&get.accept(protobuf.header()));
+        let response = responder.respond(&get.clone().accept(protobuf.header()));
         assert_eq!(header(&response, "Content-Type"), Some(protobuf.header()));
         assert_eq!(response.body(), registry.scraper().scrape(protobuf));
 
-        let response = responder.respond(&get.accept("text/html"));
+        let response = responder.respond(&get.clone().accept("text/html"));
         assert_eq!(
             header(&response, "Content-Type"),
             Some("text/html; charset=utf-8")
@@ -367,6 +394,36 @@ mod tests {
             (405, Some("GET, HEAD"))
         );
         assert_eq!(responder.respond(&get.accept("*/*;q=0")).status(), 406);
+    }
+
+    #[test]
+    fn every_accept_header_counts() {
+        let registry = registry();
+        let mut responder = Responder::new(&registry);
+        let headers = [
+            ("Host", "a"),
+            ("accept", "text/plain;q=0.5"),
+            ("accept", "application/openmetrics-text"),
+            ("accept-encoding", "br"),
+            ("Accept-Encoding", "gzip"),
+        ];
+        let request = ScrapeRequest::new("GET").headers(headers);
+        let response = responder.respond(&request);
+        let content_type = header(&response, "Content-Type").unwrap();
+        assert!(content_type.starts_with("application/openmetrics-text"));
+        let gzip = cfg!(feature = "gzip").then_some("gzip");
+        assert_eq!(header(&response, "Content-Encoding"), gzip);
+    }
+
+    #[test]
+    fn name_as_the_page_shows_it_selects_its_family() {
+        let registry = registry().with_utf8_names();
+        registry.counter("shop.crème.total", "Crème.").unwrap();
+        let mut responder = Responder::new(&registry);
+        let request = ScrapeRequest::new("GET").query("name[]=shop_cr_me_total_total");
+        let page = responder.respond(&request).body();
+        assert!(page.ends_with(b"\nshop_cr_me_total_total 0\n"));
+        assert!(!page.windows(7).any(|text| text == b"Gauges."));
     }
 
     #[test]
@@ -415,7 +472,8 @@ mod tests {
         let registry = registry();
         let gauge = registry.gauge("last", "Changes.").unwrap();
         let mut responder = Responder::new(&registry);
-        let request = ScrapeRequest::new("GET").accept_encoding("gzip");
+        let get = ScrapeRequest::new("GET");
+        let request = get.clone().accept_encoding("gzip");
         let text = |registry: &Registry| {
             let mut scraper = registry.scraper();
             scraper.scrape(crate::exposition::Format::Text).to_vec()
@@ -429,7 +487,7 @@ mod tests {
             decoder.read_to_end(&mut page).unwrap();
             assert_eq!(page, text(&registry));
         }
-        let response = responder.respond(&request.accept_encoding("gzip;q=0"));
+        let response = responder.respond(&get.accept_encoding("gzip;q=0"));
         assert_eq!(header(&response, "Content-Encoding"), None);
         assert_eq!(response.body(), text(&registry));
         let mut off = Responder::new(&registry).gzip(false);

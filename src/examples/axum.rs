@@ -10,8 +10,6 @@
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Path, Request, State};
-use axum::http::HeaderMap;
-use axum::http::header::{ACCEPT, ACCEPT_ENCODING, HeaderName};
 use axum::response::Response;
 use axum::routing::get;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -51,8 +49,7 @@ async fn metrics(State(page): State<Page>, request: Request) -> Response {
     let mut responder = page.lock().unwrap_or_else(PoisonError::into_inner);
     let scrape = ScrapeRequest::new(request.method().as_str())
         .query(request.uri().query().unwrap_or_default())
-        .accept(header(request.headers(), ACCEPT))
-        .accept_encoding(header(request.headers(), ACCEPT_ENCODING));
+        .headers(request.headers());
     let page = responder.respond(&scrape);
     let mut response = Response::builder().status(page.status());
     for (name, value) in page.headers() {
@@ -61,12 +58,4 @@ async fn metrics(State(page): State<Page>, request: Request) -> Response {
     response
         .body(Body::from(page.body().to_vec()))
         .expect("valid status and headers")
-}
-
-/// The value of a header; empty if it is missing or not text.
-fn header(headers: &HeaderMap, name: HeaderName) -> &str {
-    headers
-        .get(name)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default()
 }

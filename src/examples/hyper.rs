@@ -7,7 +7,6 @@
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ACCEPT, ACCEPT_ENCODING, HeaderName};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -60,18 +59,11 @@ async fn answer(
 }
 
 fn metrics<B>(responder: &Mutex<Responder>, request: &Request<B>) -> Response<Full<Bytes>> {
-    let header = |name: HeaderName| {
-        let value = request.headers().get(name);
-        value
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
-    };
     // A hook that panicked in an earlier scrape leaves the responder usable.
     let mut responder = responder.lock().unwrap_or_else(PoisonError::into_inner);
     let scrape = ScrapeRequest::new(request.method().as_str())
         .query(request.uri().query().unwrap_or_default())
-        .accept(header(ACCEPT))
-        .accept_encoding(header(ACCEPT_ENCODING));
+        .headers(request.headers());
     let page = responder.respond(&scrape);
     let mut response = Response::builder().status(page.status());
     for (name, value) in page.headers() {

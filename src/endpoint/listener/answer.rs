@@ -23,16 +23,15 @@ pub(super) fn answer(
     pool: &mut PagePool,
     request: &Request<'_, '_>,
 ) -> Result<Answer, ErrorResponse> {
-    let join = |name| request.values(name).collect::<Vec<_>>().join(", ");
-    let (accept, encoding) = (join("Accept"), join("Accept-Encoding"));
     let method = match request.method {
         Method::Head => "HEAD",
         _ => "GET",
     };
-    let scrape = ScrapeRequest::new(method)
-        .query(request.query)
-        .accept(&accept)
-        .accept_encoding(&encoding);
+    let scrape = ScrapeRequest::new(method).query(request.query);
+    let scrape = request.values("Accept").fold(scrape, ScrapeRequest::accept);
+    let scrape = request
+        .values("Accept-Encoding")
+        .fold(scrape, ScrapeRequest::accept_encoding);
     let page = pool.take();
     let body = pool.bytes_mut(page);
     let answered = catch_unwind(AssertUnwindSafe(|| {
