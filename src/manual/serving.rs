@@ -14,13 +14,17 @@
 //! registry.gauge("threads", "Threads at work.")?.set(4);
 //! let endpoint = endpoint::serve(&registry, "127.0.0.1:0")?;
 //! println!("http://{}/metrics", endpoint.local_addr().unwrap());
+//! // Dropping it stops the listener: keep it, or call `endpoint.detach()`.
 //! endpoint.shutdown();
 //! endpoint.join()?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! It answers HTTP/1.0 and 1.1, in the format and compression that the `Accept` headers ask for. `?name[]=a&name[]=b`
-//! selects families, and browsers get tables. Connections, request heads, waiting time and pages are bounded by
+//! selects families, by the names of families or samples as any page shows them, 256 at most (status 400; a target longer
+//! than [`Limits::header_bytes`](crate::endpoint::Limits::header_bytes) gets 414 before), and browsers get tables. A
+//! response to `HEAD` has a `Content-Length` if the length is known without making the page: for documents and the index,
+//! not for the metrics. Connections, request heads, waiting time and pages are bounded by
 //! [`Limits`](crate::endpoint::Limits).
 //!
 //! # Your own server

@@ -49,6 +49,23 @@ fn method_other_than_get_and_head_is_refused() {
 }
 
 #[test]
+fn method_that_sends_a_body_is_refused_as_without_one() {
+    let endpoint = serve(&registry());
+    let mut client = Client::of(&endpoint);
+    client.send("POST /metrics HTTP/1.1\r\nHost: test\r\nContent-Length: 1\r\n\r\nx");
+    let answer = client.answer();
+    assert_eq!(
+        (
+            answer.code,
+            answer.header("Allow"),
+            answer.header("Connection")
+        ),
+        (405, Some("GET, HEAD"), Some("close"))
+    );
+    client.expect_end();
+}
+
+#[test]
 fn accept_header_that_refuses_every_format_gets_406() {
     let endpoint = serve(&registry());
     let mut client = Client::of(&endpoint);
@@ -147,7 +164,15 @@ fn ambiguous_request_is_refused_and_its_connection_closed() {
         ),
         (
             "POST /nothing HTTP/1.1\r\nHost: a\r\nContent-Length: 43\r\n\r\n",
-            400,
+            404,
+        ),
+        (
+            "POST /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 43\r\n\r\n",
+            405,
+        ),
+        (
+            "POST /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+            405,
         ),
         (
             "GET /metrics HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 43\r\n\r\n",

@@ -10,7 +10,8 @@
 //! Anything that two readers of one connection could understand differently is
 //! refused, not repaired: a line that ends in a bare LF, a folded header, a
 //! length given twice, a body. The caller closes the connection after each
-//! [`ErrorResponse`], so that nothing after it is taken for a request.
+//! [`ErrorResponse`], and after a request whose method allows a body and that has
+//! one, so that nothing after it is taken for a request.
 
 use super::document::Document;
 use crate::endpoint::error_response::ErrorResponse;
@@ -177,9 +178,12 @@ impl<'h, 'b> Request<'h, 'b> {
             headers: parsed.headers,
         };
         request.check_host()?;
-        request.check_no_body()?;
+        let body = request.check_no_body();
+        if request.method != Method::Other {
+            body?;
+        }
         request.check_expectation()?;
-        let keep_alive = request.wants_keep_alive();
+        let keep_alive = body.is_ok() && request.wants_keep_alive();
         Ok(Self {
             keep_alive,
             ..request
@@ -213,7 +217,7 @@ impl<'h, 'b> Request<'h, 'b> {
 
     /// A scrape has no body. One that is announced is refused, since a reader that
     /// understands its length differently sees another request in it (RFC 9110,
-    /// 9.3.1).
+    /// 9.3.1). Other methods are refused anyway, and their body is never read.
     fn check_no_body(&self) -> Result<(), ErrorResponse> {
         if self.count("Transfer-Encoding") > 0 {
             return Err(ErrorResponse::Body);

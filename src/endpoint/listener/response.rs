@@ -70,7 +70,8 @@ impl<'a> HeadWriter<'a> {
     }
 
     /// Ends the head of a response to `HEAD`, which may leave out a length that
-    /// only making the body would tell (RFC 9110, 9.3.2).
+    /// only making the body would tell (RFC 9110, 9.3.2). A page of metrics runs
+    /// hooks and refreshes, and has another length at the next `GET`.
     pub(super) fn end_without_length(mut self) {
         self.put(b"\r\n");
     }
