@@ -244,6 +244,19 @@ fn port_is_free_when_the_endpoint_has_ended() {
 }
 
 #[test]
+fn detached_endpoint_goes_on_and_dropped_one_ends() {
+    let dropped = serve(&registry());
+    let mut client = Client::of(&dropped);
+    assert_eq!(client.get("/metrics").body, PAGE);
+    drop(dropped);
+    client.expect_end();
+    let detached = serve(&registry());
+    let mut client = Client::of(&detached);
+    detached.detach();
+    assert_eq!(client.get("/metrics").body, PAGE);
+}
+
+#[test]
 fn shutdown_lets_a_reading_client_finish() {
     let registry = wide_registry();
     let endpoint = serve(&registry);

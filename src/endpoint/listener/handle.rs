@@ -26,7 +26,8 @@ impl HandleState {
     }
 }
 
-/// A running endpoint. Dropping it shuts it down and waits until it has ended.
+/// A running endpoint. Dropping it shuts it down and waits until it has ended: keep
+/// it, or [`detach`](Self::detach) it.
 ///
 /// ```
 /// # use std::io::{Read, Write};
@@ -45,7 +46,7 @@ impl HandleState {
 /// endpoint.join()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[must_use = "an endpoint that is dropped is shut down: keep it, or join() it"]
+#[must_use = "an endpoint that is dropped is shut down: keep it, or detach() it"]
 pub struct Endpoint {
     shared: Arc<HandleState>,
     addresses: Vec<Address>,
@@ -108,6 +109,22 @@ impl Endpoint {
     }
 
     /// Lets it run until the process ends.
+    ///
+    /// ```
+    /// # use std::io::{Read, Write};
+    /// # use stethoscope::{Registry, endpoint};
+    /// let registry = Registry::new();
+    /// let endpoint = endpoint::serve(&registry, "127.0.0.1:0")?;
+    /// let address = endpoint.local_addr().unwrap();
+    /// endpoint.detach();
+    ///
+    /// let mut client = std::net::TcpStream::connect(address)?;
+    /// client.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
+    /// let mut answer = String::new();
+    /// client.read_to_string(&mut answer)?;
+    /// assert!(answer.starts_with("HTTP/1.1 200 OK"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn detach(mut self) {
         self.thread = None;
     }
