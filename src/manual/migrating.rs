@@ -1,6 +1,7 @@
 //! Coming from another crate: what each idiom becomes.
 //!
-//! The names on your pages stay as they are. Register the same names, labels and buckets, and dashboards keep working.
+//! Register the same names, labels and buckets, and dashboards keep working, but for what each section says of names. One
+//! rule holds for all: a counter's name ends in `_total` on every page, whether you give the suffix or not.
 //!
 //! # From `prometheus`
 //!
@@ -63,6 +64,23 @@
 //! }
 //! ```
 //!
+//! Two things differ on the page. A counter whose name lacks `_total` gets it: `IntCounter::new("retries", ..)` in the
+//! namespace `app` is `app_retries` there and `app_retries_total` here, and queries have to be changed. And the bounds of
+//! buckets from a million on, or below 0.0001, are spelled as Go spells them: `le="1e+06"`, not `le="1000000"`.
+//!
+//! ```
+//! use stethoscope::{Registry, cell::Buckets, exposition::Format};
+//!
+//! let registry = Registry::new();
+//! registry.with_namespace("app").counter("retries", "Retries.")?.inc(); // there: app_retries 1
+//! registry.histogram("bytes", "Sizes.", Buckets::new([5e3, 1e6])?)?;
+//! let mut scraper = registry.scraper();
+//! let page = str::from_utf8(scraper.scrape(Format::Text))?;
+//! assert!(page.contains("\napp_retries_total 1\n"));
+//! assert!(page.contains("\nbytes_bucket{le=\"5000\"} 0\nbytes_bucket{le=\"1e+06\"} 0\n"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! The crate has no registry of its own for the process; [why](super::comparison#no-global-registry).
 //!
 //! A series beyond `max_series`, or a wrong number of label values, is an error rather than a panic. A gauge that goes up
@@ -77,10 +95,13 @@
 //! | `#[derive(EncodeLabelSet)]`, `#[derive(EncodeLabelValue)]` | `#[derive(Labels)]`, `#[derive(LabelValue)]` and a [`TypedFamily`](crate::TypedFamily) (feature `derive`) |
 //! | the guard that `get_or_create` returns | a [`Handle`](crate::Handle): no lock, `Clone`, kept as long as you like |
 //! | `Registry::sub_registry_with_prefix` | [`Registry::with_namespace`](crate::Registry::with_namespace) |
-//! | `Unit::Seconds` | `.unit("seconds")` on the family's builder |
+//! | `Unit::Seconds` | `.unit("seconds")` on the family's builder, and the name ends in it: there it is appended |
 //! | `encode(&mut text, &registry)` | `scraper.scrape(Format::OpenMetrics)` |
 //!
-//! The names on the page are the same. HELP texts are yours as they are: there, each gets a full stop at its end.
+//! The names on the page are the same, with one exception: a counter registered as `requests_total` is
+//! `requests_total_total` there, and `requests_total` here. HELP texts are yours as they are: there, each gets a full stop
+//! at its end. The text format, which other readers get, spells bounds as Go does (`le="1"`), OpenMetrics as there
+//! (`le="1.0"`).
 //!
 //! ```
 //! use stethoscope::Registry;
@@ -141,7 +162,7 @@
 //! # From `metrics`
 //!
 //! Dependencies, and your own code for as long as you like, keep the macros. Only the recorder changes (feature
-//! `metrics`), and what the macros count is beside what you register:
+//! `metrics`), and what the macros count is beside what you register. The next section has the differences on the page:
 //!
 //! ```
 //! # #[cfg(feature = "metrics")]
@@ -176,12 +197,13 @@
 //!
 //! # From `metrics-exporter-prometheus`
 //!
-//! The page stays, but for two things: counters end in `_total`, and histograms have buckets, not quantiles, unless
-//! `Recorder::builder` says otherwise.
+//! The page stays, but for three things: counters end in `_total`; histograms have buckets, not quantiles, unless
+//! `Recorder::builder` says otherwise; and bounds from a million on, or below 0.0001, are spelled as Go spells them
+//! (`le="1e+06"`).
 //!
 //! | there | here |
 //! |---|---|
-//! | `PrometheusBuilder::new().install()` | `Recorder::new(&registry).install()`, and `endpoint::serve(&registry, address)` (feature `http`) |
+//! | `PrometheusBuilder::new().install()` | `Recorder::new(&registry).install()?`, and `endpoint::serve(&registry, address)?.detach()` (feature `http`), which runs until the process ends, too |
 //! | `PrometheusHandle::render()` | `scraper.scrape(Format::Text)` |
 //! | `set_buckets(..)` | `Recorder::builder(&registry).default_histograms(..)` |
 //! | `set_buckets_for_metric(Matcher::Suffix(..), ..)` | `Recorder::builder(..).histograms(Matcher::Suffix(..), buckets)` |
@@ -206,11 +228,11 @@
 //! Recorder::builder(&registry)
 //!     .histograms(Matcher::Suffix("_bytes".into()), Buckets::new([1e3, 1e6])?)
 //!     .install()?;
-//! let endpoint = endpoint::serve(&registry, "127.0.0.1:0")?;
+//! let server = endpoint::serve(&registry, "127.0.0.1:0")?; // keep it: dropping it stops the server
 //! metrics::histogram!("sent_bytes").record(5e3);
 //! # let page = registry.scraper().scrape(stethoscope::exposition::Format::Text).to_vec();
 //! # assert!(std::str::from_utf8(&page)?.contains("sent_bytes_bucket{le=\"1e+06\"} 1\n"));
-//! # endpoint.shutdown();
+//! # server.shutdown();
 //! # Ok(())
 //! # }
 //! # #[cfg(not(all(feature = "metrics", feature = "http", target_os = "linux")))]
