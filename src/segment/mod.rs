@@ -75,12 +75,15 @@
 //! The format is a contract, described in `FORMAT.md` beside this module.
 
 mod arena;
+mod chain;
 mod format;
 mod log;
 mod view;
 
 #[cfg(not(loom))]
 mod builder;
+#[cfg(not(loom))]
+mod directory;
 #[cfg(not(loom))]
 mod error;
 #[cfg(not(loom))]
@@ -96,6 +99,8 @@ mod owner;
 #[cfg(not(loom))]
 mod proc;
 #[cfg(not(loom))]
+mod process_state;
+#[cfg(not(loom))]
 mod reader;
 #[cfg(not(loom))]
 mod segment_file;
@@ -110,6 +115,8 @@ mod models;
 mod tests;
 
 #[cfg(not(loom))]
+pub use directory::{default_directory, list};
+#[cfg(not(loom))]
 pub use error::{SegmentError, SegmentErrorKind};
 #[cfg(not(loom))]
 pub use file::DirectoryLock;
@@ -120,6 +127,8 @@ pub use owner::Segment;
 #[cfg(not(loom))]
 pub(crate) use owner::{Place, PlacedFamily};
 #[cfg(not(loom))]
-pub use reader::{ProcessState, Reader, SegmentInfo, default_directory, list};
+pub use process_state::ProcessState;
+#[cfg(not(loom))]
+pub use reader::{Reader, SegmentInfo};
 #[cfg(not(loom))]
 pub use unused::remove_unused;

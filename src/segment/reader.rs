@@ -2,15 +2,15 @@
 
 use super::error::{SegmentError, SegmentErrorKind};
 use super::exit::ExitWatch;
-use super::file::EXTENSION;
 use super::format::{HEADER, header, state};
 use super::mirror::Mirror;
+use super::process_state::ProcessState;
 use super::segment_file::SegmentFile;
 use super::unused;
 use super::view::{Values, View, Words};
 use crate::cell::{FloatGauge, Gauge};
 use crate::{Handle, RegisterError, Registry};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -199,42 +199,6 @@ impl SegmentInfo {
     }
 }
 
-/// The state of the process of a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ProcessState {
-    /// It exists, and may run.
-    Running,
-    /// It was stopped, by a signal or by a debugger.
-    Stopped,
-    /// It has ended in an orderly way.
-    Ended,
-    /// It has died: by a signal, or by an exit that ran no handlers.
-    Dead,
-}
-
-impl ProcessState {
-    /// All states.
-    pub const ALL: [Self; 4] = [Self::Running, Self::Stopped, Self::Ended, Self::Dead];
-
-    /// Returns the state in one word.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Stopped => "stopped",
-            Self::Ended => "ended",
-            Self::Dead => "dead",
-        }
-    }
-
-    /// Returns true if the process exists.
-    #[must_use]
-    pub fn is_alive(self) -> bool {
-        matches!(self, Self::Running | Self::Stopped)
-    }
-}
-
 impl Reader {
     /// Opens the file of a segment. Reads nothing but its header.
     ///
@@ -396,44 +360,4 @@ impl Reader {
     pub fn state(&self) -> ProcessState {
         self.file.state()
     }
-}
-
-/// Returns the directory of segments that tools use if they are told no other:
-/// `STETHOSCOPE_SEGMENT_DIR` of the environment, or `/dev/shm/stethoscope-` and the
-/// number of the user.
-///
-/// ```
-/// let directory = stethoscope::segment::default_directory();
-/// assert!(directory.is_absolute() || std::env::var_os("STETHOSCOPE_SEGMENT_DIR").is_some());
-/// ```
-#[must_use]
-pub fn default_directory() -> PathBuf {
-    match std::env::var_os("STETHOSCOPE_SEGMENT_DIR") {
-        Some(directory) if !directory.is_empty() => directory.into(),
-        _ => {
-            let user = rustix::process::geteuid().as_raw();
-            format!("/dev/shm/stethoscope-{user}").into()
-        }
-    }
-}
-
-/// Lists the files of segments in a directory, in the order of their names.
-///
-/// # Errors
-/// If the directory cannot be read.
-pub fn list(directory: impl AsRef<Path>) -> Result<Vec<PathBuf>, SegmentError> {
-    let directory = directory.as_ref();
-    let error = |error: std::io::Error| SegmentError::io(directory, error);
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(directory).map_err(error)? {
-        let path = entry.map_err(error)?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == EXTENSION)
-        {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    Ok(paths)
 }

@@ -4,7 +4,7 @@ use super::error::{SegmentError, SegmentErrorKind};
 use super::file::{self, ReadOnlyWords};
 use super::format::{BYTE_ORDER, HEADER, MAGIC, bytes_of, header, is_readable, state};
 use super::proc::{self, ProcessStat};
-use super::reader::ProcessState;
+use super::process_state::ProcessState;
 use super::view::{self, Words};
 use rustix::fd::OwnedFd;
 use rustix::fs::Stat as FileStat;

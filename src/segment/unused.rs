@@ -11,9 +11,9 @@
 //! anybody   makes a segment in the directory ── removes those of the dead
 //! ```
 
+use super::directory::list;
 use super::error::SegmentError;
 use super::format::header;
-use super::reader::list;
 use super::segment_file::SegmentFile;
 use super::view::{Values, View, Words};
 use std::collections::HashSet;
