@@ -20,9 +20,6 @@ const MAX_PROCESSES: usize = 4096;
 /// The job of the last pages of dead processes.
 const POSTMORTEM_JOB: &str = "stethoscope-postmortem";
 
-/// The most processes that the page for people has links to.
-pub(super) const MAX_LISTED: usize = 500;
-
 pub(super) struct Agent {
     directory: PathBuf,
     lock: DirectoryLock,

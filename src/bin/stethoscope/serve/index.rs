@@ -1,9 +1,11 @@
 //! The agent's page for people: what it serves, with links.
 
-use super::agent::MAX_LISTED;
 use std::fmt::Write;
 
 pub(super) const HTML: &str = "text/html; charset=utf-8";
+
+/// The most processes that the page for people has links to.
+const MAX_LISTED: usize = 500;
 
 /// A link, and words about it.
 pub(super) struct IndexEntry<'a> {

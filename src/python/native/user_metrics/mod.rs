@@ -19,6 +19,7 @@
 //! [`stethoscope::Registry::include`].
 
 mod children;
+mod environment;
 mod group;
 mod metrics;
 mod registry;

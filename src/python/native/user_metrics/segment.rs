@@ -1,18 +1,13 @@
 //! The segment of the process: its metrics, for others to read.
 
 use super::registry::process_registry;
-use super::store::Store;
 use crate::native::convert::segment_error;
-use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use std::ffi::CString;
 use std::path::PathBuf;
 use stethoscope::exposition::Format;
 use stethoscope::segment::{Reader, Segment};
-
-/// The environment variable with the directory of segments.
-const VARIABLE: &str = "STETHOSCOPE_SEGMENT_DIR";
 
 /// Keep the metrics of the process in a file of this directory. Return its path.
 ///
@@ -51,31 +46,4 @@ pub(in crate::native) fn read_segment<'py>(
         )
     });
     Ok(PyBytes::new(py, &page.map_err(segment_error)?))
-}
-
-/// Makes the segment that the environment asks for. If that fails, warns and goes on
-/// without: metrics are not worth failing for.
-pub(super) fn use_segment_of_environment(store: &Store) {
-    let Some(directory) = std::env::var_os(VARIABLE).filter(|value| !value.is_empty()) else {
-        return;
-    };
-    let error = match Segment::in_dir(directory) {
-        Ok(segment) => {
-            if !store.registry().use_segment(&segment) {
-                // There is one already, of which others know.
-                let _ = std::fs::remove_file(segment.path());
-            }
-            return;
-        }
-        Err(error) => error,
-    };
-    let text = format!("{VARIABLE}: other processes cannot read the metrics: {error}");
-    Python::attach(|py| {
-        let text = CString::new(text).unwrap_or_default();
-        let category = py.get_type::<PyRuntimeWarning>();
-        // A filter may turn the warning into an error, which there is nobody to raise to.
-        if let Err(error) = PyErr::warn(py, &category, &text, 1) {
-            error.write_unraisable(py, None);
-        }
-    });
 }

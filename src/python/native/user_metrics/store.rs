@@ -1,6 +1,6 @@
 //! The families of a registry, by the names that Python asked for.
 
-use super::segment::use_segment_of_environment;
+use super::environment::use_segment_of_environment;
 use super::spec::{FromSpec, Kind, Spec};
 use crate::dask::{Role, catalogue};
 use pyo3::exceptions::PyValueError;
@@ -93,7 +93,7 @@ impl Store {
         let options = C::options(&spec.kind)?;
         C::normalize(&mut spec.kind, &options);
         if !self.environment_is_read.swap(true, Ordering::Relaxed) {
-            use_segment_of_environment(self);
+            use_segment_of_environment(&self.registry);
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if !of_child {
