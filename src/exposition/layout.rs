@@ -63,6 +63,11 @@ impl Layout {
         }
     }
 
+    /// The dialect of the page.
+    pub(super) fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
     /// Brings the layout up to date: `generation` counts the changes to the
     /// families and their members, which are `sources` now.
     pub(super) fn refresh(&mut self, generation: u64, sources: &[Arc<dyn Source>]) {

@@ -36,9 +36,8 @@ pub struct Scraper {
     contents: Contents,
     /// Counts how often `contents` was collected.
     generation: u64,
-    /// By escaping and version. Made on first use: a registry that one server
-    /// scrapes needs only one.
-    layouts: [[Option<Layout>; Version::COUNT]; 4],
+    /// One for each dialect that was asked for recently: mostly one in all.
+    layouts: Vec<Layout>,
     protobuf: protobuf::ProtobufPages,
     utf8_names: bool,
     rows: Vec<u64>,
@@ -56,7 +55,7 @@ impl Registry {
             core: Arc::clone(self.core()),
             contents: Contents::default(),
             generation: 0,
-            layouts: [const { [const { None }; Version::COUNT] }; 4],
+            layouts: Vec::new(),
             protobuf: protobuf::ProtobufPages::default(),
             utf8_names: false,
             rows: Vec::new(),
@@ -161,8 +160,12 @@ impl Scraper {
             },
             escaping,
         };
-        let slot = &mut self.layouts[escaping as usize][dialect.version as usize];
-        let layout = slot.get_or_insert_with(|| Layout::new(dialect));
+        let known = { self.layouts.iter() }.position(|layout| layout.dialect() == dialect);
+        let index = known.unwrap_or(self.layouts.len());
+        if known.is_none() {
+            self.layouts.push(Layout::new(dialect));
+        }
+        let layout = &mut self.layouts[index];
         layout.idle = 0;
         layout.refresh(self.generation, &self.contents.families);
         let all = layout.write(wanted, &mut self.rows);
@@ -203,9 +206,7 @@ impl Scraper {
         // A hook may have registered something.
         self.refresh();
         // A layout keeps series alive that the registry has removed since.
-        for slot in self.layouts.as_flattened_mut() {
-            slot.take_if(|layout| is_old(&mut layout.idle));
-        }
+        self.layouts.retain_mut(|layout| !is_old(&mut layout.idle));
         self.protobuf.drop_idle(MAX_IDLE);
         // Text 0.0.4 has no quotes around names.
         match (self.utf8_names, content_type.format, content_type.escaping) {

@@ -26,11 +26,6 @@ pub(super) enum Version {
     OpenMetrics2,
 }
 
-impl Version {
-    /// Number of versions.
-    pub(super) const COUNT: usize = 3;
-}
-
 impl Dialect {
     /// Returns true for both versions of OpenMetrics.
     pub(super) fn is_openmetrics(self) -> bool {
