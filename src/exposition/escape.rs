@@ -30,8 +30,13 @@ pub fn escape_label(value: &str, into: &mut Vec<u8>) {
 
 /// Appends a label value or a name in quotes.
 pub fn quote(value: &str, into: &mut Vec<u8>) {
+    quote_bytes(value.as_bytes(), into);
+}
+
+/// Like [`quote`], of bytes that are known to be UTF-8.
+pub(super) fn quote_bytes(value: &[u8], into: &mut Vec<u8>) {
     into.push(b'"');
-    escape_label(value, into);
+    escape(value, quoted_end, into);
     into.push(b'"');
 }
 
@@ -52,11 +57,10 @@ pub fn unescape_label(escaped: &str) -> Cow<'_, str> {
 
 /// Appends a HELP text, escaped.
 pub fn escape_help(help: &str, quotes: Quotes, into: &mut Vec<u8>) {
-    let find = match quotes {
-        Quotes::Escaped => quoted_end,
-        Quotes::Literal => help_end,
-    };
-    escape(help.as_bytes(), find, into);
+    match quotes {
+        Quotes::Escaped => escape(help.as_bytes(), quoted_end, into),
+        Quotes::Literal => escape(help.as_bytes(), help_end, into),
+    }
 }
 
 /// Unescapes a HELP text. Copies only where there is something to unescape.
@@ -64,7 +68,8 @@ pub fn unescape_help(escaped: &str, quotes: Quotes) -> Cow<'_, str> {
     unescape(escaped, quotes)
 }
 
-fn escape(text: &[u8], find: fn(&[u8], usize) -> Found, into: &mut Vec<u8>) {
+#[inline]
+fn escape(text: &[u8], find: impl Fn(&[u8], usize) -> Found, into: &mut Vec<u8>) {
     let mut from = 0;
     loop {
         let at = find(text, from).at;

@@ -1,7 +1,7 @@
 //! The text of a family that does not depend on values: metadata, sample names
 //! and labels, rendered and escaped for one dialect.
 
-use super::escape::{Quotes, escape_help, quote};
+use super::escape::{Quotes, escape_help, quote, quote_bytes};
 use super::format::Escaping;
 use super::number;
 use crate::MetricType;
@@ -128,7 +128,7 @@ impl Template {
         if let Some(name) = &self.name {
             name.render(labels, &self.extra, into);
         }
-        into.extend_from_slice(&self.lead);
+        push_short(&self.lead, into);
         if self.starts_before {
             into.extend_from_slice(start);
         }
@@ -201,11 +201,22 @@ impl SampleName {
     }
 }
 
+/// Appends text that is mostly empty or one byte, for which a call of the C library's
+/// copy takes longer than a line's other text.
+#[inline]
+pub(super) fn push_short(text: &[u8], into: &mut Vec<u8>) {
+    match text {
+        [] => {}
+        [byte] => into.push(*byte),
+        _ => into.extend_from_slice(text),
+    }
+}
+
 /// Renders the labels that all series of a family share.
 pub(super) fn const_labels(source: &dyn Source, escaping: Escaping) -> Vec<u8> {
     let mut labels = Vec::new();
     for (name, value) in &source.descriptor().const_labels {
-        push_label(&label_name(name, escaping), value, &mut labels);
+        push_label(&label_name(name, escaping), value.as_bytes(), &mut labels);
     }
     labels
 }
@@ -229,22 +240,23 @@ pub(super) fn push_labels(
     if source.descriptor().mixed {
         let mut rest = values.iter();
         while let (Some(name), Some(value)) = (rest.next(), rest.next()) {
-            push_label(&source.descriptor().mixed_label_name(name), value, into);
+            let name = source.descriptor().mixed_label_name(name);
+            push_label(&name, value.as_bytes(), into);
         }
     }
-    for (name, value) in names.iter().zip(values.iter()) {
+    for (name, value) in names.iter().zip(values.bytes()) {
         push_label(name, value, into);
     }
 }
 
 /// Appends `name="value"`, after a comma if it is not the first.
-fn push_label(written_name: &str, value: &str, into: &mut Vec<u8>) {
+fn push_label(written_name: &str, value: &[u8], into: &mut Vec<u8>) {
     if !into.is_empty() {
         into.push(b',');
     }
     into.extend_from_slice(written_name.as_bytes());
     into.push(b'=');
-    quote(value, into);
+    quote_bytes(value, into);
 }
 
 fn quoted(name: &str) -> String {
@@ -325,7 +337,11 @@ fn template(
 ) -> Template {
     let mut extra = Vec::new();
     if let Some((name, value)) = label {
-        push_label(&label_name(name, dialect.escaping), value, &mut extra);
+        push_label(
+            &label_name(name, dialect.escaping),
+            value.as_bytes(),
+            &mut extra,
+        );
     }
     let has_exemplar = dialect.version == Version::OpenMetrics1
         && index < source.exemplars()

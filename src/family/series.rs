@@ -51,7 +51,7 @@ pub struct Handle<C>(pub(super) Arc<Series<C>>);
 #[cfg(feature = "tower")]
 impl<C> Handle<C> {
     /// Returns the values of the series' labels, in the order of the family's names.
-    pub(crate) fn label_values(&self) -> impl ExactSizeIterator<Item = &str> {
+    pub(crate) fn label_values(&self) -> impl Iterator<Item = &str> {
         self.0.labels.iter()
     }
 }
@@ -88,12 +88,11 @@ pub(super) fn label_pairs<'a>(
     names: &'a [String],
     values: &'a LabelValues,
 ) -> impl ExactSizeIterator<Item = (&'a str, &'a str)> + use<'a> {
-    let values = values.iter();
     let labels = match names.len() {
         0 => values.len() / 2,
         labels => labels,
     };
-    let (mut names, mut values) = (names.iter(), values);
+    let (mut names, mut values) = (names.iter(), values.iter());
     let mut next = move || values.next().unwrap_or_default();
     (0..labels).map(move |_| match names.next() {
         Some(name) => (name.as_str(), next()),
