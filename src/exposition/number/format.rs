@@ -1,5 +1,8 @@
 //! Numbers to text.
 
+use super::digits::{
+    EIGHT_DIGITS, FOUR_DIGITS, SIXTEEN_DIGITS, eight_digits, four_digits, sixteen_digits,
+};
 use super::{BUF_LEN, FormattedNumber, MAX_LEN};
 use std::hint::select_unpredictable;
 
@@ -47,6 +50,9 @@ pub fn format_go(value: f64) -> FormattedNumber {
 /// bytes after it are unspecified.
 #[inline]
 pub(in crate::exposition) fn format_u64_into(value: u64, into: &mut [u8; BUF_LEN]) -> usize {
+    if value < FOUR_DIGITS {
+        return format_up_to_four(value, into);
+    }
     if value < EIGHT_DIGITS {
         return format_up_to_eight(value, into);
     }
@@ -55,19 +61,32 @@ pub(in crate::exposition) fn format_u64_into(value: u64, into: &mut [u8; BUF_LEN
 
 #[inline(never)]
 fn format_long(value: u64, into: &mut [u8; BUF_LEN]) -> usize {
-    if value < EIGHT_DIGITS * EIGHT_DIGITS {
-        let len = format_up_to_eight(value / EIGHT_DIGITS, into);
-        let rest = eight_digits(value % EIGHT_DIGITS) | ZEROS;
-        into[len..len + 8].copy_from_slice(&rest.to_le_bytes());
-        return len + 8;
+    if value < SIXTEEN_DIGITS {
+        let digits = sixteen_digits(value);
+        // The last digit stands whatever it is.
+        let leading = (digits | 1 << 127).trailing_zeros() as usize / 8;
+        let text = (digits | SIXTEEN_ZEROS) >> (leading * 8);
+        into[..16].copy_from_slice(&text.to_le_bytes());
+        return 16 - leading;
     }
     copy(itoa::Buffer::new().format(value).as_bytes(), into)
 }
 
-/// The first number with nine digits.
-const EIGHT_DIGITS: u64 = 100_000_000;
 /// `00000000`
 const ZEROS: u64 = 0x3030_3030_3030_3030;
+/// `0000000000000000`
+const SIXTEEN_ZEROS: u128 = (ZEROS as u128) << 64 | ZEROS as u128;
+
+/// Formats a number of at most four digits, in two thirds of the time of one of eight.
+#[inline]
+fn format_up_to_four(value: u64, into: &mut [u8; BUF_LEN]) -> usize {
+    let digits = four_digits(value);
+    // The last digit stands whatever it is.
+    let leading = (digits | 1 << 31).trailing_zeros() as usize / 8;
+    let text = (digits | ZEROS as u32) >> (leading * 8);
+    into[..4].copy_from_slice(&text.to_le_bytes());
+    4 - leading
+}
 
 /// Formats a number of at most eight digits with one store and without a branch:
 /// the number of digits is hard to predict, and a copy of bytes that were stored
@@ -80,21 +99,6 @@ fn format_up_to_eight(value: u64, into: &mut [u8; BUF_LEN]) -> usize {
     let text = (digits | ZEROS) >> (leading * 8);
     into[..8].copy_from_slice(&text.to_le_bytes());
     8 - leading
-}
-
-/// The digits of a number below 10^8, the first in the lowest byte.
-///
-/// Halved into lanes, three times: four digits in each of two, two in each of
-/// four, one in each of eight. A lane is divided by multiplication: `x / 100` is
-/// `x * 10486 >> 20` for every `x < 10^4`, `x / 10` is `x * 103 >> 10` for every
-/// `x < 100`, and the products stay within their lanes.
-#[inline]
-fn eight_digits(value: u64) -> u64 {
-    let fours = (value / 10_000) | ((value % 10_000) << 32);
-    let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
-    let twos = hundreds | ((fours - hundreds * 100) << 16);
-    let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
-    tens | ((twos - tens * 10) << 8)
 }
 
 /// Formats a signed integer at the front of `into`; returns its length. The
@@ -218,9 +222,6 @@ fn format_decimal(value: f64, into: &mut [u8; BUF_LEN]) -> usize {
 const IMPLICIT_BIT: u64 = 1 << 52;
 /// One, with 60 bits after the point.
 const UNIT: u64 = 1 << 60;
-/// The first number with 17 digits.
-const SIXTEEN_DIGITS: u64 = EIGHT_DIGITS * EIGHT_DIGITS;
-
 /// The distance between neighbouring floats of one binary exponent.
 #[derive(Clone, Copy)]
 struct Spacing {
@@ -264,13 +265,11 @@ const fn spacings() -> [Spacing; LAST_EXPONENT + 1 - FIRST_EXPONENT] {
 #[inline]
 fn format_seventeen(digits: u64, decimals: usize, into: &mut [u8; BUF_LEN]) -> usize {
     let (first, rest) = (digits / SIXTEEN_DIGITS, digits % SIXTEEN_DIGITS);
-    let high = eight_digits(rest / EIGHT_DIGITS);
-    let low = eight_digits(rest % EIGHT_DIGITS);
-    let rest = u128::from(high) | u128::from(low) << 64;
+    let rest = sixteen_digits(rest);
     let zeros = rest.leading_zeros() / 8;
     let count = 17 - zeros as usize;
     let first = b'0' + first as u8;
-    let rest = rest | u128::from(ZEROS) << 64 | u128::from(ZEROS);
+    let rest = rest | SIXTEEN_ZEROS;
     match decimals {
         // The digits before the point, then all others over what follows them.
         0..17 => {

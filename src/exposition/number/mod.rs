@@ -16,6 +16,7 @@
 //! An exponent is written where Python writes one: below `1e-04`, and from
 //! `1e+16` on.
 
+mod digits;
 mod format;
 mod parse;
 
