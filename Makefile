@@ -44,10 +44,13 @@ $(1)/bin/python -m pip install --quiet --group $(2) $(3)
 touch $@
 endef
 
+# Not in Cargo.toml: in the packaged crate, which has no such member, cargo would warn.
+GLUE := --config profile.quick.package.stethoscope-python.opt-level=0
+
 # $(call install,DIRECTORY,PROFILE): this package, built and installed there as by `pip install .`.
 define install
 rm -rf target/wheels
-$(VENV)/bin/maturin build --quiet --profile $(2) --out target/wheels
+$(VENV)/bin/maturin build --quiet --profile $(2) $(GLUE) --out target/wheels
 $(1)/bin/python -m pip install --quiet --force-reinstall --no-deps target/wheels/*.whl
 endef
 
@@ -114,7 +117,7 @@ churn: # A million series that come and go in a segment, beside two readers.
 
 # The scrapers that the soak watches a cluster with.
 watch:
-	$(CARGO) build --quiet --profile quick -p stethoscope-python --no-default-features --features watch --bin watch
+	$(CARGO) build --quiet --profile quick $(GLUE) -p stethoscope-python --no-default-features --features watch --bin watch
 
 # A minute of the soak.
 test-soak: $(VENV)/ready watch

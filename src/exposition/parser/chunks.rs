@@ -6,8 +6,9 @@
 
 use super::Options;
 use super::error::{Error, Excerpt};
-use super::event::{EventRef, Line, Sample};
+use super::event::{EventRef, Sample};
 use super::lexer::Lexer;
+use super::line::Line;
 use crate::exposition::scan;
 
 /// A parser for a page that arrives in pieces. It finds the same events and errors

@@ -16,7 +16,7 @@
 //! [`CompositeValue`] finds the fields again when they are asked for.
 
 use super::error::ErrorKind;
-use super::lexer::{Lookahead, Result, fail};
+use super::lookahead::{Lookahead, Result, fail};
 use crate::MetricType;
 use crate::exposition::number::parse_f64;
 use std::fmt;

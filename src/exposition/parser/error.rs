@@ -1,6 +1,6 @@
 //! Errors of a page: a kind, an offset, and an excerpt for people.
 
-use super::event::Line;
+use super::line::Line;
 use std::borrow::Cow;
 use std::fmt;
 

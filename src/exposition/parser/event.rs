@@ -48,18 +48,6 @@ pub enum Event<'a, S = Sample<'a>> {
 /// An event that borrows its sample, valid until the next line is read.
 pub type EventRef<'a, 's> = Event<'a, &'s Sample<'a>>;
 
-/// The line that an event stands on.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct Line<'a> {
-    /// The offset of its first byte in the page.
-    pub offset: usize,
-    /// Its number, from 1.
-    pub number: usize,
-    /// The line, its newline included.
-    pub text: &'a [u8],
-}
-
 impl<'a, S> Event<'a, S> {
     /// Converts the sample, if the event has one.
     #[inline]

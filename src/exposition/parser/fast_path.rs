@@ -259,7 +259,8 @@ fn type_word(text: &[u8]) -> Option<(MetricType, usize)> {
 mod tests {
     use super::*;
     use crate::exposition::Format;
-    use crate::exposition::parser::lexer::{Lexer, LineKind, Lookahead};
+    use crate::exposition::parser::lexer::{Lexer, LineKind};
+    use crate::exposition::parser::lookahead::Lookahead;
     use crate::exposition::parser::{Event, Options};
     use proptest::prelude::*;
 

@@ -2,7 +2,8 @@
 
 use super::error::ErrorKind;
 use super::event::Event;
-use super::lexer::{Lexer, Lookahead, Result, fail};
+use super::lexer::Lexer;
+use super::lookahead::{Lookahead, Result, fail};
 use crate::MetricType;
 use crate::exposition::escape::{Quotes, unescape_help};
 use crate::exposition::scan;

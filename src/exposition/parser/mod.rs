@@ -34,6 +34,8 @@ mod event;
 mod fast_path;
 mod labels;
 mod lexer;
+mod line;
+mod lookahead;
 mod metadata;
 mod sample;
 
@@ -41,8 +43,9 @@ pub use chunks::Chunks;
 pub use composite::{CompositeValue, NativeBuckets};
 pub(super) use error::messages;
 pub use error::{Error, ErrorKind, Excerpt, Position, is_unprintable};
-pub use event::{Event, EventRef, Line, ParsedExemplar, Sample, Timestamp};
+pub use event::{Event, EventRef, ParsedExemplar, Sample, Timestamp};
 pub use labels::{Label, ParsedLabels};
+pub use line::Line;
 
 use super::{ContentType, Escaping, Format};
 use lexer::{Lexer, LineKind};

@@ -1,7 +1,6 @@
 //! The black box of a server: its page in a file that outlives the process.
 
-use super::convert::{duration, segment_error, value_error};
-use super::page::Page;
+use super::convert::{segment_error, value_error};
 use super::user_metrics::{Children, OF_DASK, process_registry};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -72,12 +71,25 @@ impl BlackBox {
         Ok(())
     }
 
-    /// Start a thread that brings the page up to date every `interval` seconds,
+    /// Stop the thread and remove the file, and those of dead children that have counted
+    /// nothing. May be called twice.
+    fn close(&self) {
+        *self.lock() = None;
+        let path = self.segment.path();
+        // It may be gone, read by another process.
+        let _ = std::fs::remove_file(&path);
+        if let Some(directory) = path.parent() {
+            let _ = segment::remove_unused(directory);
+        }
+    }
+}
+
+impl BlackBox {
+    /// Starts a thread that brings the page of a registry up to date at each interval,
     /// without the GIL, and says that the process is alive.
-    fn keep(&self, page: PyRef<'_, Page>, interval: f64) -> PyResult<()> {
-        let interval = duration(interval)?;
+    pub(super) fn keep(&self, registry: &Registry, interval: Duration) -> PyResult<()> {
         let (stop, stopped) = sync_channel(1);
-        let (segment, registry) = (self.segment.clone(), page.registry().clone());
+        let (segment, registry) = (self.segment.clone(), registry.clone());
         let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
         let children = children.take();
         std::thread::Builder::new()
@@ -93,20 +105,6 @@ impl BlackBox {
         Ok(())
     }
 
-    /// Stop the thread and remove the file, and those of dead children that have counted
-    /// nothing. May be called twice.
-    fn close(&self) {
-        *self.lock() = None;
-        let path = self.segment.path();
-        // It may be gone, read by another process.
-        let _ = std::fs::remove_file(&path);
-        if let Some(directory) = path.parent() {
-            let _ = segment::remove_unused(directory);
-        }
-    }
-}
-
-impl BlackBox {
     fn lock(&self) -> MutexGuard<'_, Option<SyncSender<()>>> {
         self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
     }

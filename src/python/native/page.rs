@@ -157,6 +157,12 @@ impl Page {
         self.rest.begin(seconds);
     }
 
+    /// Start a thread that brings the page in the black box up to date every `interval`
+    /// seconds, without the GIL, and says that the process is alive.
+    fn keep_in(&self, black_box: PyRef<'_, BlackBox>, interval: f64) -> PyResult<()> {
+        black_box.keep(self.page.registry(), duration(interval)?)
+    }
+
     /// Return the callback for `gc.callbacks` that counts garbage collections for
     /// this page.
     fn gc_watcher(&self) -> GcWatcher {
@@ -249,11 +255,6 @@ impl Includable<'_> {
 }
 
 impl Page {
-    /// The registry that is shown.
-    pub(super) fn registry(&self) -> &stethoscope::Registry {
-        self.page.registry()
-    }
-
     fn endpoint(&self, documents: &[PyRef<'_, Document>]) -> Builder {
         let page = self.page.endpoint();
         let add = |builder: Builder, document: &PyRef<'_, Document>| builder.document(&document.0);

@@ -102,6 +102,11 @@ class Page:
     def sampled(self, seconds: float) -> None:
         """Say that the values are those of now, and how much of the loop's time they took."""
 
+    def keep_in(self, black_box: BlackBox, interval: float) -> None:
+        """Start a thread that brings the page in the black box up to date every
+        `interval` seconds.
+        """
+
     def gc_watcher(self) -> GcWatcher:
         """Return the callback that counts garbage collections for this page."""
 
@@ -238,9 +243,6 @@ class BlackBox:
 
     def include_process(self) -> None:
         """Keep the metrics of the process there too, unless they are in a file already."""
-
-    def keep(self, page: Page, interval: float) -> None:
-        """Start a thread that brings the page up to date every `interval` seconds."""
 
     def close(self) -> None:
         """Stop the thread and remove the file. May be called twice."""

@@ -47,7 +47,7 @@ def keep(box: BlackBox, page: Page) -> None:
     """Bring the file up to date from now on, and count what children of the process count."""
     box.include_process()
     with blocked_signals():
-        box.keep(page, INTERVAL)
+        page.keep_in(box, INTERVAL)
 
 
 #: The directory in which processes keep their metrics, for those that a task starts.
