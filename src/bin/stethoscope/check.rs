@@ -22,7 +22,7 @@ use std::io::{self, BufWriter, Read, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 use stethoscope::exposition::parser::{
-    Chunks, Error, ErrorKind, Event, EventRef, Line, Mode, Options,
+    Chunks, Error, ErrorKind, Event, EventRef, Excerpt, Line, Mode, Options,
 };
 use stethoscope::exposition::validate::{Lint, Linter, Validator, Warning};
 use stethoscope::exposition::{ContentType, Escaping, Format};
@@ -402,15 +402,9 @@ impl Check {
         }
         if let Err(error) = result {
             let excerpt = (validator.excerpt(&error)).or_else(|| chunks.excerpt(&error));
-            let shown = excerpt.map_or_else(|| error.to_string(), |excerpt| excerpt.to_string());
-            let mut shown = shown + &hint(error.kind(), reading);
-            let has_exemplar = error.kind() == ErrorKind::ExemplarInText;
-            if may_be_openmetrics && (openmetrics_line.is_some() || has_exemplar) {
-                shown += &format!("\n  ({LIKE_OPENMETRICS})");
-            }
-            if let Some(hint) = reading.binary {
-                shown += &format!("\n  ({hint})");
-            }
+            let like_openmetrics = may_be_openmetrics
+                && (openmetrics_line.is_some() || error.kind() == ErrorKind::ExemplarInText);
+            let shown = refusal_of(&error, excerpt, reading, like_openmetrics);
             return Err(Stop::Refused(shown));
         }
         if let (true, Some(line)) = (self.lint, openmetrics_line) {
@@ -528,6 +522,24 @@ fn feed(
         }
         bar.inc(len as u64);
     }
+}
+
+/// The error of a page, and hints at other formats that it may be in.
+fn refusal_of(
+    error: &Error,
+    excerpt: Option<Excerpt>,
+    reading: &ChosenOptions,
+    like_openmetrics: bool,
+) -> String {
+    let mut shown = excerpt.map_or_else(|| error.to_string(), |excerpt| excerpt.to_string());
+    shown += &hint(error.kind(), reading);
+    if like_openmetrics {
+        shown += &format!("\n  ({LIKE_OPENMETRICS})");
+    }
+    if let Some(hint) = reading.binary {
+        shown += &format!("\n  ({hint})");
+    }
+    shown
 }
 
 /// Returns lines to add to an error: the limit that it is about, or the format.

@@ -172,13 +172,8 @@ impl Linter {
         event: &Event<'a, S>,
         mut warn: impl FnMut(Warning),
     ) {
-        let mut warn_at = |at: usize, lint, subject: &str| {
-            warn(Warning {
-                lint,
-                offset: line.offset + at,
-                line: line.number,
-                subject: subject.to_owned(),
-            });
+        let mut warn_at = |at, lint, subject: &str| {
+            warn(Warning::new(lint, (line.offset + at, line.number), subject));
         };
         match event {
             Event::Help { name, .. } => {
@@ -247,12 +242,11 @@ impl Linter {
         {
             self.leave(warn);
             if self.is_similar(name) {
-                warn(Warning {
-                    lint: Lint::SimilarName,
-                    offset: line.offset,
-                    line: line.number,
-                    subject: name.to_owned(),
-                });
+                warn(Warning::new(
+                    Lint::SimilarName,
+                    (line.offset, line.number),
+                    name,
+                ));
             }
         }
         self.family.get_or_insert_with(|| FamilyLints {
@@ -267,21 +261,11 @@ impl Linter {
             return;
         };
         let without_last = (family.histograms.values()).filter(|one| one.last_bucket.is_none());
-        if let Some((offset, line)) = without_last.map(|one| one.first).min() {
-            warn(Warning {
-                lint: Lint::NoInfBucket,
-                offset,
-                line,
-                subject: family.name.clone(),
-            });
+        if let Some(place) = without_last.map(|one| one.first).min() {
+            warn(Warning::new(Lint::NoInfBucket, place, &family.name));
         }
-        if let (Some((offset, line)), false) = (family.metadata, family.has_samples) {
-            warn(Warning {
-                lint: Lint::NoSamples,
-                offset,
-                line,
-                subject: family.name,
-            });
+        if let (Some(place), false) = (family.metadata, family.has_samples) {
+            warn(Warning::new(Lint::NoSamples, place, &family.name));
         }
     }
 
@@ -329,13 +313,8 @@ impl Linter {
             _ => self.enter(line, &name, warn),
         };
         let role = role.unwrap_or(SampleRole::Value);
-        let mut warn = |at: usize, lint, subject: &str| {
-            warn(Warning {
-                lint,
-                offset: line.offset + at,
-                line: line.number,
-                subject: subject.to_owned(),
-            });
+        let mut warn = |at, lint, subject: &str| {
+            warn(Warning::new(lint, (line.offset + at, line.number), subject));
         };
         if openmetrics {
             openmetrics_sample(sample, composite, &mut warn);

@@ -104,6 +104,16 @@ pub(in crate::exposition::validate) fn shorten(text: &str) -> Cow<'_, str> {
 }
 
 impl Warning {
+    /// A warning at an offset, and the line that it is on.
+    pub(super) fn new(lint: Lint, (offset, line): (usize, usize), subject: &str) -> Self {
+        Self {
+            lint,
+            offset,
+            line,
+            subject: subject.to_owned(),
+        }
+    }
+
     /// Returns the kind of the warning.
     pub fn lint(&self) -> Lint {
         self.lint
