@@ -484,6 +484,41 @@ fn group_of_a_directory_that_was_replaced_reads_no_more() {
     );
 }
 
+#[test]
+fn damaged_accumulator_of_a_new_directory_is_not_replaced() {
+    let directory = Directory::to_create_in_memory("group-replaced-damaged");
+    let process = Process::new(&directory);
+    process.counter("jobs_total").inc_by(3);
+    drop(process);
+    let mut group = Group::in_dir(directory.path()).unwrap();
+    assert_eq!(value(&refreshed(&mut group), "jobs_total"), 3.0);
+    let path = directory.path().join("totals.accumulator");
+    let bytes = fs::read(&path).unwrap();
+    let damaged = &bytes[..bytes.len() - 64];
+
+    fs::remove_dir_all(directory.path()).unwrap();
+    let process = Process::new(&directory);
+    process.counter("jobs_total").inc_by(4);
+    drop(process);
+    fs::write(&path, damaged).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    for _ in 0..2 {
+        let error = group.reopen().unwrap_err();
+        let kind = error.kind();
+        assert!(matches!(kind, SegmentErrorKind::DamagedTotals), "{error}");
+        let error = group.refresh().unwrap_err();
+        let kind = error.kind();
+        assert!(
+            matches!(kind, SegmentErrorKind::DirectoryReplaced),
+            "{error}"
+        );
+    }
+    assert_eq!(fs::read(&path).unwrap(), damaged);
+    fs::write(&path, bytes).unwrap();
+    group.reopen().unwrap();
+    assert_eq!(value(&refreshed(&mut group), "jobs_total"), 7.0);
+}
+
 /// Makes a named pipe, whose reader would wait for a writer.
 fn make_fifo(path: &Path) {
     let path = std::ffi::CString::new(path.to_str().unwrap()).unwrap();

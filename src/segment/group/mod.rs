@@ -163,14 +163,18 @@ impl Group {
     /// that the directory has.
     ///
     /// # Errors
-    /// As for [`with_options`](Self::with_options).
+    /// As for [`with_options`](Self::with_options). [`refresh`](Self::refresh) fails as
+    /// before then.
     pub fn reopen(&mut self) -> Result<(), SegmentError> {
-        self.lock = DirectoryLock::acquire(&self.path)?;
+        let lock = DirectoryLock::acquire(&self.path)?;
         self.families.clear(&self.registry);
         self.members.clear();
         self.info = GroupInfo::default();
-        self.accumulator = Accumulator::default();
-        self.accumulator = Accumulator::load(&self.path, &self.lock, &mut self.families)?;
+        // If that fails, the group is still that of the old directory, and does not
+        // replace the sums that it could not read.
+        let accumulator = Accumulator::load(&self.path, &lock, &mut self.families)?;
+        self.lock = lock;
+        self.accumulator = accumulator;
         Ok(())
     }
 
