@@ -145,7 +145,7 @@ impl Drop for LockedDirectory {
     }
 }
 
-/// A child that had the lock would keep it from whoever comes after its parent.
+/// A child that had the lock would keep it from the process that takes its parent's place.
 #[allow(unsafe_code)]
 impl CorrectInChild for LockedDirectory {
     unsafe fn correct_in_child(&self) {
@@ -264,10 +264,11 @@ impl Mapping {
     #[allow(unsafe_code)]
     fn words(&self) -> &'static [AtomicU64] {
         // SAFETY: the mapping is aligned to pages and initialised by the kernel. It is
-        // unmapped when the `MappedFile` is dropped, which whoever holds words keeps
-        // (see `Owner`), or the `ReadOnlyWords`, which lends them. Those are only
-        // loaded: atomic loads of read-only memory. Other processes only read the file: one of the same user
-        // that wrote to it would change numbers, and no memory access rests on these.
+        // unmapped when the `MappedFile` is dropped, which is kept as long as there are
+        // references to its words (see `Owner`), or the `ReadOnlyWords`, which lends them.
+        // Those are only loaded: atomic loads of read-only memory. Other processes only
+        // read the file: one of the same user that wrote to it would change numbers, and
+        // no memory access rests on these.
         unsafe {
             let words = self.address.cast::<AtomicU64>();
             std::slice::from_raw_parts(words, self.len / size_of::<u64>())

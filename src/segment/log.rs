@@ -8,9 +8,9 @@
 //! of the log: the live records are written into a new chain, and the header's
 //! `ROOT` is swapped. Cells never move.
 //!
-//! Words are reused only after what says so was published, with a `Release` fence
-//! in between. A reader that has copied a reused word sees, after an `Acquire`
-//! fence, the root or the record that tells it.
+//! Words are reused only after the record or the root that gives them up was published,
+//! with a `Release` fence in between. A reader that has copied a reused word sees that
+//! record or root after an `Acquire` fence.
 
 use super::arena::{Arena, Backing};
 use super::chain::{Chain, Location, MIN_CHUNK, zero};
@@ -94,7 +94,7 @@ pub(super) struct Log<B> {
     families: BTreeMap<u64, LoggedFamily>,
     next_family: u64,
     doomed: VecDeque<Doomed>,
-    /// The memory of the last record.
+    /// The buffer of the last record, for the next one.
     memory: Vec<u64>,
 }
 

@@ -225,7 +225,7 @@ impl MappedWords {
         let Some(from) = mapped.as_ref().and_then(|mapped| mapped.get(offset..end)) else {
             return false;
         };
-        // Relaxed, both: ordered by the fences of whoever copies.
+        // Relaxed, both: ordered by the fences of the reader that copies.
         if words == 1 {
             for (into, from) in into.iter_mut().zip(from.iter().step_by(stride)) {
                 *into = from.load(Ordering::Relaxed);

@@ -52,7 +52,7 @@ pub fn remove_unused(directory: impl AsRef<Path>) -> Result<usize, SegmentError>
     UnusedFiles::default().remove(directory.as_ref())
 }
 
-/// What a process knows about the files of its directory.
+/// A search for unused files, which remembers the files that need no further look.
 #[derive(Default)]
 pub(super) struct UnusedFiles {
     /// The forks since the last look.

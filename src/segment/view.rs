@@ -330,7 +330,7 @@ impl View {
                 };
                 family.series.insert(slot, series);
             }
-            // What a compaction has left out already is not there.
+            // The series is unknown if a compaction has left it out already.
             Decoded::RemoveSeries { family, slot } => {
                 if let Some(family) = self.families.get_mut(&family) {
                     family.series.remove(&slot);
@@ -525,7 +525,7 @@ impl FamilyRecord {
         for part in words.chunks_exact(self.part_stride()) {
             self.add_words(&part[..sums.len()], sums);
             if self.encoding == Encoding::U64 {
-                // What threads have added that share the part.
+                // The second word: the counts of threads that share the part.
                 self.add_words(&part[1..2], sums);
             }
         }

@@ -103,7 +103,7 @@ impl Accumulator {
         if !self.is_outdated {
             return Ok(());
         }
-        // Those that an earlier one has removed.
+        // Forgets the files that an earlier save has removed.
         self.folded.retain(|file| path.join(&file.name).exists());
         let mut segment = SegmentBuilder::new();
         families.save(&mut segment);
@@ -145,7 +145,7 @@ fn replace(lock: &DirectoryLock, words: &[u64]) -> Result<(), Errno> {
     let directory = lock.directory();
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY;
     let mode = Mode::RUSR | Mode::WUSR;
-    // One that was begun before this process was started.
+    // It may be left over from a process that was killed while it wrote.
     let _ = fs::unlinkat(directory, NEW_ACCUMULATOR, AtFlags::empty());
     let fd = fs::openat(directory, NEW_ACCUMULATOR, flags | OFlags::CLOEXEC, mode)?;
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();

@@ -210,7 +210,8 @@ impl MergedFamilies {
         }
     }
 
-    /// Removes the families and series that nobody has any more, from `registry` too.
+    /// Removes the families and series that no process has any more and that are not kept,
+    /// from `registry` too.
     pub(super) fn remove_unused(&mut self, registry: &Registry) {
         let Self {
             by_number,

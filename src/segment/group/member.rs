@@ -85,7 +85,7 @@ impl FileId {
         ]
     }
 
-    /// Reads what `labels` has made. `None` for the name of a file elsewhere.
+    /// Parses the values that `labels` returns. `None` for the name of a file elsewhere.
     pub(super) fn from_labels(labels: &[String]) -> Option<Self> {
         let [name, inode, created] = labels else {
             return None;

@@ -82,7 +82,7 @@ impl MergedFamily {
             descriptor: shown.clone(),
         };
         let table = Arc::new(MirrorTable::new(&shown_record));
-        // Whether it is valid, whatever else is on the page.
+        // Fails if the description is invalid by itself, apart from other families.
         mirror::register(&Registry::new().with_utf8_names(), &shown, &table)?;
         // Processes may have cells with other numbers of parts.
         let record = FamilyRecord {
@@ -174,8 +174,8 @@ impl MergedFamily {
         }
     }
 
-    /// Removes the series that nobody has any more. Returns the bytes that their lines
-    /// may have taken.
+    /// Removes the series that no process has any more and that are not kept. Returns the
+    /// bytes that their lines may have taken.
     pub(super) fn remove_unused(&mut self) -> usize {
         let words = self.record.words();
         let mut len = 0;

@@ -42,6 +42,7 @@ const MAX_MEMBERS: usize = 4096;
 const MAX_BYTES: usize = 1 << 30;
 /// The most files of which a refresh keeps the fault.
 const MAX_FAULTS: usize = 100;
+
 /// The facts about a group at its last refresh.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -66,10 +67,10 @@ pub struct GroupInfo {
 /// One page for the processes whose segments are in a directory: counters and
 /// histograms are summed, gauges are merged by a [`GaugeRule`].
 ///
-/// What processes that have died had counted is kept in a file of the directory, and
-/// their own files are removed. So totals never fall, and files do not pile up. If the
-/// process that does so is killed, at whatever instant, the next one goes on from the
-/// same totals. A state of a state set is on if it is on in one process. Where a
+/// The counts of processes that have died are kept in a file of the directory, and their
+/// own files are removed. So totals do not fall when a process ends, and files do not
+/// pile up. If the process that has the group is killed, at whatever instant, the next
+/// one goes on from the same totals. A state of a state set is on if it is on in one process. Where a
 /// process that lives removes a series, its part of the sum goes, too: remove a series
 /// in all processes or in none.
 ///
@@ -246,8 +247,8 @@ impl Group {
         self.families.left_out()
     }
 
-    /// Reads the segments: what the [registry](Self::registry) shows from now on. Takes
-    /// those of processes that have died into the sums, and removes their files.
+    /// Reads the segments, whose merged values the [registry](Self::registry) then shows.
+    /// Takes those of processes that have died into the sums, and removes their files.
     ///
     /// Do not scrape the registry on another thread at the same time: the page might
     /// show some values of this reading, and some of the one before.
@@ -300,7 +301,7 @@ impl Group {
         values: &mut Values,
         may_fold: bool,
     ) -> bool {
-        // Before the reading, which is then the last one.
+        // Asked before the reading: that of a dead process has its last values.
         let is_dead = !member.file.is_locked();
         let before = member.generation;
         if member.view.read(&member.file, values).is_err() {
