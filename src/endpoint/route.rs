@@ -31,7 +31,7 @@ pub(super) enum Resource {
 pub(super) struct RequestedPage {
     pub(super) resource: Resource,
     pub(super) selection: Selection,
-    /// Whether the client accepts gzip.
+    /// True if the client accepts gzip.
     pub(super) gzip: bool,
 }
 
@@ -176,7 +176,7 @@ impl RequestedPage {
     }
 }
 
-/// Whether these `Accept-Encoding` headers ask for gzip, and prefer it to an
+/// Returns true if these `Accept-Encoding` headers ask for gzip, and prefer it to an
 /// uncompressed response or are indifferent (RFC 9110, 12.5.3).
 fn accepts_gzip<'a>(headers: impl Iterator<Item = &'a str>) -> bool {
     let (mut gzip, mut identity, mut any) = (None, None, None);

@@ -51,7 +51,7 @@ impl Selection {
         self.names.is_none()
     }
 
-    /// Whether the selection has the family of that full name.
+    /// Returns true if the selection has the family of that full name.
     pub(super) fn has(&self, full_name: &str) -> bool {
         let Some(names) = &self.names else {
             return true;
@@ -77,7 +77,7 @@ impl Selection {
     }
 }
 
-/// Whether one of the sorted names is that of the family, or of one of its samples.
+/// Returns true if one of the sorted names is that of the family, or of one of its samples.
 fn has_name(names: &[String], full_name: &str) -> bool {
     let is_asked = |stem: &str, suffix: &str| {
         let found = names.binary_search_by(|name| {
@@ -97,8 +97,8 @@ fn has_name(names: &[String], full_name: &str) -> bool {
 }
 
 /// The full names that pages show for a family whose name is outside the classic
-/// alphabet: the suffix of its type is not escaped. Of a full name alone it is not
-/// known whether its end is such a suffix, so both forms are there.
+/// alphabet: the suffix of its type is not escaped. A full name alone does not tell
+/// whether its end is such a suffix, so both forms are there.
 pub(super) fn escaped_names(full_name: &str) -> impl Iterator<Item = String> {
     let is_classic = is_classic_metric_name(full_name);
     let escapings = Escaping::ALL.into_iter().filter(move |_| !is_classic);

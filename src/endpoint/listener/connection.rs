@@ -64,7 +64,7 @@ pub(super) enum Sent {
 pub(super) enum ReadOutcome {
     /// A whole head of this many bytes is at the front of the input.
     Head(usize),
-    /// More of the head has to come. Whether there is a part of it.
+    /// More of the head has to come. `begun` is true if there is a part of it.
     Incomplete { begun: bool },
     /// The next request is for the host.
     Theirs,
@@ -81,16 +81,16 @@ pub(super) struct Connection {
     /// The beginning of the phase or, while writing, the latest progress.
     since: Instant,
     deadline: Option<Instant>,
-    /// Whether a request has been answered.
+    /// True if a request has been answered.
     answered: bool,
     input: Input,
-    /// Whether the kernel may have more bytes for `input`.
+    /// True if the kernel may have more bytes for `input`.
     input_pending: bool,
-    /// Whether the client will send nothing more.
+    /// True if the client will send nothing more.
     peer_finished: bool,
-    /// Whether the kernel's receive buffer was made larger.
+    /// True if the kernel's receive buffer was made larger.
     has_large_buffer: bool,
-    /// Whether it is in the list of connections to resume.
+    /// True if it is in the list of connections to resume.
     pub(super) will_resume: bool,
     response: Response,
 }
@@ -161,7 +161,7 @@ impl Connection {
         self.peer_finished |= is_read_closed;
     }
 
-    /// Whether reading may find another request without a further event.
+    /// Returns true if reading may find another request without a further event.
     pub(super) fn has_more(&self) -> bool {
         !self.input.is_empty() || self.input_pending || self.peer_finished
     }

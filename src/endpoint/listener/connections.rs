@@ -232,13 +232,13 @@ impl Connections {
         }
     }
 
-    /// Whether a connection is to be served before others take its place.
+    /// Returns true if a connection is to be served before others take its place.
     fn has_new(&self, now: Instant) -> bool {
         self.iter().any(|(_, c)| Self::is_new(c, now))
     }
 
-    /// Whether a connection was accepted in this turn, or its first request waits
-    /// to be read.
+    /// Returns true if a connection was accepted in this turn, or its first request
+    /// waits to be read.
     fn is_new(connection: &Connection, now: Instant) -> bool {
         connection.phase() == Phase::Idle
             && !connection.was_answered()

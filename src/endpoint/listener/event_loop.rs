@@ -496,8 +496,9 @@ impl EventLoop {
         }
     }
 
-    /// Whether readers hold fewer pages than they may, resetting those of the page
-    /// that is read most slowly if they had their time.
+    /// Makes room for another page with readers, if need be by resetting those of the
+    /// page that is read most slowly, once they had their time. Returns false if there is
+    /// none.
     fn has_room_for_a_page(&mut self, now: Instant) -> bool {
         if self.scrapes.pool().pages_with_readers() < self.limits.pages {
             return true;

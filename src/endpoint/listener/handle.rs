@@ -149,7 +149,7 @@ impl Endpoint {
         }
     }
 
-    /// Whether this process has the thread. A forked child does not, and would
+    /// Returns true if this process has the thread. A forked child does not, and would
     /// reach its parent's through the shared waker.
     fn is_here(&self) -> bool {
         self.process == std::process::id()

@@ -138,9 +138,9 @@ pub(super) struct Request<'h, 'b> {
     pub(super) path: &'b str,
     /// The query without the `?`, empty if there is none.
     pub(super) query: &'b str,
-    /// Whether the client may send another request on this connection.
+    /// True if the client may send another request on this connection.
     pub(super) keep_alive: bool,
-    /// Whether the client speaks HTTP/1.0.
+    /// True if the client speaks HTTP/1.0.
     pub(super) is_http_1_0: bool,
     headers: &'h [httparse::Header<'b>],
 }

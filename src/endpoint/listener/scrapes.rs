@@ -43,7 +43,7 @@ struct Scrape {
     page: RequestedPage,
     /// The families that the selection has, when they were last looked up.
     selected: Option<SelectedFamilies>,
-    /// Whether the values are fresh enough for it.
+    /// True if the values are fresh enough for it.
     is_ready: bool,
 }
 
@@ -106,7 +106,7 @@ impl ScrapeQueue {
         self.queue.retain(|scrape| scrape.connection != connection);
     }
 
-    /// Whether pages are compressed for clients that ask for it.
+    /// Returns true if pages are compressed for clients that ask for it.
     pub(super) fn may_gzip(&self) -> bool {
         self.renderer.compressor.is_some()
     }
@@ -124,7 +124,7 @@ impl ScrapeQueue {
         self.refresher.wait.as_ref().map(|wait| wait.until)
     }
 
-    /// Whether scrapes are left for the next turn.
+    /// Returns true if scrapes are left for the next turn.
     pub(super) fn has_ready(&self) -> bool {
         self.queue.iter().any(|scrape| scrape.is_ready)
     }
