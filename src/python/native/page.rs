@@ -26,7 +26,7 @@ type Headers = Vec<(&'static str, &'static str)>;
 #[pyclass(frozen, module = "stethoscope._native")]
 pub(super) struct Page {
     page: dask::Page,
-    /// How long the last sample counts as fresh.
+    /// The time for which the last sample counts as fresh.
     rest: Arc<Rest>,
     responder: Mutex<Responder>,
 }

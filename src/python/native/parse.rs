@@ -284,7 +284,7 @@ impl<'py> Families<'py> {
                 unit,
                 samples,
             } = family;
-            // What OpenMetrics calls it, in whichever format it is said.
+            // The word of OpenMetrics, whatever the format of the page.
             let kind = kind.type_word(true);
             self.makes
                 .new

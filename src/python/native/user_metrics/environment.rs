@@ -18,7 +18,7 @@ pub(super) fn use_segment_of_environment(registry: &Registry) {
     let error = match Segment::in_dir(directory) {
         Ok(segment) => {
             if !registry.use_segment(&segment) {
-                // There is one already, of which others know.
+                // The registry has a segment already, whose path others may have.
                 let _ = std::fs::remove_file(segment.path());
             }
             return;
@@ -29,7 +29,7 @@ pub(super) fn use_segment_of_environment(registry: &Registry) {
     Python::attach(|py| {
         let text = CString::new(text).unwrap_or_default();
         let category = py.get_type::<PyRuntimeWarning>();
-        // A filter may turn the warning into an error, which there is nobody to raise to.
+        // A filter may turn the warning into an error. No caller expects one here.
         if let Err(error) = PyErr::warn(py, &category, &text, 1) {
             error.write_unraisable(py, None);
         }

@@ -31,7 +31,7 @@ pub(in crate::native) fn serve_group(
         let group = Mutex::new(group);
         page.on_scrape(move || {
             let mut group = group.lock().unwrap_or_else(PoisonError::into_inner);
-            // Where the sums of the dead cannot be written, their files remain, and the
+            // If the sums of the dead cannot be written, their files remain, and the
             // page is right.
             if let Err(error) = group.refresh()
                 && matches!(error.kind(), SegmentErrorKind::DirectoryReplaced)

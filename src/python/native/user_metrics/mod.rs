@@ -11,6 +11,7 @@
 //! timer.rs            .time()                  seconds, of a block or a function
 //! server.rs     Registry.serve(port)          a page without Dask
 //! segment.rs    configure(segment_dir=...)    a file that other processes read
+//! environment.rs  STETHOSCOPE_SEGMENT_DIR     the same, asked for by the environment
 //! group.rs      serve_processes(directory)    one page for several such processes
 //! children.rs   a pool in a task              its counts, on the page of its parent
 //! ```

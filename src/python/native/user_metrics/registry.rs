@@ -132,8 +132,9 @@ impl Registry {
     ///
     /// Values below 1e-9 count as 0, and those above 1.7e13 as that, unless `range`
     /// gives other limits. Without observations in the window the quantiles are
-    /// NaN, or with `keep_last` those of the last that there were. Each series takes about 150 KB, and more for a wider
-    /// range. `labels` and `max_series` are as in `counter`.
+    /// NaN, or with `keep_last` those of the last that there were. Each series takes
+    /// about 150 KB, and more for a wider range. `labels` and `max_series` are as in
+    /// `counter`.
     #[pyo3(
         signature = (name, help = None, labels = None, **options),
         text_signature = "($self, name, help='', labels=(), *, quantiles=None, window=None, range=None, keep_last=None, max_series=None)"

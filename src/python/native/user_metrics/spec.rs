@@ -1,4 +1,5 @@
-//! How a metric was asked for. Asked for again, it must be in the same way.
+//! The specification of a metric: its kind, name, help, labels and options. Asking for the
+//! metric again must give the same one.
 
 use crate::native::convert::value_error;
 use pyo3::exceptions::{PyTypeError, PyValueError};

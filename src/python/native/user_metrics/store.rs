@@ -16,8 +16,8 @@ pub(in crate::native) struct Store {
     registry: Registry,
     /// By [`Spec::key`]. Never locked while the GIL is waited for.
     known: Mutex<HashMap<String, Known>>,
-    /// Whether these are the metrics of the process. They are shown beside
-    /// Dask's, and may be pickled, because every process has them.
+    /// True if these are the metrics of the process. They are shown beside Dask's,
+    /// and may be pickled, because every process has them.
     of_process: bool,
     /// True once the environment was asked for a segment, or need not be.
     environment_is_read: AtomicBool,
@@ -29,7 +29,7 @@ struct Known {
     family: Box<dyn Any + Send + Sync>,
     /// As on the page in text.
     full_name: String,
-    /// Whether only a child of the process has asked for it yet.
+    /// True if only a child of the process has asked for it yet.
     of_child: bool,
 }
 
@@ -195,7 +195,7 @@ impl Store {
 
 fn refused(spec: &Spec, error: &RegisterError) -> PyErr {
     let error = match spec.name.is_empty() {
-        // Counters have a suffix that nobody has asked for.
+        // The error would name a counter's suffix, which the caller has not written.
         true => "can't register \"\": a name cannot be empty".to_owned(),
         // Registries of Python have classic names only.
         false => error.to_string().replace(" (or allow UTF-8 names)", ""),
