@@ -128,10 +128,10 @@ impl InputFormat {
 struct ChosenOptions {
     options: Options,
     reason: &'static str,
-    /// Whether the format was guessed from the lines.
+    /// True if the format was guessed from the lines.
     is_guess: bool,
-    /// The likely format of a page that was guessed to be text, though it has bytes that
-    /// text does not have, and what to do.
+    /// A hint for a page that was guessed to be text, though it has bytes that text does
+    /// not have.
     binary: Option<&'static str>,
     /// The option that limits the length of lines.
     line_option: &'static str,

@@ -11,7 +11,7 @@ const SHOWN: usize = 5;
 /// Warnings in groups, in the order in which their kinds were met.
 pub(super) struct Findings {
     name: String,
-    /// Whether each warning is printed at once instead.
+    /// True if each warning is printed at once instead.
     all: bool,
     groups: Vec<WarningGroup>,
 }

@@ -3,8 +3,9 @@
 //! Everything that the tool prints for people goes through here. Characters that a
 //! terminal obeys or hides are replaced, because pages and headers come from
 //! elsewhere. So are newlines, which could begin a line that looks like the tool's own:
-//! whoever prints several lines says so, and calls `one_line` for the foreign parts. A
-//! write error ends the program the same way everywhere.
+//! callers that print several lines use `print_lines` or `eprint_lines`, and call
+//! `one_line` for the foreign parts. A write error ends the program the same way
+//! everywhere.
 
 use super::USAGE_ERROR;
 use std::fmt::Display;

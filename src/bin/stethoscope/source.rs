@@ -131,8 +131,8 @@ impl PageSource {
         })
     }
 
-    /// Returns the likely format of a page that was guessed to be text, though it has bytes
-    /// that text does not have, and what to do.
+    /// Returns a hint for a page that was guessed to be text, though it has bytes that text
+    /// does not have: its likely format, and what to do.
     pub(super) fn binary(&self) -> Option<&'static str> {
         if self.head.starts_with(GZIP_MAGIC) {
             return Some(
