@@ -19,9 +19,9 @@ use ureq::{Agent, Body, RequestBuilder};
 /// until it is replaced or deleted. Each call opens a connection of its own and blocks
 /// until the gateway has answered.
 ///
-/// URLs begin with `http://`, and redirects are not followed. For `https://`, add the crate `ureq` 3 with its feature
-/// `rustls` or `native-tls` to your program. Proxies are taken from the environment
-/// (`HTTP_PROXY`, `NO_PROXY`).
+/// URLs begin with `http://`, and redirects are not followed. For `https://`, add the
+/// crate `ureq` 3 with its feature `rustls` or `native-tls` to your program. Proxies are
+/// taken from the environment (`HTTP_PROXY`, `NO_PROXY`).
 ///
 /// ```no_run
 /// use stethoscope::{Registry, batch::Pushgateway};
@@ -139,7 +139,7 @@ impl Pushgateway {
         Agent::config_builder()
             .timeout_global(Some(self.timeout))
             .http_status_as_error(false)
-            // One that is followed becomes a GET, whose success says nothing.
+            // A redirected PUT or POST becomes a GET, whose success says nothing.
             .max_redirects(0)
             .build()
             .into()
@@ -171,7 +171,7 @@ impl Pushgateway {
         }
         let mut message = Vec::new();
         let reader = response.into_body().into_reader();
-        // What could be read of it is better than nothing.
+        // A part of the message is better than none.
         let _ = reader.take(MAX_MESSAGE).read_to_end(&mut message);
         Err(PushError::Refused {
             status: status.as_u16(),
