@@ -198,7 +198,7 @@ impl ShardedNativeHistogram {
     }
 }
 
-/// Implements what both histograms have in common. `$shards` is their field.
+/// Implements the traits of both histograms. `$shards` is their field.
 macro_rules! native_histogram {
     ($($histogram:ident: $shards:tt,)*) => {$(
         impl Default for $histogram {
@@ -312,7 +312,7 @@ const ZERO: usize = 1;
 /// follow.
 const SIDES: usize = 2;
 
-/// How the words of a shard are written.
+/// The updates of a shard's words, for one writer or for several.
 trait Writing {
     /// Adds to a sum. Returns false, and adds nothing, if another thread has changed it
     /// meanwhile.

@@ -31,7 +31,7 @@ use crate::sync::{AtomicU64, Ordering};
 /// The size of a side.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::cell) struct Geometry {
-    /// How much coarser than schema 8 the first level is.
+    /// The schemas from 8 down to that of the first level.
     pub(in crate::cell) steps: u32,
     /// The number of levels. The last one has room for all values.
     pub(in crate::cell) levels: usize,
@@ -209,13 +209,13 @@ impl<'a> Side<'a> {
     }
 }
 
-/// A level, packed into one word with what an observation needs to know of it: each
-/// value that it loaded apart, and multiplied, would keep a register busy. A later level
-/// has a greater word.
+/// A level, packed into one word with all that an observation needs of it: each value
+/// loaded or multiplied by itself would keep a register busy. A later level has a greater
+/// word.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Level {
     number: usize,
-    /// How much coarser than schema 8 the level is.
+    /// The schemas from 8 down to that of the level.
     steps: u32,
     /// The number of its counts.
     ring: usize,
