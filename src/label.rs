@@ -147,7 +147,7 @@ const WORDS: usize = 4;
 pub(crate) struct LookupKey<'k> {
     values: &'k [&'k str],
     words: KeyWords,
-    /// Whether equal words imply equal values.
+    /// True if equal words imply equal values.
     words_suffice: bool,
     pub(crate) hash: u64,
 }

@@ -71,7 +71,7 @@ pub(super) struct SeriesText<'a> {
     pub(super) labels: &'a [u8],
     /// The time of its creation, where that stands before the exemplars of a line.
     pub(super) start: &'a [u8],
-    /// What follows the last value.
+    /// The text after the last value and its trail.
     pub(super) after: &'a [u8],
 }
 

@@ -59,8 +59,8 @@ impl KeptPage {
         self.bytes
     }
 
-    /// Gives back the memory of the text that may come. The page must not be edited
-    /// again.
+    /// Gives back the room for longer text and the scratch space. The page must not be
+    /// edited afterwards, which needs the padding.
     pub(super) fn shrink(&mut self) {
         self.bytes.truncate(self.len);
         self.bytes.shrink_to_fit();

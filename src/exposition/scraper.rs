@@ -249,7 +249,7 @@ impl Scraper {
         if self.is_lean {
             let mut page = Vec::new();
             self.scrape_into(content_type, &mut page);
-            // What lines know of their compression pays only for those who keep it.
+            // Lines that are coded one by one pay only if their codes are used again.
             gzip::compress_plainly(&mut None, &page, into);
             return;
         }

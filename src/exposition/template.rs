@@ -201,8 +201,8 @@ impl SampleName {
     }
 }
 
-/// Appends text that is mostly empty or one byte, for which a call of the C library's
-/// copy takes longer than a line's other text.
+/// Appends text that is mostly empty or one byte: calling the C library's copy for it
+/// takes longer than the rest of a line.
 #[inline]
 pub(super) fn push_short(text: &[u8], into: &mut Vec<u8>) {
     match text {

@@ -222,6 +222,7 @@ fn format_decimal(value: f64, into: &mut [u8; BUF_LEN]) -> usize {
 const IMPLICIT_BIT: u64 = 1 << 52;
 /// One, with 60 bits after the point.
 const UNIT: u64 = 1 << 60;
+
 /// The distance between neighbouring floats of one binary exponent.
 #[derive(Clone, Copy)]
 struct Spacing {

@@ -185,7 +185,7 @@ impl fmt::Debug for ParsedLabels<'_, '_> {
 #[derive(Clone, Copy)]
 pub(super) struct LabelSpans {
     pub(super) known: u8,
-    /// Whether the sample has no label beside the `known` ones.
+    /// True if the sample has no label beside the `known` ones.
     pub(super) all: bool,
     pub(super) ends: [LabelEnd; 8],
 }

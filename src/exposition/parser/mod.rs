@@ -50,7 +50,7 @@ pub use line::Line;
 use super::{ContentType, Escaping, Format};
 use lexer::{Lexer, LineKind};
 
-/// How strictly a page must follow its format.
+/// The strictness with which a page is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Mode {
@@ -77,11 +77,11 @@ pub enum Mode {
 pub struct Options {
     /// The format of the page.
     pub format: Format,
-    /// How strictly the page must follow it.
+    /// The strictness with which the page is read.
     pub mode: Mode,
-    /// Whether strict OpenMetrics 1.0 accepts quoted names, which its standard does
-    /// not have. OpenMetrics 2.0 always does. Strict text accepts them in 1.0.0 and not in 0.0.4; lenient
-    /// mode always does.
+    /// True if strict OpenMetrics 1.0 accepts quoted names, which its standard does not
+    /// have. OpenMetrics 2.0 always does. Strict text accepts them in 1.0.0 and not in
+    /// 0.0.4; lenient mode always does.
     pub quoted_names: bool,
     /// The longest line, in bytes without its newline. [`Chunks`] buffers up to
     /// one line, and reading a line may allocate a small multiple of its length.

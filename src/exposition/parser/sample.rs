@@ -14,7 +14,7 @@ use crate::exposition::scan;
 use smallvec::SmallVec;
 use std::str;
 
-/// What precedes a start time, the blank included.
+/// The text before a start time, its blank included.
 const START_TIME: &[u8] = b" st@";
 
 impl Lexer {

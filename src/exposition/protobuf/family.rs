@@ -183,7 +183,7 @@ struct NumberPlace {
     kind: Kind,
 }
 
-/// How a number is written.
+/// The encoding of a number.
 #[derive(Clone, Copy)]
 enum Kind {
     /// As a double, whatever it is in the row.
@@ -475,7 +475,7 @@ struct Fresh {
     metric_type: MetricType,
     /// Numbers in the row of a series.
     width: usize,
-    /// How many of the first numbers of a row may have an exemplar.
+    /// The numbers, from the first of a row, that may have an exemplar.
     exemplars: usize,
     /// The metadata.
     head: Vec<u8>,

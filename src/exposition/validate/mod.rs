@@ -102,7 +102,7 @@ pub struct Validator {
 struct Claim {
     /// The family's number.
     family: u32,
-    /// Whether the name is the family's own, without a suffix.
+    /// True if the name is the family's own, without a suffix.
     own: bool,
 }
 
@@ -116,7 +116,7 @@ struct FamilyState {
     has_help: bool,
     has_type: bool,
     has_unit: bool,
-    /// Whether it has a unit that is not empty.
+    /// True if it has a unit that is not empty.
     measured: bool,
     /// The roles of the samples seen, one bit each.
     roles: u8,

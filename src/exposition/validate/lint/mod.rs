@@ -112,7 +112,7 @@ struct HistogramLints {
 #[derive(Debug)]
 struct IdLabel {
     name: String,
-    /// How many samples had another such value than the sample before.
+    /// The samples that had another such value than the sample before.
     changes: usize,
     /// A hash of the last such value.
     last: u64,
