@@ -1,4 +1,4 @@
-//! What the children of a process have counted, added to its own metrics.
+//! The counts of a process's children, added to its own metrics.
 //!
 //! A child keeps its metrics in a segment in the directory of its parent's. The parent
 //! looks at it now and then, adds what has come since to its own cells, and a last time
@@ -43,7 +43,7 @@ struct Child {
 /// The name of a family, and the values of its labels.
 type Series = (String, Vec<String>);
 
-/// What of a series is in the metrics of the process.
+/// The part of a series that the metrics of the process include already.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Counted {
     /// The counter, or the sum of the histogram.
@@ -53,7 +53,8 @@ struct Counted {
 }
 
 impl Counted {
-    /// Returns what has come since an earlier reading: all of it, if it was begun anew.
+    /// Returns the counts since an earlier reading: all of them if the series has begun
+    /// again.
     fn since(&self, earlier: &Self) -> Self {
         let fell = |(now, then): (&u64, &u64)| now < then;
         let is_new = self.buckets.len() != earlier.buckets.len()
