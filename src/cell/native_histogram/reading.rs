@@ -26,7 +26,7 @@ use super::scale::Side;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NativeReading {
-    /// How much coarser than schema 8 the buckets are; irrelevant if there are none.
+    /// The schemas from 8 down to that of the buckets; irrelevant if there are none.
     steps: u32,
     zero: u64,
     sum: f64,

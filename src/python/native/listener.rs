@@ -26,7 +26,7 @@ const SCRAPE_SHARE: f64 = 0.05;
 /// The least time between two samples that scrapes ask for.
 const LEAST_REST: Duration = Duration::from_millis(10);
 
-/// How long the last sample counts as fresh, so that a client which scrapes
+/// The time for which the last sample counts as fresh, so that a client which scrapes
 /// without pause takes little of the event loop.
 pub(super) struct Rest {
     origin: Instant,

@@ -45,7 +45,7 @@ struct Activity {
 struct Known {
     prefix: Py<PyAny>,
     row: RowId,
-    /// How often its tasks had changed their states when its columns were taken.
+    /// The changes of its tasks' states until its columns were taken.
     transitions: Option<i64>,
 }
 
