@@ -1,15 +1,17 @@
-//! The modules, what each may know, and the decisions behind them.
+//! The modules, what each may import, and the decisions of the design.
 //!
 //! # Modules
 //!
-//! A module imports only from modules above its own line. There is one exception: a family keeps its new cells in a
-//! `segment`, if its registry has one.
+//! A module imports only from modules above its own line. There is one exception: a registry that has a `segment`
+//! keeps the cells of its families there.
 //!
 //! ```text
 //! sync, fork     atomics from std, or from loom for the models; locks that are free in a forked child
+//! hash           the hash of label values and label sets
+//! metric_type    the types of families, and their suffixes
 //! name           metric and label names: validation, escaping schemes
-//! label          label values, borrowed look-up keys
 //! cell           atomics that hold a value
+//! label          label values, borrowed look-up keys
 //! family         label values -> cell: handles, look-up, removal, caps
 //! registry       families in order; duplicates and clashes refused
 //! exposition     pages, both ways
@@ -48,10 +50,10 @@
 //! **Look-ups read a hash table without a lock.** Writers replace parts of the table under a mutex and free the old
 //! parts after a grace period, once no reader can still hold them: the scheme known as epoch-based reclamation.
 //!
-//! **Padding is for neighbours.** Cells that lie side by side in arrays, such as the stripes of a counter, are padded to
-//! cache lines. Cells inside a series are not: other fields separate them.
+//! **Padding is for neighbours.** Cells that lie side by side in arrays, such as the stripes of a counter, are padded
+//! to cache lines. Cells inside a series are not: other fields separate them.
 //!
-//! **The listener is a thread with an event loop of its own.** It peeks at a request before it accepts it as its own, so
+//! **The listener is a thread with an event loop of its own.** It peeks at a request before it reads it, so
 //! that connections for other handlers can be passed on untouched, and it brings no async runtime into your program.
 //!
 //! **Everything held for a client is bounded:** connections, request heads, waiting time, pages. Nothing that a client

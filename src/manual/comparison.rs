@@ -3,9 +3,9 @@
 //!
 //! # Features
 //!
-//! P: `prometheus` 0.14, C: `prometheus-client` 0.25, X: `metrics` with `metrics-exporter-prometheus` 0.18, M: `measured`
-//! 0.0.25, F: `fastmetrics` 0.7, O: `opentelemetry-prometheus` 0.33. "x" is yes, "(x)" is in part or by another crate,
-//! and nothing is no. From the sources of those versions, November 2026; corrections are welcome.
+//! P: `prometheus` 0.14, C: `prometheus-client` 0.25, X: `metrics` with `metrics-exporter-prometheus` 0.18, M:
+//! `measured` 0.0.25, F: `fastmetrics` 0.7, O: `opentelemetry-prometheus` 0.33. "x" is yes, "(x)" is in part or by
+//! another crate, and nothing is no. From the sources of those versions, November 2026; corrections are welcome.
 //!
 //! | on the page | here | P | C | X | M | F | O |
 //! |---|---|---|---|---|---|---|---|
@@ -36,14 +36,14 @@
 //! | values computed at a scrape | x | x | x | | x | x | x |
 //! | remove a series | x | x | x | | (x) | | |
 //! | remove series by part of their labels | x | | | | | | |
-//! | remove series that rest | x | | | x | | | |
+//! | remove series that no longer change | x | | | x | | | |
 //! | a cap on series | x | | | | | | x |
 //! | unregister a family | x | x | | | | | |
 //! | updates without contention between threads | x | (x) | | | | | |
 //! | samples as data | x | x | | | | | x |
 //! | metrics that outlive the process | x | | | | | | |
 //!
-//! | around it | here | P | C | X | M | F | O |
+//! | besides | here | P | C | X | M | F | O |
 //! |---|---|---|---|---|---|---|---|
 //! | HTTP listener | x | | | x | | | |
 //! | layer for tower | x | | | (x) | | | |
@@ -56,9 +56,9 @@
 //! | assertions for tests | x | | | (x) | | | |
 //! | generated pages for fuzzers | x | | | | | | |
 //!
-//! Notes: P has labels as types in `prometheus-static-metric`, and cells local to a thread that must be flushed. X answers
-//! in text or in protobuf. C and F have protobuf as a feature that runs a code generator when they are built. The times of
-//! each are in `benches/README.md` in the repository.
+//! Notes: P has labels as types in `prometheus-static-metric`, and cells local to a thread that must be flushed. X
+//! answers in text or in protobuf. C and F have protobuf as a feature that runs a code generator when they are built.
+//! The times of each are in `benches/README.md` in the repository.
 //!
 //! # Compile time and size
 //!
@@ -81,14 +81,15 @@
 //!
 //! # No global registry
 //!
-//! `prometheus` and the exporter of `metrics` have a registry for the process, and macros that register there. This crate
-//! has none, for three reasons.
+//! `prometheus` and the exporter of `metrics` have a registry for the process, and macros that register there. This
+//! crate has none, for three reasons.
 //!
-//! - **Tests run in parallel, in one process.** Two tests that count the same event in a global registry see each other's
-//!   counts, and a test that resets or unregisters disturbs the others. A registry for each thread would be no way out:
-//!   counts of threads that a test starts would go elsewhere, silently.
-//! - **A library that registers globally decides for its user** which page shows its metrics, under which names, and that
-//!   they cannot be there twice. With a registry as an argument, the user says so ([`embedding`](super::embedding)).
+//! - **Tests run in parallel, in one process.** Two tests that count the same event in a global registry see each
+//!   other's counts, and a test that resets or unregisters disturbs the others. A registry for each thread would be no
+//!   way out: counts of threads that a test starts would go elsewhere, silently.
+//! - **A library that registers globally decides for its user** which page shows its metrics, under which names, and
+//!   that they cannot be there twice. With a registry as an argument, the user says so
+//!   ([`embedding`](super::embedding)).
 //! - **It is one line where it is wanted**, and then it is visibly the program's own:
 //!
 //! ```
@@ -104,15 +105,15 @@
 //! # Ok::<(), stethoscope::RegisterError>(())
 //! ```
 //!
-//! The macros of the crate `metrics` are global by their nature. There, `metrics::with_local_recorder` keeps tests apart,
-//! as far as they run on one thread.
+//! The macros of the crate `metrics` are global by their nature. There, `metrics::with_local_recorder` keeps tests
+//! apart, as far as they run on one thread.
 //!
 //! # No reader for OpenTelemetry
 //!
-//! The SDK of OpenTelemetry keeps the values in maps of its own, and hands them to a reader as a tree of vectors that it
-//! makes for each collection. A bridge would have to look up each series in that tree, and to copy its value into a cell,
-//! before this crate could print it. `cargo bench --bench opentelemetry` in `benches/rivals` measures the least that this
-//! costs, in one run, for 3,500 lines of which all have changed, on two shared cores (November 2026):
+//! The SDK of OpenTelemetry keeps the values in maps of its own, and hands them to a reader as a tree of vectors that
+//! it makes for each collection. A bridge would have to look up each series in that tree, and to copy its value into a
+//! cell, before this crate could print it. `cargo bench --bench opentelemetry` in `benches/rivals` measures the least
+//! that this costs, in one run, for 3,500 lines of which all have changed, on two shared cores (November 2026):
 //!
 //! | | time | allocations |
 //! |---|---|---|
@@ -120,10 +121,10 @@
 //! | the SDK, until a reader has its data | 469 us | 7,526 |
 //! | `opentelemetry-prometheus`, the whole page | 24 ms | |
 //!
-//! So the page would come at eight times its cost before the first byte, with allocations and with the SDK's locks, which
-//! are what this crate is for. The SDK also lets others write readers only under its feature
-//! `experimental_metrics_custom_reader`. Programs that need both can register here what is hot, and serve the SDK's page
-//! beside this one.
+//! So a bridge would take eight times what this crate's page costs before it could print a byte, with allocations and
+//! with the SDK's locks: this crate exists to avoid both. The SDK also lets others write readers only under its feature
+//! `experimental_metrics_custom_reader`. Programs that need both can register here what is hot, and serve the SDK's
+//! page beside this one.
 //!
 //! # OpenMetrics 2.0 by request
 //!

@@ -45,11 +45,12 @@
 //!
 //! # Labels
 //!
-//! Every distinct set of label values is a series, and costs memory for as long as it exists. Keep their number bounded:
-//! label by route, not by URL. `max_series` caps a family: a look-up beyond the cap returns an error, or with `overflow` a
-//! shared series. [`Family::remove`](crate::Family::remove) and its relatives remove series whose subject is gone, and
-//! `expire_after` removes those that have not changed for a while. Where the text of a hundred thousand lines should not
-//! stay in memory between two scrapes, [`Scraper::lean`](crate::Scraper::lean) gives it back, for more time at each.
+//! Every distinct set of label values is a series, and costs memory for as long as it exists. Keep their number
+//! bounded: label by route, not by URL. `max_series` caps a family: a look-up beyond the cap returns an error, or with
+//! `overflow` a shared series. [`Family::remove`](crate::Family::remove) and its relatives remove series whose subject
+//! is gone, and `expire_after` removes those that have not changed for a while. A scraper keeps its page, and the place
+//! and value of each line, for the next scrape. Where that is too much memory, make it [lean](crate::Scraper::lean): it
+//! then keeps nothing but the page that `scrape` has returned, and a scrape takes four to five times as long.
 //!
 //! ```
 //! # use stethoscope::Registry;
@@ -68,13 +69,14 @@
 //!
 //! # Values that live elsewhere
 //!
-//! [`Registry::on_scrape`](crate::Registry::on_scrape) runs a hook right before a scrape, on the thread that scrapes. Set
-//! gauges there from a queue's length or a pool's statistics. The scrape takes as long as its hooks do.
+//! [`Registry::on_scrape`](crate::Registry::on_scrape) runs a hook right before a scrape, on the thread that scrapes.
+//! Set gauges there from a queue's length or a pool's statistics. The scrape takes as long as its hooks do.
 //!
 //! # Several registries
 //!
 //! A library may keep a registry of its own and let the program include it:
-//! [`Registry::include`](crate::Registry::include). One registry per subject also keeps tests that run in parallel apart.
+//! [`Registry::include`](crate::Registry::include). One registry per subject also keeps tests that run in parallel
+//! apart.
 //!
 //! # Tests
 //!

@@ -73,7 +73,7 @@
 //!
 //! ```sh
 //! stethoscope generate --seed 7 --format openmetrics
-//! stethoscope generate --seed 7 --format prometheus --invalid   # its fault is told on standard error
+//! stethoscope generate --seed 7 --format prometheus --invalid   # standard error names the fault
 //!
 //! for seed in $(seq 1000); do
 //!     stethoscope generate --seed $seed --format openmetrics | your-parser || echo "seed $seed"

@@ -59,8 +59,8 @@
 //! # What is consistent with what
 //!
 //! Each value is read atomically. A histogram's count is the sum of the buckets that were read, and its sum includes at
-//! least the observations counted. There is no moment at which all series are read together: two counters that one
-//! thread increments one after the other may be shown with the second one ahead, as by every lock-free client.
+//! least the observations counted. There is no moment at which all series are read together: if a thread increments
+//! two counters one after the other, a page may show the second one ahead, as with every lock-free client.
 //!
 #![cfg_attr(feature = "parse", doc = "[`parser`]: crate::exposition::parser")]
 #![cfg_attr(

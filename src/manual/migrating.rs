@@ -1,7 +1,8 @@
 //! Coming from another crate: what each idiom becomes.
 //!
-//! Register the same names, labels and buckets, and dashboards keep working, but for what each section says of names. One
-//! rule holds for all: a counter's name ends in `_total` on every page, whether you give the suffix or not.
+//! Register the same names, labels and buckets, and dashboards keep working, except for the changed names that each
+//! section lists. One rule holds for all: a counter's name ends in `_total` on every page, whether you give the suffix
+//! or not.
 //!
 //! # From `prometheus`
 //!
@@ -17,8 +18,8 @@
 //! | `push_metrics(job, grouping, url, ..)` | [`Pushgateway`](crate::batch) (feature `push`) |
 //! | `Collector` | [`Registry::on_scrape`](crate::Registry::on_scrape), or a cell of your own |
 //!
-//! A program with `lazy_static!` and `register_*!` keeps its statics. Cells without labels need no initialisation at all.
-//! There:
+//! A program with `lazy_static!` and `register_*!` keeps its statics. Cells without labels need no initialisation at
+//! all. There:
 //!
 //! ```text
 //! use lazy_static::lazy_static;
@@ -65,8 +66,8 @@
 //! ```
 //!
 //! Two things differ on the page. A counter whose name lacks `_total` gets it: `IntCounter::new("retries", ..)` in the
-//! namespace `app` is `app_retries` there and `app_retries_total` here, and queries have to be changed. And the bounds of
-//! buckets from a million on, or below 0.0001, are spelled as Go spells them: `le="1e+06"`, not `le="1000000"`.
+//! namespace `app` is `app_retries` there and `app_retries_total` here, and queries have to be changed. And the bounds
+//! of buckets from a million on, or below 0.0001, are spelled as Go spells them: `le="1e+06"`, not `le="1000000"`.
 //!
 //! ```
 //! use stethoscope::{Registry, cell::Buckets, exposition::Format};
@@ -83,8 +84,8 @@
 //!
 //! The crate has no registry of its own for the process; [why](super::comparison#no-global-registry).
 //!
-//! A series beyond `max_series`, or a wrong number of label values, is an error rather than a panic. A gauge that goes up
-//! and down around a piece of code can be one line: [`queue.track()`](crate::cell::Gauge::track).
+//! A series beyond `max_series`, or a wrong number of label values, is an error rather than a panic. A gauge that goes
+//! up and down around a piece of code can be one line: [`queue.track()`](crate::cell::Gauge::track).
 //!
 //! # From `prometheus-client`
 //!
@@ -93,14 +94,14 @@
 //! | `Counter::default()`, then `registry.register(..)` | the same, with an `Arc` or a static; or `registry.counter(name, help)`, which returns a handle |
 //! | `Family<Labels, Counter>`, `get_or_create(&labels)` | `registry.counter_family(name, help, [..])`, `with([..])` |
 //! | `#[derive(EncodeLabelSet)]`, `#[derive(EncodeLabelValue)]` | `#[derive(Labels)]`, `#[derive(LabelValue)]` and a [`TypedFamily`](crate::TypedFamily) (feature `derive`) |
-//! | the guard that `get_or_create` returns | a [`Handle`](crate::Handle): no lock, `Clone`, kept as long as you like |
+//! | the guard that `get_or_create` returns | a [`Handle`](crate::Handle): no lock, `Clone`, you may keep it |
 //! | `Registry::sub_registry_with_prefix` | [`Registry::with_namespace`](crate::Registry::with_namespace) |
 //! | `Unit::Seconds` | `.unit("seconds")` on the family's builder, and the name ends in it: there it is appended |
 //! | `encode(&mut text, &registry)` | `scraper.scrape(Format::OpenMetrics)` |
 //!
 //! The names on the page are the same, with one exception: a counter registered as `requests_total` is
-//! `requests_total_total` there, and `requests_total` here. HELP texts are yours as they are: there, each gets a full stop
-//! at its end. The text format, which other readers get, spells bounds as Go does (`le="1"`), OpenMetrics as there
+//! `requests_total_total` there, and `requests_total` here. HELP texts are yours as they are: there, each gets a full
+//! stop at its end. The text format, which other readers get, spells bounds as Go does (`le="1"`), OpenMetrics as there
 //! (`le="1.0"`).
 //!
 //! ```
@@ -203,7 +204,7 @@
 //!
 //! | there | here |
 //! |---|---|
-//! | `PrometheusBuilder::new().install()` | `Recorder::new(&registry).install()?`, and `endpoint::serve(&registry, address)?.detach()` (feature `http`), which runs until the process ends, too |
+//! | `PrometheusBuilder::new().install()` | `Recorder::new(&registry).install()?`, and `endpoint::serve(&registry, address)?.detach()` (feature `http`), which also runs until the process ends |
 //! | `PrometheusHandle::render()` | `scraper.scrape(Format::Text)` |
 //! | `set_buckets(..)` | `Recorder::builder(&registry).default_histograms(..)` |
 //! | `set_buckets_for_metric(Matcher::Suffix(..), ..)` | `Recorder::builder(..).histograms(Matcher::Suffix(..), buckets)` |

@@ -8,8 +8,9 @@
 //! | assert on the values of your own registry | [`testing::Snapshot`](crate::testing::Snapshot) |
 //! | check a page from a shell | `stethoscope check URL --lint` (feature `cli`) |
 //!
-//! The parser is strict by default: it accepts what the standard of the page's format allows, and nothing else. The mode
-//! `Lenient` accepts what the Prometheus server accepts. Events borrow from the text; only escaped values are copied.
+//! The parser is strict by default: it accepts what the standard of the page's format allows, and nothing else. The
+//! mode `Lenient` accepts what the Prometheus server accepts. Events borrow from the text; only escaped values are
+//! copied.
 //!
 //! ```
 //! use stethoscope::exposition::Format;
@@ -32,5 +33,6 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! An error knows its place; [`Error::display_in`](crate::exposition::parser::Error::display_in) prints the line with a caret below
-//! the offending byte. `src/exposition/CONFORMANCE.md` lists each rule, and how other readers treat it.
+//! [`Error::position`](crate::exposition::parser::Error::position) finds the line and column of an error, and
+//! [`Error::display_in`](crate::exposition::parser::Error::display_in) prints the line with a caret below the offending
+//! byte. `src/exposition/CONFORMANCE.md` lists each rule, and how other readers treat it.

@@ -21,16 +21,16 @@
 //! ```
 //!
 //! It answers HTTP/1.0 and 1.1, in the format and compression that the `Accept` headers ask for. `?name[]=a&name[]=b`
-//! selects families, by the names of families or samples as any page shows them, 256 at most (status 400; a target longer
-//! than [`Limits::header_bytes`](crate::endpoint::Limits::header_bytes) gets 414 before), and browsers get tables. A
-//! response to `HEAD` has a `Content-Length` if the length is known without making the page: for documents and the index,
-//! not for the metrics. Connections, request heads, waiting time and pages are bounded by
+//! selects families, by the names of families or samples as any page shows them. More than 256 names get status 400,
+//! and a request target longer than [`Limits::header_bytes`](crate::endpoint::Limits::header_bytes) gets 414. Browsers
+//! get tables. A response to `HEAD` has a `Content-Length` if the length is known without making the page: for
+//! documents and the index, not for the metrics. Connections, request heads, waiting time and pages are bounded by
 //! [`Limits`](crate::endpoint::Limits).
 //!
 //! # Your own server
 //!
-//! [`Responder`](crate::endpoint::Responder) turns the headers of a request into a status, headers and a body, and leaves
-//! the HTTP to you. The examples `axum` and `hyper` are complete programs.
+//! [`Responder`](crate::endpoint::Responder) turns the headers of a request into a status, headers and a body, and
+//! leaves the HTTP to you. The examples `axum` and `hyper` are complete programs.
 //!
 //! ```
 //! use stethoscope::Registry;
@@ -56,14 +56,16 @@
 //!
 //! # OpenMetrics 2.0
 //!
-//! [`Format::OpenMetrics2`](crate::exposition::Format::OpenMetrics2) is the release candidate 2.0.0-rc0 of March 2026: a
-//! histogram or a summary is one line, the time at which a series was made stands on it (`st@`, for families with
-//! [created timestamps](crate::registry::FamilyBuilder::created_timestamps)), and so do all exemplars. Native histograms
-//! have their buckets in text. The names of samples are those of text 0.0.4. No server reads it by default (November 2026),
-//! and the standard may change before it is final, so it is off: switch it on with
-//! [`Responder::openmetrics2`](crate::endpoint::Responder::openmetrics2), the builder's `openmetrics2`, or, without HTTP,
-//! [`Offer::with_openmetrics2`](crate::exposition::Offer::with_openmetrics2); in Python with `openmetrics2=True`, in Dask
-//! with the setting `openmetrics2`. Scrapers that name `version=2.0.0` get it then, by the weights of their Accept header.
+//! [`Format::OpenMetrics2`](crate::exposition::Format::OpenMetrics2) is the release candidate 2.0.0-rc0 of March 2026:
+//! a histogram or a summary is one line, the time at which a series was made stands on it (`st@`, for families with
+//! [created timestamps](crate::registry::FamilyBuilder::created_timestamps)), and so do all exemplars. Native
+//! histograms have their buckets in text. The names of samples are those of text 0.0.4. No server reads it by default
+//! (November 2026), and the standard may change before it is final, so it is off: switch it on with
+//! [`Responder::openmetrics2`](crate::endpoint::Responder::openmetrics2),
+//! [`Builder::openmetrics2`](crate::endpoint::Builder::openmetrics2) or, without HTTP,
+//! [`Offer::with_openmetrics2`](crate::exposition::Offer::with_openmetrics2); in Python with `openmetrics2=True`, in
+//! Dask with the setting `openmetrics2`. Scrapers whose Accept header names `version=2.0.0`, and weights it highest,
+//! then get it.
 //!
 //! ```
 //! use stethoscope::Registry;
