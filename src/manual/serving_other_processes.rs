@@ -63,8 +63,9 @@
 //!
 //! # Forked children
 //!
-//! A forked child has a file from its first moment, since an update checks nothing. If it dies, in whatever way, and
-//! has counted, registered and removed nothing since the fork, its death is not listed, and its file is removed:
+//! A forked child has a file from its first moment, because an update does not check whether the process has forked. If
+//! it dies, in whatever way, and has counted, registered and removed nothing since the fork, its death is not listed,
+//! and its file is removed:
 //!
 //! | by | when |
 //! |---|---|
@@ -85,7 +86,7 @@
 //! Start the agent first, which makes the directories, or make them with mode 0700.
 //!
 //! - Counters and histograms are summed. Those of the dead stay in the sum, and their files are removed. The sum never
-//!   falls while the agent is restarted, or killed at whatever instant.
+//!   falls, even if the agent is restarted or killed.
 //! - Gauges are those of the living: a series for each process, with the label `process`, or by `--gauge sum`, `min`,
 //!   `max` or `last` (that of the process that was started last). `--gauge NAME=RULE` is for one gauge.
 //! - A state of a state set is on if it is on in one process. Infos are shown once.
@@ -100,7 +101,7 @@
 //! new one. If the directory of the agent is removed, it makes and locks it again, or ends if another agent has done
 //! so.
 //!
-//! In a program, [`Group`](crate::segment::Group) is the same: one of the processes of a group can serve the page of
+//! In a program, [`Group`](crate::segment::Group) does the same: one of the processes of a group can serve the page of
 //! all. A group has one reader at a time that may remove files; it holds a lock on the directory.
 //!
 //! # Security
@@ -116,7 +117,7 @@
 //!
 //! Standard error has one line for each new problem: a file that is refused, with the reason; a segment that is
 //! damaged; a group that cannot be read, or that leaves out a file or a family; a rule for a gauge that no group has.
-//! Each is told once, and at most 1,000 in an hour.
+//! Each is logged once, and at most 1,000 are logged in an hour.
 //!
 //! # The agent's own metrics
 //!
