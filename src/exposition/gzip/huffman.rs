@@ -78,6 +78,18 @@ pub(super) struct Code {
     pub(super) count: u32,
 }
 
+/// The code of distances that differ in their extra bits only.
+#[derive(Clone, Copy, Default)]
+struct FarCode {
+    bits: u32,
+    /// Number of bits without the extra bits.
+    count: u8,
+    /// Number of bits in all.
+    len: u8,
+    /// The bits of a distance less one that are extra bits.
+    extra: u16,
+}
+
 /// The codes of a block.
 pub(super) struct Codes {
     literal_lengths: [u8; LITERALS],
@@ -88,6 +100,8 @@ pub(super) struct Codes {
     distances: [Code; DISTANCES],
     /// Distances below [`NEAR`], extra bits included; packed as `pairs`.
     near: [u32; NEAR as usize],
+    /// Distances from [`NEAR`] on, by the upper bits of the distance less one.
+    far: [FarCode; (MAX_DISTANCE >> FAR_SHIFT) as usize],
     /// Two bytes of a value at a time, see [`pair_index`]: the bits of their
     /// codes and, in the upper five bits, how many they are.
     pairs: [u32; 1 << 10],
@@ -103,6 +117,7 @@ impl Codes {
             matches: [Code::default(); MAX_MATCH + 1],
             distances: [Code::default(); DISTANCES],
             near: [0; NEAR as usize],
+            far: [FarCode::default(); (MAX_DISTANCE >> FAR_SHIFT) as usize],
             pairs: [0; 1 << 10],
         })
     }
@@ -135,8 +150,20 @@ impl Codes {
             };
         }
         for distance in MIN_DISTANCE..NEAR {
-            let (bits, count) = self.far_distance(distance);
-            self.near[distance as usize] = bits as u32 | count << PACKED_BITS;
+            let (symbol, extra, extra_count) = distance_symbol(distance);
+            let code = self.distances[symbol];
+            let bits = code.bits | extra << code.count;
+            self.near[distance as usize] = bits | (code.count + extra_count) << PACKED_BITS;
+        }
+        for (upper, far) in self.far.iter_mut().enumerate() {
+            let (symbol, _, extra_count) = distance_symbol(((upper as u32) << FAR_SHIFT) + 1);
+            let code = self.distances[symbol];
+            *far = FarCode {
+                bits: code.bits,
+                count: code.count as u8,
+                len: (code.count + extra_count) as u8,
+                extra: (1 << extra_count) - 1,
+            };
         }
         for &second in VALUE_BYTES {
             for &first in VALUE_BYTES {
@@ -193,14 +220,12 @@ impl Codes {
             // None has a code of length 0 but those that are too near.
             return (entry > 0).then_some(unpack(entry));
         }
-        (distance <= MAX_DISTANCE).then(|| self.far_distance(distance))
-    }
-
-    fn far_distance(&self, distance: u32) -> (u64, u32) {
-        let (symbol, extra, extra_count) = distance_symbol(distance);
-        let code = self.distances[symbol];
-        let bits = u64::from(code.bits) | u64::from(extra) << code.count;
-        (bits, code.count + extra_count)
+        // Of no distance that is too far either.
+        let less_one = distance - 1;
+        let far = self.far.get((less_one >> FAR_SHIFT) as usize)?;
+        let extra = less_one & u32::from(far.extra);
+        let bits = u64::from(far.bits | extra << far.count);
+        Some((bits, u32::from(far.len)))
     }
 
     /// The codes of two bytes of a value, the lowest of `bytes`; both are plain.
@@ -255,9 +280,13 @@ pub(super) fn write_last_block(text: &[u8], into: &mut BitBuffer) {
     into.put(0, 7);
 }
 
-/// Distances from here on are computed: with their extra bits, those below fit
+/// Distances from here on are put together: with their extra bits, those below fit
 /// into [`PACKED_BITS`].
 const NEAR: u32 = 1024;
+
+/// From [`NEAR`] on, distances less one that differ in so many lower bits only have the
+/// same code.
+const FAR_SHIFT: u32 = 7;
 
 /// Bits of a code in a packed entry; the five above say how many they are.
 const PACKED_BITS: u32 = 27;
