@@ -97,6 +97,19 @@ fn blocks_are_reused_only_while_their_distances_hold() {
 }
 
 #[test]
+fn lean_page_is_empty_once_its_last_family_is_gone() {
+    for content_type in [Format::Text, Format::OpenMetrics] {
+        let registry = Registry::new();
+        registry.counter("jobs_total", "Jobs.").unwrap();
+        let mut lean = registry.scraper().lean(true);
+        assert!(lean.scrape(content_type).starts_with(b"# "));
+        registry.unregister("jobs_total");
+        let expected = registry.scraper().scrape(content_type).to_vec();
+        assert_eq!(lean.scrape(content_type), expected);
+    }
+}
+
+#[test]
 fn lean_pages_are_those_of_any_scraper() {
     let gauges = Gauges::new(&[3, 300]);
     let mut lean = gauges.registry.scraper().lean(true);

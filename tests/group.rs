@@ -496,7 +496,8 @@ fn damaged_accumulator_of_a_new_directory_is_not_replaced() {
     let bytes = fs::read(&path).unwrap();
     let damaged = &bytes[..bytes.len() - 64];
 
-    fs::remove_dir_all(directory.path()).unwrap();
+    let [old, new] = ["old", "new"].map(|suffix| directory.path().with_extension(suffix));
+    fs::rename(directory.path(), &old).unwrap();
     let process = Process::new(&directory);
     process.counter("jobs_total").inc_by(4);
     drop(process);
@@ -514,6 +515,16 @@ fn damaged_accumulator_of_a_new_directory_is_not_replaced() {
         );
     }
     assert_eq!(fs::read(&path).unwrap(), damaged);
+    // The old directory comes back, with its sums.
+    fs::rename(directory.path(), &new).unwrap();
+    fs::rename(&old, directory.path()).unwrap();
+    let process = Process::new(&directory);
+    process.counter("jobs_total").inc_by(2);
+    drop(process);
+    assert_eq!(value(&refreshed(&mut group), "jobs_total"), 5.0);
+    // The new one, whose totals are mended.
+    fs::remove_dir_all(directory.path()).unwrap();
+    fs::rename(&new, directory.path()).unwrap();
     fs::write(&path, bytes).unwrap();
     group.reopen().unwrap();
     assert_eq!(value(&refreshed(&mut group), "jobs_total"), 7.0);

@@ -363,6 +363,25 @@ fn https_without_tls_says_what_to_add() {
 }
 
 #[test]
+fn password_with_a_slash_or_number_sign_is_not_shown() {
+    for url in [
+        "http://ci:pa/ss@gw",
+        "http://ci:p#ss@gw",
+        "http://ci:p?ss@gw/x",
+    ] {
+        let group = Pushgateway::new(url, "b");
+        let error = group.push(&Registry::new()).unwrap_err();
+        for shown in [
+            format!("{group:?}"),
+            error.to_string(),
+            format!("{error:?}"),
+        ] {
+            assert!(!shown.contains("ss"), "{url}: {shown}");
+        }
+    }
+}
+
+#[test]
 fn debug_output_has_no_password() {
     let group = Pushgateway::new("http://a", "b").basic_auth("user", "secret");
     let debug = format!("{group:?}");

@@ -86,6 +86,11 @@ fn lean_scraper_keeps_nothing_but_the_page() {
         assert!(kept < 4_096, "{format:?}: {kept} bytes");
     }
     drop(page);
+    for format in [Format::OpenMetrics, Format::Protobuf] {
+        let len = scraper.scrape(format).len();
+        let kept = counted().live_bytes - registered - len as i64;
+        assert!(kept < 4_096, "{format:?}: {kept} bytes");
+    }
     let page = scraper.scrape(Format::Text).len();
     let each = (counted().live_bytes - before) / HISTOGRAMS as i64;
     let of_the_page = page as i64 / HISTOGRAMS as i64;

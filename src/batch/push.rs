@@ -47,7 +47,7 @@ pub struct Pushgateway {
 impl fmt::Debug for Pushgateway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pushgateway")
-            .field("url", &without_credentials(&self.url))
+            .field("url", &without_secrets(&self.url))
             .field("job", &self.job)
             .field("grouping", &self.grouping)
             .finish_non_exhaustive()
@@ -229,18 +229,42 @@ fn check_url(url: &str) -> Result<(), PushError> {
     }
     let rest = { url.strip_prefix("http://") }.or_else(|| url.strip_prefix("https://"));
     match rest {
-        Some(rest) if !rest.is_empty() && !rest.starts_with('/') && !rest.contains(['?', '#']) => {
-            Ok(())
-        }
+        Some(rest) if has_host(url) && !rest.contains(['?', '#']) => Ok(()),
         _ => Err(PushError::Url {
-            url: url.to_owned(),
+            url: without_secrets(url),
         }),
     }
 }
 
+/// Returns a URL without a user name and a password. If no host can be told, they may
+/// contain any character.
+fn without_secrets(url: &str) -> String {
+    let start = authority_start(url);
+    match url.rfind('@') {
+        Some(at) if at >= start && !has_host(url) => format!("{}{}", &url[..start], &url[at + 1..]),
+        _ => without_credentials(url),
+    }
+}
+
+/// Whether a number is where the port belongs, if a port is given.
+fn has_host(url: &str) -> bool {
+    let authority = without_credentials(url);
+    let authority = authority[authority_start(&authority)..]
+        .split(['/', '?', '#'])
+        .next();
+    match authority.unwrap_or_default().rsplit_once(':') {
+        Some((_, port)) => port.ends_with(']') || port.parse::<u16>().is_ok(),
+        None => !authority.unwrap_or_default().is_empty(),
+    }
+}
+
+fn authority_start(url: &str) -> usize {
+    url.find("://").map_or(0, |scheme| scheme + 3)
+}
+
 /// Returns a URL without the user name and the password before its host.
 fn without_credentials(url: &str) -> String {
-    let start = url.find("://").map_or(0, |scheme| scheme + 3);
+    let start = authority_start(url);
     let authority = url[start..].split(['/', '?', '#']).next();
     match authority.and_then(|authority| authority.rfind('@')) {
         Some(at) => format!("{}{}", &url[..start], &url[start + at + 1..]),

@@ -165,19 +165,15 @@ impl Layout {
 
     /// Gives up the page, without room for more.
     pub(super) fn take_page(&mut self) -> Vec<u8> {
-        self.keep_only_the_page();
-        std::mem::take(&mut self.page).into_text()
-    }
-
-    /// Gives back all memory but that of the page. The next scrape lays it out again.
-    pub(super) fn keep_only_the_page(&mut self) {
         self.generation = None;
+        self.is_whole = false;
         self.families = Vec::new();
         #[cfg(feature = "gzip")]
         {
             self.compressor = None;
         }
         self.page.shrink();
+        std::mem::take(&mut self.page).into_text()
     }
 
     /// Appends the families that were wanted, and the end of the page.

@@ -42,6 +42,8 @@ pub struct Scraper {
     utf8_names: bool,
     rows: Vec<u64>,
     is_lean: bool,
+    /// The page that a lean scraper has returned.
+    lean_page: Vec<u8>,
 }
 
 /// A layout is dropped after as many scrapes of others.
@@ -60,6 +62,7 @@ impl Registry {
             utf8_names: false,
             rows: Vec::new(),
             is_lean: false,
+            lean_page: Vec::new(),
         }
     }
 }
@@ -93,15 +96,17 @@ impl Scraper {
     /// the next scrape.
     pub fn scrape(&mut self, content_type: impl Into<ContentType>) -> &[u8] {
         let content_type = content_type.into();
+        if self.is_lean {
+            self.lean_page = Vec::new();
+            let mut page = Vec::new();
+            self.scrape_into(content_type, &mut page);
+            self.lean_page = page;
+            return &self.lean_page;
+        }
         if content_type.format == Format::Protobuf {
             return self.scrape_protobuf(content_type);
         }
-        let is_lean = self.is_lean;
-        let (layout, _) = self.write(content_type, &mut |_| true);
-        if is_lean {
-            layout.keep_only_the_page();
-        }
-        layout.page()
+        self.write(content_type, &mut |_| true).0.page()
     }
 
     /// Like [`scrape`](Self::scrape), but appends to a buffer of the caller, which

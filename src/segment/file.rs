@@ -301,7 +301,7 @@ impl MappedFile {
                 Err(error) => return Err(SegmentError::io(&path, error)),
             };
             // A reader may hold the lock for the microseconds of its look.
-            fs::flock(&fd, FlockOperation::LockExclusive)
+            rustix::io::retry_on_intr(|| fs::flock(&fd, FlockOperation::LockExclusive))
                 .map_err(|error| SegmentError::io(&path, error))?;
             return Ok(Self {
                 fd: Some(fd),

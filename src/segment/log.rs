@@ -486,7 +486,9 @@ impl<B: Backing> Log<B> {
 
     fn free(&mut self, chain: Chain) {
         // Relaxed: ordered by the fence.
-        self.header[header::FREED].store(chain.number + 1, Ordering::Relaxed);
+        // Chains may be freed out of turn.
+        let freed = self.header[header::FREED].load(Ordering::Relaxed);
+        self.header[header::FREED].store(freed.max(chain.number + 1), Ordering::Relaxed);
         // Release: pairs with the Acquire fence of a reader between its copy of the
         // old chain and its second look at the root, and with that of a forked child.
         fence(Ordering::Release);

@@ -373,6 +373,8 @@ impl RecordedFamily {
                 let whole = &mut into.whole;
                 if self.copy_parts(words, slab.offset, copy, whole, scratch) {
                     into.slabs.push((slab.offset, start..into.words.len()));
+                } else {
+                    into.are_cut = true;
                 }
                 continue;
             }

@@ -251,9 +251,13 @@ fn detached_endpoint_goes_on_and_dropped_one_ends() {
     drop(dropped);
     client.expect_end();
     let detached = serve(&registry());
-    let mut client = Client::of(&detached);
+    let address = detached.local_addr().unwrap();
     detached.detach();
-    assert_eq!(client.get("/metrics").body, PAGE);
+    for _ in 0..2 {
+        let mut client = Client::connect(address);
+        assert_eq!(client.get("/metrics").body, PAGE);
+        assert_eq!(client.get("/metrics").body, PAGE);
+    }
 }
 
 #[test]

@@ -263,7 +263,7 @@ impl Client {
         self.body = RemainingBody::Done;
         self.keep_alive = false;
         if self.stream.is_none() {
-            self.stream = Some(connect(&self.addresses, self.timeout)?);
+            self.stream = Some(connect(&self.addresses, self.deadline)?);
         }
         let request = self.requests[usize::from(gzip)].as_bytes();
         self.stream
@@ -430,17 +430,17 @@ impl Read for Client {
     }
 }
 
-fn connect(addresses: &[SocketAddr], timeout: Duration) -> Result<TcpStream, FetchError> {
+fn connect(addresses: &[SocketAddr], deadline: Deadline) -> Result<TcpStream, FetchError> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
     for address in addresses {
-        match TcpStream::connect_timeout(address, timeout) {
+        match TcpStream::connect_timeout(address, deadline.check()?) {
             Ok(stream) => {
                 stream.set_nodelay(true)?;
-                stream.set_write_timeout(Some(timeout))?;
+                stream.set_write_timeout(Some(deadline.timeout))?;
                 return Ok(stream);
             }
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                return Err(FetchError::TimedOut(timeout));
+                return Err(FetchError::TimedOut(deadline.timeout));
             }
             Err(error) => last = error,
         }

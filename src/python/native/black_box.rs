@@ -2,11 +2,12 @@
 
 use super::convert::{segment_error, value_error};
 use super::user_metrics::{Children, OF_DASK, process_registry};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use stethoscope::exposition::Format;
 use stethoscope::segment::{self, Reader, Segment, SegmentError};
@@ -25,7 +26,7 @@ pub(super) struct BlackBox {
     /// Ends the thread that keeps the page up to date when it is dropped.
     keeper: Mutex<Option<SyncSender<()>>>,
     /// The children of the process, until the keeper takes them over.
-    children: Mutex<Option<Children>>,
+    children: Arc<Mutex<Option<Children>>>,
 }
 
 impl BlackBox {
@@ -47,7 +48,7 @@ impl BlackBox {
         Ok(Self {
             segment: Segment::in_dir(directory).map_err(segment_error)?,
             keeper: Mutex::new(None),
-            children: Mutex::new(None),
+            children: Arc::default(),
         })
     }
 
@@ -90,18 +91,24 @@ impl BlackBox {
     pub(super) fn keep(&self, registry: &Registry, interval: Duration) -> PyResult<()> {
         let (stop, stopped) = sync_channel(1);
         let (segment, registry) = (self.segment.clone(), registry.clone());
-        let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
-        let children = children.take();
+        let children = Arc::clone(&self.children);
+        let mut keeper = self.lock();
+        if keeper.is_some() {
+            return Err(PyRuntimeError::new_err("the black box has a page already"));
+        }
         std::thread::Builder::new()
             .name("stethoscope-box".to_owned())
             .spawn(move || {
+                let children = { children.lock() }
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .take();
                 let mut keeper = Keeper::new(segment, &registry, children);
                 keeper.beat();
                 while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
                     keeper.beat();
                 }
             })?;
-        *self.lock() = Some(stop);
+        *keeper = Some(stop);
         Ok(())
     }
 

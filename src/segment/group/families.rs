@@ -42,14 +42,16 @@ impl MergedFamilies {
         }
     }
 
-    /// Removes all families, from `registry` too.
-    pub(super) fn clear(&mut self, registry: &Registry) {
+    /// No families, with the rules of these.
+    pub(super) fn without_families(&self) -> Self {
+        Self::new(self.rules.clone())
+    }
+
+    /// Takes all families off a registry.
+    pub(super) fn unregister(&mut self, registry: &Registry) {
         for family in self.by_number.values_mut() {
             family.unregister(registry);
         }
-        self.by_number.clear();
-        self.by_description.clear();
-        (self.page_len, self.kept_len) = (0, 0);
     }
 
     /// Begins a reading, with the sums of the dead.
@@ -189,8 +191,12 @@ impl MergedFamilies {
             let index = family
                 .find(&[])
                 .unwrap_or_else(|| family.insert(Vec::new(), 0.0));
+            let len = family.keep_estimate(index);
             family.keep(index, &[processes]);
             family.add(index, &[processes], true);
+            // As far as it is new, it counts like all that is kept.
+            self.kept_len += len;
+            self.page_len += len;
         }
     }
 

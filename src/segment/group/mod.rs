@@ -168,14 +168,17 @@ impl Group {
     /// before then.
     pub fn reopen(&mut self) -> Result<(), SegmentError> {
         let lock = DirectoryLock::acquire(&self.path)?;
-        self.families.clear(&self.registry);
-        self.members.clear();
-        self.info = GroupInfo::default();
         // If that fails, the group is still that of the old directory, and does not
         // replace the sums that it could not read.
-        let accumulator = Accumulator::load(&self.path, &lock, &mut self.families)?;
-        self.lock = lock;
+        let mut families = self.families.without_families();
+        let accumulator = Accumulator::load(&self.path, &lock, &mut families)?;
+        self.families.unregister(&self.registry);
+        self.families = families;
+        self.members.clear();
+        self.info = GroupInfo::default();
         self.accumulator = accumulator;
+        self.lock = lock;
+        self.owner = std::process::id();
         Ok(())
     }
 

@@ -23,7 +23,7 @@ pub struct GroupOptions {
 }
 
 /// The rules for gauges.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct GaugeRules {
     default: GaugeRule,
     by_name: HashMap<String, GaugeRule>,

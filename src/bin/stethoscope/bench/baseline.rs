@@ -20,6 +20,7 @@ use serde_json::Value;
 use std::fmt::Write as _;
 use std::fs;
 use std::hint::black_box;
+use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -83,7 +84,7 @@ impl Run {
             number(self.calibration),
             seconds.join(",")
         );
-        fs::write(path, text)
+        replace(path, &text)
             .map_err(|error| UsageError::new(format!("{}: {error}", path.display())))
     }
 
@@ -306,6 +307,22 @@ fn interval(earlier: &[f64], now: &[f64]) -> (f64, f64) {
     ratios.sort_by(f64::total_cmp);
     let at = |share: f64| ratios[((RESAMPLINGS - 1) as f64 * share).round() as usize];
     (at(OUTSIDE), at(1.0 - OUTSIDE))
+}
+
+/// Writes a file anew: the one before stays if that fails halfway.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    // A link, a pipe and a device stay what they are.
+    if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
+        return fs::write(path, text);
+    }
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(format!(".{}", std::process::id()));
+    let written = fs::write(&unfinished, text).and_then(|()| fs::rename(&unfinished, path));
+    if written.is_err() {
+        // It may not exist.
+        let _ = fs::remove_file(&unfinished);
+    }
+    written
 }
 
 #[cfg(test)]

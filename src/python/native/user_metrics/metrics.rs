@@ -407,7 +407,7 @@ macro_rules! metric {
 metric! {
     /// A number that only goes up. `stethoscope.counter` returns one.
     ///
-    /// Objects are equal if they stand for the same series of one registry.
+    /// Objects are equal if their names and label values are, in one registry.
     Counter of MetricHandle<FloatCounter> {
         /// Add to the counter.
         ///
@@ -432,7 +432,7 @@ metric! {
 metric! {
     /// A number that goes up and down. `stethoscope.gauge` returns one.
     ///
-    /// Objects are equal if they stand for the same series of one registry.
+    /// Objects are equal if their names and label values are, in one registry.
     Gauge of MetricHandle<FloatGauge> {
         /// Set the gauge to a value.
         fn set(&self, value: f64) -> PyResult<()> {
@@ -467,7 +467,7 @@ metric! {
 metric! {
     /// Observations, counted in buckets. `stethoscope.histogram` returns one.
     ///
-    /// Objects are equal if they stand for the same series of one registry.
+    /// Objects are equal if their names and label values are, in one registry.
     Histogram of HistogramHandle {
         /// Count one observation. NaN is ignored.
         fn observe(&self, value: f64) -> PyResult<()> {
@@ -494,7 +494,7 @@ metric! {
 metric! {
     /// Quantiles of the observations within a sliding window. `stethoscope.summary` returns one.
     ///
-    /// Objects are equal if they stand for the same series of one registry.
+    /// Objects are equal if their names and label values are, in one registry.
     Summary of MetricHandle<Quantile> {
         /// Take one observation into account. NaN is ignored.
         fn observe(&self, value: f64) -> PyResult<()> {

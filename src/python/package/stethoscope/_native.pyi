@@ -475,7 +475,7 @@ class Server:
 class Counter:
     """A number that only goes up. `stethoscope.counter` returns one.
 
-    Objects are equal if they stand for the same series of one registry.
+    Objects are equal if their names and label values are, in one registry.
     """
 
     def __eq__(self, other: object, /) -> bool: ...
@@ -503,7 +503,7 @@ class Counter:
 class Gauge:
     """A number that goes up and down. `stethoscope.gauge` returns one.
 
-    Objects are equal if they stand for the same series of one registry.
+    Objects are equal if their names and label values are, in one registry.
     """
 
     def __eq__(self, other: object, /) -> bool: ...
@@ -528,7 +528,7 @@ class Gauge:
 class Histogram:
     """Observations, counted in buckets. `stethoscope.histogram` returns one.
 
-    Objects are equal if they stand for the same series of one registry.
+    Objects are equal if their names and label values are, in one registry.
     """
 
     def __eq__(self, other: object, /) -> bool: ...
@@ -549,7 +549,7 @@ class Histogram:
 class Summary:
     """Quantiles of observations, over a sliding window. `stethoscope.summary` returns one.
 
-    Objects are equal if they stand for the same series of one registry.
+    Objects are equal if their names and label values are, in one registry.
     """
 
     def __eq__(self, other: object, /) -> bool: ...
