@@ -53,7 +53,7 @@
 //! # Costs
 //!
 //! On a Zen 4 core, as an order of magnitude: 2 ns for a count in a shared cell, 5 ns for an observation, 10 ns for a
-//! look-up by two labels, 16 ns for each line whose value changed and 1 ns for each other line. `benches/README.md` in
+//! look-up by two labels, 14 ns for each line whose value changed and 1 ns for each other line. `benches/README.md` in
 //! the repository has the measurements.
 //!
 //! # What is consistent with what
