@@ -18,9 +18,9 @@ use crate::units::readable;
 use crate::{UsageError, output};
 use serde_json::Value;
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, File};
 use std::hint::black_box;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -317,9 +317,12 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     }
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(format!(".{}", std::process::id()));
-    let written = fs::write(&unfinished, text).and_then(|()| fs::rename(&unfinished, path));
+    // The file may be writable where its directory is not.
+    let Ok(mut file) = File::create_new(&unfinished) else {
+        return fs::write(path, text);
+    };
+    let written = { file.write_all(text.as_bytes()) }.and_then(|()| fs::rename(&unfinished, path));
     if written.is_err() {
-        // It may not exist.
         let _ = fs::remove_file(&unfinished);
     }
     written
@@ -328,6 +331,22 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn file_is_replaced_also_where_none_can_be_made_beside_it() {
+        let directory = std::env::temp_dir().join(format!("replace-{}", std::process::id()));
+        fs::create_dir(&directory).unwrap();
+        // Nothing can be added to the second name.
+        for name in ["short".to_owned(), "x".repeat(255)] {
+            let path = directory.join(name);
+            for text in ["one", "other"] {
+                replace(&path, text).unwrap();
+                assert_eq!(fs::read_to_string(&path).unwrap(), text);
+            }
+        }
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 2);
+        fs::remove_dir_all(&directory).unwrap();
+    }
 
     /// A run whose latencies are `base` with noise that drifts from block to block.
     fn run(base: f64, noise: f64, seed: u64, calibration: f64) -> Run {
