@@ -224,7 +224,7 @@ const MAX_MESSAGE: u64 = 4096;
 
 /// Checks that a URL has a scheme and a host, and no credentials, query or fragment.
 fn check_url(url: &str) -> Result<(), PushError> {
-    if without_credentials(url) != url {
+    if authority(url).1.contains('@') {
         return Err(PushError::CredentialsInUrl);
     }
     let rest = { url.strip_prefix("http://") }.or_else(|| url.strip_prefix("https://"));
@@ -239,37 +239,41 @@ fn check_url(url: &str) -> Result<(), PushError> {
 /// Returns a URL without a user name and a password. If no host can be told, they may
 /// contain any character.
 fn without_secrets(url: &str) -> String {
-    let start = authority_start(url);
-    match url.rfind('@') {
-        Some(at) if at >= start && !has_host(url) => format!("{}{}", &url[..start], &url[at + 1..]),
-        _ => without_credentials(url),
+    match has_host(url) {
+        true => without_credentials(url),
+        false => without(authority(url).0, url.len(), url),
     }
-}
-
-/// Whether a number is where the port belongs, if a port is given.
-fn has_host(url: &str) -> bool {
-    let authority = without_credentials(url);
-    let authority = authority[authority_start(&authority)..]
-        .split(['/', '?', '#'])
-        .next();
-    match authority.unwrap_or_default().rsplit_once(':') {
-        Some((_, port)) => port.ends_with(']') || port.parse::<u16>().is_ok(),
-        None => !authority.unwrap_or_default().is_empty(),
-    }
-}
-
-fn authority_start(url: &str) -> usize {
-    url.find("://").map_or(0, |scheme| scheme + 3)
 }
 
 /// Returns a URL without the user name and the password before its host.
 fn without_credentials(url: &str) -> String {
-    let start = authority_start(url);
-    let authority = url[start..].split(['/', '?', '#']).next();
-    match authority.and_then(|authority| authority.rfind('@')) {
+    let (start, authority) = authority(url);
+    without(start, start + authority.len(), url)
+}
+
+/// Returns a URL without the part from `start` to the last at sign before `end`.
+fn without(start: usize, end: usize, url: &str) -> String {
+    match url[start..end].rfind('@') {
         Some(at) => format!("{}{}", &url[..start], &url[start + at + 1..]),
         None => url.to_owned(),
     }
+}
+
+/// Returns true if there is a host, and a number where its port belongs, if it has one.
+fn has_host(url: &str) -> bool {
+    let (_, authority) = authority(url);
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    match host.rsplit_once(':') {
+        Some((_, port)) => port.ends_with(']') || port.parse::<u16>().is_ok(),
+        None => !host.is_empty(),
+    }
+}
+
+/// Returns the place of a URL's credentials, host and port, and their text.
+fn authority(url: &str) -> (usize, &str) {
+    let start = url.find("://").map_or(0, |scheme| scheme + 3);
+    let len = url[start..].find(['/', '?', '#']);
+    (start, &url[start..][..len.unwrap_or(url.len() - start)])
 }
 
 /// The reason why a push failed.

@@ -64,9 +64,7 @@ impl<W: Borrow<AtomicU64>> AtomicF64<W> {
     /// meanwhile. That is what [`add_contended`](Self::add_contended) is for.
     #[inline]
     pub(super) fn try_add(&self, value: f64) -> bool {
-        // Relaxed: as in `update`.
-        let current = self.word().load(Ordering::Relaxed);
-        self.try_update(current, |current| Some(current + value))
+        self.try_update(|current| Some(current + value))
     }
 
     /// Adds `value` after another thread has won the last exchange: pauses first.
@@ -93,17 +91,17 @@ impl<W: Borrow<AtomicU64>> AtomicF64<W> {
     /// Lock-free: an exchange is lost only to another thread's update.
     #[inline]
     pub(super) fn update(&self, next: impl Fn(f64) -> Option<f64>) {
-        // Relaxed: as in `add`. The exchange compares the value itself, so a
-        // stale load costs a turn and nothing else.
-        let current = self.word().load(Ordering::Relaxed);
-        if !self.try_update(current, &next) {
+        if !self.try_update(&next) {
             self.update_contended(next);
         }
     }
 
     /// Returns true if the update is done, and false if it lost against another.
     #[inline]
-    fn try_update(&self, current: u64, next: impl Fn(f64) -> Option<f64>) -> bool {
+    fn try_update(&self, next: impl Fn(f64) -> Option<f64>) -> bool {
+        // Relaxed: as in `add`. The exchange compares the value itself, so a
+        // stale load costs a turn and nothing else.
+        let current = self.word().load(Ordering::Relaxed);
         next(f64::from_bits(current)).is_none_or(|next| {
             self.word()
                 .compare_exchange(
@@ -122,8 +120,7 @@ impl<W: Borrow<AtomicU64>> AtomicF64<W> {
         loop {
             pause(turns);
             turns = (2 * turns).min(LONGEST_PAUSE);
-            // Relaxed: as in `update`.
-            if self.try_update(self.word().load(Ordering::Relaxed), &next) {
+            if self.try_update(&next) {
                 return;
             }
         }

@@ -165,14 +165,10 @@ impl Layout {
 
     /// Gives up the page, without room for more.
     pub(super) fn take_page(&mut self) -> Vec<u8> {
+        // All of it is written again if the layout is used again.
         self.generation = None;
         self.is_whole = false;
         self.families = Vec::new();
-        #[cfg(feature = "gzip")]
-        {
-            self.compressor = None;
-        }
-        self.page.shrink();
         std::mem::take(&mut self.page).into_text()
     }
 

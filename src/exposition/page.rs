@@ -59,14 +59,6 @@ impl KeptPage {
         self.bytes
     }
 
-    /// Gives back the room for longer text and the scratch space. The page must not be
-    /// edited afterwards, which needs the padding.
-    pub(super) fn shrink(&mut self) {
-        self.bytes.truncate(self.len);
-        self.bytes.shrink_to_fit();
-        self.saved = Vec::new();
-    }
-
     /// Begins to edit the page from its beginning to its end. The text is not a
     /// page until [`Editor::finish`].
     pub(super) fn edit(&mut self) -> Editor<'_> {

@@ -98,9 +98,7 @@ impl Scraper {
         let content_type = content_type.into();
         if self.is_lean {
             self.lean_page = Vec::new();
-            let mut page = Vec::new();
-            self.scrape_into(content_type, &mut page);
-            self.lean_page = page;
+            self.lean_page = self.scrape_lean(content_type);
             return &self.lean_page;
         }
         if content_type.format == Format::Protobuf {
@@ -138,6 +136,13 @@ impl Scraper {
             false => layout.push_wanted(page),
         }
         self.forget_if_lean();
+    }
+
+    /// Runs the hooks and returns a page of all families, of which nothing is kept.
+    fn scrape_lean(&mut self, content_type: ContentType) -> Vec<u8> {
+        let mut page = Vec::new();
+        self.scrape_into(content_type, &mut page);
+        page
     }
 
     /// Gives back all memory of pages.
@@ -252,8 +257,7 @@ impl Scraper {
             return;
         }
         if self.is_lean {
-            let mut page = Vec::new();
-            self.scrape_into(content_type, &mut page);
+            let page = self.scrape_lean(content_type);
             // Lines that are coded one by one pay only if their codes are used again.
             gzip::compress_plainly(&mut None, &page, into);
             return;
@@ -284,8 +288,7 @@ impl Scraper {
             return compressed;
         }
         if self.is_lean {
-            let mut page = Vec::new();
-            self.scrape_into(content_type, &mut page);
+            let page = self.scrape_lean(content_type);
             let compressed = page.len() > len;
             match compressed {
                 true => gzip::compress_plainly(&mut None, &page, into),
